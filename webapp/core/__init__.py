@@ -1,0 +1,1 @@
+"""The rules of identity clients. Knows SQLAlchemy and cryptography, no web framework."""

@@ -1,0 +1,57 @@
+"""The trail: who did what, when, from where. Written in the transaction of the change itself (L1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from .models import Event, IdentityClient, utc_now
+
+
+class Action(StrEnum):
+    """What an event tells; the value is stored, so it never changes its meaning."""
+
+    CREATED = "created"
+    EDITED = "edited"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    KEY_CREATED = "key created"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who is behind a change.
+
+    :param account_id: the account to which they are bound: every query of theirs is (A3).
+    :param address: the address that they came from, None for a command.
+    :param request_id: the request's id, as in the log.
+    """
+
+    actor_id: str
+    label: str
+    account_id: str
+    address: str | None = None
+    request_id: str | None = None
+
+
+def record(session: Session, author: Author, action: Action, client: IdentityClient, changes: Mapping[str, Any]) -> None:
+    """Add one event to the transaction under way.
+
+    :param changes: per field `[before, after]`; never a secret or a hash.
+    """
+    session.add(
+        Event(
+            at=utc_now(),
+            account_id=author.account_id,
+            actor_id=author.actor_id,
+            actor_label=author.label,
+            action=action.value,
+            client_key=client.id,
+            client_id=client.client_id,
+            changes=dict(changes),
+            address=author.address,
+            request_id=author.request_id,
+        )
+    )

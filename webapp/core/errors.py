@@ -1,0 +1,90 @@
+"""The domain's errors. Each that a person can mend names the form field that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models import IdentityClient
+
+
+class DomainError(Exception):
+    """Anything that a rule refuses."""
+
+
+class FieldError(DomainError):
+    """One field breaks one rule.
+
+    :param field: the form field's name, such as `client_id`.
+    :param message: what is wrong and how to mend it, a whole sentence, shown at the field.
+    :param summary: the same in one short line for the list of errors on top.
+    """
+
+    def __init__(self, field: str, message: str, summary: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+        self.summary = summary or message
+
+
+class InvalidFields(DomainError):
+    """One or more fields break rules; nothing was changed."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(error.field for error in errors))
+        self.errors = tuple(errors)
+
+
+class ClientIdTaken(FieldError):
+    """The client ID is in use, or was; whose it is stays unsaid (A6)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "client_id", "This client ID is already in use. Choose another.", "Client ID is already in use: choose another"
+        )
+
+
+class NotFound(DomainError):
+    """There is no such client in this account, whether or not another account has one (A3)."""
+
+
+class StaleVersion(DomainError):
+    """The write was based on a version that is no longer the newest; nothing was changed (I7).
+
+    :param current: the client as it stands now.
+    """
+
+    def __init__(self, current: IdentityClient) -> None:
+        super().__init__("stale version")
+        self.current = current
+
+
+class AlreadyCreated(DomainError):
+    """The same Create was sent before; nothing was made again, and no secret is shown again.
+
+    :param client: what the first one made.
+    """
+
+    def __init__(self, client: IdentityClient) -> None:
+        super().__init__("already created")
+        self.client = client
+
+
+class Throttled(DomainError):
+    """A quota is used up.
+
+    :param retry_after_seconds: whole seconds until it is free again.
+    """
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("throttled")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Busy(DomainError):
+    """No place became free for a hash computation, or the database stayed locked (D7, D8)."""
+
+
+class KeyUnusable(DomainError):
+    """A stored signing key does not decrypt under its own key ID (T9)."""

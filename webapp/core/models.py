@@ -1,0 +1,264 @@
+"""The tables. Every name begins with `identity_client`, so that they can share a host's database."""
+
+import json
+import uuid
+from collections.abc import Collection
+from datetime import UTC, date, datetime
+from typing import Any
+
+import uuid_utils.compat
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.types import TypeEngine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+CLIENT_ID_MIN, CLIENT_ID_MAX = 6, 100
+SECRET_MIN, SECRET_MAX = 6, 100
+NAME_MIN, NAME_MAX = 3, 100
+DESCRIPTION_MAX = 1000
+TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC and aware."""
+    return datetime.now(UTC)
+
+
+def new_id() -> uuid.UUID:
+    """Return a new UUIDv7 (RFC 9562), which sorts by the time at which it was made."""
+    return uuid_utils.compat.uuid7()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC on every engine; a naive one is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time, and store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time was given")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return an aware time, which SQLite does not keep."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class KeySet(TypeDecorator[frozenset[str]]):
+    """A set of keys as sorted JSON text: one key stands as `"key"`, which a filter can look for."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Collection[str] | None, dialect: Dialect) -> str | None:
+        """Store a sorted JSON list."""
+        return None if value is None else json.dumps(sorted(value), separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
+        """Return a frozen set."""
+        return None if value is None else frozenset(json.loads(value))
+
+
+def sorted_text(length: int | None = None) -> TypeEngine[str]:
+    """Return a text type that sorts by code point on every engine, whatever the database's own language."""
+    plain = String(length) if length else Text()
+    return plain.with_variant(type(plain)(length, collation="C"), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """All tables of Identity Clients, with names for every constraint, so that errors can be told apart."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Account(Base):
+    """What the token endpoint has to know of a host's account: nobody is signed in there to ask."""
+
+    __tablename__ = "identity_client_accounts"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    feature_enabled: Mapped[bool]
+    grantable_roles: Mapped[frozenset[str] | None] = mapped_column(KeySet)
+    """The API roles that the account holds; None means every role of the catalogue."""
+
+
+class IdentityClient(Base):
+    """A machine credential. Never deleted as a row: its ID stays taken and its trail stays whole."""
+
+    __tablename__ = "identity_clients"
+    __table_args__ = (
+        UniqueConstraint("client_id"),
+        UniqueConstraint("account_id", "creation_key"),
+        CheckConstraint(f"length(client_id) BETWEEN {CLIENT_ID_MIN} AND {CLIENT_ID_MAX}", name="client_id_length"),
+        CheckConstraint(f"name = '' OR length(name) BETWEEN {NAME_MIN} AND {NAME_MAX}", name="name_length"),
+        CheckConstraint(f"length(description) <= {DESCRIPTION_MAX}", name="description_length"),
+        CheckConstraint(
+            f"token_duration_minutes BETWEEN {TOKEN_DURATION_MIN_MINUTES} AND {TOKEN_DURATION_MAX_MINUTES}",
+            name="token_duration",
+        ),
+        CheckConstraint("roles <> '[]'", name="roles"),
+        Index("ix_identity_clients_list_client_id", "account_id", "deleted_at", "client_id_folded", "id"),
+        Index("ix_identity_clients_list_name", "account_id", "deleted_at", "name_folded", "id"),
+        Index("ix_identity_clients_list_created_at", "account_id", "deleted_at", "created_at", "id"),
+        Index("ix_identity_clients_list_updated_at", "account_id", "deleted_at", "updated_at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id))
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    name_folded: Mapped[str] = mapped_column(sorted_text(NAME_MAX * 3))
+    """The name in case-folded form, which sorts and searches alike on every engine; folding may lengthen it."""
+    description: Mapped[str] = mapped_column(Text)
+    description_folded: Mapped[str] = mapped_column(Text)
+    token_duration_minutes: Mapped[int] = mapped_column(Integer)
+    roles: Mapped[frozenset[str]] = mapped_column(KeySet)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    creation_key: Mapped[str | None] = mapped_column(String(64))
+    """The one-time key of the form that made it, so that a repeated Create makes nothing."""
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(200))
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    account: Mapped[Account] = relationship(lazy="raise")
+    secrets: Mapped[list["ClientSecret"]] = relationship(
+        back_populates="client", order_by="ClientSecret.label", lazy="raise"
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
+
+
+class ClaimedId(Base):
+    """A client ID that is, or once was, a client's: it is never another's again (T3)."""
+
+    __tablename__ = "identity_client_claimed_ids"
+
+    client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+
+
+class ClientSecret(Base):
+    """One secret of a client, as a hash only (S1, S2)."""
+
+    __tablename__ = "identity_client_secrets"
+    __table_args__ = (UniqueConstraint("client_key", "label"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    label: Mapped[str] = mapped_column(String(8))
+    """A, B, C and so on, in the order in which a client's secrets were made."""
+    secret_hash: Mapped[str] = mapped_column(String(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From this moment it verifies no more (S8); None: no end date."""
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(String(45))
+
+    client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
+
+
+class TokenRequest(Base):
+    """One of a client's latest token requests, issued or refused, with the true reason (L2)."""
+
+    __tablename__ = "identity_client_token_requests"
+    __table_args__ = (Index("ix_identity_client_token_requests_client", "client_key", "at"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(String(32))
+    secret_label: Mapped[str | None] = mapped_column(String(8))
+    address: Mapped[str | None] = mapped_column(String(45))
+    scope: Mapped[str] = mapped_column(String(1000))
+
+
+class TokenRequestCount(Base):
+    """How many token requests a client's secret made on one day (UTC) with one outcome (L2)."""
+
+    __tablename__ = "identity_client_token_request_counts"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
+    """The secret's label, or empty where none matched."""
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+
+
+class Event(Base):
+    """One row of the audit trail. Triggers refuse to change it, and to delete it before its retention (L1)."""
+
+    __tablename__ = "identity_client_events"
+    __table_args__ = (
+        Index("ix_identity_client_events_account", "account_id", "at", "id"),
+        Index("ix_identity_client_events_client", "client_key", "at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    account_id: Mapped[str | None] = mapped_column(String(200))
+    """The account whose trail it stands in; None for the platform's own, such as a change of signing key."""
+    actor_id: Mapped[str] = mapped_column(String(200))
+    actor_label: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(40))
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id))
+    client_id: Mapped[str | None] = mapped_column(String(CLIENT_ID_MAX))
+    """The client ID as it was then."""
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Per field `[before, after]`; for a secret its label and state, never the secret."""
+    address: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class SigningKey(Base):
+    """A key that signs tokens; the private half is encrypted (T9)."""
+
+    __tablename__ = "identity_client_signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The RFC 7638 thumbprint of the public half."""
+    public_jwk: Mapped[dict[str, str]] = mapped_column(JSON)
+    private_key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
+    """A 12-byte nonce, then AES-256-GCM of the private key in DER, with the kid as associated data."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    signs_from: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it may begin to sign; it is published from the moment it was made (T8)."""
+    signs_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -1,0 +1,140 @@
+"""The catalogue of API roles: what a client may do at the API."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..settings import SettingsError
+
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
+# RFC 6749 appendix A.4: a scope token is %x21, %x23-5B, %x5D-7E
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,60}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRole:
+    """One API role.
+
+    :param key: what the token's `roles` claim carries.
+    :param name: what people read.
+    :param description: one sentence that says what it allows.
+    :param group: the heading under which the form lists it.
+    :param scopes: the scopes that it opens, in the order in which a token lists them.
+    :param moves_money: whether it can send money or release a payment.
+    """
+
+    key: str
+    name: str
+    description: str
+    group: str
+    scopes: tuple[str, ...]
+    moves_money: bool = False
+
+
+class Catalogue(Mapping[str, ApiRole]):
+    """All API roles by key, in the order in which they are shown.
+
+    :raises SettingsError: a key occurs twice, or a key or scope has a character that a token cannot carry.
+    """
+
+    def __init__(self, roles: Iterable[ApiRole]) -> None:
+        self._roles: dict[str, ApiRole] = {}
+        for role in roles:
+            if not isinstance(role, ApiRole):
+                raise SettingsError("IDENTITY_CLIENTS_API_ROLES must be a sequence of ApiRole.")
+            if not _KEY.match(role.key) or role.key in self._roles:
+                raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} is not a role key, or occurs twice.")
+            if not role.name or not role.group or not role.scopes:
+                raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} needs a name, a group and a scope.")
+            for scope in role.scopes:
+                if not _SCOPE.match(scope):
+                    raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} has a scope that is not one.")
+            self._roles[role.key] = role
+        if not self._roles:
+            raise SettingsError("IDENTITY_CLIENTS_API_ROLES must name at least one role.")
+
+    def __getitem__(self, key: str) -> ApiRole:
+        return self._roles[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)
+
+    def grantable(self, granted: Collection[str] | None) -> list[ApiRole]:
+        """Return the roles that an account may grant, in catalogue order.
+
+        :param granted: the keys that the account holds; None means all.
+        """
+        return [role for role in self._roles.values() if granted is None or role.key in granted]
+
+    def effective(self, keys: Collection[str], granted: Collection[str] | None) -> list[ApiRole]:
+        """Return a client's roles that still count: in the catalogue and still held by its account (A4)."""
+        return [role for role in self.grantable(granted) if role.key in keys]
+
+    def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:
+        """Return every scope that these roles open, once each, in their order."""
+        return tuple(dict.fromkeys(scope for role in roles for scope in role.scopes))
+
+
+DEFAULT_ROLES = (
+    ApiRole("MerchantUser", "API access", "Sign in to the API and see who you are.", "Read", ("API",)),
+    ApiRole("AccountViewer", "Read accounts", "Read accounts and their balances.", "Read", ("API", "accounts:read")),
+    ApiRole(
+        "TransactionViewer",
+        "Read transactions",
+        "Read payments, receipts and their status.",
+        "Read",
+        ("API", "transactions:read"),
+    ),
+    ApiRole(
+        "ReportViewer", "Read reports", "Download statements and bordereaux reports.", "Read", ("API", "reports:read")
+    ),
+    ApiRole(
+        "CreatePayment",
+        "Create single payments",
+        "Create one payment at a time, not card payments.",
+        "Payments",
+        ("payment-requests", "stored-recipients"),
+        moves_money=True,
+    ),
+    ApiRole(
+        "CreateUrgentPayments",
+        "Create urgent payments",
+        "Send a payment by the fastest route.",
+        "Payments",
+        ("payment-requests", "stored-recipients"),
+        moves_money=True,
+    ),
+    ApiRole(
+        "UploadBatches",
+        "Upload batches",
+        "Upload a file of many payments.",
+        "Payments",
+        ("payment-requests", "payment-batches"),
+        moves_money=True,
+    ),
+    ApiRole(
+        "MerchantCreateVoidRequest",
+        "Create void requests",
+        "Ask for a cheque already sent to be cancelled.",
+        "Payments",
+        ("void-requests",),
+    ),
+    ApiRole(
+        "StoredRecipientEditor",
+        "Edit stored recipients",
+        "Add and change the recipients that payments go to.",
+        "Payments",
+        ("stored-recipients",),
+    ),
+    ApiRole(
+        "AccountMovementEditor",
+        "Move money between accounts",
+        "Move funds between accounts that you own.",
+        "Accounts",
+        ("account-movements",),
+        moves_money=True,
+    ),
+)

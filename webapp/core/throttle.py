@@ -1,0 +1,38 @@
+"""Quotas, counted by `limits` in this process or in a shared Redis."""
+
+import math
+import time
+
+from limits import RateLimitItem, RateLimitItemPerHour
+from limits.storage import storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from .errors import Throttled
+
+
+class Throttles:
+    """Every quota of one application.
+
+    :param storage_url: `memory://`, or `redis://...` shared by all processes.
+    :param taken_id_answers_per_hour: how often one actor is told "already in use" (A6).
+    """
+
+    def __init__(self, storage_url: str, taken_id_answers_per_hour: int) -> None:
+        self._limiter = MovingWindowRateLimiter(storage_from_string(storage_url))
+        self._taken_id_answers = RateLimitItemPerHour(taken_id_answers_per_hour)
+
+    def count_taken_id_answer(self, actor_id: str) -> None:
+        """Count one more "already in use" for this actor.
+
+        :raises Throttled: the quota of the hour is used up; the answer must not be given.
+        """
+        self._count(self._taken_id_answers, "taken-id", actor_id)
+
+    def may_answer_taken_id(self, actor_id: str) -> bool:
+        """Tell whether this actor may still be told "already in use" within this hour."""
+        return self._limiter.test(self._taken_id_answers, "taken-id", actor_id)
+
+    def _count(self, item: RateLimitItem, *key: str) -> None:
+        if not self._limiter.hit(item, *key):
+            reset_at = self._limiter.get_window_stats(item, *key).reset_time
+            raise Throttled(max(1, math.ceil(reset_at - time.time())))

@@ -1,0 +1,62 @@
+"""All that a host calls."""
+
+from collections.abc import Callable, Collection
+
+from flask import Flask
+
+from . import cli, oauth, web
+from .core import accounts
+from .core.database import make_engine, unit_of_work
+from .core.roles import DEFAULT_ROLES, Catalogue
+from .core.secrets import SecretHasher
+from .core.throttle import Throttles
+from .host import EXTENSION, Actor, Services, actor_from_flask_login
+from .settings import Settings
+
+ActorLoader = Callable[[], Actor | None]
+
+
+class IdentityClients:
+    """Adds the screens and the identity endpoint to a Flask application."""
+
+    def __init__(self) -> None:
+        self._load_actor: ActorLoader = actor_from_flask_login
+
+    def actor_loader(self, loader: ActorLoader) -> ActorLoader:
+        """Use this function to learn who is signed in; it is called within each request to a screen."""
+        self._load_actor = loader
+        return loader
+
+    def init_app(self, app: Flask) -> None:
+        """Read the settings, and register the screens, the endpoint and the commands.
+
+        :raises SettingsError: a setting is missing, unknown or unfit.
+        """
+        settings = Settings.from_config(app.config)
+        app.extensions[EXTENSION] = Services(
+            settings=settings,
+            engine=settings.engine if settings.engine is not None else make_engine(str(settings.database_url)),
+            catalogue=Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles),
+            hasher=SecretHasher(settings.peppers()),
+            throttles=Throttles(settings.throttle_storage_url, settings.taken_id_answers_per_hour),
+            load_actor=lambda: self._load_actor(),
+        )
+        app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix)
+        app.register_blueprint(oauth.make_blueprint())
+        app.cli.add_command(cli.commands)
+
+    @staticmethod
+    def account_changed(
+        app: Flask, account_id: str, *, feature_enabled: bool, grantable_roles: Collection[str] | None = None
+    ) -> None:
+        """Tell the identity endpoint what changed for an account, so that it counts for the next token (A4, A7).
+
+        A host calls it where it switches the feature on or off, or takes API roles from an account.
+
+        :param grantable_roles: the API roles that the account may grant; None means all of the catalogue.
+        """
+        services: Services = app.extensions[EXTENSION]
+        with unit_of_work(services.engine) as session:
+            accounts.set_account(
+                session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles
+            )

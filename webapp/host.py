@@ -1,0 +1,153 @@
+"""The seam to the host: who is signed in, and what every request of ours needs."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import BytesIO
+from typing import cast
+
+import flask_login
+from flask import current_app, g, request
+from sqlalchemy import Engine
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from .core.audit import Author
+from .core.roles import Catalogue
+from .core.secrets import SecretHasher
+from .core.throttle import Throttles
+from .settings import Settings
+
+EXTENSION = "identity_clients"
+MANAGER_ROLES = frozenset({"MerchantAdmin", "ManageIdentityClients"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The signed-in person, as the host describes them. This is the whole contract.
+
+    :param id: the host's key of the person; opaque to us, it stands in the trail.
+    :param label: what people read in the trail, such as a name or an e-mail address.
+    :param account_id: the account to which everything they see and do is bound.
+    :param account_name: the account's name.
+    :param roles: host role keys; `MerchantAdmin` and `ManageIdentityClients` may manage clients.
+    :param feature_enabled: whether Identity Clients is on for the account.
+    :param grantable_roles: the API roles that the account may grant; None means all of the catalogue.
+    :param signed_in_at: when they signed in (aware); None where the host cannot tell (W5).
+    """
+
+    id: str
+    label: str
+    account_id: str
+    account_name: str
+    roles: frozenset[str]
+    feature_enabled: bool
+    grantable_roles: frozenset[str] | None = None
+    signed_in_at: datetime | None = None
+
+    @property
+    def may_manage(self) -> bool:
+        """Whether a role of theirs lets them change clients."""
+        return not MANAGER_ROLES.isdisjoint(self.roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What one application's requests share. Lives in `app.extensions`, so that two applications share nothing."""
+
+    settings: Settings
+    engine: Engine
+    catalogue: Catalogue
+    hasher: SecretHasher
+    throttles: Throttles
+    load_actor: Callable[[], Actor | None] = field(repr=False)
+
+
+def services() -> Services:
+    """Return the services of the application at work."""
+    return cast(Services, current_app.extensions[EXTENSION])
+
+
+def current_actor() -> Actor | None:
+    """Return who is signed in, asked of the host once a request; None if nobody, or an actor without account (E3)."""
+    if "identity_clients_actor" not in g:
+        actor = services().load_actor()
+        g.identity_clients_actor = actor if actor is not None and actor.id and actor.account_id else None
+    return cast(Actor | None, g.identity_clients_actor)
+
+
+def author_of(actor: Actor) -> Author:
+    """Return the actor as the trail names them, with this request's address and id."""
+    return Author(actor.id, actor.label[:200], actor.account_id, client_address(), request_id())
+
+
+def actor_from_flask_login() -> Actor | None:
+    """Read `flask_login.current_user` by attribute names; the loader used where the host gives none.
+
+    The user needs `account_id`, `account_name`, `roles` and `identity_clients_enabled`; `label` (else its id),
+    `grantable_api_roles` and `signed_in_at` are read where they exist.
+    """
+    user = flask_login.current_user
+    if not user or not user.is_authenticated:
+        return None
+    user_id = str(user.get_id() if not hasattr(user, "id") else user.id)
+    granted = getattr(user, "grantable_api_roles", None)
+    return Actor(
+        id=user_id,
+        label=str(getattr(user, "label", user_id)),
+        account_id=str(user.account_id),
+        account_name=str(user.account_name),
+        roles=frozenset(user.roles),
+        feature_enabled=bool(user.identity_clients_enabled),
+        grantable_roles=None if granted is None else frozenset(granted),
+        signed_in_at=getattr(user, "signed_in_at", None),
+    )
+
+
+def sign_in_url(next_path: str) -> str | None:
+    """Return the host's sign-in page with the page to come back to, or None where Flask-Login does not know one."""
+    manager = getattr(current_app, "login_manager", None)
+    if manager is None or not manager.login_view:
+        return None
+    return cast(str, flask_login.utils.login_url(manager.login_view, next_url=next_path))
+
+
+def request_id() -> str:
+    """Return this request's id: the caller's own if it is well formed, else a new one (L6)."""
+    if "identity_clients_request_id" not in g:
+        given = request.headers.get("X-Request-ID", "")
+        g.identity_clients_request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(16)
+    return cast(str, g.identity_clients_request_id)
+
+
+def client_address() -> str | None:
+    """Return the caller's address: the peer's, or the one that the outermost trusted proxy saw (C5)."""
+    hops = services().settings.trusted_proxies
+    if hops:
+        forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
+        if len(forwarded) >= hops and forwarded[-hops]:
+            return forwarded[-hops][:45]
+    return request.remote_addr
+
+
+def read_body(limit_bytes: int) -> bytes:
+    """Read the whole body once and leave it to be read again, by us or by the form parser.
+
+    Werkzeug cuts a chunked body off at its limit without a word, so the limit is kept here (D1).
+
+    :raises RequestEntityTooLarge: the body is longer than the limit.
+    """
+    if request.content_length is not None and request.content_length > limit_bytes:
+        raise RequestEntityTooLarge
+    stream = request.environ["wsgi.input"]
+    if request.content_length is not None:
+        body = stream.read(request.content_length)
+    else:
+        body = stream.read(limit_bytes + 1) if request.environ.get("wsgi.input_terminated") else b""
+    if len(body) > limit_bytes:
+        raise RequestEntityTooLarge
+    request.environ["wsgi.input"] = BytesIO(body)
+    request.environ["CONTENT_LENGTH"] = str(len(body))
+    return cast(bytes, body)
