@@ -156,7 +156,7 @@ class IdentityClient(Base):
 
     account: Mapped[Account] = relationship(lazy="raise")
     secrets: Mapped[list["ClientSecret"]] = relationship(
-        back_populates="client", order_by="ClientSecret.label", lazy="raise"
+        back_populates="client", order_by="ClientSecret.created_at", lazy="raise"
     )
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
