@@ -1,7 +1,5 @@
-"""The screens."""
+"""The screens: blueprint `identity_clients`, pages and the fragments that htmx swaps."""
 
-from flask import Blueprint
+from .routes import make_blueprint
 
-
-def make_blueprint() -> Blueprint:
-    return Blueprint("identity_clients", __name__)
+__all__ = ["make_blueprint"]

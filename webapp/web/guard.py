@@ -1,0 +1,135 @@
+"""Who may pass: sign-in, role, feature, origin. Runs before every view of the screens."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, g, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import UnsupportedMediaType
+
+from ..core.accounts import set_account
+from ..core.database import unit_of_work
+from ..core.models import utc_now
+from ..host import Actor, current_actor, read_body, services, sign_in_url
+from . import responses
+from .htmx import render
+
+BODY_LIMIT_BYTES = 64 * 1024
+FORM_PARTS_LIMIT = 50
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Access(Enum):
+    """Who may use a URL (A1, A2). A POST needs MANAGE whatever its list says."""
+
+    PUBLIC = "anybody"
+    VIEW = "managers, and the roles that a setting names for viewing"
+    MANAGE = "managers"
+
+
+def guard(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
+    """Let a request through to its view, or answer in its place.
+
+    :param lists: for each endpoint who may use it; one that is not there is refused (A1).
+    """
+    access = lists.get((request.endpoint or "").rpartition(".")[2])
+    if access is Access.PUBLIC:
+        return None
+    if access is None:
+        abort(403)
+    found = current_actor()
+    if found is None:
+        return signed_out()
+    writes = request.method not in ("GET", "HEAD")
+    if writes:
+        _refuse_other_sites()
+        read_body(BODY_LIMIT_BYTES)
+        request.max_form_parts = FORM_PARTS_LIMIT
+    manages = found.may_manage
+    views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
+    if not (manages if writes or access is Access.MANAGE else views):
+        return render("no_access.html", "_no_access.html", status=403, actor=found)
+    if not found.feature_enabled:
+        return render("not_enabled.html", "_not_enabled.html", status=403, actor=found)
+    if writes:
+        if request.mimetype not in FORM_TYPES:
+            raise UnsupportedMediaType
+        with unit_of_work(services().engine) as session:
+            # The token endpoint has nobody to ask, so it is told on the way (A4, A7).
+            set_account(
+                session,
+                found.account_id,
+                feature_enabled=found.feature_enabled,
+                grantable_roles=found.grantable_roles,
+            )
+    return None
+
+
+def actor() -> Actor:
+    """Return who is signed in; for views, which the guard reaches only with an actor."""
+    found = current_actor()
+    if found is None:
+        abort(403)
+    return found
+
+
+def signed_out() -> ResponseReturnValue:
+    """Answer somebody who is not signed in, so that nothing typed is lost (W11)."""
+    posted = request.method not in ("GET", "HEAD")
+    next_path = url_for(".list") if posted else request.full_path.rstrip("?")
+    url = sign_in_url(next_path)
+    if request.headers.get("HX-Request") == "true":
+        if posted or url is None:
+            return make_response(render_template("identity_clients/_signed_out.html", sign_in_url=url), 401)
+        response = make_response("", 401)
+        response.headers["HX-Redirect"] = url
+        return response
+    if url is None:
+        return responses.error_response(401)
+    return redirect(url, 303)
+
+
+def recent_sign_in_needed() -> ResponseReturnValue | None:
+    """Answer in place of a view that touches secrets if the sign-in is too old (W5), else None."""
+    signed_in_at = actor().signed_in_at
+    if signed_in_at is None:
+        return None
+    if utc_now() - signed_in_at <= timedelta(minutes=services().settings.recent_sign_in_minutes):
+        return None
+    url = sign_in_url(url_for(".list"))
+    if request.headers.get("HX-Request") == "true" or url is None:
+        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
+    return redirect(url, 303)
+
+
+def _refuse_other_sites() -> None:
+    """Refuse a POST that another site's page sent (W9).
+
+    :raises Forbidden: it comes from another origin.
+    """
+    fetch_site = request.headers.get("Sec-Fetch-Site")
+    if fetch_site is not None:
+        if fetch_site in ("cross-site", "same-site"):
+            abort(403)
+        return
+    source = request.headers.get("Origin") or request.headers.get("Referer")
+    if source is not None:
+        parts = urlsplit(source)
+        if f"{parts.scheme}://{parts.netloc}" != request.host_url.rstrip("/"):
+            abort(403)
+
+
+def csrf_refused(lists: Mapping[str, Access], _error: Exception) -> ResponseReturnValue:
+    """Answer where a host's own CSRF layer refused: with the same form, typed values kept (W10).
+
+    The view itself builds that form; `forms.ScreenForm` reads the mark and never validates.
+    """
+    refusal = guard(lists)
+    if refusal is not None:
+        return refusal
+    g.identity_clients_csrf_refused = True
+    view = current_app.view_functions[request.endpoint or ""]
+    return current_app.ensure_sync(view)(**(request.view_args or {}))  # type: ignore[no-any-return]
+

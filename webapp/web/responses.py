@@ -1,0 +1,129 @@
+"""What every answer of the screens carries, and the answers to errors (W12 to W16)."""
+
+import gzip
+import logging
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from ..core.errors import Busy, NotFound, Throttled
+from ..host import current_actor, request_id, services
+from . import presenters
+from .assets import HTMX, asset_url
+from .htmx import htmx
+
+LOG = logging.getLogger(__name__)
+COMPRESS_FROM_BYTES = 500
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), clipboard-write=(self)",
+}
+# Title, and what to do next. Words for the statuses that a person can meet.
+ERROR_TEXTS = {
+    400: ("That request could not be read", "Go back and try again."),
+    401: ("You are signed out", "Sign in, then open this page again."),
+    403: ("That was refused", "Reload the page and try again from there."),
+    404: ("There is no such page", "It may have been moved, or the address is wrong."),
+    405: ("That page cannot be used this way", "Open it from the list of clients."),
+    413: ("That is too much text", "Shorten what you typed, then try again."),
+    415: ("That request could not be read", "Send the form from its own page."),
+    429: ("Too many attempts", "Wait a little, then try again."),
+    500: ("Something went wrong on our side", "Nothing was changed. Try again; if it happens again, tell support."),
+    503: ("The service is busy", "Nothing was changed. Try again in a few seconds."),
+}
+
+
+def template_context() -> dict[str, Any]:
+    """Return what every template of ours may use besides its own parameters."""
+    return {
+        "asset_url": asset_url,
+        "htmx_file": HTMX,
+        "platform_name": services().settings.platform_name,
+        "actor": current_actor(),
+        "times": presenters.Times(services().settings.time_zone),
+    }
+
+
+def finish(response: Response) -> Response:
+    """Add the headers of W13 to W16, and compress unless the answer carries a secret."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("X-Request-ID", request_id())
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    if response.headers["Cache-Control"] == "no-store":
+        response.vary.update(("HX-Request", "HX-Request-Type", "Cookie"))
+        _compress(response)
+    return response
+
+
+def carries_secret(response: Response) -> Response:
+    """Mark an answer that shows a secret: kept nowhere, and never compressed (S6, W14)."""
+    response.headers["Pragma"] = "no-cache"
+    return response
+
+
+def _compress(response: Response) -> None:
+    if "Pragma" in response.headers or response.direct_passthrough or "Content-Encoding" in response.headers:
+        return
+    response.vary.add("Accept-Encoding")
+    body = response.get_data()
+    if "gzip" in request.accept_encodings and len(body) >= COMPRESS_FROM_BYTES:
+        response.set_data(gzip.compress(body, 6, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
+
+
+def error_response(status: int, *, retry_after_seconds: int | None = None) -> Response:
+    """Answer with our own small fragment for htmx, with a page otherwise (W12)."""
+    title, advice = ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
+    template = "error.html"
+    if htmx().partial:
+        template = "_error_dialog.html" if htmx().into_dialog else "_error.html"
+    response = make_response(
+        render_template(f"identity_clients/{template}", title=title, advice=advice, request_id=request_id()), status
+    )
+    if retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(retry_after_seconds)
+    return response
+
+
+def not_found(_error: NotFound) -> ResponseReturnValue:
+    """Answer for a client that this account has not; another's looks the same (A3)."""
+    return error_response(404)
+
+
+def throttled(error: Throttled) -> ResponseReturnValue:
+    """Answer where a quota is used up (D5)."""
+    return error_response(429, retry_after_seconds=error.retry_after_seconds)
+
+
+def busy(_error: Busy) -> ResponseReturnValue:
+    """Answer where the database is locked or out of reach (D8)."""
+    return error_response(503, retry_after_seconds=5)
+
+
+def http_error(error: HTTPException) -> ResponseReturnValue:
+    """Answer for any status that Flask raises within the screens."""
+    if error.response is not None:
+        return error.response  # type: ignore[return-value]
+    response = error_response(error.code or 500)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def unexpected(error: Exception) -> ResponseReturnValue:
+    """Log a fault of ours without the values at hand, and say nothing of it (L5)."""
+    LOG.error("unexpected error", exc_info=error, extra={"request_id": request_id()})
+    return error_response(500)

@@ -1,0 +1,46 @@
+"""The table of contents of the screens: every URL, one line each, with who may use it."""
+
+from functools import partial
+
+from flask import Blueprint
+from flask.typing import RouteCallable
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from ..core.errors import Busy, NotFound, Throttled
+from ..core.migrate import folder
+from . import actions, assets, details, edit, guard, list, new, responses
+from .guard import Access
+
+
+ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
+    ("", "list", list.list_clients, ("GET",), Access.VIEW),
+    ("/new", "new", new.new_client, ("GET", "POST"), Access.MANAGE),
+    ("/new/form", "new_form", new.new_client_form, ("POST",), Access.MANAGE),
+    ("/check", "check", new.check_field, ("POST",), Access.MANAGE),
+    ("/static/<digest>/<path:filename>", "asset", assets.asset, ("GET",), Access.PUBLIC),
+    ("/<key>", "details", details.details, ("GET",), Access.VIEW),
+    ("/<key>/menu", "menu", list.menu, ("GET",), Access.VIEW),
+    ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
+    ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
+)
+ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
+
+
+def make_blueprint() -> Blueprint:
+    """Return the screens as a blueprint; a host may give it another prefix and another name."""
+    blueprint = Blueprint("identity_clients", __name__, template_folder=str(folder("templates")))
+    for rule, endpoint, view, methods, _ in ROUTES:
+        blueprint.add_url_rule(rule, endpoint, view, methods=methods)
+    blueprint.before_request(partial(guard.guard, ACCESS))
+    blueprint.after_request(responses.finish)
+    blueprint.context_processor(responses.template_context)
+    blueprint.register_error_handler(CSRFError, partial(guard.csrf_refused, ACCESS))
+    blueprint.register_error_handler(NotFound, responses.not_found)
+    blueprint.register_error_handler(Throttled, responses.throttled)
+    blueprint.register_error_handler(Busy, responses.busy)
+    blueprint.register_error_handler(HTTPException, responses.http_error)
+    blueprint.register_error_handler(Exception, responses.unexpected)
+    return blueprint
