@@ -52,6 +52,10 @@ class Actor:
         """Whether a role of theirs lets them change clients."""
         return not MANAGER_ROLES.isdisjoint(self.roles)
 
+    def may_grant(self, role_key: str) -> bool:
+        """Tell whether their account may give this API role to a client (A4)."""
+        return self.grantable_roles is None or role_key in self.grantable_roles
+
 
 @dataclass(frozen=True, slots=True)
 class Services:

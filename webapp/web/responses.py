@@ -50,6 +50,7 @@ def template_context() -> dict[str, Any]:
         "htmx_file": HTMX,
         "platform_name": services().settings.platform_name,
         "actor": current_actor(),
+        "partial": htmx().partial,
         "times": presenters.Times(services().settings.time_zone),
     }
 

@@ -1,0 +1,105 @@
+/* Identity Clients: what htmx and plain HTML cannot do by themselves. Everything works without it. */
+(() => {
+  'use strict';
+  const d = document;
+  const byId = id => d.getElementById(id);
+  const say = words => { byId('ic-say').textContent = words; };
+
+  /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
+  let opener = null;
+  const place = () => byId('ic-dialog');
+  const dialog = () => place()?.querySelector('dialog');
+
+  const rememberOpener = element => {
+    if (place().contains(element)) return;
+    const menu = element.closest('.ic-menu');
+    opener = menu ? menu.previousElementSibling : element;
+  };
+  const backToOpener = () => {
+    const target = opener?.isConnected ? opener : opener?.id && byId(opener.id);
+    opener = null;
+    (target || d.querySelector('.ic h1'))?.focus();
+  };
+  const open = () => {
+    const box = dialog();
+    if (!box || box.open) return;
+    if (!box.dataset.locked) box.closedBy = 'any';
+    box.showModal();
+    box.addEventListener('cancel', event => { if (box.dataset.locked) event.preventDefault(); });
+    box.addEventListener('close', () => { wipe(box); place().replaceChildren(); backToOpener(); });
+  };
+  const shut = () => { const box = dialog(); if (box) box.close(); };
+
+  /* A secret leaves the page with the page, even where the browser keeps a copy of it (W14). */
+  const wipe = root => root.querySelectorAll('[data-secret]').forEach(element => {
+    if ('value' in element) element.value = ''; else element.textContent = '';
+  });
+  addEventListener('pagehide', () => wipe(d));
+  addEventListener('pageshow', event => { if (event.persisted) location.reload(); });
+
+  /* A morph clears a pre-filled field that nobody touched, so touch it. */
+  const touch = root => root.querySelectorAll('input[data-secret]').forEach(field => { field.value = field.value; });
+
+  d.addEventListener('htmx:before:request', event => rememberIfOpening(event.detail.ctx));
+  const rememberIfOpening = ctx => {
+    const target = typeof ctx.target === 'string' ? d.querySelector(ctx.target) : ctx.target;
+    if (target === place()) rememberOpener(ctx.sourceElement);
+    if (target?.id === 'ic-results') target.setAttribute('aria-busy', 'true');
+  };
+  d.addEventListener('htmx:after:swap', () => {
+    const box = dialog();
+    if (box) { touch(box); open(); } else if (opener && !d.querySelector(':popover-open')) backToOpener();
+    byId('ic-results')?.removeAttribute('aria-busy');
+  });
+  d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
+  d.addEventListener('htmx:error', () => say('The server could not be reached. Check your connection, then try again.'));
+
+  /* Action menus: fetched into the empty popover beside their link, then shown. */
+  d.addEventListener('htmx:after:settle', event => {
+    const menu = event.target;
+    if (menu.matches?.('.ic-menu') && !menu.matches(':popover-open')) menu.showPopover({ source: menu.previousElementSibling });
+  });
+  const expand = event => {
+    const link = event.target.previousElementSibling;
+    if (link?.matches('[data-menu]')) link.setAttribute('aria-expanded', String(event.newState === 'open'));
+  };
+  d.addEventListener('toggle', expand, true);
+
+  const handlers = {
+    copy(button) {
+      const source = byId(button.dataset.copy);
+      navigator.clipboard.writeText(source.value ?? source.textContent).then(
+        () => { button.querySelector('span').textContent = 'Copied'; say(`${button.dataset.what} copied`); },
+        () => say(`${button.dataset.what} could not be copied. Select it and copy it yourself.`));
+    },
+    reveal(button) {
+      const field = byId(button.dataset.reveal), hidden = field.type === 'password';
+      field.type = hidden ? 'text' : 'password';
+      button.querySelector('span').textContent = hidden ? 'Hide' : 'Show';
+    },
+    close(_link, event) { if (dialog()) { event.preventDefault(); shut(); } },
+    drop(button) { button.closest('.ic-toast').remove(); },
+  };
+  d.addEventListener('click', event => {
+    const element = event.target.closest('.ic [data-copy], .ic [data-reveal], .ic [data-close], .ic [data-drop]');
+    if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
+  });
+
+  /* Fields that show more than their value. */
+  d.addEventListener('input', event => {
+    const field = event.target;
+    if (!field.closest?.('.ic')) return;
+    if (field.dataset.twin) byId(field.dataset.twin).value = field.value;
+    if (field.dataset.count) byId(field.dataset.count).textContent = [...field.value.replace(/\r\n?/g, '\n')].length;
+    const form = field.form, chosen = form?.querySelector('[data-chosen]');
+    if (field.name === 'roles' && chosen) chosen.textContent = form.querySelectorAll('[name=roles]:checked').length;
+  });
+
+  /* "I have saved the secret": Done closes the hand-over where it is a dialog. */
+  d.addEventListener('submit', event => {
+    if (event.target.matches('dialog [data-handover]')) { event.preventDefault(); shut(); }
+  });
+
+  touch(d);
+  d.querySelector('.ic [autofocus]')?.focus();
+})();

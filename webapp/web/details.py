@@ -1,0 +1,34 @@
+"""The page of one client."""
+
+from flask import Response, request
+
+from ..core.clients import get_client
+from ..core.database import reading
+from ..host import services
+from .guard import actor
+from .htmx import render
+from .list import parse_key
+
+# What a plain form says on the page that it leads to; a fixed set, so that an address can carry it.
+DONE = {
+    "edited": "Saved. Changes apply to the client’s next token.",
+    "enabled": "Enabled. The client can ask for tokens again.",
+    "disabled": "Disabled. The client gets no new tokens.",
+}
+
+
+def details(key: str) -> Response:
+    """Show how one client is set up, and how to ask for a token with it."""
+    catalogue = services().catalogue
+    with reading(services().engine) as session:
+        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+    return render(
+        "details.html",
+        "_details.html",
+        client=client,
+        roles=catalogue.effective(client.roles, None),
+        scopes=catalogue.scopes(catalogue.effective(client.roles, actor().grantable_roles)),
+        withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
+        token_url=f"{services().settings.issuer}/connect/token",
+        done=DONE.get(request.args.get("done", "")),
+    )
