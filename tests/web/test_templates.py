@@ -1,0 +1,72 @@
+"""Rules that hold for every template and static file, read as text."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+# C2: what is vendored, with the SHA-384 of the file as its makers published it.
+VENDORED = {
+    "static/identity_clients/vendor/htmx-4.0.1.min.js": (
+        "Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
+    ),
+}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_a_template_opens_with_a_comment_of_its_parameters(path: Path) -> None:
+    assert path.read_text("utf-8").startswith("{# ")
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+@pytest.mark.parametrize(
+    ("forbidden", "why"),
+    [
+        (r"\|\s*safe\b", "data could become markup"),
+        (r"\bMarkup\b", "data could become markup"),
+        (r"autoescape\s+false", "data could become markup"),
+        (r"\sstyle\s*=", "the policy refuses inline style"),
+        (r"<style\b", "the policy refuses inline style"),
+        (r"<script(?![^>]*\bsrc=)", "the policy refuses inline script"),
+        (r"\son[a-z]+\s*=", "the policy refuses inline handlers"),
+        (r"hx-on\b|hx-on:", "inline code"),
+        (r"\bjs:", "inline code"),
+        (r"hx-trigger=\"[^\"]*\[(?!name=)", "a trigger filter is code"),
+        (r"https?://", "no page loads from another host"),
+        (r"=\{\{", "an attribute without quotes"),
+    ],
+)
+def test_w17_a_template_holds_no_way_for_data_to_become_code(path: Path, forbidden: str, why: str) -> None:
+    """W17, W15, C2."""
+    assert not re.search(forbidden, path.read_text("utf-8")), why
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_w17_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
+    """W17: only addresses made by url_for, and names that a template itself gives."""
+    allowed = re.compile(r"\A(url|status|request\.path|url_for\(.*\))\Z")
+    for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
+        for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
+            assert allowed.match(expression), expression
+
+
+def test_c2_vendored_files_are_as_published() -> None:
+    """C2: named with their version, and equal to the recorded SHA-384."""
+    vendored = {name(path) for path in (ROOT / "static").rglob("vendor/*")}
+    assert vendored == set(VENDORED)
+    for file, digest in VENDORED.items():
+        assert base64.b64encode(hashlib.sha384((ROOT / file).read_bytes()).digest()).decode() == digest
+        assert re.search(r"-\d+\.\d+\.\d+\.", file)
+
+
+def test_w14_the_history_cache_extension_is_absent() -> None:
+    """W14."""
+    assert not list((ROOT / "static").rglob("*history-cache*"))
