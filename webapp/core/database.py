@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, PrimaryKeyConstraint, UniqueConstraint, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, SessionTransaction
 
 from ..settings import SettingsError
 from .errors import Busy
+from .models import Base
 
 SQLITE_BUSY_SECONDS = 5
 
@@ -22,30 +24,45 @@ SQLITE_BUSY_SECONDS = 5
 def make_engine(url: str) -> Engine:
     """Return an engine that hides statement parameters from errors and logs (L5).
 
-    :raises SettingsError: the SQLite file or its directory is open to others (C4).
+    :raises SettingsError: the address is none; the SQLite file or its directory is open to others (C4).
     """
-    address = make_url(url)
-    if address.get_backend_name() == "sqlite" and address.database:
-        _guard_sqlite_file(Path(address.database))
-    engine = create_engine(address, hide_parameters=True, pool_pre_ping=address.get_backend_name() != "sqlite")
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise SettingsError(
+            "IDENTITY_CLIENTS_DATABASE_URL is not an address that SQLAlchemy knows, such as"
+            " sqlite:////srv/mas/instance/mas.sqlite3 or postgresql+psycopg://user@host/database."
+        ) from None
+    if address.get_backend_name() != "sqlite":
+        return create_engine(address, hide_parameters=True, pool_pre_ping=True)
+    if not address.database or address.database.startswith((":", "file:")):
+        raise SettingsError("IDENTITY_CLIENTS_DATABASE_URL must name the SQLite file by its path.")
+    _guard_sqlite_file(Path(address.database))
+    engine = create_engine(address, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 def _guard_sqlite_file(path: Path) -> None:
     """Make the directory 0700 and the file 0600 where they are new; refuse looser ones (C4)."""
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True)
+    directory = path.parent
+    if not directory.exists():
+        directory.mkdir(mode=0o700, parents=True)
+    if _mode(directory) & ~0o700:
+        raise SettingsError(
+            f"Other users can look into {directory}, where the database is to be. Run: chmod 700 {directory}"
+            f" - or, if others need it, put the database into a directory of its own, made by: mkdir -m 700 NAME"
+        )
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    for place, loosest in (
-        (path.parent, 0o700),
-        *((path.with_name(path.name + end), 0o600) for end in ("", "-wal", "-shm")),
-    ):
-        if place.exists() and stat.S_IMODE(place.stat().st_mode) & ~loosest:
-            raise SettingsError(f"{place} can be read by other users. Run: chmod {loosest:o} {place}")
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists() and _mode(file) & ~0o600:
+            raise SettingsError(f"Other users can read {file}. Run: chmod 600 {file}")
+
+
+def _mode(place: Path) -> int:
+    return stat.S_IMODE(place.stat().st_mode)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -68,13 +85,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Give a session that only reads; whatever it would have written is dropped.
+    """Give a session that only reads: nothing that is done to what it gives is written.
 
     :raises Busy: the database is locked or out of reach (D8).
     """
     with _domain_errors(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
-        session.rollback()
 
 
 @contextmanager
@@ -85,17 +101,51 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
 
     :raises Busy: the database is locked or out of reach (D8).
     """
-    with (
-        _domain_errors(),
-        Session(engine.execution_options(identity_clients_writes=True), expire_on_commit=False) as session,
-        session.begin(),
-    ):
-        yield session
+    writing = engine.execution_options(identity_clients_writes=True)
+    with _domain_errors(), Session(writing, expire_on_commit=False) as session:
+        event.listen(session, "after_begin", _begin_on_foreign_sqlite)
+        with session.begin():
+            yield session
+
+
+def _begin_on_foreign_sqlite(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    # On a host's engine the driver begins only at the first INSERT, and a savepoint before it would commit by itself.
+    if connection.dialect.name == "sqlite" and not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
 def _domain_errors() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except PoolTimeout as error:
         raise Busy from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_outage(error):
+            raise Busy from error
+        raise
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Tell a database that is locked, full or out of reach from a statement that is wrong."""
+    if isinstance(error.orig, sqlite3.OperationalError):
+        # This driver has one class for both; a wrong statement, such as one on a missing table, is SQLITE_ERROR.
+        return getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR
+    return isinstance(error, OperationalError)
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Return the name of the unique or primary key that refused a row, the same on every engine; None for another."""
+    diagnosis = getattr(error.orig, "diag", None)
+    if diagnosis is not None:
+        return str(diagnosis.constraint_name)
+    # SQLite names the columns in place of the constraint.
+    return _UNIQUE_BY_COLUMNS.get(str(error.orig).removeprefix("UNIQUE constraint failed: "))
+
+
+_UNIQUE_BY_COLUMNS = {
+    ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): str(constraint.name)
+    for table in Base.metadata.tables.values()
+    for constraint in table.constraints
+    if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
+}

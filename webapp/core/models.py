@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Collection
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any
 
 import uuid_utils.compat
@@ -24,10 +25,12 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    text,
 )
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 from sqlalchemy.types import TypeEngine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+ACCOUNT_ID_MAX = 200
 CLIENT_ID_MIN, CLIENT_ID_MAX = 6, 100
 SECRET_MIN, SECRET_MAX = 6, 100
 NAME_MIN, NAME_MAX = 3, 100
@@ -81,6 +84,24 @@ class KeySet(TypeDecorator[frozenset[str]]):
         return None if value is None else frozenset(json.loads(value))
 
 
+class _Masked(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class HashText(TypeDecorator[str]):
+    """The text of a hash, which prints as `***`: at its most talkative the driver's log shows the rows it read (L4)."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the text, masked where it is printed."""
+        return None if value is None else _Masked(value)
+
+
 def sorted_text(length: int | None = None) -> TypeEngine[str]:
     """Return a text type that sorts by code point on every engine, whatever the database's own language."""
     plain = String(length) if length else Text()
@@ -106,10 +127,23 @@ class Account(Base):
 
     __tablename__ = "identity_client_accounts"
 
-    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
     feature_enabled: Mapped[bool]
     grantable_roles: Mapped[frozenset[str] | None] = mapped_column(KeySet)
     """The API roles that the account holds; None means every role of the catalogue."""
+
+
+def _list_index(column: str) -> Index:
+    # Partial, since PostgreSQL would not take the order of rows from an index in which deleted_at came first.
+    present = text("deleted_at IS NULL")
+    return Index(
+        f"ix_identity_clients_list_{column}",
+        "account_id",
+        column,
+        "id",
+        sqlite_where=present,
+        postgresql_where=present,
+    )
 
 
 class IdentityClient(Base):
@@ -127,10 +161,10 @@ class IdentityClient(Base):
             name="token_duration",
         ),
         CheckConstraint("roles <> '[]'", name="roles"),
-        Index("ix_identity_clients_list_client_id", "account_id", "deleted_at", "client_id_folded", "id"),
-        Index("ix_identity_clients_list_name", "account_id", "deleted_at", "name_folded", "id"),
-        Index("ix_identity_clients_list_created_at", "account_id", "deleted_at", "created_at", "id"),
-        Index("ix_identity_clients_list_updated_at", "account_id", "deleted_at", "updated_at", "id"),
+        _list_index("client_id_folded"),
+        _list_index("name_folded"),
+        _list_index("created_at"),
+        _list_index("updated_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -161,6 +195,12 @@ class IdentityClient(Base):
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
 
+    @validates("client_id", "name", "description")
+    def _fold(self, column: str, value: str) -> str:
+        # Kept beside the text, since the engines do not agree on what a letter's other case is.
+        setattr(self, f"{column}_folded", value.casefold())
+        return value
+
 
 class ClaimedId(Base):
     """A client ID that is, or once was, a client's: it is never another's again (T3)."""
@@ -169,6 +209,16 @@ class ClaimedId(Base):
 
     client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+
+
+class SecretState(StrEnum):
+    """What a secret is good for at a given moment (S8); the value stands in the trail, so it never changes."""
+
+    CURRENT = "current"
+    ENDING = "ending"
+    """It verifies, and has an end date."""
+    PAUSED = "paused"
+    ENDED = "ended"
 
 
 class ClientSecret(Base):
@@ -181,7 +231,7 @@ class ClientSecret(Base):
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
     label: Mapped[str] = mapped_column(String(8))
     """A, B, C and so on, in the order in which a client's secrets were made."""
-    secret_hash: Mapped[str] = mapped_column(String(200))
+    secret_hash: Mapped[str] = mapped_column(HashText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
@@ -192,6 +242,14 @@ class ClientSecret(Base):
     last_used_address: Mapped[str | None] = mapped_column(String(45))
 
     client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
+
+    def state_at(self, now: datetime) -> SecretState:
+        """Return its state; it verifies while current or ending. The moment of its end is past it (S8)."""
+        if self.ends_at is not None and self.ends_at <= now:
+            return SecretState.ENDED
+        if self.paused_at is not None:
+            return SecretState.PAUSED
+        return SecretState.CURRENT if self.ends_at is None else SecretState.ENDING
 
 
 class TokenRequest(Base):

@@ -21,18 +21,22 @@ class Throttles:
         self._limiter = MovingWindowRateLimiter(storage_from_string(storage_url))
         self._taken_id_answers = RateLimitItemPerHour(taken_id_answers_per_hour)
 
+    def may_answer_taken_id(self, actor_id: str) -> bool:
+        """Count one more "already in use" for this actor, and tell whether it may be given (A6)."""
+        return self._limiter.hit(self._taken_id_answers, "taken-id", actor_id)
+
     def count_taken_id_answer(self, actor_id: str) -> None:
-        """Count one more "already in use" for this actor.
+        """Count one more "already in use" for this actor (A6).
 
         :raises Throttled: the quota of the hour is used up; the answer must not be given.
         """
-        self._count(self._taken_id_answers, "taken-id", actor_id)
+        self.count(self._taken_id_answers, "taken-id", actor_id)
 
-    def may_answer_taken_id(self, actor_id: str) -> bool:
-        """Tell whether this actor may still be told "already in use" within this hour."""
-        return self._limiter.test(self._taken_id_answers, "taken-id", actor_id)
+    def count(self, quota: RateLimitItem, *key: str) -> None:
+        """Count one more use of a quota.
 
-    def _count(self, item: RateLimitItem, *key: str) -> None:
-        if not self._limiter.hit(item, *key):
-            reset_at = self._limiter.get_window_stats(item, *key).reset_time
-            raise Throttled(max(1, math.ceil(reset_at - time.time())))
+        :raises Throttled: it is used up.
+        """
+        if not self._limiter.hit(quota, *key):
+            free_at = self._limiter.get_window_stats(quota, *key).reset_time
+            raise Throttled(max(1, math.ceil(free_at - time.time())))

@@ -1,0 +1,137 @@
+"""Rows for tests: accounts and clients, made through the rules, with a secret that the tests know."""
+
+import itertools
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from webapp.core.accounts import set_account
+from webapp.core.audit import Author
+from webapp.core.clients import ClientValues, create_client
+from webapp.core.database import unit_of_work
+from webapp.core.models import Account, IdentityClient
+from webapp.core.roles import DEFAULT_ROLES, Catalogue
+from webapp.core.secrets import Secret, SecretHasher, StoredHash
+from webapp.core.throttle import Throttles
+
+ACCOUNT = "northwind"
+OTHER_ACCOUNT = "harbour"
+SECRET = "correct-horse-battery-staple"
+PEPPER = b"a pepper for tests, 32 bytes long"
+PEPPER_SETTING = f"1:{PEPPER.decode()}"
+CATALOGUE = Catalogue(DEFAULT_ROLES)
+
+_numbers = itertools.count(1)
+
+
+class CachedHasher(SecretHasher):
+    """Hashes each secret once, where a test needs many clients and not many salts."""
+
+    def __init__(self) -> None:
+        super().__init__({1: PEPPER})
+        self._cached = cache(lambda value: SecretHasher.hash(self, Secret(value)))
+
+    def hash(self, secret: Secret) -> StoredHash:
+        """Return the hash that was made of this secret before, if there is one."""
+        return self._cached(secret.reveal())
+
+
+HASHER = CachedHasher()
+
+
+def make_throttles(taken_id_answers_per_hour: int = 1_000_000) -> Throttles:
+    """Return throttles that count in this process."""
+    return Throttles("memory://", taken_id_answers_per_hour)
+
+
+def make_author(account_id: str = ACCOUNT, **overrides: Any) -> Author:
+    """Return an administrator of the account."""
+    values = {
+        "actor_id": f"admin@{account_id}.example",
+        "label": f"admin@{account_id}.example",
+        "account_id": account_id,
+        "address": "192.0.2.1",
+        "request_id": "0123456789abcdef",
+    }
+    return Author(**(values | overrides))
+
+
+def make_values(**overrides: Any) -> ClientValues:
+    """Return a form's values, valid unless overridden."""
+    values = {
+        "client_id": f"client-{next(_numbers):06}",
+        "name": "",
+        "description": "",
+        "token_duration": "60",
+        "roles": frozenset({"MerchantUser"}),
+    }
+    return ClientValues(**(values | overrides))
+
+
+def make_account(
+    target: Session | Engine,
+    account_id: str = ACCOUNT,
+    *,
+    feature_enabled: bool = True,
+    grantable_roles: Collection[str] | None = None,
+) -> None:
+    """Make an account, or give it these values."""
+    with _session(target) as session:
+        set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
+
+
+def make_client(
+    target: Session | Engine,
+    *,
+    account_id: str = ACCOUNT,
+    client_id: str | None = None,
+    secret: str = SECRET,
+    hasher: SecretHasher = HASHER,
+    name: str = "",
+    description: str = "",
+    token_duration: int = 60,
+    roles: Collection[str] = ("MerchantUser",),
+    copied_from: uuid.UUID | None = None,
+    **overrides: Any,
+) -> IdentityClient:
+    """Make a client through the rules, and its account where there is none.
+
+    :param hasher: the application's own, where its pepper is not `PEPPER_SETTING`.
+    :param overrides: columns to set afterwards, such as `enabled`, `created_at` or `deleted_at`.
+    """
+    given = {} if client_id is None else {"client_id": client_id}
+    with _session(target) as session:
+        if session.scalar(select(Account.id).where(Account.id == account_id)) is None:
+            make_account(session, account_id)
+        client = create_client(
+            session,
+            author=make_author(account_id),
+            values=make_values(
+                name=name, description=description, token_duration=str(token_duration), roles=frozenset(roles), **given
+            ),
+            secret=secret,
+            creation_key=None,
+            catalogue=CATALOGUE,
+            granted=None,
+            hasher=hasher,
+            throttles=make_throttles(),
+            copied_from=copied_from,
+        )
+        for column, value in overrides.items():
+            setattr(client, column, value)
+        session.flush()
+    return client
+
+
+@contextmanager
+def _session(target: Session | Engine) -> Iterator[Session]:
+    if isinstance(target, Session):
+        yield target
+    else:
+        with unit_of_work(target) as session:
+            yield session

@@ -1,0 +1,360 @@
+"""Create, edit, enable and disable identity clients.
+
+Every function is bound to the account of its author (A3). Each change is one savepoint: it happens whole, with its
+event, or not at all. What an error carries is loose from the session, so that it outlives the roll-back.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm.exc import StaleDataError
+
+from . import audit
+from .audit import Action, Author
+from .database import violated_constraint
+from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields, NotFound, StaleVersion
+from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
+from .models import ClaimedId, ClientSecret, IdentityClient, SecretState, utc_now
+from .roles import Catalogue
+from .secrets import Secret, SecretHasher, check_secret, is_well_formed, weaknesses
+from .throttle import Throttles
+
+_ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
+_CREATION_KEY_CONSTRAINT = "uq_identity_clients_account_id_creation_key"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientValues:
+    """What the form holds, as it was typed. A form can write nothing else of a client (A5)."""
+
+    client_id: str
+    name: str
+    description: str
+    token_duration: str
+    roles: frozenset[str]
+
+
+def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account, with its secrets.
+
+    :raises NotFound: the account has none such, whether or not another one has (A3).
+    """
+    client = session.scalar(
+        select(IdentityClient)
+        .where(IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
+        .options(selectinload(IdentityClient.secrets))
+    )
+    if client is None:
+        raise NotFound
+    return client
+
+
+def is_taken(session: Session, *, client_id: str, account_id: str, key: uuid.UUID | None) -> bool:
+    """Tell whether a client ID is, or once was, another client's, in whatever letter case (T3, I6).
+
+    The answer tells something of other accounts: ask `Throttles.may_answer_taken_id` before giving it (A6).
+
+    :param key: the client of this account that is being edited; None for a new one.
+    """
+    if not is_well_formed(client_id):
+        return False
+    holder = session.execute(
+        select(IdentityClient.id, IdentityClient.account_id)
+        .join(ClaimedId, ClaimedId.client_key == IdentityClient.id)
+        .where(ClaimedId.client_id_folded == client_id.casefold())
+    ).one_or_none()
+    return holder is not None and tuple(holder) != (key, account_id)
+
+
+def create_client(
+    session: Session,
+    *,
+    author: Author,
+    values: ClientValues,
+    secret: str,
+    creation_key: str | None,
+    catalogue: Catalogue,
+    granted: Collection[str] | None,
+    hasher: SecretHasher,
+    throttles: Throttles,
+    copied_from: uuid.UUID | None = None,
+    refuse_weak: bool = False,
+) -> IdentityClient:
+    """Make an enabled client with one secret, A.
+
+    :param creation_key: the one-time key of the form; a second Create with the same one makes nothing.
+    :param granted: the API roles that the account may grant at this moment; None means all (A4).
+    :param copied_from: the client of this account that the form was filled from, for the trail.
+    :param refuse_weak: refuse a weak secret (S4).
+    :raises InvalidFields: all that is wrong with the values, at once.
+    :raises AlreadyCreated: the same Create was sent before; it carries what that one made.
+    :raises Throttled: the client ID is in use, and this actor was told so too often (A6).
+    """
+    one_time_key = _digest(creation_key)
+    _raise_if_created(session, author, one_time_key)
+    fields, chosen_secret = _check(
+        session, author, values, secret, None, catalogue, granted, throttles, refuse_weak=refuse_weak
+    )
+    if chosen_secret is None:
+        raise TypeError("a client cannot be made without a secret")
+    now = utc_now()
+    client = IdentityClient(
+        **fields,
+        account_id=author.account_id,
+        enabled=True,
+        creation_key=one_time_key,
+        created_at=now,
+        created_by=author.label,
+        updated_at=now,
+        updated_by=author.label,
+        secrets=[_new_secret(chosen_secret, "A", hasher, author, now)],
+    )
+    changes = {field: [None, _plain(value)] for field, value in {**fields, "enabled": True}.items()}
+    changes["client_secret"] = [None, _states(client.secrets, now)]
+    if copied_from is not None:
+        changes["copied_from"] = [None, _id_of(session, author, copied_from)]
+    try:
+        with session.begin_nested():
+            session.add(client)
+            session.flush()
+            session.add(ClaimedId(client_id_folded=client.client_id_folded, client_key=client.id))
+            audit.record(session, author, Action.CREATED, client, changes)
+    except IntegrityError as error:
+        if violated_constraint(error) not in {*_ID_CONSTRAINTS, _CREATION_KEY_CONSTRAINT}:
+            raise
+        # Whichever constraint spoke first: a twin of this very Create may have been quicker.
+        _raise_if_created(session, author, one_time_key)
+        raise _taken(throttles, author) from None
+    return client
+
+
+def edit_client(
+    session: Session,
+    *,
+    author: Author,
+    key: uuid.UUID,
+    version: int | None,
+    values: ClientValues,
+    enabled: bool,
+    secret: str | None,
+    catalogue: Catalogue,
+    granted: Collection[str] | None,
+    hasher: SecretHasher,
+    throttles: Throttles,
+    refuse_weak: bool = False,
+) -> IdentityClient:
+    """Give a client these values; where nothing differs nothing is written.
+
+    :param version: the version that the form was filled from; None is a stale one (I7).
+    :param secret: replaces the current ones at once; empty or None keeps them.
+    :raises NotFound: the account has no such client.
+    :raises StaleVersion: it was changed since; nothing was written.
+    :raises InvalidFields: all that is wrong with the values, at once.
+    :raises Throttled: the client ID is in use, and this actor was told so too often (A6).
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    if version != client.version:
+        raise StaleVersion(_loose(session, client))
+    fields, chosen_secret = _check(
+        session, author, values, secret or None, key, catalogue, granted, throttles, refuse_weak=refuse_weak
+    )
+    now, added = utc_now(), None
+    if chosen_secret is not None:
+        added = _new_secret(chosen_secret, _label(len(client.secrets)), hasher, author, now)
+    try:
+        return _write(session, author, Action.EDITED, client, {**fields, "enabled": enabled}, now, added)
+    except IntegrityError as error:
+        if violated_constraint(error) not in _ID_CONSTRAINTS:
+            raise
+        raise _taken(throttles, author) from None
+
+
+def set_enabled(
+    session: Session, *, author: Author, key: uuid.UUID, version: int | None, enabled: bool
+) -> IdentityClient:
+    """Enable or disable a client; where it is so already nothing is written, whatever the version.
+
+    :raises NotFound: the account has no such client.
+    :raises StaleVersion: it was changed since; nothing was written.
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    if client.enabled == enabled:
+        return client
+    if version != client.version:
+        raise StaleVersion(_loose(session, client))
+    action = Action.ENABLED if enabled else Action.DISABLED
+    return _write(session, author, action, client, {"enabled": enabled}, utc_now())
+
+
+def _check(
+    session: Session,
+    author: Author,
+    values: ClientValues,
+    secret: str | None,
+    key: uuid.UUID | None,
+    catalogue: Catalogue,
+    granted: Collection[str] | None,
+    throttles: Throttles,
+    *,
+    refuse_weak: bool,
+) -> tuple[dict[str, Any], Secret | None]:
+    """Return the columns that the form writes and the secret, or raise all that is wrong, in the form's order."""
+    checks: dict[str, Callable[[], Any]] = {
+        "client_id": lambda: check_client_id(values.client_id),
+        "secret": lambda: None if secret is None else _check_secret(secret, values, refuse_weak=refuse_weak),
+        "name": lambda: check_name(values.name),
+        "description": lambda: check_description(values.description),
+        "token_duration_minutes": lambda: check_token_duration(values.token_duration),
+        "roles": lambda: check_roles(values.roles, catalogue=catalogue, granted=granted),
+    }
+    fields: dict[str, Any] = {}
+    errors: list[FieldError] = []
+    for field, check in checks.items():
+        try:
+            fields[field] = check()
+        except FieldError as error:
+            errors.append(error)
+    taken = "client_id" in fields and is_taken(
+        session, client_id=fields["client_id"], account_id=author.account_id, key=key
+    )
+    if errors:
+        # Nothing is written anyway, so this could be asked for ever: beyond the quota a taken ID goes unmentioned (A6).
+        if taken and throttles.may_answer_taken_id(author.actor_id):
+            errors.insert(0, ClientIdTaken())
+        raise InvalidFields(errors)
+    if taken:
+        raise _taken(throttles, author)
+    return fields, fields.pop("secret")
+
+
+def _check_secret(secret: str, values: ClientValues, *, refuse_weak: bool) -> Secret:
+    chosen = check_secret(secret)
+    reasons = weaknesses(chosen, values.client_id, values.name) if refuse_weak else []
+    if reasons:
+        raise FieldError(
+            "client_secret",
+            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
+            "Client secret is easy to guess: choose another, or press Generate new",
+        )
+    return chosen
+
+
+def _write(
+    session: Session,
+    author: Author,
+    action: Action,
+    client: IdentityClient,
+    fields: Mapping[str, Any],
+    now: datetime,
+    added: ClientSecret | None = None,
+) -> IdentityClient:
+    changed = {field: value for field, value in fields.items() if getattr(client, field) != value}
+    if not changed and added is None:
+        return client
+    changes: dict[str, Any] = {
+        field: [_plain(getattr(client, field)), _plain(value)] for field, value in changed.items()
+    }
+    key, account_id = client.id, client.account_id
+    try:
+        with session.begin_nested():
+            for field, value in changed.items():
+                setattr(client, field, value)
+            client.updated_at, client.updated_by = now, author.label
+            if added is not None:
+                changes["client_secret"] = _replace_secrets(client, added, now)
+            session.flush()  # the client's own row first: one UPDATE on condition of its version (I7)
+            if "client_id" in changed and not _has_claimed(session, client):
+                session.add(ClaimedId(client_id_folded=client.client_id_folded, client_key=client.id))
+            audit.record(session, author, action, client, changes)
+    except StaleDataError:
+        session.expire_all()
+        raise StaleVersion(_loose(session, get_client(session, account_id=account_id, key=key))) from None
+    return client
+
+
+def _replace_secrets(client: IdentityClient, added: ClientSecret, now: datetime) -> list[dict[str, str]]:
+    live = [secret for secret in client.secrets if secret.state_at(now) is not SecretState.ENDED]
+    before = _states(live, now)
+    for secret in live:
+        secret.ends_at = now
+    client.secrets.append(added)
+    return [before, _states([*live, added], now)]
+
+
+def _new_secret(secret: Secret, label: str, hasher: SecretHasher, author: Author, now: datetime) -> ClientSecret:
+    stored = hasher.hash(secret)
+    return ClientSecret(
+        label=label,
+        secret_hash=stored.value,
+        pepper_version=stored.pepper_version,
+        created_at=now,
+        created_by=author.label,
+    )
+
+
+def _label(index: int) -> str:
+    """Return A, B, ... Z, AA, AB and so on for 0, 1, ..."""
+    label, rest = "", index + 1
+    while rest:
+        rest, letter = divmod(rest - 1, 26)
+        label = chr(ord("A") + letter) + label
+    return label
+
+
+def _states(secrets: Iterable[ClientSecret], now: datetime) -> dict[str, str]:
+    return {secret.label: secret.state_at(now).value for secret in secrets}
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _digest(creation_key: str | None) -> str | None:
+    # Whatever is posted in its place: this fits the column.
+    return hashlib.sha256(creation_key.encode("utf-8", "surrogatepass")).hexdigest() if creation_key else None
+
+
+def _raise_if_created(session: Session, author: Author, one_time_key: str | None) -> None:
+    if one_time_key is None:
+        return
+    client = session.scalar(
+        select(IdentityClient)
+        .where(IdentityClient.account_id == author.account_id, IdentityClient.creation_key == one_time_key)
+        .options(selectinload(IdentityClient.secrets))
+    )
+    if client is not None:
+        raise AlreadyCreated(_loose(session, client))
+
+
+def _taken(throttles: Throttles, author: Author) -> InvalidFields:
+    throttles.count_taken_id_answer(author.actor_id)
+    return InvalidFields([ClientIdTaken()])
+
+
+def _id_of(session: Session, author: Author, key: uuid.UUID) -> str | None:
+    return session.scalar(
+        select(IdentityClient.client_id).where(IdentityClient.id == key, IdentityClient.account_id == author.account_id)
+    )
+
+
+def _has_claimed(session: Session, client: IdentityClient) -> bool:
+    return bool(
+        session.scalar(
+            select(ClaimedId.client_key).where(
+                ClaimedId.client_id_folded == client.client_id_folded, ClaimedId.client_key == client.id
+            )
+        )
+    )
+
+
+def _loose(session: Session, client: IdentityClient) -> IdentityClient:
+    for loaded in (client, *client.secrets):
+        session.expunge(loaded)
+    return client
