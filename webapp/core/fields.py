@@ -112,7 +112,7 @@ def check_token_duration(value: str) -> int:
     raise FieldError(
         "token_duration",
         f"Enter a whole number from {TOKEN_DURATION_MIN_MINUTES} to {TOKEN_DURATION_MAX_MINUTES}.",
-        f"Token duration must be from {TOKEN_DURATION_MIN_MINUTES} to {TOKEN_DURATION_MAX_MINUTES} minutes, in whole minutes",
+        f"Token duration must be from {TOKEN_DURATION_MIN_MINUTES} to {TOKEN_DURATION_MAX_MINUTES} whole minutes",
     )
 
 
