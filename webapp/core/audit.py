@@ -36,7 +36,9 @@ class Author:
     request_id: str | None = None
 
 
-def record(session: Session, author: Author, action: Action, client: IdentityClient, changes: Mapping[str, Any]) -> None:
+def record(
+    session: Session, author: Author, action: Action, client: IdentityClient, changes: Mapping[str, Any]
+) -> None:
     """Add one event to the transaction under way.
 
     :param changes: per field `[before, after]`; never a secret or a hash.

@@ -41,7 +41,9 @@ class ClientIdTaken(FieldError):
 
     def __init__(self) -> None:
         super().__init__(
-            "client_id", "This client ID is already in use. Choose another.", "Client ID is already in use: choose another"
+            "client_id",
+            "This client ID is already in use. Choose another.",
+            "Client ID is already in use: choose another",
         )
 
 

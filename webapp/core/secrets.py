@@ -53,7 +53,7 @@ class Secret:
 
 def is_well_formed(value: str, least: int = SECRET_MIN, most: int = SECRET_MAX) -> bool:
     """Tell whether a value has 6-100 characters from U+0020 to U+007E (P6, RFC 6749 appendix A.2)."""
-    return least <= len(value) <= most and all("\x20" <= character <= "\x7e" for character in value)
+    return least <= len(value) <= most and value.isascii() and value.isprintable()
 
 
 def check_secret(value: str) -> Secret:
@@ -186,4 +186,3 @@ class SecretHasher:
 
     def _peppered(self, secret: Secret, version: int) -> bytes:
         return hmac.digest(self._peppers[version], secret.reveal().encode(), hashlib.sha256)
-
