@@ -6,7 +6,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -63,6 +63,27 @@ class ListQuery:
             after=arguments.get("after", ""),
             before=arguments.get("before", ""),
         )
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether a search or a filter leaves clients out."""
+        return bool(self.q or self.status or self.role)
+
+    def arguments(self) -> dict[str, str]:
+        """Return what an address has to carry to ask for the same again; defaults are left out."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) and (field.name, value) != ("sort", DEFAULT_SORT)
+        }
+
+    def sorted_by(self, name: str) -> Self:
+        """Return the same search from its first page in this order, or turned round if it is in this order already."""
+        return replace(self, sort=f"-{name}" if self.sort == name else name, after="", before="")
+
+    def turned_to(self, *, after: str = "", before: str = "") -> Self:
+        """Return the same search at another page."""
+        return replace(self, after=after, before=before)
 
 
 @dataclass(frozen=True, slots=True)

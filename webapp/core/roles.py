@@ -44,8 +44,10 @@ class Catalogue(Mapping[str, ApiRole]):
                 raise SettingsError("IDENTITY_CLIENTS_API_ROLES must be a sequence of ApiRole.")
             if not _KEY.match(role.key) or role.key in self._roles:
                 raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} is not a role key, or occurs twice.")
-            if not role.name or not role.group or not role.scopes:
-                raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} needs a name, a group and a scope.")
+            if not role.name or not role.group or not role.scopes or isinstance(role.scopes, str):
+                raise SettingsError(
+                    f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} needs a name, a group and a tuple of scopes."
+                )
             for scope in role.scopes:
                 if not _SCOPE.match(scope):
                     raise SettingsError(f"IDENTITY_CLIENTS_API_ROLES: {role.key!r} has a scope that is not one.")
@@ -72,6 +74,10 @@ class Catalogue(Mapping[str, ApiRole]):
     def effective(self, keys: Collection[str], granted: Collection[str] | None) -> list[ApiRole]:
         """Return a client's roles that still count: in the catalogue and still held by its account (A4)."""
         return [role for role in self.grantable(granted) if role.key in keys]
+
+    def names(self, keys: Collection[str]) -> list[str]:
+        """Return the names of these roles in catalogue order; a key that left the catalogue stands for itself at the end."""
+        return [role.name for role in self._roles.values() if role.key in keys] + sorted(set(keys) - self._roles.keys())
 
     def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:
         """Return every scope that these roles open, once each, in their order."""
