@@ -6,10 +6,13 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
+from .core.authentication import Authenticator
 from .core.database import make_engine, unit_of_work
+from .core.keys import KeyRing
 from .core.roles import DEFAULT_ROLES, Catalogue
 from .core.secrets import SecretHasher
 from .core.throttle import Throttles
+from .core.tokens import Tokens
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
 from .settings import Settings
 
@@ -33,16 +36,24 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
+        engine = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+        catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+        hasher = SecretHasher(settings.peppers())
+        tokens = Tokens(settings.issuer, settings.audience)
+        tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
             settings=settings,
-            engine=settings.engine if settings.engine is not None else make_engine(str(settings.database_url)),
-            catalogue=Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles),
-            hasher=SecretHasher(settings.peppers()),
+            engine=engine,
+            catalogue=catalogue,
+            hasher=hasher,
             throttles=Throttles(settings.throttle_storage_url, settings.taken_id_answers_per_hour),
+            authenticator=Authenticator(engine, hasher),
+            keys=KeyRing(engine, settings.encryption_key()),
+            tokens=tokens,
             load_actor=lambda: self._load_actor(),
         )
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix)
-        app.register_blueprint(oauth.make_blueprint())
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod

@@ -14,9 +14,12 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .core.audit import Author
+from .core.authentication import Authenticator
+from .core.keys import KeyRing
 from .core.roles import Catalogue
 from .core.secrets import SecretHasher
 from .core.throttle import Throttles
+from .core.tokens import Tokens
 from .settings import Settings
 
 EXTENSION = "identity_clients"
@@ -66,6 +69,9 @@ class Services:
     catalogue: Catalogue
     hasher: SecretHasher
     throttles: Throttles
+    authenticator: Authenticator
+    keys: KeyRing
+    tokens: Tokens
     load_actor: Callable[[], Actor | None] = field(repr=False)
 
 

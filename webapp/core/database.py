@@ -78,9 +78,29 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("identity_clients_autocommit", False):
+        return
     # Two writers that have both read first can only fail with "database is locked", whatever the time-out.
-    writes = connection.get_execution_options().get("identity_clients_writes", False)
+    writes = options.get("identity_clients_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def autocommitting(engine: Engine) -> Engine:
+    """Return the engine for reads of one statement each, which need no transaction around them."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(identity_clients_autocommit=True)
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Give a bare connection, for where a session would cost more than the statement.
+
+    :raises Busy: the database is locked or out of reach (D8).
+    """
+    with _domain_errors(), engine.connect() as connection:
+        yield connection
 
 
 @contextmanager

@@ -28,7 +28,7 @@ SHORT_SECRET = 16
 
 
 class Secret:
-    """A secret in the clear. It prints as `***`, and refuses to be pickled, formatted or turned into JSON (L4)."""
+    """A secret in the clear. It prints as `***`, and refuses to be copied, pickled or turned into JSON (L4)."""
 
     __slots__ = ("_value",)
 
@@ -42,7 +42,13 @@ class Secret:
     def __repr__(self) -> str:
         return "***"
 
+    def __format__(self, _spec: str) -> str:
+        return "***"
+
     def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be serialised")
+
+    def __getstate__(self) -> NoReturn:
         raise TypeError("a secret cannot be serialised")
 
     def __eq__(self, other: object) -> bool:

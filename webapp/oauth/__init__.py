@@ -1,7 +1,5 @@
-"""The identity endpoint."""
+"""The identity endpoint: blueprint `identity`, JSON only."""
 
-from flask import Blueprint
+from .routes import make_blueprint
 
-
-def make_blueprint() -> Blueprint:
-    return Blueprint("identity", __name__)
+__all__ = ["make_blueprint"]

@@ -1,0 +1,107 @@
+"""Access tokens: JWTs after RFC 9068, made and verified."""
+
+import binascii
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
+
+from ..settings import SettingsError
+from .keys import SigningKey, throwaway_key
+from .models import ACCOUNT_ID_MAX, CLIENT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
+from .roles import Catalogue
+
+JTI_RANDOM_BYTES = 16
+NOT_BEFORE_LEEWAY_SECONDS = 5
+TOKEN_BYTES_MAX = 4095
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one issuer makes, and what it takes for its own.
+
+    :param issuer: the `iss` of every token.
+    :param audience: the `aud` of every token.
+    """
+
+    issuer: str
+    audience: str
+
+    def issue(
+        self,
+        key: SigningKey,
+        *,
+        client_id: str,
+        account_id: str,
+        roles: Sequence[str],
+        scope: str,
+        lifetime_seconds: int,
+        now: datetime,
+    ) -> str:
+        """Return a new signed token, with the header of T1 and the claims of T2."""
+        issued_at = int(now.timestamp())
+        claims = {
+            "iss": self.issuer,
+            "sub": client_id,
+            "aud": self.audience,
+            "client_id": client_id,
+            "iat": issued_at,
+            "nbf": issued_at,
+            "exp": issued_at + lifetime_seconds,
+            "jti": secrets.token_urlsafe(JTI_RANDOM_BYTES),
+            "scope": scope,
+            "roles": roles,
+            "account_id": account_id,
+        }
+        unsigned = f"{key.header}.{urlsafe_b64encode(_to_json(claims).encode()).decode()}"
+        return f"{unsigned}.{urlsafe_b64encode(key.sign(unsigned.encode())).decode()}"
+
+    def verify(self, token: str, key_of: Callable[[str], SigningKey | None], now: datetime) -> dict[str, Any] | None:
+        """Return the claims of a token that this issuer made and that counts at this moment, else None (T5).
+
+        Ours begin with one of our headers, letter for letter. So nothing that a stranger wrote is parsed before the
+        signature is checked, and no other algorithm, type, `crit` or key reference gets a hearing (T6).
+
+        :param key_of: finds the key to a header, such as `KeyRing.with_header`.
+        """
+        unsigned, _, signature = token.rpartition(".")
+        header, _, payload = unsigned.partition(".")
+        key = key_of(header)
+        if key is None:
+            return None
+        try:
+            if not key.verifies(unsigned.encode("ascii"), urlsafe_b64decode(signature.encode("ascii"))):
+                return None
+            claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload.encode("ascii")))
+            is_ours = claims["iss"] == self.issuer and claims["aud"] == self.audience
+            is_in_time = (
+                claims["nbf"] <= now.timestamp() + NOT_BEFORE_LEEWAY_SECONDS and now.timestamp() < claims["exp"]
+            )
+        except (binascii.Error, ValueError, KeyError, TypeError):
+            return None
+        return claims if is_ours and is_in_time else None
+
+    def check_size(self, catalogue: Catalogue) -> None:
+        """Refuse a catalogue whose largest token would not fit where tokens travel (T2, RFC 6750 section 5.3).
+
+        :raises SettingsError: a token with every role could have 4,096 bytes or more.
+        """
+        largest = self.issue(
+            throwaway_key(),
+            client_id='"' * CLIENT_ID_MAX,
+            account_id="x" * ACCOUNT_ID_MAX,
+            roles=list(catalogue),
+            scope=" ".join(catalogue.scopes(catalogue.values())),
+            lifetime_seconds=TOKEN_DURATION_MAX_MINUTES * 60,
+            now=utc_now(),
+        )
+        if len(largest) > TOKEN_BYTES_MAX:
+            raise SettingsError(
+                f"IDENTITY_CLIENTS_API_ROLES makes tokens of {len(largest)} bytes for a client with every role."
+                f" Shorten role keys and scopes, until they have at most {TOKEN_BYTES_MAX}."
+            )

@@ -1,0 +1,58 @@
+"""The table of contents of the endpoint: every URL, one line each."""
+
+from flask import Blueprint, current_app
+from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
+from flask.typing import RouteCallable
+from werkzeug.exceptions import default_exceptions
+
+from ..core.errors import Busy
+from ..settings import Settings
+from . import responses
+from .metadata import JWKS_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
+from .token import token
+
+BLUEPRINT = "identity"
+CLIENT_ROUTES: tuple[tuple[str, str, RouteCallable], ...] = ((TOKEN_PATH, "token", token),)
+"""Where clients authenticate. These answer every method, so that a wrong one is refused in JSON (P1, P13)."""
+
+
+class EveryMethod(set[str]):
+    """Holds every method there is, and lists POST: what routes show, and what the host's tools read."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+
+def make_blueprint(settings: Settings) -> Blueprint:
+    """Return the endpoint as a blueprint."""
+    blueprint = Blueprint(BLUEPRINT, __name__)
+    for rule, endpoint, view in CLIENT_ROUTES:
+        blueprint.add_url_rule(rule, endpoint, view, methods=["POST"], provide_automatic_options=False)
+    for rule in metadata_paths(settings):
+        blueprint.add_url_rule(rule, "metadata", metadata)
+    blueprint.add_url_rule(JWKS_PATH, "jwks", jwks)
+    blueprint.record(_answer_every_method)
+    blueprint.record(lambda state: _exempt_from_csrf(state.app))
+    blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
+    blueprint.register_error_handler(responses.Refused, responses.refused)
+    blueprint.register_error_handler(Busy, responses.busy)
+    blueprint.register_error_handler(Exception, responses.unexpected)
+    for code in default_exceptions:
+        # By code, since the host's own handler for a code would come before ours for all.
+        blueprint.register_error_handler(code, responses.http_error)
+    return blueprint
+
+
+def _answer_every_method(state: BlueprintSetupState) -> None:
+    for _, endpoint, _ in CLIENT_ROUTES:
+        for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
+            rule.methods = EveryMethod({"POST"})
+
+
+def _exempt_from_csrf(app: App) -> None:
+    """Take the POSTs of machines, and no others, out of a host's `CSRFProtect`, whichever of us started first (E1)."""
+    exempt = getattr(app.extensions.get("csrf"), "exempt", None)
+    if exempt is not None:
+        for _, _, view in CLIENT_ROUTES:
+            exempt(view)

@@ -1,0 +1,64 @@
+"""`POST /connect/token`: the client-credentials grant (RFC 6749 section 4.4)."""
+
+import re
+from collections.abc import Collection
+
+from flask import Response
+
+from ..core import authentication
+from ..core.models import utc_now
+from ..host import services
+from .parameters import read_credentials, read_parameters
+from .responses import JsonResponse, Refusal, Refused
+
+GRANT_TYPE = "client_credentials"
+SCOPE_MAX = 1000
+# RFC 6749 appendix A.4; more spaces than one are tolerated (P10)
+_SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
+
+
+def token() -> Response:
+    """Give a client a token."""
+    parameters = read_parameters()
+    credentials = read_credentials(parameters)
+    grant_type = parameters.get("grant_type")
+    if grant_type != GRANT_TYPE:
+        raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
+    now = utc_now()
+    ours = services()
+    try:
+        client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, now)
+    except authentication.Refused:
+        raise Refused(Refusal.CLIENT) from None
+    roles = ours.catalogue.effective(client.roles, client.grantable_roles)
+    scope = granted_scope(parameters.get("scope"), ours.catalogue.scopes(roles))
+    lifetime_seconds = client.token_duration_minutes * 60
+    access_token = ours.tokens.issue(
+        ours.keys.signing_key(now),
+        client_id=client.client_id,
+        account_id=client.account_id,
+        roles=[role.key for role in roles],
+        scope=scope,
+        lifetime_seconds=lifetime_seconds,
+        now=now,
+    )
+    return JsonResponse(
+        {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
+    )
+
+
+def granted_scope(asked: str | None, opened: Collection[str]) -> str:
+    """Return the scope of the token: what was asked for, or all that the client's roles open (P10, P11).
+
+    :raises Refused: the scope is malformed, or not wholly open to the client; it is never narrowed.
+    """
+    if not opened:
+        raise Refused(Refusal.NO_ROLES)
+    if asked is None:
+        return " ".join(opened)
+    scopes = dict.fromkeys(asked.split())
+    if len(asked) > SCOPE_MAX or not _SCOPE.match(asked) or not scopes:
+        raise Refused(Refusal.SCOPE_FORM)
+    if not scopes.keys() <= set(opened):
+        raise Refused(Refusal.SCOPE)
+    return " ".join(scopes)
