@@ -22,7 +22,7 @@ from webapp.core.throttle import Throttles
 ACCOUNT = "northwind"
 OTHER_ACCOUNT = "harbour"
 SECRET = "correct-horse-battery-staple"
-PEPPER = b"a pepper for tests, 32 bytes long"
+PEPPER = b"a pepper for tests of 32 bytes or more"
 PEPPER_SETTING = f"1:{PEPPER.decode()}"
 CATALOGUE = Catalogue(DEFAULT_ROLES)
 
