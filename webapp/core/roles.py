@@ -76,7 +76,7 @@ class Catalogue(Mapping[str, ApiRole]):
         return [role for role in self.grantable(granted) if role.key in keys]
 
     def names(self, keys: Collection[str]) -> list[str]:
-        """Return the names of these roles in catalogue order; a key that left the catalogue stands for itself at the end."""
+        """Return the names of these roles in catalogue order; a key that left the catalogue stands for itself."""
         return [role.name for role in self._roles.values() if role.key in keys] + sorted(set(keys) - self._roles.keys())
 
     def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:

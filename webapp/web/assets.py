@@ -24,10 +24,15 @@ class Asset:
     compressed: bytes
 
 
-@cache
 def assets() -> dict[str, Asset]:
-    """Return every static file by its name below `static/identity_clients`."""
-    root = folder("static") / "identity_clients"
+    """Return every static file of ours by its name below `static/identity_clients`."""
+    return load("identity_clients")
+
+
+@cache
+def load(owner: str) -> dict[str, Asset]:
+    """Return every file below `static/<owner>` by its name."""
+    root = folder("static") / owner
     found = {}
     for path in sorted(root.rglob("*")):
         if path.is_file():
@@ -48,7 +53,11 @@ def asset_url(filename: str) -> str:
 
 def asset(digest: str, filename: str) -> Response:
     """Answer with a static file, to be kept for a year; an old address is 404, never the new content."""
-    found = assets().get(filename)
+    return answer(assets().get(filename), digest)
+
+
+def answer(found: Asset | None, digest: str) -> Response:
+    """Answer with a file if it is there and still has this digest, else 404."""
     if found is None or found.digest != digest:
         abort(404)
     compressed = "gzip" in request.accept_encodings

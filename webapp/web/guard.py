@@ -132,4 +132,3 @@ def csrf_refused(lists: Mapping[str, Access], _error: Exception) -> ResponseRetu
     g.identity_clients_csrf_refused = True
     view = current_app.view_functions[request.endpoint or ""]
     return current_app.ensure_sync(view)(**(request.view_args or {}))  # type: ignore[no-any-return]
-

@@ -7,7 +7,8 @@ from flask import Response, request
 from ..core.clients import get_client
 from ..core.database import reading
 from ..core.errors import NotFound
-from ..core.listing import ListQuery, list_clients as find_clients
+from ..core.listing import ListQuery
+from ..core.listing import list_clients as find_clients
 from ..host import services
 from .guard import actor
 from .htmx import render

@@ -12,7 +12,6 @@ from ..core.migrate import folder
 from . import actions, assets, details, edit, guard, list, new, responses
 from .guard import Access
 
-
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("", "list", list.list_clients, ("GET",), Access.VIEW),
     ("/new", "new", new.new_client, ("GET", "POST"), Access.MANAGE),

@@ -1,0 +1,95 @@
+"""A plain host for the screens: it knows no users, its actor is what the test says."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from tests.factories import PEPPER_SETTING
+from webapp import Actor, IdentityClients
+from webapp.core.database import make_engine
+
+PREFIX = "/administration/identity-clients"
+HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
+NORTHWIND = Actor(
+    id="user-1",
+    label="Priya Nair",
+    account_id="northwind",
+    account_name="Northwind Insurance",
+    roles=frozenset({"MerchantAdmin"}),
+    feature_enabled=True,
+)
+HARBOUR = replace(NORTHWIND, id="user-2", label="Tom Reilly", account_id="harbour", account_name="Harbour Claims")
+
+
+@dataclass
+class Host:
+    """An application that embeds the screens.
+
+    :param actor: who is signed in; a test sets it.
+    """
+
+    app: Flask
+    engine: Engine
+    actor: Actor | None = NORTHWIND
+    _client: FlaskClient | None = field(default=None, repr=False)
+
+    @property
+    def client(self) -> FlaskClient:
+        """One browser's cookies."""
+        if self._client is None:
+            self._client = self.app.test_client()
+        return self._client
+
+    def get(self, path: str = "", *, htmx: bool = False, **options: Any) -> TestResponse:
+        """GET below the prefix, as htmx asks or as a browser does."""
+        return self.client.get(PREFIX + path, headers=HTMX if htmx else None, **options)
+
+    def post(
+        self, path: str, data: Any = None, *, htmx: bool = False, token: bool = True, **options: Any
+    ) -> TestResponse:
+        """POST below the prefix, with this session's CSRF token unless told otherwise."""
+        data = dict(data or {})
+        if token:
+            data["csrf_token"] = self.csrf_token()
+        return self.client.post(PREFIX + path, data=data, headers=HTMX if htmx else None, **options)
+
+    def csrf_token(self) -> str:
+        """Return a CSRF token of this browser's session, as the New Client form carries it."""
+        found = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', self.get("/new").text)
+        assert found
+        return found[1]
+
+
+def make_host(engine: Engine, **settings: Any) -> Host:
+    """Return an application that embeds the screens on this engine."""
+    app = Flask("mas")
+    app.secret_key = "k" * 32
+    app.config.update(
+        TESTING=False,
+        IDENTITY_CLIENTS_ISSUER="https://identity.example",
+        IDENTITY_CLIENTS_AUDIENCE="https://api.example",
+        IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
+        IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY="a" * 43,
+        IDENTITY_CLIENTS_ENGINE=engine,
+    )
+    app.config.update({f"IDENTITY_CLIENTS_{name.upper()}": value for name, value in settings.items()})
+    identity_clients = IdentityClients()
+    identity_clients.init_app(app)
+    host = Host(app, engine)
+    identity_clients.actor_loader(lambda: host.actor)
+    return host
+
+
+@pytest.fixture
+def host(sqlite_url: str) -> Iterator[Host]:
+    """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
+    engine = make_engine(sqlite_url)
+    yield make_host(engine)
+    engine.dispose()
