@@ -4,17 +4,22 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 import redis
-from sqlalchemy import Engine, create_engine, make_url, text
+from flask import Flask
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import Engine, create_engine, text
 
 from webapp.core import migrate
 from webapp.core.database import make_engine
+from webapp.host import EXTENSION
+from webapp.standalone import create_app
+from webapp.standalone.migrations import MAS
 
 from . import servers
 
@@ -41,6 +46,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def migrate_everything(engine: Engine) -> None:
     """Bring our tables and the stand-alone's up to date."""
     migrate.upgrade(engine)
+    migrate.upgrade(engine, history=MAS)
 
 
 @pytest.fixture(scope="session")
@@ -139,8 +145,77 @@ def redis_url() -> str:
     return url
 
 
-def _address(variable: str, is_up: Any) -> str:
+def _address(variable: str, is_up: Callable[[str], bool]) -> str:
     try:
         return servers.address(variable, is_up)
     except servers.MissingServer as error:
         pytest.fail(str(error), pytrace=False)
+
+
+# The stand-alone application
+
+PRODUCTION_SETTINGS = {
+    "SECRET_KEY": "session-0123456789abcdefghijklmnopqrstuvwxyz",
+    "IDENTITY_CLIENTS_ISSUER": "https://localhost",
+    "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
+    "IDENTITY_CLIENTS_PEPPER": "1:pepper-0123456789abcdefghijklmnopqrstuvwxyz",
+    "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA",
+}
+"""What an operator sets, but for the database. The keys are fit, and for tests only."""
+
+
+@pytest.fixture
+def app(sqlite_url: str, tmp_path: Path) -> Iterator[Flask]:
+    """Return the stand-alone application on a fresh SQLite database, set up as in production."""
+    app = create_app(
+        PRODUCTION_SETTINGS | {"IDENTITY_CLIENTS_DATABASE_URL": sqlite_url, "INSTANCE_PATH": str(tmp_path / "instance")}
+    )
+    yield app
+    app.extensions[EXTENSION].engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Return a test client of the stand-alone application; it asks over https."""
+    return app.test_client()
+
+
+# A process of its own, and a browser
+
+
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveServer]:
+    """Return the server that `make run` starts, with its own database and demo data, one per worker."""
+    with servers.serve(tmp_path_factory.mktemp("live")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return Chromium without a window, one per worker."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.fail("Chromium is not installed. On Debian: apt-get install chromium", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: servers.LiveServer) -> Iterator[Page]:
+    """Return an empty tab of a browser without cookies; paths are of the live server."""
+    with browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900}) as context:
+        yield context.new_page()

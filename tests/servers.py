@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis for the tests: one of each per run, as an unprivileged user, in a temporary directory."""
+"""Real servers for the tests: PostgreSQL and Redis once a run, unprivileged and temporary, and our own as a process."""
 
 import os
 import pwd
@@ -6,12 +6,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
 STOP_SECONDS = 15
 
@@ -141,3 +145,73 @@ def address(variable: str, is_up: Callable[[str], bool]) -> str:
             raise MissingServer(f"{variable}: the server did not start within {START_SECONDS} s.")
         time.sleep(0.05)
     return url
+
+
+# The stand-alone application as a process of its own
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServer:
+    """`make run`'s server at work, with demo data.
+
+    :param url: its address, without a slash at the end.
+    :param password: every demo user's.
+    :param log: the file that its standard output and error go to.
+    """
+
+    url: str
+    database_url: str
+    password: str
+    log: Path
+
+
+@contextmanager
+def serve(directory: Path, **environment: str) -> Iterator[LiveServer]:
+    """Serve `wsgi.py` with granian as `make run` does, and stop it at the end.
+
+    :param directory: an existing one for keys, log and (unless `environment` names another) the SQLite database.
+    :param environment: variables beside or in place of those set here.
+    """
+    port = free_port()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "IDENTITY_CLIENTS_DEVELOPMENT": "true",
+        "IDENTITY_CLIENTS_DATABASE_URL": f"sqlite:///{directory}/instance/live.sqlite3",
+        "INSTANCE_PATH": f"{directory}/instance",
+        "PORT": str(port),
+        "DEMO_PASSWORD": "correct horse battery staple",
+    } | environment
+    log = directory / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.standalone"],
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{url}/readyz"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The server did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+        yield LiveServer(url, variables["IDENTITY_CLIENTS_DATABASE_URL"], variables["DEMO_PASSWORD"], log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: the server and its workers
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

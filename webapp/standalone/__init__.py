@@ -1,0 +1,72 @@
+"""A small MAS, so that Identity Clients runs without a host. It embeds the product exactly as a host would."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import inspect, select
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from ..core.database import reading
+from ..core.migrate import folder
+from ..extension import IdentityClients
+from ..host import EXTENSION, Services
+from ..settings import PREFIX, SettingsError
+from . import cli, frame, responses, sessions, settings, views
+from .demo import DEMO_EMAILS
+from .models import MasUser
+from .throttle import SignInThrottle
+
+LOG = logging.getLogger(__name__)
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Return the stand-alone application.
+
+    :param config: the settings; None: the environment. Values may be texts as in an environment.
+    :raises SettingsError: a setting is missing, unknown or unsafe (C3).
+    """
+    values = settings.read(os.environ if config is None else config)
+    app = Flask(
+        __name__,
+        template_folder=str(folder("templates") / "standalone"),
+        static_folder=None,
+        instance_path=values["INSTANCE_PATH"],
+    )
+    app.config.update(values)
+    development = values.get(f"{PREFIX}DEVELOPMENT", False)
+    if app.debug and not development:
+        raise SettingsError("FLASK_DEBUG must be off: debug pages show code and values. Leave it out.")
+
+    IdentityClients().init_app(app)
+
+    services: Services = app.extensions[EXTENSION]
+    app.register_blueprint(views.make_blueprint(SignInThrottle(services.settings.throttle_storage_url)))
+    app.cli.add_command(cli.commands)
+    sessions.init_app(app)
+    frame.init_app(app)
+    responses.init_app(app)
+    if services.settings.trusted_proxies:
+        # Only the scheme: our own pages ask client_address() for the address, and the Host passes through.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=0, x_proto=services.settings.trusted_proxies
+        )
+    if not development:
+        _refuse_demo_users(services)
+        if values["PROCESSES"] > 1 and services.settings.throttle_storage_url.startswith("memory:"):
+            LOG.warning(
+                "Each process counts its own throttles. Set %sTHROTTLE_STORAGE_URL to a redis:// address.", PREFIX
+            )
+    return app
+
+
+def _refuse_demo_users(services: Services) -> None:
+    if not inspect(services.engine).has_table(MasUser.__tablename__):
+        return
+    with reading(services.engine) as session:
+        if session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1)) is not None:
+            raise SettingsError(
+                f"The database holds demo users. Set {PREFIX}DATABASE_URL to a database that never held demo data."
+            )

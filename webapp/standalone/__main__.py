@@ -1,0 +1,93 @@
+"""`python -m webapp.standalone`: brings the database up to date and serves; in development, with demo data."""
+
+import os
+import sys
+from pathlib import Path
+from secrets import token_urlsafe
+
+from flask import Flask
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+from ..core.errors import DomainError, FieldError
+from ..host import EXTENSION, Services
+from ..settings import PREFIX, SettingsError
+from . import create_app, demo, logs, settings
+from .cli import upgrade_all
+
+DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
+# The server's limits (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
+HEAD_LIMIT_BYTES = (8 + 16) * 1024
+HEADERS_WITHIN_MILLISECONDS = 30_000
+STOP_WITHIN_SECONDS = 30
+THREADS = 4
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    os.umask(0o077)
+    logs.configure()
+    try:
+        app = create_app()
+        host, port = settings.address(os.environ)
+        upgrade_all(app)
+        services: Services = app.extensions[EXTENSION]
+        if services.settings.development:
+            print(_welcome(services, host, port), flush=True)
+    except (SettingsError, FieldError) as error:
+        sys.exit(f"Identity Clients does not start. {error}")
+    except DomainError:
+        sys.exit(f"Identity Clients does not start. The database at {PREFIX}DATABASE_URL does not answer.")
+    services.engine.dispose()
+    _serve(app, host, port)
+
+
+def _welcome(services: Services, host: str, port: int) -> str:
+    """Load demo data where there is nobody yet; return what a person needs to begin."""
+    given = os.environ.get(DEMO_PASSWORD, "")
+    if not demo.has_users(services.engine):
+        password = given or token_urlsafe(12)
+        demo.load(services, password)
+        how = f"password {password}" if not given else f"the password in {DEMO_PASSWORD}"
+        how += "" if given else f"  (shown this once; {DEMO_PASSWORD}=... make run sets another)"
+    elif given and demo.set_password(services.engine, given):
+        how = f"the password in {DEMO_PASSWORD}"
+    else:
+        how = f"the password of the first start  ({DEMO_PASSWORD}=... make run sets another)"
+    lines = [
+        "",
+        f"  Identity Clients   {settings.own_url(host, port)}",
+        f"  Sign in as         {demo.USERS[0].email}",
+        f"  with               {how}",
+        "",
+        f"  Others: {', '.join(user.email for user in demo.USERS[1:])}",
+        "  Stop with Ctrl-C.",
+        "",
+    ]
+    if host not in settings.LOOPBACK:
+        lines.insert(-1, "  Other machines can reach this development server: let only people in whom you trust.")
+    return "\n".join(lines)
+
+
+def _serve(app: Flask, host: str, port: int) -> None:
+    Server(
+        "wsgi:app",
+        address=host or "0.0.0.0",  # noqa: S104 - asked for by name
+        port=port,
+        interface=Interfaces.WSGI,
+        websockets=False,
+        workers=app.config["PROCESSES"],
+        blocking_threads=THREADS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADERS_WITHIN_MILLISECONDS, max_buffer_size=HEAD_LIMIT_BYTES
+        ),
+        log_dictconfig=logs.log_configuration(),
+        workers_kill_timeout=STOP_WITHIN_SECONDS,
+        working_dir=Path(settings.PROJECT),
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

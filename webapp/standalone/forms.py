@@ -1,0 +1,16 @@
+"""The two forms of the stand-alone MAS."""
+
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, StringField
+from wtforms.validators import DataRequired
+
+
+class SignInForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
+    """E-mail address and password."""
+
+    email = StringField("E-mail address", [DataRequired("Enter your e-mail address.")])
+    password = PasswordField("Password", [DataRequired("Enter your password.")])
+
+
+class SignOutForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
+    """Nothing but the CSRF token (W7)."""

@@ -1,0 +1,78 @@
+"""Logs: one JSON object a line, without anything that could be a secret (L4, L5, L6)."""
+
+import json
+import logging
+import logging.config
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import has_request_context
+
+from ..host import request_id
+
+VALUE_MAX_CHARACTERS = 200
+FRAMES_MAX = 30
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record, with the values given as `extra`, as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; of an exception it tells types and places, never its text or values (L5)."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _cut(record.getMessage()),
+        }
+        if has_request_context():
+            line["request_id"] = request_id()
+        line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = _error(record.exc_info[1])
+        # ASCII only, so that no control character of any kind reaches a terminal; json leaves DEL as it is.
+        return json.dumps(line, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+def _cut(value: Any) -> Any:
+    return value if isinstance(value, int | float | None) else str(value)[:VALUE_MAX_CHARACTERS]
+
+
+def _error(error: BaseException) -> list[dict[str, Any]]:
+    """Return the exception and what caused it: an exception's own text may carry what a person typed."""
+    chain: list[dict[str, Any]] = []
+    current: BaseException | None = error
+    while current is not None and len(chain) < FRAMES_MAX:
+        frames = traceback.extract_tb(current.__traceback__)[-FRAMES_MAX:]
+        chain.append(
+            {
+                "type": f"{type(current).__module__}.{type(current).__qualname__}",
+                "where": [_cut(f"{frame.filename}:{frame.lineno} {frame.name}") for frame in frames],
+            }
+        )
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return chain
+
+
+def log_configuration() -> dict[str, Any]:
+    """Return the configuration of `logging` for this process, and of the server's own lines."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonFormatter}},
+        "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"level": "INFO", "handlers": ["json"]},
+        "loggers": {
+            "_granian": {"level": "INFO", "handlers": ["json"], "propagate": False},
+            "granian.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
+            "werkzeug": {"level": "WARNING"},  # its access lines carry query strings (L4)
+            "alembic": {"level": "WARNING"},
+        },
+    }
+
+
+def configure() -> None:
+    """Write this process's logs as JSON lines to standard error."""
+    logging.config.dictConfig(log_configuration())

@@ -1,0 +1,100 @@
+"""What every answer of the stand-alone application carries, and its error pages (L5, W15, W16)."""
+
+import logging
+import time
+
+from flask import Flask, Response, g, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from ..core.errors import Busy
+from ..host import client_address, request_id
+
+LOG = logging.getLogger(__name__)
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+)
+PAGE_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), clipboard-write=(self)",
+    "Cache-Control": "no-store",
+}
+STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
+# Title, and what to do next.
+ERRORS = {
+    400: ("That request could not be read", "Go back, reload the page, then try again."),
+    403: ("That was refused", "You may not do this. Ask one of your Merchant Admins."),
+    404: ("There is no such page", "It may have been moved, or the address is wrong."),
+    405: ("That page cannot be used this way", "Open it from the start page."),
+    413: ("That is too much text", "Shorten what you typed, then try again."),
+    414: ("That address is too long", "Open the page from the start page."),
+    415: ("That request could not be read", "Send the form from its own page."),
+    429: ("Too many attempts", "Wait a little, then try again."),
+    500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
+    503: ("The service is busy", "Try again in a few seconds."),
+}
+DATABASE_RETRY_SECONDS = 5
+
+
+def init_app(app: Flask) -> None:
+    """Add the headers, the error pages and one log line for each request."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Busy, _busy)
+
+
+def _begin() -> None:
+    g.mas_began = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    """Add what is not there yet: our blueprints bring their own."""
+    headers = response.headers
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("X-Request-ID", request_id())
+    if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
+        for name, value in PAGE_HEADERS.items():
+            headers.setdefault(name, value)
+    if request.is_secure:
+        headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
+    LOG.info(
+        "request",
+        extra={
+            "method": request.method,
+            "path": request.path,  # never the query: it may carry a credential (L4)
+            "status": response.status_code,
+            "milliseconds": round((time.perf_counter() - g.get("mas_began", time.perf_counter())) * 1000, 1),
+            "address": client_address(),
+        },
+    )
+    return response
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    """Answer any error with a page of ours that says what to do, and nothing of the cause (L5)."""
+    if error.response is not None:
+        return make_response(error.response)
+    response = _error_page(error.code or 500)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _busy(_error: Busy) -> ResponseReturnValue:
+    """Answer where the database is locked or out of reach (D8)."""
+    response = _error_page(503)
+    response.headers["Retry-After"] = str(DATABASE_RETRY_SECONDS)
+    return response
+
+
+def _error_page(status: int) -> Response:
+    title, advice = ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
+    page = render_template("mas/error.html", title=title, advice=advice, request_id=request_id())
+    return make_response(page, status)

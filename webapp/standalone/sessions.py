@@ -1,0 +1,104 @@
+"""Who is signed in, and for how long (W2, W3, W4)."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import flask_login
+from flask import Flask, g, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import generate_csrf
+
+from ..host import services
+from . import users
+from .models import MasUser
+
+IDLE_LIMIT_SECONDS = 15 * 60
+ABSOLUTE_LIMIT_SECONDS = 8 * 60 * 60
+BACKGROUND_HEADER = "X-Background-Refresh"
+"""A request that carries it as `true` is a panel's own: it does not count as activity."""
+
+
+@dataclass(frozen=True, eq=False)
+class SignedInUser(flask_login.UserMixin):  # type: ignore[misc] # Flask-Login has no types
+    """What the frame, and Identity Clients through its default actor loader, read of the signed-in person."""
+
+    id: str
+    label: str
+    email: str
+    account_id: str
+    account_name: str
+    roles: frozenset[str]
+    identity_clients_enabled: bool
+    signed_in_at: datetime
+    session_token: str
+
+    def get_id(self) -> str:
+        """Return what Flask-Login keeps in the session: a token that can be replaced, never the key (W2)."""
+        return self.session_token
+
+    @property
+    def initials(self) -> str:
+        """Return one or two letters for the round sign in the bar."""
+        words = self.label.split()
+        return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()
+
+
+def init_app(app: Flask) -> None:
+    """Let Flask-Login find the user of a session, and send people who are not signed in to the sign-in page."""
+    manager = flask_login.LoginManager(app)
+    manager.login_view = "mas.sign_in"
+    manager.user_loader(_load)
+    manager.unauthorized_handler(_to_sign_in)
+
+
+def begin(user: MasUser) -> None:
+    """Sign a user in: nothing that was in the session before survives, its CSRF secret included (W4)."""
+    now = int(time.time())
+    session.clear()
+    g.pop("csrf_token", None)  # Flask-WTF remembers the former one for this request
+    session["signed_in_at"] = session["seen_at"] = now
+    flask_login.login_user(_signed_in(user, now))
+    # Made now, so that two first requests at once cannot each make one and lose the other's.
+    generate_csrf()
+
+
+def end() -> None:
+    """Forget who is signed in."""
+    flask_login.logout_user()
+    session.clear()
+
+
+def _load(session_token: str) -> SignedInUser | None:
+    """Return the user of a session that is still good, and note that they are at work (W3)."""
+    now = int(time.time())
+    signed_in_at, seen_at = session.get("signed_in_at", 0), session.get("seen_at", 0)
+    user = None
+    if now - seen_at < IDLE_LIMIT_SECONDS and now - signed_in_at < ABSOLUTE_LIMIT_SECONDS:
+        user = users.user_of_session(services().engine, session_token)
+    if user is None:
+        session.clear()
+        return None
+    if request.headers.get(BACKGROUND_HEADER) != "true":
+        session["seen_at"] = now
+    return _signed_in(user, signed_in_at)
+
+
+def _signed_in(user: MasUser, signed_in_at: int) -> SignedInUser:
+    return SignedInUser(
+        id=user.id,
+        label=user.name,
+        email=user.email,
+        account_id=user.account_id,
+        account_name=user.account.name,
+        roles=user.roles,
+        identity_clients_enabled=user.account.identity_clients_enabled,
+        signed_in_at=datetime.fromtimestamp(signed_in_at, UTC),
+        session_token=user.session_token,
+    )
+
+
+def _to_sign_in() -> ResponseReturnValue:
+    """Answer where a page of the stand-alone needs a sign-in (W11)."""
+    next_path = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else url_for("mas.home")
+    return redirect(flask_login.utils.login_url("mas.sign_in", next_url=next_path), 303)

@@ -1,0 +1,174 @@
+"""The stand-alone application's settings: read from the environment, and refused where they are unsafe (C3)."""
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from ..core.roles import ApiRole
+from ..settings import KEY_BYTES, PREFIX, Settings, SettingsError
+
+PROJECT = Path(__file__).parents[2]
+BODY_LIMIT_BYTES = 64 * 1024
+FORM_PARTS_LIMIT = 50
+LEAST_DIFFERENT_CHARACTERS = 10
+# Marks keys that the development mode made, so that they are refused elsewhere.
+DEVELOPMENT_MARK = "development-"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - what a person may ask for, not what we choose
+
+PEPPER, KEY_ENCRYPTION_KEY = f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
+HOW_TO_MAKE = {
+    "SECRET_KEY": 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+    PEPPER: "python3 -c \"import secrets; print('1:' + secrets.token_urlsafe(32))\"",
+    KEY_ENCRYPTION_KEY: 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+}
+
+
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Flask's configuration.
+
+    :param given: the environment, or a mapping with the same names; values may be texts as in an environment.
+    :raises SettingsError: one is missing, unknown or unsafe. The text says how to mend it, never the value.
+    """
+    types = get_type_hints(Settings)
+    config = {
+        name: _typed(name, value, types.get(name[len(PREFIX) :].lower()))
+        for name, value in given.items()
+        if name.startswith(PREFIX)
+    }
+    config |= {name: given[name] for name in ("SECRET_KEY", "INSTANCE_PATH") if given.get(name)}
+    config.setdefault("INSTANCE_PATH", str(PROJECT / "instance"))
+    config["PROCESSES"] = max(int(given.get(name) or 1) for name in ("WEB_CONCURRENCY", "GRANIAN_WORKERS"))
+    development = config.get(f"{PREFIX}DEVELOPMENT", False)
+    if development:
+        config = _development_defaults(given) | development_keys(Path(config["INSTANCE_PATH"])) | config
+        _refuse_other_machines(config[f"{PREFIX}ISSUER"])
+    else:
+        _refuse_unsafe_keys(config)
+    Settings.from_config(config)
+    secure = not development
+    return config | {
+        "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "PREFERRED_URL_SCHEME": "https" if secure else "http",
+        "MAX_CONTENT_LENGTH": BODY_LIMIT_BYTES,
+        "MAX_FORM_PARTS": FORM_PARTS_LIMIT,
+        "WTF_CSRF_TIME_LIMIT": None,
+    }
+
+
+def _typed(name: str, value: Any, wanted: Any) -> Any:
+    """Return a text of the environment as what `Settings` wants; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if wanted is bool:
+        if value.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off", ""):
+            raise SettingsError(f"{name} must be true or false.")
+        return value.lower() in ("1", "true", "yes", "on")
+    if wanted is int:
+        if not value.isdecimal():
+            raise SettingsError(f"{name} must be a whole number.")
+        return int(value)
+    if wanted == tuple[str, ...]:
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if name == f"{PREFIX}API_ROLES":
+        try:
+            return tuple(ApiRole(**role | {"scopes": tuple(role["scopes"])}) for role in json.loads(value))
+        except (ValueError, TypeError, KeyError) as error:
+            raise SettingsError(f"{name} must be a JSON list of objects with the fields of ApiRole.") from error
+    if name == f"{PREFIX}ENGINE":
+        raise SettingsError(f"{name} cannot be given as a text. Set {PREFIX}DATABASE_URL.")
+    return value
+
+
+def address(given: Mapping[str, Any]) -> tuple[str, int]:
+    """Return where to listen: `HOST` and `PORT`, by default 127.0.0.1 and 5000.
+
+    :raises SettingsError: the port is none.
+    """
+    port = str(given.get("PORT") or "5000")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise SettingsError("PORT must be a number from 1 to 65535.")
+    return str(given.get("HOST") or "127.0.0.1"), int(port)
+
+
+def own_url(host: str, port: int) -> str:
+    """Return the address under which this machine reaches a server that listens there."""
+    name = "127.0.0.1" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
+# Development
+
+
+def _development_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    directory = Path(given.get("INSTANCE_PATH") or PROJECT / "instance")
+    return {
+        f"{PREFIX}ISSUER": own_url(*address(given)),
+        f"{PREFIX}AUDIENCE": "https://api.mas.example",
+        f"{PREFIX}DATABASE_URL": f"sqlite:///{directory / 'identity-clients.sqlite3'}",
+    }
+
+
+def development_keys(directory: Path) -> dict[str, str]:
+    """Return the keys kept in a directory, made at the first call; the directory is 0700 and the file 0600.
+
+    :raises SettingsError: others can read the directory or the file (C4).
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / "development-keys.json"
+    if not path.exists():
+        keys = {
+            "SECRET_KEY": DEVELOPMENT_MARK + token_urlsafe(KEY_BYTES),
+            PEPPER: f"1:{DEVELOPMENT_MARK}{token_urlsafe(KEY_BYTES)}",
+            # 43 characters of base64url are 32 bytes.
+            KEY_ENCRYPTION_KEY: (DEVELOPMENT_MARK + token_urlsafe(KEY_BYTES))[:43],
+        }
+        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".new") as new:  # made 0600
+            json.dump(keys, new, indent=2)
+            new.flush()
+            try:
+                os.link(new.name, path)  # whole or not at all, and the first process wins
+            except FileExistsError:
+                pass
+    for place, mode in ((directory, 0o700), (path, 0o600)):
+        if stat.S_IMODE(place.stat().st_mode) & ~mode:
+            raise SettingsError(f"{place} can be read by other users. Run: chmod {mode:o} {place}")
+    keys = json.loads(path.read_text("utf-8"))
+    return {str(name): str(value) for name, value in keys.items()}
+
+
+def _refuse_other_machines(issuer: str) -> None:
+    if urlsplit(issuer).hostname not in LOOPBACK:
+        raise SettingsError(
+            f"{PREFIX}DEVELOPMENT is for a developer's own machine: leave it out, or let {PREFIX}ISSUER name localhost."
+        )
+
+
+# Production
+
+
+def _refuse_unsafe_keys(config: Mapping[str, Any]) -> None:
+    keys: dict[str, str] = {}
+    for name, make in HOW_TO_MAKE.items():
+        value = str(config.get(name) or "")
+        if not value:
+            raise SettingsError(f"{name} is missing. Make one with: {make}")
+        for key in (pair.partition(":")[2] for pair in value.split(",")) if name == PEPPER else (value,):
+            if len(key.strip().encode()) < KEY_BYTES:
+                raise SettingsError(f"{name} is shorter than {KEY_BYTES} bytes. Make one with: {make}")
+            if key.strip().startswith(DEVELOPMENT_MARK):
+                raise SettingsError(f"{name} is a key of the development mode. Make one with: {make}")
+            if len(set(key.strip())) < LEAST_DIFFERENT_CHARACTERS:
+                raise SettingsError(f"{name} is easy to guess. Make one with: {make}")
+            if key.strip() in keys:
+                raise SettingsError(f"{name} equals {keys[key.strip()]}. Make each of its own, with: {make}")
+            keys[key.strip()] = name
