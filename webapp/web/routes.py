@@ -9,17 +9,18 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
-from . import actions, assets, details, edit, guard, list, new, responses
+from . import actions, assets, details, edit, guard, new, responses
+from . import list as client_list
 from .guard import Access
 
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
-    ("", "list", list.list_clients, ("GET",), Access.VIEW),
+    ("", "list", client_list.list_clients, ("GET",), Access.VIEW),
     ("/new", "new", new.new_client, ("GET", "POST"), Access.MANAGE),
     ("/new/form", "new_form", new.new_client_form, ("POST",), Access.MANAGE),
     ("/check", "check", new.check_field, ("POST",), Access.MANAGE),
     ("/static/<digest>/<path:filename>", "asset", assets.asset, ("GET",), Access.PUBLIC),
     ("/<key>", "details", details.details, ("GET",), Access.VIEW),
-    ("/<key>/menu", "menu", list.menu, ("GET",), Access.VIEW),
+    ("/<key>/menu", "menu", client_list.menu, ("GET",), Access.VIEW),
     ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
     ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
     ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
