@@ -73,6 +73,23 @@ def is_taken(session: Session, *, client_id: str, account_id: str, key: uuid.UUI
     return holder is not None and tuple(holder) != (key, account_id)
 
 
+def check_chosen_secret(secret: str, values: ClientValues, *, refuse_weak: bool) -> Secret:
+    """Return the secret that was chosen for a client with these values.
+
+    :param refuse_weak: refuse a weak one (S4).
+    :raises FieldError: it is not 6-100 characters of printable ASCII, or weak where that is refused.
+    """
+    chosen = check_secret(secret)
+    reasons = weaknesses(chosen, values.client_id, values.name) if refuse_weak else []
+    if reasons:
+        raise FieldError(
+            "client_secret",
+            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
+            "Client secret is easy to guess: choose another, or press Generate new",
+        )
+    return chosen
+
+
 def create_client(
     session: Session,
     *,
@@ -208,7 +225,7 @@ def _check(
     """Return the columns that the form writes and the secret, or raise all that is wrong, in the form's order."""
     checks: dict[str, Callable[[], Any]] = {
         "client_id": lambda: check_client_id(values.client_id),
-        "secret": lambda: None if secret is None else _check_secret(secret, values, refuse_weak=refuse_weak),
+        "secret": lambda: None if secret is None else check_chosen_secret(secret, values, refuse_weak=refuse_weak),
         "name": lambda: check_name(values.name),
         "description": lambda: check_description(values.description),
         "token_duration_minutes": lambda: check_token_duration(values.token_duration),
@@ -232,18 +249,6 @@ def _check(
     if taken:
         raise _taken(throttles, author)
     return fields, fields.pop("secret")
-
-
-def _check_secret(secret: str, values: ClientValues, *, refuse_weak: bool) -> Secret:
-    chosen = check_secret(secret)
-    reasons = weaknesses(chosen, values.client_id, values.name) if refuse_weak else []
-    if reasons:
-        raise FieldError(
-            "client_secret",
-            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
-            "Client secret is easy to guess: choose another, or press Generate new",
-        )
-    return chosen
 
 
 def _write(
