@@ -1,0 +1,152 @@
+"""The identity endpoint inside a small host of its own, and ways to ask it."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import argon2._password_hasher
+import pytest
+from flask import Flask
+from sqlalchemy import Engine, event, update
+from werkzeug.test import TestResponse
+
+from webapp import IdentityClients
+from webapp.core.database import unit_of_work
+from webapp.core.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.secrets import Secret, SecretHasher
+from webapp.host import EXTENSION, Services
+
+from ..factories import HASHER, PEPPER_SETTING, SECRET
+
+ISSUER = "https://id.mas.example"
+AUDIENCE = "https://api.mas.example"
+ENCRYPTION_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+FORM = "application/x-www-form-urlencoded"
+Parameters = Mapping[str, str] | list[tuple[str, str]]
+
+
+def settings(**overrides: Any) -> dict[str, Any]:
+    """Return a host's configuration."""
+    given = {
+        "ISSUER": ISSUER,
+        "AUDIENCE": AUDIENCE,
+        "PEPPER": PEPPER_SETTING,
+        "KEY_ENCRYPTION_KEY": ENCRYPTION_KEY,
+    }
+    return {f"IDENTITY_CLIENTS_{name}": value for name, value in (given | overrides).items()}
+
+
+class Endpoint:
+    """One host application with the endpoint in it."""
+
+    def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
+        self.engine = engine
+        self.app = app or Flask("host")
+        self.app.config.update(settings(ENGINE=engine, **overrides))
+        IdentityClients().init_app(self.app)
+        self.client = self.app.test_client()
+
+    @property
+    def services(self) -> Services:
+        services: Services = self.app.extensions[EXTENSION]
+        return services
+
+    def post(self, parameters: Parameters, **options: Any) -> TestResponse:
+        """Post a form to the token endpoint as it is."""
+        return self.client.post("/connect/token", data=urlencode(parameters), content_type=FORM, **options)
+
+    def ask(
+        self, client: IdentityClient | str, secret: str = SECRET, *, basic: bool = False, **parameters: str
+    ) -> TestResponse:
+        """Ask for a token as a client."""
+        client_id = client if isinstance(client, str) else client.client_id
+        grant = {"grant_type": "client_credentials", **parameters}
+        if basic:
+            return self.post(grant, headers={"Authorization": basic_header(client_id, secret)})
+        return self.post({"client_id": client_id, "client_secret": secret, **grant})
+
+
+def basic_header(client_id: str, secret: str) -> str:
+    """Return an Authorization header after RFC 6749 section 2.3.1."""
+    return "Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
+
+
+def add_secret(
+    engine: Engine,
+    client: IdentityClient,
+    value: str,
+    label: str = "B",
+    *,
+    ends_at: datetime | None = None,
+    paused_at: datetime | None = None,
+    hasher: SecretHasher = HASHER,
+) -> None:
+    """Give a client one more secret."""
+    stored = hasher.hash(Secret(value))
+    with unit_of_work(engine) as session:
+        session.add(
+            ClientSecret(
+                client_key=client.id,
+                label=label,
+                secret_hash=stored.value,
+                pepper_version=stored.pepper_version,
+                created_at=utc_now(),
+                created_by="tests",
+                ends_at=ends_at,
+                paused_at=paused_at,
+            )
+        )
+
+
+def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **values: Any) -> None:
+    """Write these columns of a client's secret."""
+    with unit_of_work(engine) as session:
+        session.execute(
+            update(ClientSecret).where(ClientSecret.client_key == client.id, ClientSecret.label == label).values(values)
+        )
+
+
+def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:
+    """Write these columns of a client."""
+    with unit_of_work(engine) as session:
+        session.execute(update(IdentityClient).where(IdentityClient.id == client.id).values(values))
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect every statement that the engine runs."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def argon2_computations() -> Iterator[list[str]]:
+    """Collect every argon2id computation of this process, as the parameters that it was made at."""
+    seen: list[str] = []
+    module = argon2._password_hasher
+
+    def counted_hash(secret: bytes, salt: bytes, **parameters: Any) -> bytes:
+        hashed = original_hash(secret=secret, salt=salt, **parameters)
+        seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
+        return hashed
+
+    def counted_verify(hashed: bytes, secret: bytes, type: Any) -> bool:  # noqa: A002 - the library's name
+        seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
+        return original_verify(hashed, secret, type)
+
+    original_hash, original_verify = module.hash_secret, module.verify_secret
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "hash_secret", counted_hash)
+        patch.setattr(module, "verify_secret", counted_verify)
+        yield seen

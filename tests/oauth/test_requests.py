@@ -1,0 +1,253 @@
+"""What a request to the token endpoint may look like (P1-P5, P9, D1)."""
+
+import base64
+import io
+
+import pytest
+from werkzeug.test import TestResponse
+
+from ..factories import SECRET, make_client
+from .endpoint import FORM, Endpoint, Parameters, basic_header, statements
+
+GRANT = ("grant_type", "client_credentials")
+CLIENT_ID = "northwind-api"
+RIGHT = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": SECRET}
+
+
+@pytest.fixture(autouse=True)
+def _client(endpoint: Endpoint) -> None:
+    make_client(endpoint.engine, client_id=CLIENT_ID)
+
+
+def is_refused(response: TestResponse, status: int, error: str) -> bool:
+    return (response.status_code, response.json and response.json["error"]) == (status, error)
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "INVENTED"]
+)
+def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) -> None:
+    response = endpoint.client.open("/connect/token", method=method, data=RIGHT, content_type=FORM)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
+    assert response.mimetype == "application/json"
+    assert method == "HEAD" or (response.json and response.json["error"] == "invalid_request")
+
+
+def test_p1_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
+    (rule,) = endpoint.app.url_map.iter_rules("identity.token")
+    assert list(rule.methods or ()) == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        (FORM, 200),
+        (f"{FORM}; charset=UTF-8", 200),
+        ("Application/X-WWW-Form-URLEncoded;charset=utf-8", 200),
+        (None, 400),
+        ("", 400),
+        ("application/json", 400),
+        ("multipart/form-data; boundary=x", 400),
+        ("text/plain", 400),
+        (f"text/plain; {FORM}", 400),
+        (f"{FORM}x", 400),
+    ],
+)
+def test_p1_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | None, status: int) -> None:
+    body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
+    response = endpoint.client.post("/connect/token", data=body, content_type=content_type)
+    assert response.status_code == status
+    assert status == 200 or is_refused(response, 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("client_id=x", 400),
+        ("client_secret=x", 400),
+        ("client_secret", 400),
+        ("grant_type=client_credentials", 400),
+        ("scope=API", 400),
+        ("token=x", 400),
+        ("client_assertion=x", 400),
+        ("foo=1&scope=", 400),
+        ("%63lient_id=x", 400),
+        ("tenant=1", 200),
+        ("CLIENT_ID=x", 200),
+    ],
+)
+def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
+    response = endpoint.client.post(f"/connect/token?{query}", data=RIGHT, content_type=FORM)
+    assert response.status_code == status
+    assert status == 200 or is_refused(response, 400, "invalid_request")
+    assert status == 200 or "access_token" not in response.text
+
+
+@pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
+@pytest.mark.parametrize("values", [("same", "same"), ("one", "other"), ("", "other")])
+def test_p3_a_parameter_that_is_there_twice_is_refused(
+    endpoint: Endpoint, name: str, values: tuple[str, str]
+) -> None:
+    parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, value) for value in values]
+    assert is_refused(endpoint.post(parameters), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "error"),
+    [
+        ({**RIGHT, "foo": "1"}, 200, None),
+        ({**RIGHT, "scope": ""}, 200, None),
+        ({**RIGHT, "client_assertion": ""}, 200, None),
+        ({**RIGHT, "grant_type": ""}, 400, "invalid_request"),
+        ({**RIGHT, "client_secret": ""}, 401, "invalid_client"),
+        ({**RIGHT, "client_id": ""}, 401, "invalid_client"),
+    ],
+)
+def test_p3_an_empty_value_counts_as_absent_and_unknown_ones_are_ignored(
+    endpoint: Endpoint, parameters: Parameters, status: int, error: str | None
+) -> None:
+    response = endpoint.post(parameters)
+    assert response.status_code == status
+    assert (response.json or {}).get("error") == error
+
+
+RIGHT_BASIC, WRONG_BASIC = basic_header(CLIENT_ID, SECRET), basic_header(CLIENT_ID, "wrong-secret")
+
+
+@pytest.mark.parametrize(
+    ("header", "body", "status", "error"),
+    [
+        (RIGHT_BASIC, {}, 200, None),
+        (RIGHT_BASIC, {"client_id": CLIENT_ID}, 200, None),
+        (WRONG_BASIC, {"client_id": CLIENT_ID}, 401, "invalid_client"),
+        (RIGHT_BASIC, {"client_id": "northwind-other"}, 400, "invalid_request"),
+        (RIGHT_BASIC, {"client_id": CLIENT_ID.upper()}, 400, "invalid_request"),
+        (RIGHT_BASIC, {"client_secret": SECRET}, 400, "invalid_request"),
+        (WRONG_BASIC, {"client_secret": SECRET}, 400, "invalid_request"),
+        (RIGHT_BASIC, {"client_id": CLIENT_ID, "client_secret": SECRET}, 400, "invalid_request"),
+        (RIGHT_BASIC, {"client_assertion": "x.y.z"}, 400, "invalid_request"),
+        ("Bearer x", {"client_id": CLIENT_ID, "client_secret": SECRET}, 400, "invalid_request"),
+        (None, {"client_id": CLIENT_ID, "client_secret": SECRET, "client_assertion": "x"}, 400, "invalid_request"),
+        (None, {"client_id": CLIENT_ID, "client_assertion": "x.y.z"}, 401, "invalid_client"),
+        (None, {"client_assertion": "x.y.z", "client_assertion_type": "jwt"}, 401, "invalid_client"),
+        (None, {"client_id": CLIENT_ID}, 401, "invalid_client"),
+        (None, {"client_secret": SECRET}, 401, "invalid_client"),
+        (None, {}, 401, "invalid_client"),
+    ],
+)
+def test_p4_one_way_of_authenticating_per_request(
+    endpoint: Endpoint, header: str | None, body: dict[str, str], status: int, error: str | None
+) -> None:
+    headers = {"Authorization": header} if header else {}
+    response = endpoint.post({**dict([GRANT]), **body}, headers=headers)
+    assert response.status_code == status
+    assert (response.json or {}).get("error") == error
+
+
+@pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC ", "bAsIc  "])
+def test_p5_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: str) -> None:
+    header = scheme + RIGHT_BASIC.removeprefix("Basic ")
+    assert endpoint.post([GRANT], headers={"Authorization": header}).status_code == 200
+
+
+@pytest.mark.parametrize("secret", ["a+b%c:d e", "%2541%2541", "percent%41", "plus+plus", "col:on:s", "quote\"'&=\\"])
+@pytest.mark.parametrize("basic", [True, False])
+def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
+    client = make_client(endpoint.engine, client_id="id with % + : ok" if not basic else "id with % + ok", secret=secret)
+    assert endpoint.ask(client, secret, basic=basic).status_code == 200
+    assert endpoint.ask(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code == 401
+
+
+def test_p5_twice_encoded_is_not_decoded_twice(endpoint: Endpoint) -> None:
+    client = make_client(endpoint.engine, secret="secret-A-1")
+    raw = base64.b64encode(f"{client.client_id}:secret-%2541-1".encode()).decode()
+    assert endpoint.post([GRANT], headers={"Authorization": f"Basic {raw}"}).status_code == 401
+    raw = base64.b64encode(f"{client.client_id}:secret-%41-1".encode()).decode()
+    assert endpoint.post([GRANT], headers={"Authorization": f"Basic {raw}"}).status_code == 200
+
+
+def encoded(raw: bytes) -> str:
+    return "Basic " + base64.b64encode(raw).decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ",
+        "Basic !!!!",
+        RIGHT_BASIC.rstrip("=") + "=!",
+        RIGHT_BASIC + "\tx",
+        RIGHT_BASIC + ", " + RIGHT_BASIC,
+        RIGHT_BASIC.replace("Basic ", "Basic\t"),
+        RIGHT_BASIC.replace("Basic ", "Basi "),
+        RIGHT_BASIC[:-3],
+        encoded(f"{CLIENT_ID}{SECRET}".encode()),
+        encoded(b"\xff\xfe:" + SECRET.encode()),
+        encoded(f"{CLIENT_ID}:%FF%FE%FD-secret".encode()),
+        encoded(f"{CLIENT_ID}:{SECRET}".encode("utf-16")),
+        "Basic " + "é" * 10,
+        "Bearer " + RIGHT_BASIC.removeprefix("Basic "),
+        "Negotiate",
+    ],
+)
+def test_p5_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, header: str) -> None:
+    with statements(endpoint.engine) as seen:
+        response = endpoint.post([GRANT], environ_overrides={"HTTP_AUTHORIZATION": header})
+    assert is_refused(response, 401, "invalid_client")
+    assert not seen
+
+
+@pytest.mark.parametrize("body", [b"grant_type=%FF&client_id=x", b"grant_type=\xff", b"\xc3\x28=1", b"%ff=1"])
+def test_p5_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) -> None:
+    response = endpoint.client.post("/connect/token", data=body, content_type=FORM)
+    assert is_refused(response, 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("grant_type", "error"),
+    [
+        (None, "invalid_request"),
+        ("", "invalid_request"),
+        ("Client_Credentials", "unsupported_grant_type"),
+        ("client_credentials ", "unsupported_grant_type"),
+        ("password", "unsupported_grant_type"),
+        ("refresh_token", "unsupported_grant_type"),
+        ("authorization_code", "unsupported_grant_type"),
+        ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unsupported_grant_type"),
+    ],
+)
+def test_p9_the_only_grant_is_client_credentials(endpoint: Endpoint, grant_type: str | None, error: str) -> None:
+    parameters = {**RIGHT, "grant_type": grant_type} if grant_type is not None else {**RIGHT}
+    if grant_type is None:
+        del parameters["grant_type"]
+    assert is_refused(endpoint.post(parameters), 400, error)
+
+
+def body_of(size: int) -> bytes:
+    start = "&".join(f"{name}={value}" for name, value in RIGHT.items()) + "&foo="
+    return (start + "x" * (size - len(start))).encode()
+
+
+@pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413), (100_000, 413)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int, chunked: bool) -> None:
+    if chunked:
+        environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+        response = endpoint.client.post(
+            "/connect/token",
+            input_stream=io.BytesIO(body_of(size)),
+            content_type=FORM,
+            environ_overrides=environ,
+        )
+    else:
+        response = endpoint.client.post("/connect/token", data=body_of(size), content_type=FORM)
+    assert response.status_code == status
+    assert status == 200 or is_refused(response, 413, "invalid_request")
+
+
+@pytest.mark.parametrize(("count", "status"), [(50, 200), (51, 413)])
+def test_d1_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status: int) -> None:
+    more = [(f"p{number}", "") for number in range(count - len(RIGHT))]
+    assert endpoint.post([*RIGHT.items(), *more]).status_code == status
