@@ -1,0 +1,54 @@
+# make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
+# make test   install what the tests run for real, and run all of them
+# make lint   style, types, and which module may import which
+# make sbom   the software bill of materials, dist/sbom.cdx.json
+# make audit  known weaknesses of the locked dependencies; asks an advisory service
+# make lock   renew the locked dependencies
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
+	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
+
+.PHONY: run test lint sbom audit lock
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.installed
+	@IDENTITY_CLIENTS_DEVELOPMENT=true exec $(BIN)/python -m webapp.standalone
+
+test:
+	@.ci/components
+	@$(MAKE) --no-print-directory $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sbom: $(VENV)/.installed-dev
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-dev.lock
+
+lock: $(VENV)/.installed-dev
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+$(BIN)/python:
+	@.ci/venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(BIN)/python
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(PIP_INSTALL) -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock | $(BIN)/python
+	@echo "Installing the locked dependencies and tools into $(VENV) ..."
+	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
