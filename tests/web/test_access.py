@@ -5,14 +5,14 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from flask import Flask
 from sqlalchemy import event
 
 from tests.factories import make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
-from webapp import Actor, IdentityClients
+from webapp import Actor
+from webapp.host import EXTENSION
 from webapp.web.guard import Access
-from webapp.web.routes import ACCESS, ROUTES
+from webapp.web.routes import ACCESS, ROUTES, make_blueprint
 
 ACTORS: dict[str, Actor | None] = {
     "MerchantAdmin": NORTHWIND,
@@ -57,26 +57,12 @@ def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
     assert {name.split(".")[0] for name in others} == {"identity_clients", "identity"}
 
 
-def test_a1_an_unlisted_route_answers_403() -> None:
+def test_a1_an_unlisted_route_answers_403(host: Host) -> None:
     """A1: a view that somebody adds without a list is refused, even to a Merchant Admin."""
-    from webapp.web.routes import make_blueprint
-
     blueprint = make_blueprint()
     blueprint.add_url_rule("/forgotten", "forgotten", lambda: "open")
-    app = Flask("mas")
-    app.secret_key = "k" * 32
-    identity_clients = IdentityClients()
-    app.config.update(
-        IDENTITY_CLIENTS_ISSUER="https://identity.example",
-        IDENTITY_CLIENTS_AUDIENCE="https://api.example",
-        IDENTITY_CLIENTS_PEPPER="1:" + "p" * 43,
-        IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY="a" * 43,
-        IDENTITY_CLIENTS_DATABASE_URL="sqlite://",
-    )
-    identity_clients.init_app(app)
-    identity_clients.actor_loader(lambda: NORTHWIND)
-    app.register_blueprint(blueprint, name="more", url_prefix="/more")
-    assert app.test_client().get("/more/forgotten").status_code == 403
+    host.app.register_blueprint(blueprint, name="more", url_prefix="/more")
+    assert host.client.get("/more/forgotten").status_code == 403
 
 
 @pytest.mark.parametrize("kind", ACTORS)
@@ -172,16 +158,12 @@ def test_a3_the_list_shows_only_the_actors_account(host: Host) -> None:
 def test_e3_a_loader_that_raises_is_a_500_without_data(host: Host) -> None:
     """E3, L5."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
-    host.app.extensions["identity_clients"]
-    identity_clients = IdentityClients()
 
     def broken() -> Actor | None:
         raise RuntimeError("the user table of the host is gone")
 
-    app = make_host(host.engine)
-    del identity_clients
-    app.app.extensions["identity_clients"] = replace(app.app.extensions["identity_clients"], load_actor=broken)
-    page = app.get()
+    host.app.extensions[EXTENSION] = replace(host.app.extensions[EXTENSION], load_actor=broken)
+    page = host.get()
     assert page.status_code == 500
     assert "northwind-1" not in page.text
     assert "user table" not in page.text

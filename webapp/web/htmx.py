@@ -29,7 +29,7 @@ def htmx() -> HtmxHeaders:
     )
 
 
-def render(page: str, fragment: str, *, status: int = 200, **context: Any) -> Response:
+def render(page: str, fragment: str, /, *, status: int = 200, **context: Any) -> Response:
     """Answer with a fragment where htmx wants one, else with the page that includes the same fragment.
 
     :param page: name of the page's template.

@@ -4,7 +4,7 @@ import gzip
 import logging
 from typing import Any
 
-from flask import Response, make_response, render_template, request
+from flask import Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -127,4 +127,5 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
 def unexpected(error: Exception) -> ResponseReturnValue:
     """Log a fault of ours without the values at hand, and say nothing of it (L5)."""
     LOG.error("unexpected error", exc_info=error, extra={"request_id": request_id()})
+    g.setdefault("identity_clients_actor", None)  # the loader may be what failed: the page does not ask it again
     return error_response(500)
