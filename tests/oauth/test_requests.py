@@ -86,9 +86,7 @@ def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, que
 
 @pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
 @pytest.mark.parametrize("values", [("same", "same"), ("one", "other"), ("", "other")])
-def test_p3_a_parameter_that_is_there_twice_is_refused(
-    endpoint: Endpoint, name: str, values: tuple[str, str]
-) -> None:
+def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, value) for value in values]
     assert is_refused(endpoint.post(parameters), 400, "invalid_request")
 
@@ -154,7 +152,9 @@ def test_p5_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: st
 @pytest.mark.parametrize("secret", ["a+b%c:d e", "%2541%2541", "percent%41", "plus+plus", "col:on:s", "quote\"'&=\\"])
 @pytest.mark.parametrize("basic", [True, False])
 def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
-    client = make_client(endpoint.engine, client_id="id with % + : ok" if not basic else "id with % + ok", secret=secret)
+    client = make_client(
+        endpoint.engine, client_id="id with % + : ok" if not basic else "id with % + ok", secret=secret
+    )
     assert endpoint.ask(client, secret, basic=basic).status_code == 200
     assert endpoint.ask(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code == 401
 
