@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from .database import violated_constraint
 from .models import Account
 
 
@@ -16,9 +17,17 @@ def set_account(
     :param grantable_roles: the API roles that the account may grant; None means all of the catalogue.
     """
     granted = None if grantable_roles is None else frozenset(grantable_roles)
-    account = session.scalar(select(Account).where(Account.id == account_id))
+    account = session.get(Account, account_id)
     if account is None:
-        session.merge(Account(id=account_id, feature_enabled=feature_enabled, grantable_roles=granted))
-    elif (account.feature_enabled, account.grantable_roles) != (feature_enabled, granted):
+        try:
+            with session.begin_nested():
+                session.add(Account(id=account_id, feature_enabled=feature_enabled, grantable_roles=granted))
+        except IntegrityError as error:
+            if violated_constraint(error) != "pk_identity_client_accounts":
+                raise
+            account = session.get_one(Account, account_id)  # another process was quicker
+        else:
+            return
+    if (account.feature_enabled, account.grantable_roles) != (feature_enabled, granted):
         account.feature_enabled, account.grantable_roles = feature_enabled, granted
-    session.flush()
+        session.flush()

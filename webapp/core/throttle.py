@@ -39,4 +39,5 @@ class Throttles:
         """
         if not self._limiter.hit(quota, *key):
             free_at = self._limiter.get_window_stats(quota, *key).reset_time
-            raise Throttled(max(1, math.ceil(free_at - time.time())))
+            # At the very moment of its end a use still counts.
+            raise Throttled(max(0, math.floor(free_at - time.time())) + 1)

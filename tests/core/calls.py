@@ -1,0 +1,73 @@
+"""The two calls with many parameters, with everything but what a test is about filled in."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Engine
+
+from webapp.core.clients import ClientValues, create_client, edit_client, get_client
+from webapp.core.database import reading, unit_of_work
+from webapp.core.errors import InvalidFields
+from webapp.core.models import IdentityClient
+
+from ..factories import ACCOUNT, CATALOGUE, HASHER, SECRET, make_author, make_throttles, make_values
+
+
+def create(engine: Engine, *, values: ClientValues | None = None, **overrides: Any) -> IdentityClient:
+    """Create a client as an administrator of the account would."""
+    given: dict[str, Any] = {
+        "author": make_author(),
+        "values": values or make_values(),
+        "secret": SECRET,
+        "creation_key": None,
+        "catalogue": CATALOGUE,
+        "granted": None,
+        "hasher": HASHER,
+        "throttles": make_throttles(),
+    }
+    with unit_of_work(engine) as session:
+        return create_client(session, **(given | overrides))
+
+
+def values_of(client: IdentityClient, **overrides: Any) -> ClientValues:
+    """Return the form's values as the Edit form would be prefilled."""
+    values = {
+        "client_id": client.client_id,
+        "name": client.name,
+        "description": client.description,
+        "token_duration": str(client.token_duration_minutes),
+        "roles": client.roles,
+    }
+    return ClientValues(**(values | overrides))
+
+
+def edit(
+    engine: Engine, client: IdentityClient, *, values: ClientValues | None = None, **overrides: Any
+) -> IdentityClient:
+    """Edit a client from the form as it was filled when `client` was read."""
+    given: dict[str, Any] = {
+        "author": make_author(client.account_id),
+        "key": client.id,
+        "version": client.version,
+        "values": values or values_of(client),
+        "enabled": client.enabled,
+        "secret": None,
+        "catalogue": CATALOGUE,
+        "granted": None,
+        "hasher": HASHER,
+        "throttles": make_throttles(),
+    }
+    with unit_of_work(engine) as session:
+        return edit_client(session, **(given | overrides))
+
+
+def stored(engine: Engine, key: uuid.UUID, account_id: str = ACCOUNT) -> IdentityClient:
+    """Return a client as the database has it now."""
+    with reading(engine) as session:
+        return get_client(session, account_id=account_id, key=key)
+
+
+def messages(error: InvalidFields) -> dict[str, str]:
+    """Return the message at each field."""
+    assert len({item.field for item in error.errors}) == len(error.errors)
+    return {item.field: item.message for item in error.errors}

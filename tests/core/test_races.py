@@ -1,0 +1,121 @@
+"""What happens when several people press the button at once: real threads, on both engines."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from webapp.core.accounts import set_account
+from webapp.core.database import reading, unit_of_work
+from webapp.core.errors import AlreadyCreated, DomainError, InvalidFields, StaleVersion
+from webapp.core.models import Account, ClaimedId, ClientSecret, Event, IdentityClient
+
+from ..factories import HASHER, OTHER_ACCOUNT, SECRET, Secret, make_account, make_author, make_client, make_values
+from .calls import create, edit, messages, stored, values_of
+
+
+@pytest.fixture(autouse=True)
+def _accounts(engine: Engine) -> None:
+    make_account(engine)
+    make_account(engine, OTHER_ACCOUNT)
+    HASHER.hash(Secret(SECRET))
+
+
+def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Run the calls at the same moment, each in a thread; return what each gave or the domain error it raised."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return call()
+        except DomainError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def count(engine: Engine, table: type) -> int:
+    with reading(engine) as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
+    """I6: whatever the account and the letter case; the others get a field error."""
+    outcomes = at_once(
+        [
+            lambda number=number: create(
+                engine,
+                values=make_values(client_id="acme-claims" if number % 2 else "ACME-Claims"),
+                author=make_author(OTHER_ACCOUNT) if number % 3 else make_author(),
+                creation_key=str(number),
+            )
+            for number in range(20)
+        ]
+    )
+    assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 19}
+    for outcome in outcomes:
+        if isinstance(outcome, InvalidFields):
+            assert messages(outcome) == {"client_id": "This client ID is already in use. Choose another."}
+    assert [count(engine, table) for table in (IdentityClient, ClaimedId, ClientSecret, Event)] == [1, 1, 1, 1]
+
+
+def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
+    values = make_values()
+    outcomes = at_once([lambda: create(engine, values=values, creation_key="one-time")] * 10)
+    assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
+    keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
+    assert len(keys) == 1
+    assert [count(engine, table) for table in (IdentityClient, ClaimedId, ClientSecret, Event)] == [1, 1, 1, 1]
+
+
+def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
+    """I7, S7: one new secret, one event, and nine stale versions that show what won."""
+    client = make_client(engine)
+    outcomes = at_once(
+        [
+            lambda number=number: edit(
+                engine, client, values=values_of(client, name=f"Name {number}"), secret=f"secret number {number}"
+            )
+            for number in range(10)
+        ]
+    )
+    assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 9}
+    kept = stored(engine, client.id)
+    assert kept.version == 2
+    assert [secret.label for secret in kept.secrets] == ["A", "B"]
+    for outcome in outcomes:
+        seen = outcome.current if isinstance(outcome, StaleVersion) else outcome
+        assert (seen.name, seen.version) == (kept.name, 2)
+    assert count(engine, Event) == 2
+
+
+def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
+    """I6: on edit as on create."""
+    clients = [make_client(engine) for _ in range(10)]
+    outcomes = at_once(
+        [
+            lambda client=client, number=number: edit(
+                engine, client, values=values_of(client, client_id="new-id" if number % 2 else "NEW-ID", name="Renamed")
+            )
+            for number, client in enumerate(clients)
+        ]
+    )
+    assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
+    assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
+    assert count(engine, ClaimedId) == 11
+
+
+def test_of_10_first_words_of_a_new_account_all_are_heard(engine: Engine) -> None:
+    def push() -> None:
+        with unit_of_work(engine) as session:
+            set_account(session, "fable", feature_enabled=True, grantable_roles={"MerchantUser"})
+
+    assert at_once([push] * 10) == [None] * 10
+    with reading(engine) as session:
+        assert session.get_one(Account, "fable").grantable_roles == {"MerchantUser"}
