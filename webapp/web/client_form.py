@@ -1,0 +1,59 @@
+"""What New Client and Edit have in common: showing the form, and making it again without saving."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, request
+
+from ..core.secrets import generate_secret
+from ..host import services
+from .forms import ClientForm, presets, role_groups
+from .guard import actor
+from .htmx import htmx, render
+from .responses import carries_secret
+
+BEYOND_QUOTA = "Nothing is saved: too many client IDs that you tried were in use. Wait a little, then press {} again."
+
+
+def show_form(
+    name: str, form: ClientForm, *, fragment: str = "", status: int = 200, propose: bool = False, **context: Any
+) -> Response:
+    """Answer with the form: in a dialog to a GET of htmx, by itself to a POST of htmx, else in a page.
+
+    :param name: `new` or `edit`, as the templates are called.
+    :param fragment: the part of the form that htmx asks for, where it is not all.
+    :param propose: fill in a generated secret, which is not stored. A secret that was typed is never sent back (S6).
+    """
+    posted, granted = request.method == "POST", actor().grantable_roles
+    response = render(
+        f"{name}.html",
+        fragment or (f"_form_{name}.html" if posted else f"_form_{name}_dialog.html"),
+        status=status,
+        form=form,
+        proposed=generate_secret(services().settings.secret_prefix).reveal() if propose else "",
+        typed_is_lost=posted and not htmx().partial and bool(form.secret) and "generate" not in request.form,
+        generate_on_load=not posted,
+        groups=role_groups(granted),
+        presets=presets(granted),
+        **context,
+    )
+    return carries_secret(response) if propose else response
+
+
+def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:
+    """Answer Generate with a new secret, a preset with its roles; whatever else was typed stays.
+
+    :param show: answers with the form; takes the options of `show_form`.
+    """
+    partial = htmx().partial
+    if not form.validate():
+        response = show(status=422)
+        if partial:
+            response.headers["HX-Retarget"] = "#ic-form"
+            response.headers["HX-Reswap"] = "outerMorph"
+        return response
+    preset = presets(actor().grantable_roles).get(request.form.get("preset", ""))
+    if preset:
+        form.roles.data = preset[1]
+        return show(fragment="_form_roles.html")
+    return show(fragment="_form_secret.html", propose=True)

@@ -1,0 +1,92 @@
+"""Edit: the same fields, filled but for the secret."""
+
+from typing import Any
+
+from flask import Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from ..core import clients
+from ..core.database import reading, unit_of_work
+from ..core.errors import InvalidFields, StaleVersion, Throttled
+from ..core.models import IdentityClient
+from ..core.secrets import Secret
+from ..host import author_of, services
+from .client_form import BEYOND_QUOTA, remake_form, show_form
+from .conflict import show_conflict
+from .forms import EditForm, edit_data
+from .guard import actor, recent_sign_in_needed
+from .handover import hand_over
+from .htmx import close_dialog, htmx
+from .list import parse_key
+
+
+def edit_client(key: str) -> ResponseReturnValue:
+    """Show the form; on POST save it, and hand a new secret over if one was typed."""
+    client, granted = _client(key), actor().grantable_roles
+    if request.method == "GET":
+        return _show(EditForm(**edit_data(client, granted)), client)
+    form = EditForm()
+    needed = recent_sign_in_needed() if form.secret else None
+    if needed is not None:
+        return needed
+    if not form.may_be_saved(granted=granted):
+        return _show(form, client, status=422)
+    try:
+        with unit_of_work(services().engine) as session:
+            client = clients.edit_client(
+                session,
+                author=author_of(actor()),
+                key=client.id,
+                version=form.version.data,
+                values=form.values(),
+                enabled=form.enabled.data,
+                secret=form.secret,
+                catalogue=services().catalogue,
+                granted=granted,
+                hasher=services().hasher,
+                throttles=services().throttles,
+                refuse_weak=services().settings.refuse_weak_secrets,
+            )
+    except StaleVersion as stale:
+        return show_conflict(form, stale.current)
+    except InvalidFields as invalid:
+        form.add_errors(invalid.errors)
+        return _show(form, client, status=422)
+    except Throttled as throttled:
+        if htmx().partial:
+            raise  # the notice goes into the form that is open, and nothing of it changes
+        form.message = BEYOND_QUOTA.format(form.button)
+        response = _show(form, client, status=429)
+        response.headers["Retry-After"] = str(throttled.retry_after_seconds)
+        return response
+    if form.secret:
+        return hand_over(client, Secret(form.secret), title="Saved, with a new secret")
+    if htmx().partial:
+        return close_dialog(render_template("identity_clients/_saved.html", client=client))
+    return redirect(url_for(".details", key=client.id, done="edited"), 303)
+
+
+def edit_client_form(key: str) -> Response:
+    """Make the form again after Generate or a preset; nothing is saved."""
+    client, form = _client(key), EditForm()
+    return remake_form(form, lambda **options: _show(form, client, **options))
+
+
+def _client(key: str) -> IdentityClient:
+    with reading(services().engine) as session:
+        return clients.get_client(session, account_id=actor().account_id, key=parse_key(key))
+
+
+def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
+    form.tell_of_changed_id(client)
+    catalogue = services().catalogue
+    withdrawn = client.roles - {role.key for role in catalogue.grantable(actor().grantable_roles)}
+    return show_form(
+        "edit",
+        form,
+        key=client.id,
+        client=client,
+        withdrawn=catalogue.names(withdrawn),
+        remake_url=url_for(".edit_form", key=client.id),
+        **options,
+    )

@@ -1,0 +1,260 @@
+"""The forms of the screens: what is posted, where it is held, and what is said about it.
+
+No rule of a field stands here: core judges the values, and its errors are put on the fields.
+"""
+
+import json
+import secrets
+import unicodedata
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, ClassVar, cast
+
+from flask import g, request
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, Field, HiddenField, StringField
+from wtforms.widgets import HiddenInput
+
+from ..core.clients import ClientValues, check_chosen_secret
+from ..core.errors import FieldError
+from ..core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
+from ..core.models import IdentityClient
+from ..core.roles import ApiRole
+from ..core.secrets import needs_form_encoding, weaknesses
+from ..host import services
+
+# Short enough that a leaked token soon runs out, long enough that no system asks all the time.
+TOKEN_DURATION_DEFAULT_MINUTES = 15
+
+# Sets of roles to start from, by key: label and roles.
+PRESETS: dict[str, tuple[str, frozenset[str]]] = {
+    "read": ("Read only", frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"})),
+    "pay": ("Create payments", frozenset({"MerchantUser", "CreatePayment"})),
+    "none": ("Clear", frozenset()),
+}
+
+
+CHECKED_FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
+
+
+class VersionField(Field):
+    """The version that a form was filled from; what is missing or no number is None, which no client has (I7)."""
+
+    widget = HiddenInput()
+    data: int | None
+
+    def _value(self) -> str:
+        return "" if self.data is None else str(self.data)
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read the version as it was posted."""
+        text = valuelist[0] if valuelist else ""
+        self.data = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+class RolesField(Field):
+    """A set of API role keys; one value may hold several of them, separated by spaces, as a conflict's choices do."""
+
+    data: frozenset[str]
+
+    def process_data(self, value: Any) -> None:
+        """Take any collection of keys, or None."""
+        self.data = frozenset(value or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read the keys of every value that was posted."""
+        self.data = frozenset(key for value in valuelist for key in value.split())
+
+
+class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
+    """A form with a CSRF token of its own, whatever the host's settings (E1), valid as long as the session (W10).
+
+    `validate` tells whether the form came from the session's own page, and each value once. What is wrong stands in
+    `message`, or by the field's name in `field_errors`; `notices` are what its user should know of a field.
+    """
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc] # Flask-WTF has no types
+        """What does not follow the host's settings."""
+
+        csrf = True
+        csrf_time_limit = None
+
+        def get_translations(self, form: Any) -> None:
+            """Leave the texts as they are."""
+
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            """Read the fields of a POST, never JSON or files, which the form library would read as well (I5)."""
+            return request.form if formdata is not None and request.method == "POST" else None
+
+    button: ClassVar[str] = "the button"
+
+    def __init__(self, **data: Any) -> None:
+        super().__init__(**data)
+        self.message = ""
+        self.field_errors: dict[str, FieldError] = {}
+        self.notices: dict[str, str] = {}
+
+    @property
+    def csrf_field(self) -> Field:
+        """The CSRF token's field; a host may have renamed it."""
+        return cast(Field, self[self.meta.csrf_field_name])
+
+    def validate(self, extra_validators: Any = None) -> bool:
+        """Tell whether the form may be acted upon."""
+        if g.get("identity_clients_csrf_refused") or not super().validate(extra_validators):
+            self.message = f"Your session was renewed while this form was open. Please press {self.button} again."
+            return False
+        for field in self:
+            if len(field.raw_data or ()) > 1 and not isinstance(field, RolesField):
+                label = field.label.text
+                self.add_errors([FieldError(field.name, f"{label} was sent twice. Send one value.")])
+        return not self.field_errors
+
+    def add_errors(self, errors: Iterable[FieldError]) -> None:
+        """Put each error on its field; of a hidden field the form itself speaks."""
+        for error in errors:
+            if isinstance(self[error.field].widget, HiddenInput):
+                self.message = error.message
+            self.field_errors.setdefault(error.field, error)
+
+
+class VersionForm(ScreenForm):
+    """The confirmation of an action on a client as it was when the page was made."""
+
+    version = VersionField("Version")
+
+
+class ClientForm(ScreenForm):
+    """What New Client and Edit have in common. It can write nothing else of a client (A5)."""
+
+    client_id = StringField("Client ID", default="")
+    client_secret = StringField("Client secret", default="")
+    name = StringField("Client name", default="")
+    description = StringField("Description", default="")
+    token_duration = StringField("Token duration", default=str(TOKEN_DURATION_DEFAULT_MINUTES))
+    roles = RolesField("Roles")
+    secret_warning = HiddenField("Warning", default="")
+    """The warning about the secret as the screen showed it: whoever saves after that has read it."""
+
+    def values(self) -> ClientValues:
+        """Return what was typed, as it was typed."""
+        return ClientValues(
+            client_id=self.client_id.data or "",
+            name=self.name.data or "",
+            description=self.description.data or "",
+            token_duration=self.token_duration.data or "",
+            roles=self.roles.data,
+        )
+
+    @property
+    def secret(self) -> str:
+        """The secret that was typed, never trimmed."""
+        return self.client_secret.data or ""
+
+    @property
+    def description_length(self) -> int:
+        """How many characters the description has, as its rule counts them (I1)."""
+        return len(unicodedata.normalize("NFC", one_line_break(self.description.data or "").strip()))
+
+    def check(self, names: Iterable[str], *, granted: Collection[str] | None) -> None:
+        """Check these fields by the rules of core, put what is wrong on them, and warn of a poor secret.
+
+        :param granted: the API roles that the account may grant; None means all.
+        """
+        values, refuse_weak = self.values(), services().settings.refuse_weak_secrets
+        checks: dict[str, Callable[[], object]] = {
+            "client_id": lambda: check_client_id(values.client_id),
+            "client_secret": lambda: check_chosen_secret(self.secret, values, refuse_weak=refuse_weak),
+            "name": lambda: check_name(values.name),
+            "description": lambda: check_description(values.description),
+            "token_duration": lambda: check_token_duration(values.token_duration),
+            "roles": lambda: check_roles(values.roles, catalogue=services().catalogue, granted=granted),
+        }
+        for name in names:
+            try:
+                checks[name]()
+            except FieldError as error:
+                self.add_errors([error])
+
+    def tell_of_changed_id(self, client: IdentityClient | None) -> None:
+        """Say on the client ID what follows where it differs from the client's."""
+        if client and self.client_id.data not in (None, "", client.client_id):
+            self.notices["client_id"] = (
+                f"When you save, callers that still use {client.client_id} are refused from their next request."
+            )
+
+    def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
+        """Tell whether the form may go to core: it is ours, and its user has read what speaks against the secret."""
+        if not self.validate():
+            return False
+        if not self.warn_of_secret():
+            return True
+        self.check(CHECKED_FIELDS, granted=granted)
+        self.message = f"Nothing is saved yet. Read the note at the client secret, then press {self.button} again."
+        return False
+
+    def warn_of_secret(self) -> bool:
+        """Put on the secret what speaks against it although it may be used (S4); tell whether that is news."""
+        try:
+            chosen = check_chosen_secret(
+                self.secret, self.values(), refuse_weak=services().settings.refuse_weak_secrets
+            )
+        except FieldError:
+            return False
+        reasons = weaknesses(chosen, self.values().client_id, self.values().name)
+        if reasons:
+            reasons.insert(0, "This secret is easy to guess.")
+        if needs_form_encoding(chosen):
+            reasons.append("Many callers send + and % wrongly by HTTP Basic.")
+        if reasons:
+            self.notices["client_secret"] = " ".join([*reasons, "You may use it, or press Generate new."])
+        return self.notices.get("client_secret", "") not in ("", self.secret_warning.data)
+
+
+class NewForm(ClientForm):
+    """New Client."""
+
+    button = "Create"
+    creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
+    """Of one time, so that the same form makes one client however often it is sent. No secret."""
+
+
+class EditForm(ClientForm):
+    """Edit."""
+
+    button = "Save"
+    enabled = BooleanField("Enabled")
+    version = VersionField("Version")
+    base = HiddenField("Form", default="")
+    """The values that the form was filled with, as JSON: they tell what its user changed (I7)."""
+
+
+def edit_data(client: IdentityClient, granted: Collection[str] | None) -> dict[str, Any]:
+    """Return what the Edit form of a client is filled with; a role that its account no longer holds is left out."""
+    values: dict[str, Any] = {
+        "client_id": client.client_id,
+        "name": client.name,
+        "description": client.description,
+        "token_duration": str(client.token_duration_minutes),
+        "roles": sorted(client.roles if granted is None else client.roles & frozenset(granted)),
+        "enabled": client.enabled,
+    }
+    return {**values, "version": client.version, "base": json.dumps(values)}
+
+
+def one_line_break(text: str) -> str:
+    """Return the text with LF for every line break; browsers send CRLF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def role_groups(granted: Collection[str] | None) -> dict[str, list[ApiRole]]:
+    """Return the API roles that the account may grant under the headings of the catalogue, in its order."""
+    groups: dict[str, list[ApiRole]] = {}
+    for role in services().catalogue.grantable(granted):
+        groups.setdefault(role.group, []).append(role)
+    return groups
+
+
+def presets(granted: Collection[str] | None) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return label and roles of each preset whose roles the account all holds."""
+    held = {role.key for role in services().catalogue.grantable(granted)}
+    return {key: (label, roles) for key, (label, roles) in PRESETS.items() if roles <= held}
