@@ -95,11 +95,11 @@ def create_clients() -> None:
         sa.UniqueConstraint("client_id", name="uq_identity_clients_client_id"),
         sa.UniqueConstraint("account_id", "creation_key", name="uq_identity_clients_account_id_creation_key"),
         sa.ForeignKeyConstraint(["account_id"], ["identity_client_accounts.id"], name="fk_identity_clients_account_id"),
-        sa.CheckConstraint("length(client_id) BETWEEN 6 AND 100", name="ck_identity_clients_client_id_length"),
-        sa.CheckConstraint("name = '' OR length(name) BETWEEN 3 AND 100", name="ck_identity_clients_name_length"),
-        sa.CheckConstraint("length(description) <= 1000", name="ck_identity_clients_description_length"),
-        sa.CheckConstraint("token_duration_minutes BETWEEN 10 AND 60", name="ck_identity_clients_token_duration"),
-        sa.CheckConstraint("roles <> '[]'", name="ck_identity_clients_roles"),
+        sa.CheckConstraint("length(client_id) BETWEEN 6 AND 100", name=op.f("ck_identity_clients_client_id_length")),
+        sa.CheckConstraint("name = '' OR length(name) BETWEEN 3 AND 100", name=op.f("ck_identity_clients_name_length")),
+        sa.CheckConstraint("length(description) <= 1000", name=op.f("ck_identity_clients_description_length")),
+        sa.CheckConstraint("token_duration_minutes BETWEEN 10 AND 60", name=op.f("ck_identity_clients_token_duration")),
+        sa.CheckConstraint("roles <> '[]'", name=op.f("ck_identity_clients_roles")),
     )
     for column in ("client_id_folded", "name_folded", "created_at", "updated_at"):
         op.create_index(

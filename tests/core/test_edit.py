@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -172,12 +173,12 @@ def test_a_stale_or_missing_version_changes_nothing(engine: Engine, version: int
     """I7: the error carries the client as it stands, usable after the session is closed."""
     client = make_client(engine)
     second = edit(engine, client, values=values_of(client, name="Their name"))
-    for stale in (
-        lambda: edit(engine, second, values=values_of(client, name="My name"), version=version),
-        lambda: switch(engine, second, enabled=False, version=version),
+    for write in (
+        partial(edit, engine, second, values=values_of(client, name="My name"), version=version),
+        partial(switch, engine, second, enabled=False, version=version),
     ):
         with pytest.raises(StaleVersion) as caught:
-            stale()
+            write()
         current = caught.value.current
         assert (current.name, current.version, current.secrets[0].label) == ("Their name", 2, "A")
     kept = stored(engine, client.id)
@@ -235,9 +236,9 @@ def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Eng
         absent.token_duration_minutes, absent.roles = 10, frozenset({"MerchantUser"})
         statements.clear()
         for call in (
-            lambda key=key: stored(engine, key),
-            lambda absent=absent: edit(engine, absent),
-            lambda absent=absent: switch(engine, absent, enabled=False),
+            partial(stored, engine, key),
+            partial(edit, engine, absent),
+            partial(switch, engine, absent, enabled=False),
         ):
             with pytest.raises(NotFound):
                 call()

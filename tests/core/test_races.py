@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -13,8 +14,9 @@ from webapp.core.accounts import set_account
 from webapp.core.database import reading, unit_of_work
 from webapp.core.errors import AlreadyCreated, DomainError, InvalidFields, StaleVersion
 from webapp.core.models import Account, ClaimedId, ClientSecret, Event, IdentityClient
+from webapp.core.secrets import Secret
 
-from ..factories import HASHER, OTHER_ACCOUNT, SECRET, Secret, make_account, make_author, make_client, make_values
+from ..factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from .calls import create, edit, messages, stored, values_of
 
 
@@ -49,7 +51,8 @@ def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
     """I6: whatever the account and the letter case; the others get a field error."""
     outcomes = at_once(
         [
-            lambda number=number: create(
+            partial(
+                create,
                 engine,
                 values=make_values(client_id="acme-claims" if number % 2 else "ACME-Claims"),
                 author=make_author(OTHER_ACCOUNT) if number % 3 else make_author(),
@@ -67,7 +70,7 @@ def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
 
 def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
     values = make_values()
-    outcomes = at_once([lambda: create(engine, values=values, creation_key="one-time")] * 10)
+    outcomes = at_once([partial(create, engine, values=values, creation_key="one-time")] * 10)
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
     keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
     assert len(keys) == 1
@@ -79,8 +82,8 @@ def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
     client = make_client(engine)
     outcomes = at_once(
         [
-            lambda number=number: edit(
-                engine, client, values=values_of(client, name=f"Name {number}"), secret=f"secret number {number}"
+            partial(
+                edit, engine, client, values=values_of(client, name=f"Name {number}"), secret=f"secret number {number}"
             )
             for number in range(10)
         ]
@@ -100,8 +103,11 @@ def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
     clients = [make_client(engine) for _ in range(10)]
     outcomes = at_once(
         [
-            lambda client=client, number=number: edit(
-                engine, client, values=values_of(client, client_id="new-id" if number % 2 else "NEW-ID", name="Renamed")
+            partial(
+                edit,
+                engine,
+                client,
+                values=values_of(client, client_id="new-id" if number % 2 else "NEW-ID", name="Renamed"),
             )
             for number, client in enumerate(clients)
         ]
@@ -118,4 +124,4 @@ def test_of_10_first_words_of_a_new_account_all_are_heard(engine: Engine) -> Non
 
     assert at_once([push] * 10) == [None] * 10
     with reading(engine) as session:
-        assert session.get_one(Account, "fable").grantable_roles == {"MerchantUser"}
+        assert session.get_one(Account, "fable").grantable_roles == frozenset({"MerchantUser"})

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, PrimaryKeyConstraint, UniqueConstraint, create_engine, event
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ExceptionContext,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -28,24 +36,28 @@ def make_engine(url: str) -> Engine:
     """
     try:
         address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            _guard_sqlite_file(address.database or "")
+        engine = create_engine(address, hide_parameters=True, pool_pre_ping=address.get_backend_name() != "sqlite")
     except ArgumentError:
         raise SettingsError(
             "IDENTITY_CLIENTS_DATABASE_URL is not an address that SQLAlchemy knows, such as"
             " sqlite:////srv/mas/instance/mas.sqlite3 or postgresql+psycopg://user@host/database."
         ) from None
-    if address.get_backend_name() != "sqlite":
-        return create_engine(address, hide_parameters=True, pool_pre_ping=True)
-    if not address.database or address.database.startswith((":", "file:")):
-        raise SettingsError("IDENTITY_CLIENTS_DATABASE_URL must name the SQLite file by its path.")
-    _guard_sqlite_file(Path(address.database))
-    engine = create_engine(address, hide_parameters=True)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    except ImportError as error:
+        raise SettingsError(f"IDENTITY_CLIENTS_DATABASE_URL needs a driver. Run: pip install {error.name}") from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _hide_row)
     return engine
 
 
-def _guard_sqlite_file(path: Path) -> None:
+def _guard_sqlite_file(name: str) -> None:
     """Make the directory 0700 and the file 0600 where they are new; refuse looser ones (C4)."""
+    if not name or name.startswith((":", "file:")):
+        raise SettingsError("IDENTITY_CLIENTS_DATABASE_URL must name the SQLite file by its path.")
+    path = Path(name)
     directory = path.parent
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
@@ -84,6 +96,15 @@ def _begin_sqlite(connection: Connection) -> None:
     # Two writers that have both read first can only fail with "database is locked", whatever the time-out.
     writes = options.get("identity_clients_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _hide_row(context: ExceptionContext) -> None:
+    # Where a row breaks a rule PostgreSQL repeats all of it in the error's details, a secret's hash too (L5).
+    shown, original = context.sqlalchemy_exception, context.original_exception
+    primary = getattr(getattr(original, "diag", None), "message_primary", None)
+    if primary and shown:
+        original.args = (primary,)
+        shown.args = (f"({type(original).__name__}) {primary}",)
 
 
 def autocommitting(engine: Engine) -> Engine:
