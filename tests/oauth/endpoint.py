@@ -1,14 +1,16 @@
 """The identity endpoint inside a small host of its own, and ways to ask it."""
 
 import base64
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
-import argon2._password_hasher
+import argon2
 import pytest
+from argon2.low_level import Type
 from flask import Flask
 from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
@@ -59,11 +61,16 @@ class Endpoint:
         return self.client.post("/connect/token", data=urlencode(parameters), content_type=FORM, **options)
 
     def ask(
-        self, client: IdentityClient | str, secret: str = SECRET, *, basic: bool = False, **parameters: str
+        self,
+        client: IdentityClient | str,
+        secret: str = SECRET,
+        *,
+        basic: bool = False,
+        scope: str | None = None,
     ) -> TestResponse:
         """Ask for a token as a client."""
         client_id = client if isinstance(client, str) else client.client_id
-        grant = {"grant_type": "client_credentials", **parameters}
+        grant = {"grant_type": "client_credentials"} | ({} if scope is None else {"scope": scope})
         if basic:
             return self.post(grant, headers={"Authorization": basic_header(client_id, secret)})
         return self.post({"client_id": client_id, "client_secret": secret, **grant})
@@ -109,6 +116,12 @@ def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **va
         )
 
 
+def hash_cheaply(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
+    """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
+    change_secret(engine, client, secret_hash=hasher.hash(HASHER._peppered(Secret(value), 1)))
+
+
 def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:
     """Write these columns of a client."""
     with unit_of_work(engine) as session:
@@ -134,16 +147,16 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 def argon2_computations() -> Iterator[list[str]]:
     """Collect every argon2id computation of this process, as the parameters that it was made at."""
     seen: list[str] = []
-    module = argon2._password_hasher
+    module: Any = sys.modules[argon2.PasswordHasher.__module__]
 
     def counted_hash(secret: bytes, salt: bytes, **parameters: Any) -> bytes:
-        hashed = original_hash(secret=secret, salt=salt, **parameters)
+        hashed: bytes = original_hash(secret=secret, salt=salt, **parameters)
         seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
         return hashed
 
     def counted_verify(hashed: bytes, secret: bytes, type: Any) -> bool:  # noqa: A002 - the library's name
         seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
-        return original_verify(hashed, secret, type)
+        return bool(original_verify(hashed, secret, type))
 
     original_hash, original_verify = module.hash_secret, module.verify_secret
     with pytest.MonkeyPatch.context() as patch:

@@ -20,10 +20,10 @@ _SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
 def token() -> Response:
     """Give a client a token."""
     parameters = read_parameters()
-    credentials = read_credentials(parameters)
     grant_type = parameters.get("grant_type")
     if grant_type != GRANT_TYPE:
         raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
+    credentials = read_credentials(parameters)
     now = utc_now()
     ours = services()
     try:

@@ -1,0 +1,70 @@
+"""What the endpoint says of itself (T14)."""
+
+import pytest
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from sqlalchemy import Engine
+
+from .endpoint import ISSUER, Endpoint, settings
+
+PATH = "/.well-known/oauth-authorization-server"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}])
+def test_t14_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str]) -> None:
+    response = endpoint.client.get(PATH, headers=headers)
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    assert response.headers["Cache-Control"] == "public, max-age=300"
+    assert response.json == {
+        "issuer": ISSUER,
+        "token_endpoint": f"{ISSUER}/connect/token",
+        "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
+        "scopes_supported": [
+            "API",
+            "accounts:read",
+            "transactions:read",
+            "reports:read",
+            "payment-requests",
+            "stored-recipients",
+            "payment-batches",
+            "void-requests",
+            "account-movements",
+        ],
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+    }
+
+
+def test_t14_a_standard_library_finds_them_in_order(endpoint: Endpoint) -> None:
+    """Except for `response_types_supported`, where RFC 8414 contradicts itself (erratum 7793) and we send `[]`."""
+    metadata = AuthorizationServerMetadata(endpoint.client.get(PATH).json or {})
+    for name in metadata.REGISTRY_KEYS:
+        if name not in ("response_types_supported", "authorization_endpoint"):
+            getattr(metadata, f"validate_{name}")()
+
+
+def test_t14_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
+    assert (endpoint.client.get(PATH).json or {})["issuer"] == endpoint.services.tokens.issuer
+    assert settings()["IDENTITY_CLIENTS_ISSUER"] == ISSUER
+
+
+@pytest.mark.parametrize(
+    ("issuer", "path", "status"),
+    [
+        ("https://id.example/mas", f"{PATH}/mas", 200),
+        ("https://id.example/mas", PATH, 200),
+        ("https://id.example/a/b", f"{PATH}/a/b", 200),
+        ("https://id.example", f"{PATH}/mas", 404),
+        ("https://id.example/mas", f"{PATH}/other", 404),
+    ],
+)
+def test_t14_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
+    sqlite_engine: Engine, issuer: str, path: str, status: int
+) -> None:
+    response = Endpoint(sqlite_engine, ISSUER=issuer).client.get(path)
+    assert response.status_code == status
+    if status == 200:
+        assert response.json is not None
+        assert response.json["issuer"] == issuer
+        assert response.json["token_endpoint"] == f"{issuer}/connect/token"

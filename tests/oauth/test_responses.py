@@ -1,0 +1,284 @@
+"""How the endpoint answers, whatever the host does and whatever breaks (P12, P13, L4, L5, W15, W16, D8, E1)."""
+
+import io
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, Response, abort, request, session
+from flask_wtf import CSRFProtect
+from sqlalchemy import Engine, text
+from sqlalchemy.pool import QueuePool
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
+
+from webapp.core.database import make_engine
+from webapp.core.errors import Busy
+from webapp.oauth.responses import Refusal
+
+from ..factories import SECRET, make_client
+from .endpoint import FORM, Endpoint, hash_cheaply, statements
+
+RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
+JSON_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def hostile_host() -> Flask:
+    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
+    app = Flask("host")
+    app.secret_key = "s" * 32
+
+    @app.before_request
+    def keep_the_session() -> None:
+        session.permanent = True
+        session["seen"] = True
+        trouble = request.headers.get("X-Trouble")
+        if trouble == "crash":
+            raise RuntimeError(f"the host broke near {SECRET}")
+        if trouble:
+            abort(int(trouble))
+
+    @app.after_request
+    def open_up(response: Response) -> Response:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Cache-Control"] = "public"
+        response.headers["Content-Security-Policy"] = "default-src *"
+        response.set_cookie("host", "1")
+        return response
+
+    for error in (400, 404, 405, 413, 500, Exception):
+        app.register_error_handler(error, lambda _error: ("<h1>The host's own page</h1>", 418))
+    return app
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.fixture
+def hosted(sqlite_engine: Engine) -> Endpoint:
+    """Return the endpoint in a hostile host, with a client."""
+    endpoint = Endpoint(sqlite_engine, hostile_host())
+    make_client(sqlite_engine, client_id="northwind-api")
+    return endpoint
+
+
+def assert_is_ours(response: Any, status: int) -> None:
+    assert response.status_code == status
+    assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
+    names = {name.lower() for name, _ in response.headers}
+    assert "set-cookie" not in names
+    assert not [name for name in names if name.startswith("access-control-")]
+    assert len(response.headers) == len(names), "a header is there twice"
+    assert response.json is not None
+    assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        (200, {"data": RIGHT}),
+        (400, {"data": {}}),
+        (400, {"data": RIGHT, "query_string": "client_id=x"}),
+        (400, {"data": RIGHT, "content_type": "text/plain"}),
+        (400, {"data": {**RIGHT, "scope": "nothing"}}),
+        (401, {"data": {**RIGHT, "client_secret": "a-wrong-secret"}}),
+        (405, {"data": RIGHT, "method": "PUT"}),
+        (405, {"method": "OPTIONS"}),
+        (405, {"method": "GET"}),
+        (413, {"data": {**RIGHT, "foo": "x" * 9000}}),
+        (400, {"data": RIGHT, "headers": {"X-Trouble": "400"}}),
+        (401, {"data": RIGHT, "headers": {"X-Trouble": "401"}}),
+        (403, {"data": RIGHT, "headers": {"X-Trouble": "403"}}),
+        (413, {"data": RIGHT, "headers": {"X-Trouble": "413"}}),
+        (415, {"data": RIGHT, "headers": {"X-Trouble": "415"}}),
+        (429, {"data": RIGHT, "headers": {"X-Trouble": "429"}}),
+        (500, {"data": RIGHT, "headers": {"X-Trouble": "500"}}),
+        (503, {"data": RIGHT, "headers": {"X-Trouble": "503"}}),
+        (500, {"data": RIGHT, "headers": {"X-Trouble": "crash"}}),
+    ],
+)
+def test_p13_every_status_is_json_without_the_hosts_doing(
+    hosted: Endpoint, status: int, options: dict[str, Any]
+) -> None:
+    """P13, W15, W16: also where the host sets cookies and CORS headers, and has an HTML page for every error."""
+    given = {"method": "POST", "content_type": FORM} | options
+    assert_is_ours(hosted.client.open("/connect/token", **given), status)
+
+
+@pytest.mark.parametrize(
+    ("error", "retry_after"), [(TooManyRequests(retry_after=7), "7"), (ServiceUnavailable(retry_after=9), "9")]
+)
+def test_p13_a_wait_that_the_host_asks_for_is_passed_on(endpoint: Endpoint, error: Exception, retry_after: str) -> None:
+    endpoint.app.before_request(raising(error))
+    response = endpoint.ask("northwind-api")
+    assert response.json == {"error": "temporarily_unavailable"}
+    assert response.headers["Retry-After"] == retry_after
+
+
+@pytest.mark.parametrize("service", ["authenticator", "keys"])
+def test_p13_d8_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
+    monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Busy()))
+    response = hosted.post(RIGHT)
+    assert_is_ours(response, 503)
+    assert response.json == {"error": "temporarily_unavailable"}
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_d8_a_real_outage_is_503(sqlite_url: str) -> None:
+    """D8: the file of the database becomes unreadable, then every connection is in use."""
+    engine = make_engine(sqlite_url)
+    endpoint = Endpoint(engine)
+    make_client(engine, client_id="northwind-api")
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    pool._timeout = 0.05
+    connections = [engine.connect() for _ in range(15)]
+    assert endpoint.post(RIGHT).status_code == 503
+    for connection in connections:
+        connection.close()
+    assert endpoint.post(RIGHT).status_code == 200
+    engine.dispose()
+
+
+def test_d8_a_locked_postgresql_server_that_goes_away_is_503(postgresql_url: str, postgresql_server: Engine) -> None:
+    engine = make_engine(postgresql_url)
+    endpoint = Endpoint(engine)
+    make_client(engine, client_id="northwind-api")
+    assert endpoint.post(RIGHT).status_code == 200
+    name = engine.url.database
+    with postgresql_server.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"), {"name": name}
+        )
+        assert endpoint.post(RIGHT).status_code == 503
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    assert endpoint.post(RIGHT).status_code == 200
+    engine.dispose()
+
+
+class Leaky(Exception):
+    """Carries what was sent, as exceptions of libraries do."""
+
+
+@pytest.mark.parametrize("place", ["authenticator", "tokens"])
+def test_l4_l5_an_unforeseen_error_tells_nothing(
+    hosted: Endpoint, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """L5: neither the answer nor the log carries the message, local variables or the body."""
+    method = {"authenticator": "authenticate", "tokens": "issue"}[place]
+    monkeypatch.setattr(type(getattr(hosted.services, place)), method, raising(Leaky(f"secret={SECRET}")))
+    with caplog.at_level(logging.DEBUG):
+        response = hosted.post(RIGHT, headers={"X-Request-ID": "request-1"})
+    assert_is_ours(response, 500)
+    assert response.json == {"error": "server_error"}
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert re.match(r"Identity endpoint: Leaky in request request-1 at .*token \(", record.getMessage())
+    assert record.exc_info is None
+    assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records])
+
+
+def test_l4_no_secret_hash_or_token_reaches_a_log(
+    each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """L4: through success, refusal and renewal, at the most talkative level of every logger there is."""
+    client = make_client(each_endpoint.engine)
+    canary = "canary-of-a-wrong-secret"
+    with caplog.at_level(logging.DEBUG):
+        for name in ("sqlalchemy", "sqlalchemy.engine", "sqlalchemy.pool", "werkzeug", "psycopg", "flask"):
+            caplog.set_level(logging.DEBUG, name)
+        each_endpoint.engine.echo = "debug"
+        hash_cheaply(each_endpoint.engine, client)
+        token = (each_endpoint.ask(client).json or {})["access_token"]
+        each_endpoint.ask(client, basic=True)
+        each_endpoint.ask(client, canary)
+        each_endpoint.ask(canary, canary, basic=True)
+        each_endpoint.client.get("/.well-known/jwks.json")
+        each_endpoint.engine.echo = False
+    captured = capfd.readouterr()
+    logged = "\n".join([caplog.text, captured.out, captured.err])
+    assert "UPDATE identity_client_secrets" in logged
+    for secret in (SECRET, canary, token, "argon2id"):
+        assert secret not in logged
+
+
+def test_p12_every_text_is_within_the_characters_of_the_rfc() -> None:
+    """P12: RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E."""
+    for refusal in Refusal:
+        _, code, description = refusal.value
+        assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
+
+
+def test_p7_only_invalid_client_has_no_text() -> None:
+    assert [refusal.name for refusal in Refusal if refusal.value[2] is None] == ["CLIENT"]
+
+
+def csrf_host() -> Flask:
+    app = Flask("host")
+    app.secret_key = "s" * 32
+    app.add_url_rule("/host", "own", lambda: "done", methods=["POST"])
+    return app
+
+
+@pytest.mark.parametrize("order", ["csrf first", "csrf last", "csrf without app first", "none"])
+def test_e1_only_our_machine_posts_are_exempt_whatever_the_order(sqlite_engine: Engine, order: str) -> None:
+    app, csrf = csrf_host(), CSRFProtect()
+    if order == "csrf first":
+        csrf.init_app(app)
+    elif order == "csrf without app first":
+        csrf = CSRFProtect(app)
+    endpoint = Endpoint(sqlite_engine, app)
+    if order == "csrf last":
+        csrf.init_app(app)
+    make_client(sqlite_engine, client_id="northwind-api")
+    assert endpoint.post(RIGHT).status_code == 200
+    assert endpoint.client.post("/host").status_code == (200 if order == "none" else 400)
+    assert len(csrf._exempt_views) <= 1
+    assert not csrf._exempt_blueprints
+
+
+def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
+    first, second = (Endpoint(make_engine(url)) for url in (sqlite_url, postgresql_url))
+    client = make_client(first.engine)
+    token = (first.ask(client).json or {})["access_token"]
+    assert second.ask(client).status_code == 401
+    assert second.services.keys.with_header(token.partition(".")[0]) is None
+    for endpoint in (first, second):
+        endpoint.engine.dispose()
+
+
+def test_d1_a_body_cut_short_is_refused(endpoint: Endpoint) -> None:
+    """The caller hangs up in the middle of what it announced."""
+    response = endpoint.client.post(
+        "/connect/token", input_stream=io.BytesIO(b"grant_type=client_cred"), content_type=FORM, content_length=500
+    )
+    assert response.status_code in (400, 401)
+
+
+def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
+    make_client(endpoint.engine, client_id="northwind-api")
+    assert endpoint.post(RIGHT).status_code == 200
+    with statements(endpoint.engine) as seen:
+        assert endpoint.post(RIGHT).status_code == 200
+    assert len(seen) == 1
+
+
+def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next success tries again."""
+    make_client(endpoint.engine, client_id="northwind-api")
+    monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
+    monkeypatch.setattr("webapp.core.authentication.unit_of_work", raising(Busy()))
+    assert endpoint.post(RIGHT).status_code == 200

@@ -1,0 +1,150 @@
+"""What a token grants: scopes and roles (P10, P11, P12, A4)."""
+
+import pytest
+from sqlalchemy import Engine
+
+from webapp import ApiRole
+from webapp.core.models import utc_now
+
+from ..factories import ACCOUNT, SECRET, make_account, make_client
+from .endpoint import Endpoint, argon2_computations, change_client
+
+ROLES = ("MerchantUser", "CreatePayment")
+ALL = "API payment-requests stored-recipients"
+NOT_A_LIST = "The scope is not a list of scopes separated by spaces."
+NOT_ALLOWED = "The client may not have every scope that it asked for."
+NO_ROLES = "The account holds none of the client's API roles any more."
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (None, ALL),
+        ("", ALL),
+        ("API", "API"),
+        ("stored-recipients API", "stored-recipients API"),
+        ("API  payment-requests", "API payment-requests"),
+        ("  API ", "API"),
+        ("API API API", "API"),
+        (ALL, ALL),
+        (" " * 997 + "API", "API"),
+    ],
+)
+def test_p10_p12_the_scope_is_what_was_asked_for_or_all(endpoint: Endpoint, asked: str | None, granted: str) -> None:
+    client = make_client(endpoint.engine, roles=ROLES)
+    response = endpoint.ask(client, scope=asked)
+    assert response.status_code == 200
+    assert response.json is not None
+    assert response.json["scope"] == granted
+
+
+@pytest.mark.parametrize(
+    ("asked", "description"),
+    [
+        (" ", NOT_A_LIST),
+        ("   ", NOT_A_LIST),
+        ("API\tpayment-requests", NOT_A_LIST),
+        ("API\npayment-requests", NOT_A_LIST),
+        ("API\r\n", NOT_A_LIST),
+        ("API\x0b", NOT_A_LIST),
+        ("API\x00", NOT_A_LIST),
+        ('AP"I', NOT_A_LIST),
+        ("AP\\I", NOT_A_LIST),
+        ("APÍ", NOT_A_LIST),
+        ("API\x7f", NOT_A_LIST),
+        ("API\u00a0", NOT_A_LIST),
+        ("API" + " " * 998, NOT_A_LIST),
+        ("api", NOT_ALLOWED),
+        ("Payment-Requests", NOT_ALLOWED),
+        ("reports:read", NOT_ALLOWED),
+        ("no-such-scope", NOT_ALLOWED),
+        ("API reports:read", NOT_ALLOWED),
+        ("API no-such-scope", NOT_ALLOWED),
+        ("API,payment-requests", NOT_ALLOWED),
+        ("*", NOT_ALLOWED),
+    ],
+)
+def test_p10_p11_one_scope_too_many_refuses_the_request(endpoint: Endpoint, asked: str, description: str) -> None:
+    """P11: never a narrowed token; a scope that exists and one that does not give the same bytes."""
+    response = endpoint.ask(make_client(endpoint.engine, roles=ROLES), scope=asked)
+    assert response.status_code == 400
+    assert response.json == {"error": "invalid_scope", "error_description": description}
+
+
+@pytest.mark.parametrize("scope", ["no-such-scope", "\t", "reports:read"])
+def test_p11_scopes_are_judged_only_after_authentication(endpoint: Endpoint, scope: str) -> None:
+    client = make_client(endpoint.engine)
+    with argon2_computations() as hashed:
+        assert endpoint.ask(client, "a-wrong-secret", scope=scope).status_code == 401
+    assert len(hashed) == 2
+
+
+def roles_and_scope(endpoint: Endpoint, scope: str | None = None) -> tuple[int, list[str], str]:
+    response = endpoint.ask("northwind-api", scope=scope)
+    if response.status_code != 200:
+        return response.status_code, [], ""
+    assert response.json is not None
+    services = endpoint.services
+    claims = services.tokens.verify(response.json["access_token"], services.keys.with_header, utc_now())
+    assert claims is not None
+    assert claims["scope"] == response.json["scope"]
+    return 200, claims["roles"], claims["scope"]
+
+
+def test_a4_a_role_withdrawn_from_the_account_is_absent_from_the_next_token(each_endpoint: Endpoint) -> None:
+    engine: Engine = each_endpoint.engine
+    make_client(engine, client_id="northwind-api", roles=ROLES)
+    assert roles_and_scope(each_endpoint) == (200, list(ROLES), ALL)
+    make_account(engine, ACCOUNT, grantable_roles={"MerchantUser", "ReportViewer"})
+    assert roles_and_scope(each_endpoint) == (200, ["MerchantUser"], "API")
+    assert roles_and_scope(each_endpoint, scope="payment-requests")[0] == 400
+    make_account(engine, ACCOUNT, grantable_roles=None)
+    assert roles_and_scope(each_endpoint) == (200, list(ROLES), ALL)
+
+
+@pytest.mark.parametrize("asked", [None, "API", "\t"])
+def test_a4_a_client_without_any_role_left_gets_no_token(endpoint: Endpoint, asked: str | None) -> None:
+    client = make_client(endpoint.engine, roles=ROLES)
+    make_account(endpoint.engine, ACCOUNT, grantable_roles={"ReportViewer"})
+    response = endpoint.ask(client, scope=asked)
+    assert response.status_code == 400
+    assert response.json == {"error": "invalid_scope", "error_description": NO_ROLES}
+
+
+def test_a_role_that_left_the_catalogue_counts_no_more(sqlite_engine: Engine) -> None:
+    role = ApiRole("MerchantUser", "API access", "Read.", "Read", ("API",))
+    endpoint = Endpoint(sqlite_engine, API_ROLES=(role,))
+    make_client(sqlite_engine, client_id="northwind-api", roles=ROLES)
+    assert roles_and_scope(endpoint) == (200, ["MerchantUser"], "API")
+
+
+def test_a7_a_role_added_or_taken_counts_at_the_next_request(each_endpoint: Endpoint) -> None:
+    client = make_client(each_endpoint.engine, client_id="northwind-api", roles=ROLES)
+    assert roles_and_scope(each_endpoint)[1] == list(ROLES)
+    change_client(each_endpoint.engine, client, roles=frozenset({"ReportViewer"}))
+    assert roles_and_scope(each_endpoint) == (200, ["ReportViewer"], "API reports:read")
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(10, 600), (37, 2220), (60, 3600)])
+def test_p12_a_success_has_exactly_these_members(endpoint: Endpoint, minutes: int, seconds: int) -> None:
+    client = make_client(endpoint.engine, token_duration=minutes)
+    response = endpoint.ask(client)
+    assert response.json is not None
+    assert response.json.keys() == {"access_token", "token_type", "expires_in", "scope"}
+    assert response.json["token_type"] == "Bearer"
+    assert response.json["expires_in"] == seconds
+    assert type(response.json["expires_in"]) is int
+
+
+@pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
+def test_p12_a_reply_repeats_no_input(endpoint: Endpoint, name: str) -> None:
+    canary = "<script>canary</script>"
+    parameters = {
+        "grant_type": "client_credentials",
+        "client_id": make_client(endpoint.engine).client_id,
+        "client_secret": SECRET,
+        name: canary,
+    }
+    response = endpoint.post(parameters)
+    assert b"canary" not in response.data
+    assert "canary" not in str(response.headers)

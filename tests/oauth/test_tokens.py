@@ -1,0 +1,294 @@
+"""What a token says, and which ones this issuer takes for its own (T1-T6)."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+import time_machine
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from webapp import ApiRole, IdentityClients, SettingsError
+from webapp.core.keys import SigningKey, throwaway_key
+from webapp.core.models import ACCOUNT_ID_MAX, utc_now
+from webapp.core.roles import DEFAULT_ROLES
+from webapp.core.tokens import Tokens
+
+from ..factories import ACCOUNT, make_client
+from .endpoint import AUDIENCE, ISSUER, Endpoint, change_client, settings
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TOKENS = Tokens(ISSUER, AUDIENCE)
+KEY = throwaway_key()
+SECOND = timedelta(seconds=1)
+
+
+def part(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def decoded(token: str, index: int) -> dict[str, Any]:
+    text = token.split(".")[index]
+    value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return value
+
+
+def issue(tokens: Tokens = TOKENS, key: SigningKey = KEY, now: datetime = NOW, lifetime_seconds: int = 600) -> str:
+    return tokens.issue(
+        key,
+        client_id="northwind-api",
+        account_id=ACCOUNT,
+        roles=["MerchantUser"],
+        scope="API",
+        lifetime_seconds=lifetime_seconds,
+        now=now,
+    )
+
+
+def key_of(header: str) -> SigningKey | None:
+    return {KEY.header: KEY}.get(header)
+
+
+def counts(token: str, now: datetime = NOW, tokens: Tokens = TOKENS) -> bool:
+    return tokens.verify(token, key_of, now) is not None
+
+
+def signed(header: Any, claims: Any, key: SigningKey = KEY) -> str:
+    unsigned = f"{part(header)}.{part(claims)}"
+    return f"{unsigned}.{part(key.sign(unsigned.encode()))}"
+
+
+HEADER = {"alg": "ES256", "typ": "at+jwt", "kid": KEY.kid}
+CLAIMS = decoded(issue(), 1)
+
+
+def published_key(endpoint: Endpoint, token: str) -> jwt.PyJWK:
+    keys = jwt.PyJWKSet.from_dict(endpoint.client.get("/.well-known/jwks.json").json or {})
+    return keys[jwt.get_unverified_header(token)["kid"]]
+
+
+def test_t1_the_header_is_exactly_this(endpoint: Endpoint) -> None:
+    token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
+    (kid,) = [key["kid"] for key in (endpoint.client.get("/.well-known/jwks.json").json or {})["keys"]]
+    assert decoded(token, 0) == {"alg": "ES256", "typ": "at+jwt", "kid": kid}
+    assert len(base64.urlsafe_b64decode(token.split(".")[2] + "==")) == 64
+    jwt.decode(token, published_key(endpoint, token), ["ES256"], audience=AUDIENCE, issuer=ISSUER)
+
+
+@pytest.mark.parametrize("minutes", [10, 60])
+def test_t2_t3_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
+    client = make_client(
+        endpoint.engine, token_duration=minutes, roles=("MerchantUser", "CreatePayment"), name="A name", description="D"
+    )
+    with time_machine.travel(NOW + timedelta(milliseconds=900), tick=False):
+        token = (endpoint.ask(client, scope="API").json or {})["access_token"]
+        claims = jwt.decode(token, published_key(endpoint, token), ["ES256"], audience=AUDIENCE, issuer=ISSUER)
+    issued_at = int(NOW.timestamp())
+    assert len(base64.urlsafe_b64decode(claims.pop("jti") + "==")) * 8 >= 128
+    assert claims == {
+        "iss": ISSUER,
+        "sub": client.client_id,
+        "aud": AUDIENCE,
+        "client_id": client.client_id,
+        "iat": issued_at,
+        "nbf": issued_at,
+        "exp": issued_at + minutes * 60,
+        "scope": "API",
+        "roles": ["MerchantUser", "CreatePayment"],
+        "account_id": ACCOUNT,
+    }
+    assert {type(claims[name]) for name in ("iat", "nbf", "exp")} == {int}
+
+
+def test_t2_every_token_has_an_id_of_its_own(endpoint: Endpoint) -> None:
+    client = make_client(endpoint.engine)
+    assert len({decoded((endpoint.ask(client).json or {})["access_token"], 1)["jti"] for _ in range(20)}) == 20
+
+
+def test_t3_an_edited_id_is_the_subject_of_the_next_token(endpoint: Endpoint) -> None:
+    client = make_client(endpoint.engine, client_id="northwind-old")
+    change_client(endpoint.engine, client, client_id="northwind-new")
+    assert endpoint.ask("northwind-old").status_code == 401
+    claims = decoded((endpoint.ask("northwind-new").json or {})["access_token"], 1)
+    assert claims["sub"] == claims["client_id"] == "northwind-new"
+
+
+def roles(count: int) -> tuple[ApiRole, ...]:
+    return tuple(
+        ApiRole(f"SomeRoleWithALongishKey{number:03}", "Name", "Text.", "Group", (f"a-longish-scope:{number:03}",))
+        for number in range(count)
+    )
+
+
+def starts(database_url: str, catalogue: tuple[ApiRole, ...]) -> bool:
+    app = Flask("host")
+    app.config.update(settings(DATABASE_URL=database_url, API_ROLES=catalogue))
+    try:
+        IdentityClients().init_app(app)
+    except SettingsError:
+        return False
+    return True
+
+
+def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqlite_url: str) -> None:
+    largest = next(count for count in range(90, 0, -1) if starts(sqlite_url, roles(count)))
+    assert largest > 2 * len(DEFAULT_ROLES)
+    catalogue = roles(largest)
+    token = Tokens(ISSUER, AUDIENCE).issue(
+        KEY,
+        client_id='"' * 100,
+        account_id="a" * ACCOUNT_ID_MAX,
+        roles=[role.key for role in catalogue],
+        scope=" ".join(scope for role in catalogue for scope in role.scopes),
+        lifetime_seconds=3600,
+        now=utc_now(),
+    )
+    assert 4096 - 150 < len(token) < 4096
+
+
+@pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE"])
+@pytest.mark.parametrize("value", ["", None])
+def test_t4_issuer_and_audience_are_required(sqlite_engine: Engine, name: str, value: str | None) -> None:
+    with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} is missing"):
+        Endpoint(sqlite_engine, None, **{name: value})
+
+
+def test_t5_our_own_token_counts_from_its_start_to_its_end() -> None:
+    token = issue()
+    for moment, expected in (
+        (NOW - 6 * SECOND, False),
+        (NOW - 5 * SECOND, True),
+        (NOW, True),
+        (NOW + 599 * SECOND, True),
+        (NOW + 600 * SECOND, False),
+    ):
+        assert counts(token, moment) is expected
+    assert TOKENS.verify(token, key_of, NOW) == decoded(token, 1)
+
+
+def public_pem() -> bytes:
+    key: ec.EllipticCurvePublicKey = KEY._jwk.public_key
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def with_signature(header: Any, sign: Any) -> str:
+    unsigned = f"{part(header)}.{part(CLAIMS)}"
+    return f"{unsigned}.{part(sign(unsigned.encode()))}"
+
+
+def der(message: bytes) -> bytes:
+    raw = KEY.sign(message)
+    return encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+
+
+def rs256(message: bytes) -> bytes:
+    return rsa.generate_private_key(65537, 2048).sign(message, padding.PKCS1v15(), hashes.SHA256())
+
+
+def hs256(message: bytes) -> bytes:
+    return hmac.digest(public_pem(), message, hashlib.sha256)
+
+
+def tampered() -> str:
+    header, _, signature = issue().split(".")
+    return f"{header}.{part(CLAIMS | {'roles': ['CreatePayment']})}.{signature}"
+
+
+OURS = issue()
+FORGED = {
+    "alg none, no signature": f"{part({**HEADER, 'alg': 'none'})}.{part(CLAIMS)}.",
+    "alg none in our header": f"{part(HEADER)}.{part(CLAIMS)}.",
+    "HS256 with our public key": with_signature({**HEADER, "alg": "HS256"}, hs256),
+    "HS256 below our header": with_signature(HEADER, hs256),
+    "RS256": with_signature({**HEADER, "alg": "RS256"}, rs256),
+    "RS256 below our header": with_signature(HEADER, rs256),
+    "ES384 named": signed({**HEADER, "alg": "ES384"}, CLAIMS),
+    "typ JWT": signed({**HEADER, "typ": "JWT"}, CLAIMS),
+    "no typ": signed({"alg": "ES256", "kid": KEY.kid}, CLAIMS),
+    "all-zero signature": with_signature(HEADER, lambda _: bytes(64)),
+    "DER signature": with_signature(HEADER, der),
+    "signature one byte longer": with_signature(HEADER, lambda message: KEY.sign(message) + b"\0"),
+    "signature one byte shorter": with_signature(HEADER, lambda message: KEY.sign(message)[:-1]),
+    "crit": signed({**HEADER, "crit": ["exp"]}, CLAIMS),
+    "crit b64": signed({**HEADER, "b64": True, "crit": ["b64"]}, CLAIMS),
+    "another issuer": issue(Tokens("https://other.example", AUDIENCE)),
+    "another audience": issue(Tokens(ISSUER, "https://other.example")),
+    "audience as a list": signed(HEADER, {**CLAIMS, "aud": [AUDIENCE]}),
+    "no exp": signed(HEADER, {name: value for name, value in CLAIMS.items() if name != "exp"}),
+    "exp as text": signed(HEADER, {**CLAIMS, "exp": "9999999999"}),
+    "claims as a list": signed(HEADER, [CLAIMS]),
+    "claims no JSON": signed(HEADER, b"\xff"),
+    "another key under our header": signed(HEADER, CLAIMS, throwaway_key()),
+    "another key": issue(key=throwaway_key()),
+    "changed claims": tampered(),
+    "a fourth part": f"{OURS}.x",
+    "two parts": OURS.rpartition(".")[0],
+    "a line break": f"{OURS}\n",
+    "padding": f"{OURS}==",
+    "a JSON serialisation": json.dumps({"protected": part(HEADER), "payload": part(CLAIMS), "signature": "x"}),
+    "nothing": "",
+    "dots": "..",
+    "not ASCII": OURS[:-1] + "é",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_t4_t5_a_token_that_is_not_ours_does_not_count(forged: str) -> None:
+    assert counts(OURS)
+    assert not counts(FORGED[forged])
+
+
+HOSTILE_KIDS: list[Any] = [
+    None,
+    "",
+    "unknown",
+    ["x", KEY.kid],
+    [KEY.kid],
+    {"kid": KEY.kid},
+    7,
+    "../" + KEY.kid,
+    "../../etc/passwd",
+    KEY.kid + "\0",
+    KEY.kid + " ",
+    KEY.kid.swapcase(),
+    "' OR '1'='1",
+    '"; DROP TABLE x; --',
+    "x" * 65,
+    "x" * 5000,
+    "https://evil.example/jwks.json",
+]
+
+
+@pytest.mark.parametrize("kid", HOSTILE_KIDS, ids=repr)
+def test_t6_the_key_id_is_only_looked_up(kid: Any) -> None:
+    header = {"alg": "ES256", "typ": "at+jwt"} | ({} if kid is None else {"kid": kid})
+    assert not counts(signed(header, CLAIMS))
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t"])
+def test_t6_no_reference_in_a_header_is_followed(name: str) -> None:
+    """A token with one is not ours; no URL is ever fetched, for the header is only compared."""
+    value: Any = KEY.public_jwk if name == "jwk" else "https://evil.example/jwks.json"
+    assert not counts(signed({**HEADER, name: value}, CLAIMS))
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.text().map(lambda text: f"{KEY.header}.{text}"),
+        st.binary().map(lambda raw: f"{KEY.header}.{part(raw)}."),
+    )
+)
+def test_t5_no_text_makes_the_verifier_fall_over(token: str) -> None:
+    assert not counts(token)
