@@ -8,6 +8,7 @@ from secrets import token_urlsafe
 from flask import Flask
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server import Server
 
 from ..core.errors import DomainError, FieldError
@@ -40,7 +41,7 @@ def main() -> None:
     except DomainError:
         sys.exit(f"Identity Clients does not start. The database at {PREFIX}DATABASE_URL does not answer.")
     services.engine.dispose()
-    _serve(app, host, port)
+    _serve(app, services, host, port)
 
 
 def _welcome(services: Services, host: str, port: int) -> str:
@@ -70,7 +71,7 @@ def _welcome(services: Services, host: str, port: int) -> str:
     return "\n".join(lines)
 
 
-def _serve(app: Flask, host: str, port: int) -> None:
+def _serve(app: Flask, services: Services, host: str, port: int) -> None:
     Server(
         "wsgi:app",
         address=host or "0.0.0.0",  # noqa: S104 - asked for by name
@@ -84,6 +85,7 @@ def _serve(app: Flask, host: str, port: int) -> None:
             header_read_timeout=HEADERS_WITHIN_MILLISECONDS, max_buffer_size=HEAD_LIMIT_BYTES
         ),
         log_dictconfig=logs.log_configuration(),
+        log_level=LogLevels.warning if services.settings.development else LogLevels.info,
         workers_kill_timeout=STOP_WITHIN_SECONDS,
         working_dir=Path(settings.PROJECT),
     ).serve()

@@ -46,7 +46,9 @@ class SignedInUser(flask_login.UserMixin):  # type: ignore[misc] # Flask-Login h
 
 def init_app(app: Flask) -> None:
     """Let Flask-Login find the user of a session, and send people who are not signed in to the sign-in page."""
-    manager = flask_login.LoginManager(app)
+    manager = flask_login.LoginManager()
+    # Its `current_user` for templates asks the database, which an error page must not.
+    manager.init_app(app, add_context_processor=False)
     manager.login_view = "mas.sign_in"
     manager.user_loader(_load)
     manager.unauthorized_handler(_to_sign_in)

@@ -48,7 +48,7 @@ class SignInThrottle:
 
     def _throttled(self, item: RateLimitItem, *key: str) -> Throttled:
         left = self._limiter.get_window_stats(item, *key).reset_time - time.time()
-        return Throttled(max(1, math.ceil(left)))
+        return Throttled(math.floor(left) + 1)  # at the very end of the window the attempt still counts
 
 
 def _network(address: str | None) -> str:

@@ -6,6 +6,7 @@ import flask_login
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database import reading, unit_of_work
@@ -86,7 +87,7 @@ def _sign_in_page(form: SignInForm, refusal: str | None = None) -> str:
 
 
 def _wait(seconds: int) -> str:
-    minutes = -(-seconds // 60)
+    minutes = max(1, round(seconds / 60))
     return f"Too many attempts. Wait {minutes} {'minute' if minutes == 1 else 'minutes'}, then try again."
 
 
@@ -115,7 +116,7 @@ def readyz() -> Response:
     try:
         with reading(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
-    except Busy:
+    except (Busy, SQLAlchemyError):
         return _plain("not ready", 503)
     return _plain("ok", 200)
 

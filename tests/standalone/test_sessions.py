@@ -1,0 +1,175 @@
+"""W1 to W5: the session of a person who is signed in."""
+
+from datetime import UTC, datetime, timedelta
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+import time_machine
+from flask import Flask, session
+from flask.testing import FlaskClient
+
+from webapp.core.database import reading
+from webapp.host import current_actor
+from webapp.standalone import create_app, users
+from webapp.standalone.sessions import BACKGROUND_HEADER
+
+from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def test_w1_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
+    """W1: `__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, neither Domain nor a life of its own."""
+    mas.add_user()
+    cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["__Host-session"]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
+    assert not (cookie["domain"] or cookie["max-age"] or cookie["expires"])
+
+
+def test_w1_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
+    """W1: over plain http a browser drops `__Host-` and Secure, so the development mode goes without."""
+    app = create_app(
+        {
+            "IDENTITY_CLIENTS_DEVELOPMENT": "true",
+            "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
+            "INSTANCE_PATH": str(tmp_path / "instance"),
+        }
+    )
+    cookie = SimpleCookie(app.test_client().get("/login").headers["Set-Cookie"])["session"]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == ("", True, "Lax", "/")
+
+
+def test_w2_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> None:
+    """W2: it carries a random token that stands for the user."""
+    mas.add_user()
+    sign_in(client)
+    with reading(mas.engine) as database:
+        user = users.find_user(database, EMAIL)
+    assert user
+    with client.session_transaction() as kept:
+        assert kept["_user_id"] == user.session_token
+        assert user.id not in str(dict(kept))
+        assert len(user.session_token) >= 43
+
+
+@pytest.mark.parametrize("ending", ["sign out", "password", "disable user", "disable account"])
+def test_w2_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> None:
+    """W2: after sign-out, a new password or disabling, a cookie that was copied before opens nothing."""
+    mas.add_user()
+    sign_in(client)
+    cookie = client.get_cookie("__Host-session")
+    assert cookie
+    match ending:
+        case "sign out":
+            sign_out(client)
+        case "password":
+            mas.run("user", "password", EMAIL, typed=f"{PASSWORD} 2\n{PASSWORD} 2\n")
+        case "disable user":
+            mas.run("user", "disable", EMAIL)
+            mas.run("user", "enable", EMAIL)
+        case "disable account":
+            mas.run("account", "disable", "Company")
+            mas.run("account", "enable", "Company")
+    thief = mas.app.test_client()
+    thief.set_cookie("__Host-session", cookie.value)
+    assert not is_signed_in(thief)
+
+
+@pytest.mark.parametrize(
+    ("pauses", "signed_in"),
+    [
+        ([timedelta(minutes=14, seconds=59)], True),
+        ([timedelta(minutes=15)], False),
+        ([timedelta(minutes=14)] * 34, True),  # 7 h 56 min
+        ([timedelta(minutes=14)] * 34 + [timedelta(minutes=3, seconds=59)], True),
+        ([timedelta(minutes=14)] * 34 + [timedelta(minutes=4)], False),  # 8 h
+    ],
+)
+def test_w3_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[timedelta], signed_in: bool) -> None:
+    """W3: signed out after 15 minutes without a request, and after 8 hours whatever was done."""
+    mas.add_user()
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        for pause in pauses[:-1]:
+            clock.shift(pause)
+            assert is_signed_in(client)
+        clock.shift(pauses[-1])
+        assert is_signed_in(client) == signed_in
+
+
+def test_w3_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> None:
+    """W3: a panel that asks every minute does not keep anybody signed in."""
+    mas.add_user()
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        answers = []
+        for _ in range(16):
+            clock.shift(timedelta(minutes=1))
+            answers.append(client.get("/", headers={BACKGROUND_HEADER: "true"}).status_code)
+        assert answers == [200] * 14 + [303] * 2
+
+
+def test_w3_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClient) -> None:
+    """W3: the limit is judged by the cookie's own time, on the server: keeping an old one wins nothing."""
+    mas.add_user()
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        old = client.get_cookie("__Host-session")
+        assert old
+        clock.shift(timedelta(minutes=10))
+        assert is_signed_in(client)
+        clock.shift(timedelta(minutes=10))
+        assert is_signed_in(client)
+        thief = mas.app.test_client()
+        thief.set_cookie("__Host-session", old.value)
+        assert not is_signed_in(thief)
+
+
+def test_w4_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskClient) -> None:
+    """W4: the id, the CSRF secret and any other key of the anonymous session are gone."""
+    mas.add_user()
+    with client.session_transaction() as planted:
+        planted.update(_id="planted", csrf_token="planted", role="MerchantAdmin")  # noqa: S106 - planted by the attacker
+    before = csrf_token(client)
+    sign_in(client)
+    with client.session_transaction() as kept:
+        assert kept["_id"] != "planted"
+        assert kept["csrf_token"] != "planted"
+        assert "role" not in kept
+    refused = client.post("/logout", data={"csrf_token": before})
+    assert refused.status_code == 400
+    assert is_signed_in(client)
+
+
+def test_w5_the_actor_tells_when_they_signed_in(mas: Mas, client: FlaskClient) -> None:
+    """W5: the time is that of the sign-in, not of the last request; signing in again renews it."""
+    mas.add_user()
+
+    def signed_in_at() -> datetime | None:
+        with mas.app.test_request_context(headers={"Cookie": _cookie(client)}):
+            actor = current_actor()
+            assert actor
+            return actor.signed_in_at
+
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        clock.shift(timedelta(minutes=10))
+        assert is_signed_in(client)
+        assert signed_in_at() == NOON
+        sign_in(client)
+        assert signed_in_at() == NOON + timedelta(minutes=10)
+
+
+def _cookie(client: FlaskClient) -> str:
+    cookie = client.get_cookie("__Host-session")
+    assert cookie
+    return f"{cookie.key}={cookie.value}"
+
+
+def test_an_answer_to_nobody_sets_no_session(app: Flask, client: FlaskClient) -> None:
+    """Only a form begins a session: neither a refusal nor a monitor's request does."""
+    for path in ("/", "/healthz", "/nowhere"):
+        assert "Set-Cookie" not in client.get(path).headers
+    with app.test_request_context():
+        assert not session

@@ -1,0 +1,213 @@
+"""C3, C4: what stops the start, and the keys of the development mode."""
+
+import json
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from webapp.settings import PREFIX, Settings, SettingsError
+from webapp.standalone import create_app, demo, settings
+from webapp.standalone.settings import development_keys
+
+from ..conftest import PRODUCTION_SETTINGS
+from .conftest import Mas
+
+SECRET, PEPPER, ENCRYPTION = "SECRET_KEY", f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
+GOOD = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+
+def start(sqlite_url: str, **changes: Any) -> None:
+    """Start in production with some settings changed; None leaves one out."""
+    given = PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url} | changes
+    create_app({name: value for name, value in given.items() if value is not None})
+
+
+def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
+    """C3: so that each refusal below has one cause."""
+    start(sqlite_url)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "says"),
+    [
+        ({SECRET: None}, SECRET, "missing"),
+        ({SECRET: ""}, SECRET, "missing"),
+        ({SECRET: GOOD[:31]}, SECRET, "shorter than 32"),
+        ({SECRET: "development-" + GOOD}, SECRET, "development"),
+        ({SECRET: "abc" * 20}, SECRET, "guess"),
+        ({PEPPER: None}, PEPPER, "missing"),
+        ({PEPPER: "1:" + GOOD[:31]}, PEPPER, "shorter than 32"),
+        ({PEPPER: f"2:{GOOD},1:short"}, PEPPER, "shorter than 32"),
+        ({PEPPER: "1:development-" + GOOD}, PEPPER, "development"),
+        ({PEPPER: "1:" + "x" * 40}, PEPPER, "guess"),
+        ({PEPPER: GOOD}, PEPPER, ""),
+        ({ENCRYPTION: None}, ENCRYPTION, "missing"),
+        ({ENCRYPTION: GOOD[:31]}, ENCRYPTION, "shorter than 32"),
+        ({ENCRYPTION: GOOD[:40]}, ENCRYPTION, "32 bytes"),
+        ({ENCRYPTION: ("development-" + GOOD)[:43]}, ENCRYPTION, "development"),
+        ({ENCRYPTION: "A" * 43}, ENCRYPTION, "guess"),
+        ({SECRET: GOOD, ENCRYPTION: GOOD}, ENCRYPTION, "equals SECRET_KEY"),
+        ({SECRET: GOOD, PEPPER: f"1:{GOOD}"}, PEPPER, "equals SECRET_KEY"),
+        ({PEPPER: f"1:{GOOD}", ENCRYPTION: GOOD}, ENCRYPTION, f"equals {PEPPER}"),
+        ({f"{PREFIX}ISSUER": "http://localhost"}, f"{PREFIX}ISSUER", "https"),
+        ({f"{PREFIX}ISSUER": "http://mas.example"}, f"{PREFIX}ISSUER", "https"),
+        ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),
+        ({f"{PREFIX}AUDIENCE": None}, f"{PREFIX}AUDIENCE", "missing"),
+        ({f"{PREFIX}DATABASE_URL": None}, f"{PREFIX}DATABASE_URL", "missing"),
+        ({f"{PREFIX}DEVELOPMENT": "maybe"}, f"{PREFIX}DEVELOPMENT", "true or false"),
+        ({f"{PREFIX}TRUSTED_PROXIES": "-1"}, f"{PREFIX}TRUSTED_PROXIES", "whole number"),
+        ({f"{PREFIX}NO_SUCH": "1"}, f"{PREFIX}NO_SUCH", "not a setting"),
+        ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
+    ],
+)
+def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], named: str, says: str) -> None:
+    """C3: the message names the setting and how to mend it, never the value."""
+    with pytest.raises(SettingsError) as refusal:
+        start(sqlite_url, **changes)
+    message = str(refusal.value)
+    assert named in message
+    assert says in message
+    if named in settings.HOW_TO_MAKE and says in ("missing", "guess", "development"):
+        assert "python3 -c" in message
+    for name in (SECRET, PEPPER, ENCRYPTION):
+        value = changes.get(name) or "no such value"
+        assert value not in message
+        assert value.removeprefix("1:") not in message
+
+
+def test_c3_debug_stops_the_start(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C3: debug pages show code and values."""
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    with pytest.raises(SettingsError, match="FLASK_DEBUG"):
+        start(sqlite_url)
+
+
+def test_c3_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
+    """C3: their password may be anybody's."""
+    mas.add_user(demo.DEMO_EMAILS[0])
+    with pytest.raises(SettingsError, match=f"{PREFIX}DATABASE_URL"):
+        start(sqlite_url)
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "storage", "warned"),
+    [
+        ("WEB_CONCURRENCY", "2", "memory://", True),
+        ("GRANIAN_WORKERS", "4", "memory://", True),
+        ("WEB_CONCURRENCY", "1", "memory://", False),
+        ("WEB_CONCURRENCY", "2", "redis://127.0.0.1:6379/0", False),
+    ],
+)
+def test_c3_several_processes_that_count_alone_are_warned_about(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, name: str, processes: str, storage: str, warned: bool
+) -> None:
+    """C3: each process would count its own failures."""
+    with caplog.at_level(logging.WARNING):
+        start(sqlite_url, **{name: processes, f"{PREFIX}THROTTLE_STORAGE_URL": storage})
+    assert (f"{PREFIX}THROTTLE_STORAGE_URL" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("issuer", ["https://mas.example", "http://mas.example"])
+def test_w1_the_development_mode_is_refused_elsewhere(sqlite_url: str, tmp_path: Path, issuer: str) -> None:
+    """W1, C3: a server with a public address cannot be started with cookies that lack Secure."""
+    with pytest.raises(SettingsError, match=f"{PREFIX}DEVELOPMENT"):
+        create_app(
+            {
+                f"{PREFIX}DEVELOPMENT": "1",
+                f"{PREFIX}ISSUER": issuer,
+                f"{PREFIX}DATABASE_URL": sqlite_url,
+                "INSTANCE_PATH": str(tmp_path / "instance"),
+            }
+        )
+
+
+def test_texts_of_the_environment_become_what_the_settings_want(sqlite_url: str) -> None:
+    """Every setting but the engine can be given as a text."""
+    role = {"key": "Reader", "name": "Read", "description": "Reads.", "group": "Read", "scopes": ["read"]}
+    found = Settings.from_config(
+        settings.read(
+            PRODUCTION_SETTINGS
+            | {
+                f"{PREFIX}DATABASE_URL": sqlite_url,
+                f"{PREFIX}TRUSTED_PROXIES": "2",
+                f"{PREFIX}REFUSE_WEAK_SECRETS": "yes",
+                f"{PREFIX}VIEWER_ROLES": "MerchantUser, Auditor",
+                f"{PREFIX}API_ROLES": json.dumps([role]),
+                "HOME": "/root",
+            }
+        )
+    )
+    assert (found.trusted_proxies, found.refuse_weak_secrets) == (2, True)
+    assert found.viewer_roles == ("MerchantUser", "Auditor")
+    assert [role.key for role in found.api_roles] == ["Reader"]
+
+
+@pytest.mark.parametrize(
+    ("host", "issuer"),
+    [
+        ("", "http://127.0.0.1:5000"),
+        ("localhost", "http://localhost:5000"),
+        ("0.0.0.0", "http://127.0.0.1:5000"),
+        ("::1", "http://[::1]:5000"),
+    ],
+)
+def test_the_development_mode_issues_under_its_own_address(tmp_path: Path, host: str, issuer: str) -> None:
+    found = settings.read({f"{PREFIX}DEVELOPMENT": "1", "HOST": host, "INSTANCE_PATH": str(tmp_path / "instance")})
+    assert found[f"{PREFIX}ISSUER"] == issuer
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_a_port_that_is_none_stops_the_start(port: str) -> None:
+    with pytest.raises(SettingsError, match="PORT"):
+        settings.address({"PORT": port})
+
+
+# The keys of the development mode
+
+
+def test_c4_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
+    """C4: the directory 0700 and the file 0600 whatever the umask; the keys stay."""
+    directory = tmp_path / "instance"
+    before = os.umask(0)
+    try:
+        keys = development_keys(directory)
+    finally:
+        os.umask(before)
+    assert development_keys(directory) == keys
+    assert len(set(keys.values())) == 3
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    (file,) = directory.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("place", "mode"), [("", 0o750), ("", 0o701), ("development-keys.json", 0o640)])
+def test_c4_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> None:
+    """C4: the message gives the command that mends it."""
+    directory = tmp_path / "instance"
+    development_keys(directory)
+    (directory / place).chmod(mode)
+    with pytest.raises(SettingsError, match="chmod"):
+        development_keys(directory)
+
+
+def test_c3_a_development_key_is_refused_in_production(sqlite_url: str, tmp_path: Path) -> None:
+    """C3: whatever of `instance/` is carried over."""
+    for name, value in development_keys(tmp_path / "instance").items():
+        with pytest.raises(SettingsError, match=f"{name} is a key of the development mode"):
+            start(sqlite_url, **{name: value})
+
+
+def test_c4_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url: str) -> None:
+    """C4: the file, its -wal and its -shm are 0600 after writes."""
+    mas.add_user()
+    directory = Path(sqlite_url.removeprefix("sqlite:///")).parent
+    files = sorted(directory.iterdir())
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    files[0].chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        start(sqlite_url)
