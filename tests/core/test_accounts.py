@@ -1,0 +1,38 @@
+"""What the token endpoint knows of a host's accounts (A4, A7)."""
+
+from sqlalchemy import Engine, event
+
+from webapp.core.database import reading
+from webapp.core.models import Account
+
+from ..factories import make_account
+
+
+def known(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]:
+    with reading(engine) as session:
+        account = session.get_one(Account, account_id)
+        return account.feature_enabled, account.grantable_roles
+
+
+def test_the_last_word_of_the_host_counts(engine: Engine) -> None:
+    """A7."""
+    make_account(engine, "northwind")
+    assert known(engine, "northwind") == (True, None)
+    make_account(engine, "northwind", grantable_roles=["MerchantUser"])
+    assert known(engine, "northwind") == (True, frozenset({"MerchantUser"}))
+    make_account(engine, "northwind", feature_enabled=False, grantable_roles=[])
+    assert known(engine, "northwind") == (False, frozenset())
+    make_account(engine, "harbour")
+    assert known(engine, "northwind") == (False, frozenset())
+
+
+def test_the_same_word_again_writes_nothing(engine: Engine) -> None:
+    """Every POST of a screen repeats it."""
+    make_account(engine, "northwind", grantable_roles=["MerchantUser", "UploadBatches"])
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2].split()[0]))
+    make_account(engine, "northwind", grantable_roles={"UploadBatches", "MerchantUser"})
+    assert "SELECT" in statements
+    assert not {"INSERT", "UPDATE"} & set(statements)
+    make_account(engine, "northwind")
+    assert "UPDATE" in statements

@@ -1,0 +1,38 @@
+"""Quotas, in this process and shared (A6)."""
+
+import pytest
+import time_machine
+
+from webapp.core.errors import Throttled
+from webapp.core.throttle import Throttles
+
+
+def test_20_answers_in_any_hour() -> None:
+    """A6: an hour that moves on, not one of the clock; asking counts as much as being refused."""
+    throttles = Throttles("memory://", 20)
+    with time_machine.travel("2026-03-01 12:30:00+00:00", tick=False) as clock:
+        for answer in range(20):
+            if answer % 2:
+                throttles.count_taken_id_answer("hannah")
+            else:
+                assert throttles.may_answer_taken_id("hannah")
+            clock.shift(60)
+        assert not throttles.may_answer_taken_id("hannah")
+        assert throttles.may_answer_taken_id("somebody else")
+        with pytest.raises(Throttled) as caught:
+            throttles.count_taken_id_answer("hannah")
+        assert caught.value.retry_after_seconds == 40 * 60 + 1
+        clock.shift(caught.value.retry_after_seconds)
+        throttles.count_taken_id_answer("hannah")
+        assert not throttles.may_answer_taken_id("hannah")
+
+
+def test_processes_share_a_quota(redis_url: str) -> None:
+    """A6: two applications with one Redis count together."""
+    one, two = Throttles(redis_url, 2), Throttles(redis_url, 2)
+    one.count_taken_id_answer("hannah")
+    assert two.may_answer_taken_id("hannah")
+    assert not one.may_answer_taken_id("hannah")
+    with pytest.raises(Throttled) as caught:
+        two.count_taken_id_answer("hannah")
+    assert 3590 < caught.value.retry_after_seconds <= 3601
