@@ -3,7 +3,8 @@
   'use strict';
   const d = document;
   const byId = id => d.getElementById(id);
-  const say = words => { byId('ic-say').textContent = words; };
+  /* What stands outside an open dialog is not read out, so each dialog has a place of its own for it. */
+  const say = words => { (dialog()?.querySelector('[data-say]') ?? byId('ic-say')).textContent = words; };
 
   /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
   let opener = null;
@@ -23,7 +24,8 @@
   const open = () => {
     const box = dialog();
     if (!box || box.open) return;
-    if (!box.dataset.locked) box.closedBy = 'any';
+    if (box.matches('.ic-s')) box.closedBy = 'any';
+    box.insertAdjacentHTML('beforeend', '<p class="ic-vh" role="status" data-say></p>');
     box.showModal();
     box.addEventListener('cancel', event => { if (box.dataset.locked) event.preventDefault(); });
     box.addEventListener('close', () => { wipe(box); place().replaceChildren(); backToOpener(); });
@@ -54,6 +56,36 @@
   d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
   d.addEventListener('htmx:error', () => say('The server could not be reached. Check your connection, then try again.'));
 
+  /* The secret goes only with what saves it, and with its own check. */
+  d.addEventListener('htmx:config:request', ({ detail: { ctx } }) => {
+    if (!ctx.sourceElement.matches('form, [data-secret]')) ctx.request.body?.delete('client_secret');
+  });
+
+  /* A field that was judged as it was left: its message is read out, and its state set. */
+  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
+    if (!ctx.sourceElement.matches('[data-check]')) return;
+    if (ctx.target.querySelector('.ic-err:not(.ic-due)')) ctx.sourceElement.setAttribute('aria-invalid', 'true');
+    else ctx.sourceElement.removeAttribute('aria-invalid');
+    say(ctx.target.textContent);
+  });
+
+  /* A secret that is shown stays shown when the form around it is renewed. */
+  let shown = [];
+  d.addEventListener('htmx:before:swap', () => {
+    shown = [...d.querySelectorAll('[data-reveal]')].filter(isShown).map(button => button.dataset.reveal);
+  });
+  d.addEventListener('htmx:after:swap', () => d.querySelectorAll('[data-reveal]').forEach(button => {
+    if (shown.includes(button.dataset.reveal) && !isShown(button)) handlers.reveal(button);
+  }));
+  const isShown = button => byId(button.dataset.reveal).type === 'text';
+
+  /* A button that was disabled while its request was under way gets its focus back. */
+  let focused = null;
+  d.addEventListener('htmx:before:request', () => { if (d.activeElement !== d.body) focused = d.activeElement; });
+  d.addEventListener('htmx:finally:request', () => setTimeout(() => {
+    if (d.activeElement === d.body && focused?.isConnected) focused.focus();
+  }));
+
   /* Action menus: fetched into the empty popover beside their link, then shown. */
   d.addEventListener('htmx:after:settle', event => {
     const menu = event.target;
@@ -81,6 +113,8 @@
     drop(button) { button.closest('.ic-toast').remove(); },
   };
   d.addEventListener('click', event => {
+    const problem = event.target.closest('.ic .ic-note a[href^="#"]');
+    if (problem) { event.preventDefault(); byId(problem.hash.slice(1)).focus(); }
     const element = event.target.closest('.ic [data-copy], .ic [data-reveal], .ic [data-close], .ic [data-drop]');
     if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
   });
@@ -90,9 +124,13 @@
     const field = event.target;
     if (!field.closest?.('.ic')) return;
     if (field.dataset.twin) byId(field.dataset.twin).value = field.value;
-    if (field.dataset.count) byId(field.dataset.count).textContent = [...field.value.replace(/\r\n?/g, '\n')].length;
+    if (field.dataset.count) byId(field.dataset.count).textContent = [...field.value.trim().normalize()].length;
     const form = field.form, chosen = form?.querySelector('[data-chosen]');
     if (field.name === 'roles' && chosen) chosen.textContent = form.querySelectorAll('[name=roles]:checked').length;
+  });
+
+  d.addEventListener('change', event => {
+    if (event.target.matches('.ic [type=range]')) byId(event.target.dataset.twin).dispatchEvent(new Event('change', { bubbles: true }));
   });
 
   /* "I have saved the secret": Done closes the hand-over where it is a dialog. */

@@ -6,6 +6,7 @@ from ..core.clients import get_client
 from ..core.database import reading
 from ..host import services
 from .guard import actor
+from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
 from .list import parse_key
 
@@ -27,8 +28,9 @@ def details(key: str) -> Response:
         "_details.html",
         client=client,
         roles=catalogue.effective(client.roles, None),
-        scopes=catalogue.scopes(catalogue.effective(client.roles, actor().grantable_roles)),
+        scopes=scopes_of(client),
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
-        token_url=f"{services().settings.issuer}/connect/token",
+        token_url=token_url(),
+        snippet_texts=snippets_for(client),
         done=DONE.get(request.args.get("done", "")),
     )
