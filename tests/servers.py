@@ -55,7 +55,9 @@ class Server:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the tests, which then stop the servers themselves
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(directory)},
-                **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}),
+                user=user.pw_uid if os.getuid() == 0 else None,
+                group=user.pw_gid if os.getuid() == 0 else None,
+                extra_groups=[] if os.getuid() == 0 else None,
             )
 
     def stop(self) -> None:

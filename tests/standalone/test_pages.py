@@ -155,13 +155,9 @@ def test_w16_no_strict_transport_over_plain_http(app: Flask) -> None:
 
 def test_w16_behind_a_trusted_proxy(sqlite_url: str) -> None:
     """C5: with one trusted proxy the scheme is what that proxy says."""
-    app = create_app(
-        PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url, f"{PREFIX}TRUSTED_PROXIES": "1"}
-    )
+    app = create_app(PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url, f"{PREFIX}TRUSTED_PROXIES": "1"})
     for forwarded, expected in (("https", True), ("http", False), ("https, http", False)):
-        answer = app.test_client().get(
-            "/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded}
-        )
+        answer = app.test_client().get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
         assert ("Strict-Transport-Security" in answer.headers) == expected
 
 

@@ -81,9 +81,7 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
         workers=app.config["PROCESSES"],
         blocking_threads=THREADS,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADERS_WITHIN_MILLISECONDS, max_buffer_size=HEAD_LIMIT_BYTES
-        ),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MILLISECONDS, max_buffer_size=HEAD_LIMIT_BYTES),
         log_dictconfig=logs.log_configuration(),
         log_level=LogLevels.warning if services.settings.development else LogLevels.info,
         workers_kill_timeout=STOP_WITHIN_SECONDS,

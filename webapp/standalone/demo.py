@@ -219,9 +219,7 @@ def load(services: Services, password: str) -> None:
             )
             people.setdefault(person.account, user)
         for account in accounts.values():
-            set_account(
-                session, account.id, feature_enabled=account.identity_clients_enabled, grantable_roles=None
-            )
+            set_account(session, account.id, feature_enabled=account.identity_clients_enabled, grantable_roles=None)
         for client in CLIENTS:
             _add_client(session, services, client, people[client.account], clock)
 

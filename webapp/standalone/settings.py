@@ -1,5 +1,6 @@
 """The stand-alone application's settings: read from the environment, and refused where they are unsafe (C3)."""
 
+import contextlib
 import json
 import os
 import stat
@@ -135,10 +136,8 @@ def development_keys(directory: Path) -> dict[str, str]:
         with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".new") as new:  # made 0600
             json.dump(keys, new, indent=2)
             new.flush()
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.link(new.name, path)  # whole or not at all, and the first process wins
-            except FileExistsError:
-                pass
     for place, mode in ((directory, 0o700), (path, 0o600)):
         if stat.S_IMODE(place.stat().st_mode) & ~mode:
             raise SettingsError(f"{place} can be read by other users. Run: chmod {mode:o} {place}")

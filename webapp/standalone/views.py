@@ -63,20 +63,20 @@ def sign_in_post(throttle: SignInThrottle) -> ResponseReturnValue:
     form = SignInForm()
     if not form.validate():
         return _sign_in_page(form, STALE if form.csrf_token.errors else None), 422
-    address = client_address()
+    email, password, address = form.email.data or "", form.password.data or "", client_address()
     try:
-        throttle.begin(form.email.data, address)
+        throttle.begin(email, address)
     except Throttled as error:
         LOG.warning("sign-in throttled", extra={"address": address})
         page = make_response(_sign_in_page(form, _wait(error.retry_after_seconds)), 429)
         page.headers["Retry-After"] = str(error.retry_after_seconds)
         return page
-    user = users.authenticate(services().engine, form.email.data, form.password.data)
+    user = users.authenticate(services().engine, email, password)
     if user is None:
         throttle.failed(address)
         LOG.warning("sign-in refused", extra={"address": address})
         return _sign_in_page(form, REFUSED), 422
-    throttle.succeeded(form.email.data, address)
+    throttle.succeeded(email, address)
     sessions.begin(user)
     LOG.info("signed in", extra={"user_id": user.id, "address": address})
     return redirect(safe_next(request.args.get("next")), 303)

@@ -1,0 +1,139 @@
+"""`flask mas ...`: accounts and users are made and looked after without demo data."""
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from webapp.core.database import reading
+from webapp.core.models import Account
+from webapp.standalone import users
+from webapp.standalone.models import MasAccount
+
+from .conftest import EMAIL, PASSWORD, Mas, is_signed_in, sign_in
+
+TYPED = f"{PASSWORD}\n{PASSWORD}\n"
+
+
+def endpoint_knows(mas: Mas, name: str) -> bool | None:
+    """Return whether the identity endpoint has the feature on for an account; None if it knows nothing of it."""
+    with reading(mas.engine) as session:
+        account_id = session.scalar(select(MasAccount.id).where(MasAccount.name == name))
+        return session.scalar(select(Account.feature_enabled).where(Account.id == account_id))
+
+
+def test_from_nothing_to_signed_in(mas: Mas, client: FlaskClient) -> None:
+    """What the README says for a real installation."""
+    assert mas.run("upgrade") == (0, "All tables are up to date.\n")
+    assert mas.run("account", "add", "Company") == (0, "Added the account Company.\n")
+    assert endpoint_knows(mas, "Company") is False
+    assert mas.run("account", "feature", "on", "company")[0] == 0
+    assert endpoint_knows(mas, "Company") is True
+    code, printed = mas.run(
+        *("user", "add", EMAIL, "--account", "Company", "--name", "Ann", "--role", "MerchantAdmin"),
+        *("--role", "MerchantUser"),
+        typed=TYPED,
+    )
+    assert code == 0
+    assert PASSWORD not in printed
+    assert sign_in(client).status_code == 303
+    assert "Open Identity Clients" in client.get("/").text
+    assert mas.run("account", "list")[1] == "Company\tIdentity Clients on\tenabled\n"
+    assert mas.run("user", "list")[1] == f"{EMAIL}\tAnn\tCompany\tMerchantAdmin,MerchantUser\tenabled\n"
+
+
+def test_disabling_a_user(mas: Mas, client: FlaskClient) -> None:
+    """A user who is disabled is out at once, and stays out."""
+    mas.add_user()
+    sign_in(client)
+    assert mas.run("user", "disable", EMAIL.upper())[0] == 0
+    assert not is_signed_in(client)
+    assert sign_in(client).status_code == 422
+    assert mas.run("user", "list")[1].endswith("\tdisabled\n")
+    assert mas.run("user", "enable", EMAIL)[0] == 0
+    assert sign_in(client).status_code == 303
+
+
+def test_a7_disabling_an_account(mas: Mas, client: FlaskClient) -> None:
+    """A7: its users are out, and the identity endpoint has the feature off for it from the next request."""
+    mas.add_user()
+    mas.run("account", "feature", "on", "Company")
+    sign_in(client)
+    assert mas.run("account", "disable", "Company")[0] == 0
+    assert not is_signed_in(client)
+    assert sign_in(client).status_code == 422
+    assert endpoint_knows(mas, "Company") is False
+    assert mas.run("account", "list")[1] == "Company\tIdentity Clients on\tdisabled\n"
+    assert mas.run("account", "feature", "on", "Company")[0] == 0
+    assert endpoint_knows(mas, "Company") is False, "still disabled"
+    assert mas.run("account", "enable", "Company")[0] == 0
+    assert endpoint_knows(mas, "Company") is True
+    assert sign_in(client).status_code == 303
+
+
+def test_a7_switching_the_feature_counts_from_the_next_request(mas: Mas, client: FlaskClient) -> None:
+    """A7: the navigation and the screens go with it."""
+    mas.add_user()
+    mas.run("account", "feature", "off", "Company")
+    sign_in(client)
+    assert "Open Identity Clients" not in client.get("/").text
+    assert client.get("/administration/identity-clients").status_code == 403
+    mas.run("account", "feature", "on", "Company")
+    assert "Open Identity Clients" in client.get("/").text
+
+
+def test_a_new_password(mas: Mas, client: FlaskClient) -> None:
+    """The old one is no longer good."""
+    mas.add_user()
+    new = "another long password"
+    code, printed = mas.run("user", "password", EMAIL, typed=f"{new}\n{new}\n")
+    assert code == 0
+    assert new not in printed
+    assert sign_in(client).status_code == 422
+    assert sign_in(client, password=new).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "says"),
+    [
+        (["account", "add", " company "], None, "already"),
+        (["account", "add", "x" * 101], None, "1 to 100"),
+        (["account", "add", "  "], None, "1 to 100"),
+        (["account", "disable", "Nobody"], None, "flask mas account list"),
+        (["account", "feature", "on", "Nobody"], None, "flask mas account list"),
+        (["account", "feature", "maybe", "Company"], None, "'on', 'off'"),
+        (["user", "disable", "nobody@company.test"], None, "flask mas user list"),
+        (["user", "password", "nobody@company.test"], None, "flask mas user list"),
+        (["user", "password", EMAIL], "too short\ntoo short\n", "12 to 128"),
+    ],
+)
+def test_a_command_that_cannot_be_done_says_why(mas: Mas, arguments: list[str], typed: str | None, says: str) -> None:
+    """Nothing is changed, and the exit code tells."""
+    mas.add_user()
+    before = mas.run("user", "list"), mas.run("account", "list")
+    code, printed = mas.run(*arguments, typed=typed)
+    assert code != 0
+    assert says in printed
+    assert "Traceback" not in printed
+    assert (mas.run("user", "list"), mas.run("account", "list")) == before
+
+
+@pytest.mark.parametrize(
+    ("email", "account", "name", "role", "says"),
+    [
+        (EMAIL.upper(), "Company", "Ann", "MerchantAdmin", "already"),
+        ("no address", "Company", "Ann", "MerchantAdmin", "e-mail address"),
+        ("a\x00@company.test", "Company", "Ann", "MerchantAdmin", "e-mail address"),
+        (f"{'x' * 200}@company.test", "Company", "Ann", "MerchantAdmin", "e-mail address"),
+        ("new@company.test", "Nobody", "Ann", "MerchantAdmin", "flask mas account list"),
+        ("new@company.test", "Company", " ", "MerchantAdmin", "1 to 100"),
+        ("new@company.test", "Company", "Ann", "merchantadmin", "ManageIdentityClients, MerchantAdmin, MerchantUser"),
+    ],
+)
+def test_a_user_that_cannot_be(mas: Mas, email: str, account: str, name: str, role: str, says: str) -> None:
+    """Each rule by its message."""
+    mas.add_user()
+    code, printed = mas.run("user", "add", email, "--account", account, "--name", name, "--role", role, typed=TYPED)
+    assert code != 0
+    assert says in printed
+    with reading(mas.engine) as session:
+        assert users.find_user(session, "new@company.test") is None

@@ -1,0 +1,152 @@
+"""L4 to L6: what a log line is, and what it never holds."""
+
+import base64
+import http.client
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from webapp.standalone.logs import JsonFormatter
+
+from ..servers import LiveServer
+from .conftest import EMAIL, Mas, csrf_token, sign_in
+
+CANARY = "canary-5f2c9a"
+
+
+class Log:
+    """All that was logged, at every level, as the application writes it."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.handler = logging.StreamHandler(self.stream)
+        self.handler.setFormatter(JsonFormatter())
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """Return the log of this test, debug lines included."""
+    root, found = logging.getLogger(), Log()
+    level = root.level
+    root.addHandler(found.handler)
+    root.setLevel(logging.DEBUG)
+    yield found
+    root.setLevel(level)
+    root.removeHandler(found.handler)
+
+
+HOSTILE = {
+    "line break": 'name\r\n{"level": "critical"}',
+    "escape": "\x1b[31mred\x1b[0m",
+    "controls": "\x00\x08\x7f\x85\u2028\u2029",
+    "lone surrogate": "\ud800",
+    "bidirectional": "\u202eright to left",
+    "quotes": '"},{"',
+    "long": "x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_l6_one_line_of_json_whatever_the_values(log: Log, text: str) -> None:
+    """L6: controls of every kind are escaped, values cut at 200 characters."""
+    logger = logging.getLogger("test")
+    logger.handlers, logger.propagate = [log.handler], False  # the test runner cannot report a lone surrogate
+    logger.warning("said %s", text, extra={"name_given": text, "count": 3})
+    raw = log.stream.getvalue()
+    assert raw.count("\n") == 1
+    assert all("\x20" <= character <= "\x7e" for character in raw.removesuffix("\n"))
+    (line,) = log.lines
+    assert line["level"] == "warning"
+    assert line["name_given"] == text[:200]
+    assert len(line["message"]) <= 200
+    assert line["count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("a-1", True),
+        ("A" * 64, True),
+        ("A" * 65, False),
+        ("", False),
+        ("a b", False),
+        ("a\x1b[31m", False),
+        ("ä", False),
+        ('"}', False),
+    ],
+)
+def test_l6_only_a_well_formed_request_id_is_taken_over(client: FlaskClient, log: Log, given: str, used: bool) -> None:
+    """L6: the answer, the page and the log line carry the same id."""
+    answer = client.get("/nowhere", headers={"X-Request-ID": given.encode("utf-8").decode("latin-1")})
+    request_id = answer.headers["X-Request-ID"]
+    assert (request_id == given) == used
+    assert request_id in answer.text
+    (line,) = [line for line in log.lines if line["message"] == "request"]
+    assert line["request_id"] == request_id
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
+
+
+def test_l4_nothing_of_a_request_but_its_path(mas: Mas, client: FlaskClient, log: Log) -> None:
+    """L4: no body, cookie, Authorization or query string at any level; a sign-in does not log what was typed."""
+    mas.add_user()
+    token = csrf_token(client)
+    client.post("/login", data={"email": f"{CANARY}@a.test", "password": CANARY, "csrf_token": token})
+    sign_in(client)
+    cookie = client.get_cookie("__Host-session")
+    assert cookie
+    basic = base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
+    for path in ("/connect/token", "/nowhere", "/"):
+        client.get(f"{path}?client_secret={CANARY}", headers={"Authorization": f"Basic {basic}"})
+        client.post(path, data={"client_secret": CANARY}, headers={"Authorization": f"Bearer {CANARY}"})
+    mas.run("user", "password", EMAIL, typed=f"{CANARY}-long-enough\n{CANARY}-long-enough\n")
+    raw = log.stream.getvalue()
+    assert len(log.lines) >= 8
+    for canary in (CANARY, basic, token, cookie.value):
+        assert canary not in raw
+
+
+def test_l5_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClient, log: Log) -> None:
+    """L5: no text of an exception, of what caused it, and no local variable."""
+
+    def fail() -> str:
+        local = CANARY
+        try:
+            raise ValueError(local)
+        except ValueError as error:
+            raise RuntimeError(f"about {local}") from error
+
+    app.add_url_rule("/fail", "fail", fail)
+    answer = client.get("/fail")
+    (line,) = [line for line in log.lines if line["level"] == "error"]
+    assert [cause["type"] for cause in line["error"]] == ["builtins.RuntimeError", "builtins.ValueError"]
+    assert "test_logs.py" in line["error"][0]["where"][-1]
+    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert CANARY not in log.stream.getvalue()
+
+
+def test_l4_l6_of_the_real_server(live_server: LiveServer) -> None:
+    """L4, L6: all that the process writes after its greeting is JSON, and nothing of a credential is in it."""
+    connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in (f"/connect/token?client_secret={CANARY}", f"/%0d%0a?x={CANARY}"):
+        connection.request("POST", path, urlencode({"client_secret": CANARY}), form | {"Authorization": CANARY})
+        connection.getresponse().read()
+    connection.close()
+    written = live_server.log.read_text()
+    assert CANARY not in written
+    assert live_server.password not in written
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    assert [line["path"] for line in lines if line["message"] == "request"][-2:] == ["/connect/token", "/\r\n"]
+    greeting = [line for line in written.splitlines() if line and not line.startswith("{")]
+    assert all(line.startswith("  ") for line in greeting), greeting

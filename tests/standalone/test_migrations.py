@@ -1,0 +1,34 @@
+"""The stand-alone's own line of revisions, beside that of Identity Clients in one database."""
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect
+
+from webapp.core import migrate
+from webapp.standalone.migrations import MAS
+from webapp.standalone.models import Base
+
+
+def test_the_tables_are_what_the_models_say(engine: Engine) -> None:
+    """No drift, on SQLite and PostgreSQL."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": MAS.version_table,
+                "include_object": lambda item, name, kind, *_: kind != "table" or name in Base.metadata.tables,
+                "compare_type": True,
+            },
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_upgrading_again_changes_nothing_and_downgrading_takes_only_our_own(engine: Engine) -> None:
+    """The product's tables stay when the stand-alone's go, and the other way round."""
+    before = set(inspect(engine).get_table_names())
+    migrate.upgrade(engine, history=MAS)
+    assert set(inspect(engine).get_table_names()) == before
+    migrate.downgrade(engine, "base", history=MAS)
+    assert before - set(inspect(engine).get_table_names()) == {"mas_accounts", "mas_users", MAS.version_table}
+    migrate.upgrade(engine, history=MAS)
+    assert set(inspect(engine).get_table_names()) == before
