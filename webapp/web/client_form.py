@@ -32,7 +32,7 @@ def show_form(
         form=form,
         proposed=generate_secret(services().settings.secret_prefix).reveal() if propose else "",
         typed_is_lost=posted and not htmx().partial and bool(form.secret) and "generate" not in request.form,
-        generate_on_load=not posted,
+        generate_on_load=name == "new" and not posted,
         groups=role_groups(granted),
         presets=presets(granted),
         **context,

@@ -184,9 +184,10 @@ class ClientForm(ScreenForm):
 
     def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
         """Tell whether the form may go to core: it is ours, and its user has read what speaks against the secret."""
+        unread = self.warn_of_secret()
         if not self.validate():
             return False
-        if not self.warn_of_secret():
+        if not unread:
             return True
         self.check(CHECKED_FIELDS, granted=granted)
         self.message = f"Nothing is saved yet. Read the note at the client secret, then press {self.button} again."
