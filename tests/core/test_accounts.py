@@ -2,7 +2,8 @@
 
 from sqlalchemy import Engine, event
 
-from webapp.core.database import reading
+from webapp.core.accounts import set_account
+from webapp.core.database import make_engine, reading, unit_of_work
 from webapp.core.models import Account
 
 from ..factories import make_account
@@ -36,3 +37,15 @@ def test_the_same_word_again_writes_nothing(engine: Engine) -> None:
     assert not {"INSERT", "UPDATE"} & set(statements)
     make_account(engine, "northwind")
     assert "UPDATE" in statements
+
+
+def test_of_two_first_words_of_a_new_account_the_later_one_counts(postgresql_url: str) -> None:
+    """A7: where another process makes the same account after it was looked for. (On SQLite none can.)"""
+    engine = make_engine(postgresql_url)
+    with unit_of_work(engine) as session:
+        event.listen(session, "before_flush", lambda *_: make_account(engine, "fable"), once=True)
+        set_account(session, "fable", feature_enabled=False, grantable_roles={"MerchantUser"})
+    with reading(engine) as session:
+        account = session.get_one(Account, "fable")
+    assert (account.feature_enabled, account.grantable_roles) == (False, frozenset({"MerchantUser"}))
+    engine.dispose()

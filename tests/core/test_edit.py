@@ -192,7 +192,7 @@ def test_another_write_between_the_reading_and_the_update_is_a_stale_version(pos
     client = make_client(engine)
 
     def write_in_between(*_: object) -> None:
-        edit(engine, client, values=values_of(client, name="Their name"))
+        edit(engine, client, values=values_of(client, name="Their name"), secret="their secret")
 
     def disable() -> None:
         with unit_of_work(engine) as session:
@@ -201,8 +201,9 @@ def test_another_write_between_the_reading_and_the_update_is_a_stale_version(pos
 
     with pytest.raises(StaleVersion) as caught:
         disable()
-    assert (caught.value.current.name, caught.value.current.enabled) == ("Their name", True)
-    assert caught.value.current.secrets[0].label == "A"
+    current = caught.value.current
+    assert (current.name, current.enabled, current.version) == ("Their name", True, 2)
+    assert [(secret.label, secret.ends_at is None) for secret in current.secrets] == [("A", False), ("B", True)]
     assert stored(engine, client.id).version == 2
     engine.dispose()
 

@@ -1,5 +1,6 @@
 """The tables are made by migrations alone, and these agree with the models."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,13 +98,27 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
 def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> None:
     migrate.downgrade(engine, "base")
     program = (
-        "import sys; from webapp.core import database, migrate; migrate.upgrade(database.make_engine(sys.argv[1]))"
+        "import sys; from webapp.core import database, migrate; engine = database.make_engine(sys.argv[1]);"
+        "print(flush=True); sys.stdin.read(); migrate.upgrade(engine)"
     )
     url = engine.url.render_as_string(hide_password=False)
+    starting_line, gun = os.pipe()
     processes = [
-        subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen(
+            [sys.executable, "-c", program, url],
+            stdin=starting_line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
     ]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()  # it is ready, and waits for the end of its input
+    os.close(gun)
     errors = [process.communicate(timeout=60)[1] for process in processes]
+    os.close(starting_line)
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from webapp.core.accounts import set_account
-from webapp.core.database import reading, unit_of_work
+from webapp.core.database import reading
 from webapp.core.errors import AlreadyCreated, DomainError, InvalidFields, StaleVersion
-from webapp.core.models import Account, ClaimedId, ClientSecret, Event, IdentityClient
+from webapp.core.models import ClaimedId, ClientSecret, Event, IdentityClient
 from webapp.core.secrets import Secret
 
 from ..factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
@@ -115,13 +114,3 @@ def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
     assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
     assert count(engine, ClaimedId) == 11
-
-
-def test_of_10_first_words_of_a_new_account_all_are_heard(engine: Engine) -> None:
-    def push() -> None:
-        with unit_of_work(engine) as session:
-            set_account(session, "fable", feature_enabled=True, grantable_roles={"MerchantUser"})
-
-    assert at_once([push] * 10) == [None] * 10
-    with reading(engine) as session:
-        assert session.get_one(Account, "fable").grantable_roles == frozenset({"MerchantUser"})
