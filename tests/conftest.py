@@ -22,6 +22,7 @@ from webapp.standalone import create_app
 from webapp.standalone.migrations import MAS
 
 from . import servers
+from .factories import PEPPER_SETTING
 
 ENGINES = ("sqlite", "postgresql")
 _SERVERS = pytest.StashKey[contextlib.ExitStack]()
@@ -185,8 +186,11 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveServer]:
-    """Return the server that `make run` starts, with its own database and demo data, one per worker."""
-    with servers.serve(tmp_path_factory.mktemp("live")) as server:
+    """Return the server that `make run` starts, with its own database and demo data, one per worker.
+
+    Its pepper is the one with which the factories hash.
+    """
+    with servers.serve(tmp_path_factory.mktemp("live"), IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING) as server:
         yield server
 
 

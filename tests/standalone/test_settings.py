@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from ..conftest import PRODUCTION_SETTINGS
 from .conftest import Mas
 
 SECRET, PEPPER, ENCRYPTION = "SECRET_KEY", f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
+SILENT = "postgresql+psycopg://user:canary@127.0.0.1:1/x"  # nobody listens on port 1
 GOOD = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
 
@@ -58,6 +62,9 @@ def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),
         ({f"{PREFIX}AUDIENCE": None}, f"{PREFIX}AUDIENCE", "missing"),
         ({f"{PREFIX}DATABASE_URL": None}, f"{PREFIX}DATABASE_URL", "missing"),
+        ({f"{PREFIX}DATABASE_URL": "nonsense"}, f"{PREFIX}DATABASE_URL", "postgresql+psycopg://"),
+        ({f"{PREFIX}DATABASE_URL": "mysql://user:canary@host/x"}, f"{PREFIX}DATABASE_URL", "postgresql+psycopg://"),
+        ({f"{PREFIX}DATABASE_URL": SILENT}, f"{PREFIX}DATABASE_URL", "does not answer"),
         ({f"{PREFIX}DEVELOPMENT": "maybe"}, f"{PREFIX}DEVELOPMENT", "true or false"),
         ({f"{PREFIX}TRUSTED_PROXIES": "-1"}, f"{PREFIX}TRUSTED_PROXIES", "whole number"),
         ({f"{PREFIX}NO_SUCH": "1"}, f"{PREFIX}NO_SUCH", "not a setting"),
@@ -73,6 +80,7 @@ def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], 
     assert says in message
     if named in settings.HOW_TO_MAKE and says in ("missing", "guess", "development"):
         assert "python3 -c" in message
+    assert "canary" not in message
     for name in (SECRET, PEPPER, ENCRYPTION):
         value = changes.get(name) or "no such value"
         assert value not in message
@@ -211,3 +219,20 @@ def test_c4_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url:
     files[0].chmod(0o644)
     with pytest.raises(SettingsError, match="chmod 600"):
         start(sqlite_url)
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    """The message names what to set; no demo password is made, and then lost from sight."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = subprocess.run(
+            [sys.executable, "-m", "webapp.standalone"],
+            cwd=settings.PROJECT,
+            env={f"{PREFIX}DEVELOPMENT": "1", "PORT": str(port), "INSTANCE_PATH": str(tmp_path / "instance")},
+            capture_output=True,
+            text=True,
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Identity Clients does not start. Nothing can listen on 127.0.0.1:{port}")
+    assert "PORT" in result.stderr
+    assert result.stdout == ""

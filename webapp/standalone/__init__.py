@@ -10,6 +10,7 @@ from sqlalchemy import inspect, select
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ..core.database import reading
+from ..core.errors import Busy
 from ..core.migrate import folder
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
@@ -63,10 +64,14 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def _refuse_demo_users(services: Services) -> None:
-    if not inspect(services.engine).has_table(MasUser.__tablename__):
-        return
-    with reading(services.engine) as session:
-        if session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1)) is not None:
-            raise SettingsError(
-                f"The database holds demo users. Set {PREFIX}DATABASE_URL to a database that never held demo data."
-            )
+    try:
+        with reading(services.engine) as session:
+            if not inspect(session.connection()).has_table(MasUser.__tablename__):
+                return
+            found = session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1))
+    except Busy as error:
+        raise SettingsError(settings.DATABASE_SILENT) from error
+    if found is not None:
+        raise SettingsError(
+            f"The database holds demo users. Set {PREFIX}DATABASE_URL to a database that never held demo data."
+        )

@@ -1,6 +1,7 @@
 """`python -m webapp.standalone`: brings the database up to date and serves; in development, with demo data."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from secrets import token_urlsafe
@@ -10,10 +11,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
+from sqlalchemy.exc import OperationalError
 
-from ..core.errors import DomainError, FieldError
+from ..core.errors import Busy, FieldError
 from ..host import EXTENSION, Services
-from ..settings import PREFIX, SettingsError
+from ..settings import SettingsError
 from . import create_app, demo, logs, settings
 from .cli import upgrade_all
 
@@ -32,16 +34,27 @@ def main() -> None:
     try:
         app = create_app()
         host, port = settings.address(os.environ)
+        _refuse_taken_address(host, port)
         upgrade_all(app)
         services: Services = app.extensions[EXTENSION]
         if services.settings.development:
             print(_welcome(services, host, port), flush=True)
     except (SettingsError, FieldError) as error:
         sys.exit(f"Identity Clients does not start. {error}")
-    except DomainError:
-        sys.exit(f"Identity Clients does not start. The database at {PREFIX}DATABASE_URL does not answer.")
+    except (Busy, OperationalError):
+        sys.exit(f"Identity Clients does not start. {settings.DATABASE_SILENT}")
     services.engine.dispose()
     _serve(app, services, host, port)
+
+
+def _refuse_taken_address(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise SettingsError(
+            f"Nothing can listen on {host}:{port} ({error.strerror}). Set another PORT or HOST."
+        ) from error
 
 
 def _welcome(services: Services, host: str, port: int) -> str:
@@ -74,7 +87,7 @@ def _welcome(services: Services, host: str, port: int) -> str:
 def _serve(app: Flask, services: Services, host: str, port: int) -> None:
     Server(
         "wsgi:app",
-        address=host or "0.0.0.0",  # noqa: S104 - asked for by name
+        address=host,
         port=port,
         interface=Interfaces.WSGI,
         websockets=False,

@@ -10,13 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..core.database import unit_of_work
-from ..core.errors import FieldError
+from ..core.errors import Busy, FieldError
 from ..core.migrate import upgrade as upgrade_tables
 from ..extension import IdentityClients
 from ..host import services
 from . import users
 from .migrations import MAS
 from .models import MasAccount, MasUser
+from .settings import DATABASE_SILENT
 
 commands = AppGroup("mas", help="Look after the accounts and users of the stand-alone MAS.")
 account_commands = AppGroup("account", help="Add, list, enable and disable accounts; switch Identity Clients for them.")
@@ -180,12 +181,14 @@ def _app() -> Flask:
 
 @contextmanager
 def _change() -> Iterator[Session]:
-    """Give a unit of work; a rule that is broken ends the command with its message."""
+    """Give a unit of work; what a rule refuses, or a silent database, ends the command with a message."""
     try:
         with unit_of_work(services().engine) as session:
             yield session
     except FieldError as error:
         raise click.ClickException(error.message) from error
+    except Busy as error:
+        raise click.ClickException(DATABASE_SILENT) from error
 
 
 def _account(session: Session, name: str) -> MasAccount:

@@ -11,6 +11,9 @@ from secrets import token_urlsafe
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from ..core.roles import ApiRole
 from ..settings import KEY_BYTES, PREFIX, Settings, SettingsError
 
@@ -20,8 +23,10 @@ FORM_PARTS_LIMIT = 50
 LEAST_DIFFERENT_CHARACTERS = 10
 # Marks keys that the development mode made, so that they are refused elsewhere.
 DEVELOPMENT_MARK = "development-"
+DATABASES = ("sqlite", "postgresql")
+DATABASE_SILENT = f"The database at {PREFIX}DATABASE_URL does not answer."
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - what a person may ask for, not what we choose
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what a person may ask for, not what we choose
 
 PEPPER, KEY_ENCRYPTION_KEY = f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
 HOW_TO_MAKE = {
@@ -52,6 +57,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         _refuse_other_machines(config[f"{PREFIX}ISSUER"])
     else:
         _refuse_unsafe_keys(config)
+    _refuse_other_databases(str(config.get(f"{PREFIX}DATABASE_URL") or ""))
     Settings.from_config(config)
     secure = not development
     return config | {
@@ -88,6 +94,15 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
     if name == f"{PREFIX}ENGINE":
         raise SettingsError(f"{name} cannot be given as a text. Set {PREFIX}DATABASE_URL.")
     return value
+
+
+def _refuse_other_databases(url: str) -> None:
+    try:
+        known = not url or make_url(url).get_backend_name() in DATABASES
+    except ArgumentError:
+        known = False
+    if not known:
+        raise SettingsError(f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://.")
 
 
 def address(given: Mapping[str, Any]) -> tuple[str, int]:

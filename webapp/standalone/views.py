@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database import reading, unit_of_work
-from ..core.errors import Busy, Throttled
+from ..core.errors import DomainError, Throttled
 from ..host import client_address, read_body, services
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
@@ -112,11 +112,12 @@ def healthz() -> Response:
 
 
 def readyz() -> Response:
-    """Tell whether the database can be used, and nothing of why not (D8)."""
+    """Tell whether the database and the signing keys can be used, and nothing of why not (D8)."""
     try:
         with reading(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
-    except (Busy, SQLAlchemyError):
+        services().keys.published()
+    except (DomainError, SQLAlchemyError):
         return _plain("not ready", 503)
     return _plain("ok", 200)
 
