@@ -1,5 +1,6 @@
 """Demo data for the development mode: three accounts, five users, and clients as a real account has them."""
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -239,7 +240,7 @@ def set_password(engine: Engine, password: str) -> bool:
 
 def _add_client(session: Session, services: Services, demo: DemoClient, owner: MasUser, clock: "_Clock") -> None:
     author = Author(owner.id, owner.name, owner.account_id)
-    clock.moment = utc_now() - timedelta(days=demo.days_ago)
+    clock.moment = _in_office_hours(demo.days_ago, demo.client_id)
     client = clients.create_client(
         session,
         author=author,
@@ -253,9 +254,15 @@ def _add_client(session: Session, services: Services, demo: DemoClient, owner: M
     )
     session.flush()
     if demo.disabled_days_ago is not None:
-        clock.moment = utc_now() - timedelta(days=demo.disabled_days_ago)
+        clock.moment = _in_office_hours(demo.disabled_days_ago, demo.name)
         clients.set_enabled(session, author=author, key=client.id, version=client.version, enabled=False)
         session.flush()
+
+
+def _in_office_hours(days_ago: int, text: str) -> datetime:
+    """Return a moment of that day which looks like a person's; the same text gives the same one."""
+    minutes = zlib.crc32(text.encode()) % (8 * 60)
+    return (utc_now() - timedelta(days=days_ago)).replace(hour=9 + minutes // 60, minute=minutes % 60)
 
 
 class _Clock:
