@@ -33,8 +33,8 @@ sbom: $(VENV)/.installed-dev
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
 
 audit: $(VENV)/.installed-dev
-	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.lock
-	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-dev.lock
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.lock
 
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements.lock
