@@ -23,7 +23,7 @@ from .list import parse_key
 def edit_client(key: str) -> ResponseReturnValue:
     """Show the form; on POST save it, and hand a new secret over if one was typed."""
     client, granted = _client(key), actor().grantable_roles
-    if request.method == "GET":
+    if request.method != "POST":
         return _show(EditForm(**edit_data(client, granted)), client)
     form = EditForm()
     needed = recent_sign_in_needed() if form.secret else None

@@ -25,6 +25,9 @@ from ..host import services
 # Short enough that a leaked token soon runs out, long enough that no system asks all the time.
 TOKEN_DURATION_DEFAULT_MINUTES = 15
 
+# The session ends first. None would stand for the host's setting.
+CSRF_LIMIT_SECONDS = 10 * 365 * 24 * 3600
+
 # Sets of roles to start from, by key: label and roles.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "read": ("Read only", frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"})),
@@ -76,7 +79,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         """What does not follow the host's settings."""
 
         csrf = True
-        csrf_time_limit = None
+        csrf_time_limit = CSRF_LIMIT_SECONDS
 
         def get_translations(self, form: Any) -> None:
             """Leave the texts as they are."""

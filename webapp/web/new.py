@@ -22,7 +22,7 @@ from .list import parse_key
 def new_client() -> ResponseReturnValue:
     """Show the form; on POST create the client, and hand its secret over in this one answer."""
     copied, granted = _client_of("copy"), actor().grantable_roles
-    if request.method == "GET":
+    if request.method != "POST":
         filled = {**edit_data(copied, granted), "client_id": ""} if copied else {}
         return _show(NewForm(**filled), copied)
     form = NewForm()
