@@ -246,3 +246,13 @@ def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Eng
         counts.append(len([statement for statement in statements if statement.startswith("SELECT")]))
     assert counts == [3, 3, 3]
     assert stored(engine, foreign.id, OTHER_ACCOUNT).version == 1
+
+
+@time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
+def test_the_version_moves_even_where_the_clock_does_not(engine: Engine) -> None:
+    """I7: a change of the secret alone, by the same person at the same moment, is a version like any other."""
+    client = make_client(engine)
+    assert edit(engine, client, secret="another secret").version == 2
+    with pytest.raises(StaleVersion):
+        edit(engine, client, version=1, secret="a third secret")
+    assert stored(engine, client.id).version == 2

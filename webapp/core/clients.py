@@ -6,7 +6,7 @@ event, or not at all. What an error carries is loose from the session, so that i
 
 import hashlib
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import StaleDataError
 
 from . import audit
@@ -21,8 +22,9 @@ from .audit import Action, Author
 from .database import violated_constraint
 from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields, NotFound, StaleVersion
 from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
-from .models import ClaimedId, ClientSecret, IdentityClient, SecretState, utc_now
+from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
 from .roles import Catalogue
+from .rotation import new_secret, replace_secrets, states_at
 from .secrets import Secret, SecretHasher, check_secret, is_well_formed, weaknesses
 from .throttle import Throttles
 
@@ -116,12 +118,18 @@ def create_client(
     """
     one_time_key = _digest(creation_key)
     _raise_if_created(session, author, one_time_key)
-    fields, chosen_secret = _check(
-        session, author, values, secret, None, catalogue, granted, throttles, refuse_weak=refuse_weak
+    fields = _check(
+        session,
+        author,
+        values,
+        secret=secret,
+        key=None,
+        catalogue=catalogue,
+        granted=granted,
+        throttles=throttles,
+        refuse_weak=refuse_weak,
     )
-    if chosen_secret is None:
-        raise TypeError("a client cannot be made without a secret")
-    now = utc_now()
+    first_secret, now = fields.pop("secret"), utc_now()
     client = IdentityClient(
         **fields,
         account_id=author.account_id,
@@ -131,10 +139,10 @@ def create_client(
         created_by=author.label,
         updated_at=now,
         updated_by=author.label,
-        secrets=[_new_secret(chosen_secret, "A", hasher, author, now)],
+        secrets=[new_secret(first_secret, 0, hasher=hasher, author=author, now=now)],
     )
     changes = {field: [None, _plain(value)] for field, value in {**fields, "enabled": True}.items()}
-    changes["client_secret"] = [None, _states(client.secrets, now)]
+    changes["client_secret"] = [None, states_at(now, client.secrets)]
     if copied_from is not None:
         changes["copied_from"] = [None, _id_of(session, author, copied_from)]
     try:
@@ -179,12 +187,20 @@ def edit_client(
     client = get_client(session, account_id=author.account_id, key=key)
     if version != client.version:
         raise StaleVersion(_loose(session, client))
-    fields, chosen_secret = _check(
-        session, author, values, secret or None, key, catalogue, granted, throttles, refuse_weak=refuse_weak
+    fields = _check(
+        session,
+        author,
+        values,
+        secret=secret or None,
+        key=key,
+        catalogue=catalogue,
+        granted=granted,
+        throttles=throttles,
+        refuse_weak=refuse_weak,
     )
-    now, added = utc_now(), None
-    if chosen_secret is not None:
-        added = _new_secret(chosen_secret, _label(len(client.secrets)), hasher, author, now)
+    chosen, now, added = fields.pop("secret"), utc_now(), None
+    if chosen is not None:
+        added = new_secret(chosen, len(client.secrets), hasher=hasher, author=author, now=now)
     try:
         return _write(session, author, Action.EDITED, client, {**fields, "enabled": enabled}, now, added)
     except IntegrityError as error:
@@ -214,15 +230,15 @@ def _check(
     session: Session,
     author: Author,
     values: ClientValues,
+    *,
     secret: str | None,
     key: uuid.UUID | None,
     catalogue: Catalogue,
     granted: Collection[str] | None,
     throttles: Throttles,
-    *,
     refuse_weak: bool,
-) -> tuple[dict[str, Any], Secret | None]:
-    """Return the columns that the form writes and the secret, or raise all that is wrong, in the form's order."""
+) -> dict[str, Any]:
+    """Return the columns that the form writes and the `secret`, or raise all that is wrong, in the form's order."""
     checks: dict[str, Callable[[], Any]] = {
         "client_id": lambda: check_client_id(values.client_id),
         "secret": lambda: None if secret is None else check_chosen_secret(secret, values, refuse_weak=refuse_weak),
@@ -248,7 +264,7 @@ def _check(
         raise InvalidFields(errors)
     if taken:
         raise _taken(throttles, author)
-    return fields, fields.pop("secret")
+    return fields
 
 
 def _write(
@@ -272,8 +288,9 @@ def _write(
             for field, value in changed.items():
                 setattr(client, field, value)
             client.updated_at, client.updated_by = now, author.label
+            flag_modified(client, "updated_at")  # the version moves even where the clock did not
             if added is not None:
-                changes["client_secret"] = _replace_secrets(client, added, now)
+                changes["client_secret"] = replace_secrets(client, added, now)
             session.flush()  # the client's own row first: one UPDATE on condition of its version (I7)
             if "client_id" in changed and not _has_claimed(session, client):
                 session.add(ClaimedId(client_id_folded=client.client_id_folded, client_key=client.id))
@@ -282,39 +299,6 @@ def _write(
         session.expire_all()
         raise StaleVersion(_loose(session, get_client(session, account_id=account_id, key=key))) from None
     return client
-
-
-def _replace_secrets(client: IdentityClient, added: ClientSecret, now: datetime) -> list[dict[str, str]]:
-    live = [secret for secret in client.secrets if secret.state_at(now) is not SecretState.ENDED]
-    before = _states(live, now)
-    for secret in live:
-        secret.ends_at = now
-    client.secrets.append(added)
-    return [before, _states([*live, added], now)]
-
-
-def _new_secret(secret: Secret, label: str, hasher: SecretHasher, author: Author, now: datetime) -> ClientSecret:
-    stored = hasher.hash(secret)
-    return ClientSecret(
-        label=label,
-        secret_hash=stored.value,
-        pepper_version=stored.pepper_version,
-        created_at=now,
-        created_by=author.label,
-    )
-
-
-def _label(index: int) -> str:
-    """Return A, B, ... Z, AA, AB and so on for 0, 1, ..."""
-    label, rest = "", index + 1
-    while rest:
-        rest, letter = divmod(rest - 1, 26)
-        label = chr(ord("A") + letter) + label
-    return label
-
-
-def _states(secrets: Iterable[ClientSecret], now: datetime) -> dict[str, str]:
-    return {secret.label: secret.state_at(now).value for secret in secrets}
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Text, and_, func, literal, or_, select, tuple_, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from .models import IdentityClient, UtcDateTime
+from .columns import UtcDateTime
+from .models import IdentityClient
 from .roles import Catalogue
 
 PAGE_SIZE = 50

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from ..core import models as core
+from ..core.columns import KeySet, UtcDateTime
 
 NAME_MAX = 100
 EMAIL_MAX = 200
@@ -28,7 +29,7 @@ class MasAccount(Base):
     enabled: Mapped[bool] = mapped_column(default=True)
     """A disabled account's users cannot sign in, and its clients get no tokens."""
     feature_enabled: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(core.UtcDateTime, default=core.utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=core.utc_now)
 
     @property
     def identity_clients_enabled(self) -> bool:
@@ -46,11 +47,11 @@ class MasUser(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_MAX))
     email_folded: Mapped[str] = mapped_column(String(EMAIL_MAX * 3), unique=True)
     name: Mapped[str] = mapped_column(String(NAME_MAX))
-    roles: Mapped[frozenset[str]] = mapped_column(core.KeySet)
+    roles: Mapped[frozenset[str]] = mapped_column(KeySet)
     password_hash: Mapped[str] = mapped_column(String(200))
     session_token: Mapped[str] = mapped_column(String(64), unique=True)
     """What a session carries in place of the key; replacing it ends every session of the user (W2)."""
     enabled: Mapped[bool] = mapped_column(default=True)
-    created_at: Mapped[datetime] = mapped_column(core.UtcDateTime, default=core.utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=core.utc_now)
 
     account: Mapped[MasAccount] = relationship(lazy="joined", innerjoin=True)
