@@ -1,0 +1,146 @@
+"""A merchant of its own for each test, and tabs of real Chromium in which somebody is signed in."""
+
+import itertools
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+from sqlalchemy import Engine, select
+
+from tests.factories import make_account, make_client
+from tests.servers import LiveServer
+from webapp.core.database import make_engine, reading, unit_of_work
+from webapp.core.models import IdentityClient
+from webapp.standalone import users
+
+_numbers = itertools.count(1)
+_hash = cache(users.hash_password)
+
+
+@dataclass(frozen=True)
+class Merchant:
+    """An account with people, on the live server.
+
+    :param password: everybody's.
+    :param admin: e-mail address of its first Merchant Admin.
+    :param new_id: a client ID that nobody has, since all merchants share the platform.
+    """
+
+    engine: Engine
+    account_id: str
+    name: str
+    password: str
+    admin: str
+    new_id: str
+
+    def add_user(self, *roles: str, name: str = "Ann Example") -> str:
+        """Add a person, and return the e-mail address."""
+        with unit_of_work(self.engine) as session:
+            account = users.find_account(session, self.name)
+            assert account
+            email = f"person-{next(_numbers)}@company.test"
+            users.add_user(session, account, email=email, name=name, roles=roles, password_hash=_hash(self.password))
+        return email
+
+    def add_client(self, client_id: str = "", **values: Any) -> IdentityClient:
+        """Add a client, by default `new_id`, whose secret is `factories.SECRET` unless `values` say otherwise."""
+        return make_client(self.engine, account_id=self.account_id, client_id=client_id or self.new_id, **values)
+
+    def client(self, client_id: str) -> IdentityClient:
+        """Return a client as it is stored."""
+        with reading(self.engine) as session:
+            return session.scalars(
+                select(IdentityClient).where(
+                    IdentityClient.account_id == self.account_id, IdentityClient.client_id == client_id
+                )
+            ).one()
+
+    @property
+    def client_ids(self) -> Collection[str]:
+        """The client IDs of the account as they are stored."""
+        with reading(self.engine) as session:
+            return session.scalars(
+                select(IdentityClient.client_id).where(IdentityClient.account_id == self.account_id)
+            ).all()
+
+
+class Visit(Protocol):
+    """Opens a browser of its own, and returns its tab."""
+
+    def __call__(self, email: str | None = None, **options: Any) -> Page:
+        """Open it.
+
+        :param email: who is signed in; None: nobody.
+        :param options: of Playwright's `new_context`.
+        """
+
+
+@pytest.fixture(scope="session")
+def live_engine(live_server: LiveServer) -> Iterator[Engine]:
+    """Return an engine of ours on the live server's database."""
+    engine = make_engine(live_server.database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def make_merchant(live_engine: Engine, live_server: LiveServer) -> Callable[..., Merchant]:
+    """Return a function that makes an account with an administrator."""
+
+    def make(*, feature_enabled: bool = True) -> Merchant:
+        number = next(_numbers)
+        name = f"Company {number}"
+        with unit_of_work(live_engine) as session:
+            account_id = users.add_account(session, name, feature_enabled=feature_enabled).id
+        make_account(live_engine, account_id, feature_enabled=feature_enabled)
+        merchant = Merchant(live_engine, account_id, name, live_server.password, "", f"claims-payments-{number}")
+        return replace(merchant, admin=merchant.add_user("MerchantAdmin"))
+
+    return make
+
+
+@pytest.fixture
+def merchant(make_merchant: Callable[..., Merchant]) -> Merchant:
+    """Return an account where the feature is on, without clients."""
+    return make_merchant()
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server: LiveServer) -> Iterator[Visit]:
+    """Return a function that opens browsers; at the end no page may have failed or broken its policy (W15)."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def open_browser(email: str | None = None, **options: Any) -> Page:
+        options = {"base_url": live_server.url, "viewport": {"width": 1280, "height": 900}} | options
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        context.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+        if email:
+            sign_in(context, email, live_server.password)
+        return context.new_page()
+
+    yield open_browser
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab in which the merchant's administrator is signed in."""
+    return visit(merchant.admin)
+
+
+def sign_in(context: BrowserContext, email: str, password: str) -> None:
+    """Sign a browser in without showing the page."""
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', context.request.get("/login").text())
+    assert token
+    answer = context.request.post("/login", form={"csrf_token": token[1], "email": email, "password": password})
+    assert answer.ok, answer.text()

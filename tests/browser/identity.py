@@ -1,0 +1,31 @@
+"""The identity endpoint as an integration and an API use it: real requests, and the published keys."""
+
+from typing import Any
+
+import jwt
+import requests
+
+AUDIENCE = "https://api.mas.example"
+
+
+def ask(url: str, client_id: str, secret: str, scope: str | None = None) -> requests.Response:
+    """Ask for a token.
+
+    :param url: the server's address.
+    """
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    return requests.post(f"{url}/connect/token", data=form | ({"scope": scope} if scope else {}), timeout=10)
+
+
+def claims(url: str, answer: requests.Response) -> dict[str, Any]:
+    """Return what a token says, verified as an API does it: by the published keys."""
+    assert answer.status_code == 200, answer.text
+    token = answer.json()["access_token"]
+    key = jwt.PyJWKClient(f"{url}/.well-known/jwks.json").get_signing_key_from_jwt(token)
+    decoded: dict[str, Any] = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=url)
+    return decoded
+
+
+def is_refused(answer: requests.Response) -> bool:
+    """Tell whether the client was refused, in the words that every refusal has (P7)."""
+    return answer.status_code == 401 and answer.json() == {"error": "invalid_client"}

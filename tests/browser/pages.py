@@ -1,0 +1,355 @@
+"""The screens as a person meets them: what they show, and what can be done. An action returns the screen that follows.
+
+They are the same with and without JavaScript: a form has the same labels in a dialog and on a page of its own.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Self, TypeVar
+
+from playwright.sync_api import Locator, Page, expect
+
+PREFIX = "/administration/identity-clients"
+
+
+class Screen:
+    """A screen, which is there as soon as the object is.
+
+    :param page: the tab.
+    """
+
+    ROOT = "#ic .ic-page"
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.root = page.locator(self.ROOT)
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Wait until the screen is there."""
+        expect(self.root).to_be_visible()
+
+    def said(self, words: str | re.Pattern[str]) -> None:
+        """Wait until the live region, or without JavaScript the page's notice, says these words."""
+        expect(self.page.get_by_role("status").filter(has_text=words)).to_be_visible()
+
+
+AnyScreen = TypeVar("AnyScreen", bound=Screen)
+
+
+class SignIn(Screen):
+    """The sign-in page."""
+
+    ROOT = "main:has(#si-e)"
+
+    @classmethod
+    def open(cls, page: Page) -> Self:
+        """Go there."""
+        page.goto("/login")
+        return cls(page)
+
+    def sign_in(self, email: str, password: str, then: type[AnyScreen]) -> AnyScreen:
+        """Sign in."""
+        self.root.get_by_label("E-mail address").fill(email)
+        self.root.get_by_label("Password", exact=True).fill(password)
+        self.root.get_by_role("button", name="Sign in").click()
+        return then(self.page)
+
+
+class ClientList(Screen):
+    """The list."""
+
+    ROOT = "#ic .ic-page:has(h1:text-is('Identity Clients'))"
+
+    @classmethod
+    def open(cls, page: Page, query: str = "") -> Self:
+        """Go there."""
+        page.goto(PREFIX + query)
+        return cls(page)
+
+    @property
+    def client_ids(self) -> Locator:
+        """The client IDs of the rows, in their order."""
+        return self.root.locator("tbody th a")
+
+    @property
+    def search(self) -> Locator:
+        """The field to search in."""
+        return self.root.get_by_label("Search by client ID, name or description")
+
+    def row(self, client_id: str) -> Locator:
+        """Return the row of a client."""
+        return self.root.get_by_role("row").filter(has=self.page.get_by_role("link", name=client_id, exact=True))
+
+    def new(self) -> "NewClient":
+        """Open New Client."""
+        self.root.get_by_role("link", name="New Client").first.click()
+        return NewClient(self.page)
+
+    def menu(self, client_id: str) -> "Menu":
+        """Open the action menu of a client."""
+        self.root.get_by_role("link", name=f"Actions for {client_id}", exact=True).click()
+        return Menu(self.page)
+
+    def view(self, client_id: str) -> "Details":
+        """Open the page of a client."""
+        self.root.get_by_role("link", name=client_id, exact=True).click()
+        return Details(self.page)
+
+
+class Menu(Screen):
+    """The action menu: a popover, or a page of links without JavaScript."""
+
+    ROOT = ".ic-menu:popover-open, nav[aria-label=Actions]"
+
+    @property
+    def actions(self) -> Locator:
+        """The links."""
+        return self.root.get_by_role("link")
+
+    def _press(self, verb: str) -> None:
+        self.root.get_by_role("link", name=re.compile(rf"^{verb}\b")).click()
+
+    def view(self) -> "Details":
+        """Open the page of the client."""
+        self._press("View")
+        return Details(self.page)
+
+    def edit(self) -> "EditClient":
+        """Open Edit."""
+        self._press("Edit")
+        return EditClient(self.page)
+
+    def disable(self) -> "Question":
+        """Ask to disable the client."""
+        self._press("Disable")
+        return Question(self.page)
+
+    def enable(self) -> "Question":
+        """Ask to enable the client."""
+        self._press("Enable")
+        return Question(self.page)
+
+    def copy(self) -> "NewClient":
+        """Open New Client with the values of this one."""
+        self._press("Copy")
+        return NewClient(self.page)
+
+
+class Details(Screen):
+    """The page of one client."""
+
+    ROOT = "#ic .ic-page:has(#ic-details)"
+
+    @classmethod
+    def open(cls, page: Page, key: object) -> Self:
+        """Go there."""
+        page.goto(f"{PREFIX}/{key}")
+        return cls(page)
+
+    @property
+    def heading(self) -> Locator:
+        """The client ID on top."""
+        return self.root.get_by_role("heading", level=1)
+
+    def fact(self, term: str) -> Locator:
+        """Return what the configuration says of a term."""
+        return self.root.locator(f"dt:text-is('{term}') + dd")
+
+    def edit(self) -> "EditClient":
+        """Open Edit."""
+        self.root.get_by_role("link", name="Edit", exact=True).click()
+        return EditClient(self.page)
+
+    def copy(self) -> "NewClient":
+        """Open New Client with the values of this one."""
+        self.root.get_by_role("link", name="Copy to new client").click()
+        return NewClient(self.page)
+
+    def switch(self) -> "Question":
+        """Ask to disable the client, or to enable it."""
+        self.root.get_by_role("link", name=re.compile("^(En|Dis)able$")).click()
+        return Question(self.page)
+
+
+class ClientForm(Screen):
+    """The fields that New Client and Edit share."""
+
+    ROOT = "#ic-form"
+
+    def field(self, name: str) -> Locator:
+        """Return a field by the name that it is posted under."""
+        return self.root.locator(f"#f-{name}")
+
+    @property
+    def secret(self) -> Locator:
+        """The field of the secret."""
+        return self.field("client_secret")
+
+    @property
+    def chosen_roles(self) -> list[str]:
+        """The keys of the roles that are ticked."""
+        ticked = self.root.locator("[name=roles]:checked")
+        return [str(box.get_attribute("value")) for box in ticked.all()]
+
+    def fill(self, **values: str) -> Self:
+        """Type into fields."""
+        for name, value in values.items():
+            self.field(name).fill(value)
+        return self
+
+    def choose(self, keys: Collection[str]) -> Self:
+        """Tick these roles and no others."""
+        for box in self.root.get_by_role("group", name="Roles").get_by_role("checkbox").all():
+            box.set_checked(box.get_attribute("value") in keys)
+        return self
+
+    def press(self, label: str) -> None:
+        """Press a button."""
+        self.root.get_by_role("button", name=label, exact=True).click()
+
+    def message(self, name: str) -> Locator:
+        """Return the place where something is said of a field."""
+        return self.root.locator(f"#f-{name}-m")
+
+    @property
+    def summary(self) -> Locator:
+        """The notice on top: what is wrong, or why nothing is saved yet."""
+        return self.root.get_by_role("alert")
+
+
+class NewClient(ClientForm):
+    """New Client."""
+
+    ROOT = "#ic-form:has(button:text-is('Create'))"
+
+    def arrived(self) -> None:
+        """Wait until the generated secret is there as well."""
+        super().arrived()
+        expect(self.secret).not_to_have_value("")
+
+    @classmethod
+    def open(cls, page: Page) -> Self:
+        """Go to its page."""
+        page.goto(f"{PREFIX}/new")
+        return cls(page)
+
+    def create(self) -> "HandOver":
+        """Press Create."""
+        self.press("Create")
+        return HandOver(self.page)
+
+    def create_in_vain(self) -> Self:
+        """Press Create, and get the form back."""
+        self.press("Create")
+        expect(self.summary).to_be_visible()
+        return self
+
+
+class EditClient(ClientForm):
+    """Edit."""
+
+    ROOT = "#ic-form:has(button:text-is('Save'))"
+
+    @classmethod
+    def open(cls, page: Page, key: object) -> Self:
+        """Go to its page."""
+        page.goto(f"{PREFIX}/{key}/edit")
+        return cls(page)
+
+    def save(self, then: type[AnyScreen]) -> AnyScreen:
+        """Press Save."""
+        self.press("Save")
+        expect(self.root).to_have_count(0)
+        return then(self.page)
+
+    def save_in_vain(self) -> Self:
+        """Press Save, and get the form back."""
+        self.press("Save")
+        expect(self.summary).to_be_visible()
+        return self
+
+    def save_too_late(self) -> "Conflict":
+        """Press Save where somebody else has saved meanwhile."""
+        self.press("Save")
+        return Conflict(self.page)
+
+
+class Conflict(Screen):
+    """Both values of each field that differs, and a choice between them."""
+
+    ROOT = "#ic-form:has(button:text-is('Save my choices'))"
+
+    def side(self, field: str, whose: str) -> Locator:
+        """Return the cell of one side.
+
+        :param whose: `Yours` or `Theirs`.
+        """
+        line = self.root.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=field, exact=True))
+        return line.locator(f"td[data-l={whose}]")
+
+    def choose(self, field: str, whose: str) -> Self:
+        """Choose one side of a line."""
+        self.side(field, whose).get_by_role("radio").check()
+        return self
+
+    def save(self, then: type[AnyScreen]) -> AnyScreen:
+        """Save the choices."""
+        self.root.get_by_role("button", name="Save my choices").click()
+        expect(self.root).to_have_count(0)
+        return then(self.page)
+
+
+class HandOver(Screen):
+    """The one time that a secret is shown."""
+
+    ROOT = "form.ic-lock"
+
+    @property
+    def client_id(self) -> str:
+        """The client ID as it is shown."""
+        return self.root.locator("#ic-handover-id").inner_text()
+
+    @property
+    def secret(self) -> str:
+        """The secret as it is shown."""
+        return self.root.locator("#ic-handover-secret").inner_text()
+
+    @property
+    def saved(self) -> Locator:
+        """The box that says that the secret is saved."""
+        return self.root.get_by_role("checkbox", name="I have saved the secret")
+
+    def copy(self, what: str) -> str:
+        """Press the copy button of something, and return what the clipboard then holds."""
+        button = self.root.locator(f"[data-what='{what}']")
+        if not button.is_visible():
+            self.root.locator("details", has=self.page.locator(f"[data-what='{what}']")).locator("summary").click()
+        button.click()
+        expect(button).to_contain_text("Copied")
+        paper = self.page.context.new_page()  # our own pages may not read the clipboard
+        paper.set_content("<textarea></textarea>")
+        paper.locator("textarea").press("Control+V")
+        expect(paper.locator("textarea")).not_to_have_value("")
+        text = paper.locator("textarea").input_value()
+        paper.close()
+        return text
+
+    def done(self, then: type[AnyScreen]) -> AnyScreen:
+        """Say that the secret is saved, and close."""
+        self.saved.check()
+        self.root.get_by_role("button", name="Done").click()
+        expect(self.root).to_have_count(0)
+        return then(self.page)
+
+
+class Question(Screen):
+    """The question before a client is enabled or disabled."""
+
+    ROOT = "form:has(.ic-does)"
+
+    def confirm(self, then: type[AnyScreen]) -> AnyScreen:
+        """Press the button that repeats the verb."""
+        self.root.get_by_role("button", name=re.compile("^(En|Dis)able$")).click()
+        expect(self.root).to_have_count(0)
+        return then(self.page)
