@@ -142,13 +142,13 @@ TAMPERING: dict[str, Callable[[Engine], None]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERING)
-def test_t9_a_row_that_was_tampered_with_fails_closed(each_endpoint: Endpoint, tampering: str) -> None:
-    client = make_client(each_endpoint.engine)
-    make_key(each_endpoint.engine)
-    TAMPERING[tampering](each_endpoint.engine)
+def test_t9_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tampering: str) -> None:
+    client = make_client(endpoint.engine)
+    make_key(endpoint.engine)
+    TAMPERING[tampering](endpoint.engine)
     with pytest.raises(KeyUnusable, match="Signing key"):
-        KeyRing(each_endpoint.engine, ENCRYPTION_KEY).signing_key(utc_now())
-    for response in (each_endpoint.ask(client), each_endpoint.client.get(JWKS)):
+        KeyRing(endpoint.engine, ENCRYPTION_KEY).signing_key(utc_now())
+    for response in (endpoint.ask(client), endpoint.client.get(JWKS)):
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 
