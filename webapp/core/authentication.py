@@ -14,7 +14,7 @@ from sqlalchemy import Engine, bindparam, select, update
 
 from .database import autocommitting, connected, unit_of_work
 from .errors import Busy, DomainError
-from .models import Account, ClientSecret, IdentityClient
+from .models import Account, ClientSecret, IdentityClient, SecretState, secret_state
 from .secrets import Secret, SecretHasher, StoredHash, is_well_formed
 
 HASHES_PER_REFUSAL = 2
@@ -33,6 +33,9 @@ class Reason(StrEnum):
     DELETED = "deleted"
     DISABLED = "disabled"
     ACCOUNT_OFF = "account off"
+
+
+_REASON_OF_STATE = {SecretState.ENDED: Reason.ENDED_SECRET, SecretState.PAUSED: Reason.PAUSED_SECRET}
 
 
 class Refused(DomainError):
@@ -96,11 +99,7 @@ class _Candidate(NamedTuple):
             return Reason.DISABLED
         if not self.feature_enabled:
             return Reason.ACCOUNT_OFF
-        if self.ends_at is not None and now >= self.ends_at:
-            return Reason.ENDED_SECRET
-        if self.paused_at is not None:
-            return Reason.PAUSED_SECRET
-        return None
+        return _REASON_OF_STATE.get(secret_state(self.ends_at, self.paused_at, now))
 
 
 # At most two secrets of a client are not ended (S7). Those that end last come first, so two rows hold all of them.

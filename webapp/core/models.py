@@ -157,6 +157,15 @@ class SecretState(StrEnum):
     ENDED = "ended"
 
 
+def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
+    """Return a secret's state; it verifies while current or ending. The moment of its end is past it (S8)."""
+    if ends_at is not None and ends_at <= now:
+        return SecretState.ENDED
+    if paused_at is not None:
+        return SecretState.PAUSED
+    return SecretState.CURRENT if ends_at is None else SecretState.ENDING
+
+
 class ClientSecret(Base):
     """One secret of a client, as a hash only (S1, S2)."""
 
@@ -180,12 +189,8 @@ class ClientSecret(Base):
     client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
 
     def state_at(self, now: datetime) -> SecretState:
-        """Return its state; it verifies while current or ending. The moment of its end is past it (S8)."""
-        if self.ends_at is not None and self.ends_at <= now:
-            return SecretState.ENDED
-        if self.paused_at is not None:
-            return SecretState.PAUSED
-        return SecretState.CURRENT if self.ends_at is None else SecretState.ENDING
+        """Return its state at a moment."""
+        return secret_state(self.ends_at, self.paused_at, now)
 
 
 class TokenRequest(Base):
