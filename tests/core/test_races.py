@@ -8,9 +8,9 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
-from webapp.core.database import reading
+from webapp.core.database import make_engine, reading
 from webapp.core.errors import AlreadyCreated, DomainError, InvalidFields, StaleVersion
 from webapp.core.models import ClaimedId, ClientSecret, Event, IdentityClient
 from webapp.core.secrets import Secret
@@ -19,11 +19,13 @@ from ..factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author
 from .calls import create, edit, messages, stored, values_of
 
 
-@pytest.fixture(autouse=True)
-def _accounts(engine: Engine) -> None:
+@pytest.fixture
+def engine(engine: Engine) -> Engine:
+    """Return an engine on a database with two accounts; the one secret is hashed, so that no thread has to."""
     make_account(engine)
     make_account(engine, OTHER_ACCOUNT)
     HASHER.hash(Secret(SECRET))
+    return engine
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
@@ -114,3 +116,24 @@ def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
     assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
     assert count(engine, ClaimedId) == 11
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_twin_that_ends_between_two_looks_is_no_stranger(postgresql_url: str, moment: int) -> None:
+    """The same Create twice, where the other one is done just before this one's first or second look."""
+    engine, other = make_engine(postgresql_url), make_engine(postgresql_url)
+    make_account(engine)
+    create_it = partial(create, values=make_values(), creation_key="one-time")
+    looks: list[str] = []
+
+    def let_the_twin_be_quicker(*arguments: Any) -> None:
+        looks.append(arguments[2])
+        if len(looks) == moment + 1:
+            create_it(other)
+
+    event.listen(engine, "before_cursor_execute", let_the_twin_be_quicker)
+    with pytest.raises(AlreadyCreated):
+        create_it(engine)
+    assert all(look.startswith("SELECT") for look in looks[: moment + 1])
+    engine.dispose()
+    other.dispose()

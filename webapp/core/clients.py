@@ -117,18 +117,11 @@ def create_client(
     :raises Throttled: the client ID is in use, and this actor was told so too often (A6).
     """
     one_time_key = _digest(creation_key)
+    fields, errors = _judge(values, secret, catalogue=catalogue, granted=granted, refuse_weak=refuse_weak)
+    taken = is_taken(session, client_id=values.client_id, account_id=author.account_id, key=None)
+    # After the ID was looked for: else a twin of this very Create that ends in between would pass for a stranger.
     _raise_if_created(session, author, one_time_key)
-    fields = _check(
-        session,
-        author,
-        values,
-        secret=secret,
-        key=None,
-        catalogue=catalogue,
-        granted=granted,
-        throttles=throttles,
-        refuse_weak=refuse_weak,
-    )
+    _raise_if_wrong(errors, author, throttles, taken=taken)
     first_secret, now = fields.pop("secret"), utc_now()
     client = IdentityClient(
         **fields,
@@ -187,17 +180,9 @@ def edit_client(
     client = get_client(session, account_id=author.account_id, key=key)
     if version != client.version:
         raise StaleVersion(_loose(session, client))
-    fields = _check(
-        session,
-        author,
-        values,
-        secret=secret or None,
-        key=key,
-        catalogue=catalogue,
-        granted=granted,
-        throttles=throttles,
-        refuse_weak=refuse_weak,
-    )
+    fields, errors = _judge(values, secret or None, catalogue=catalogue, granted=granted, refuse_weak=refuse_weak)
+    taken = is_taken(session, client_id=values.client_id, account_id=author.account_id, key=key)
+    _raise_if_wrong(errors, author, throttles, taken=taken)
     chosen, now, added = fields.pop("secret"), utc_now(), None
     if chosen is not None:
         added = new_secret(chosen, len(client.secrets), hasher=hasher, author=author, now=now)
@@ -226,19 +211,15 @@ def set_enabled(
     return _write(session, author, action, client, {"enabled": enabled}, utc_now())
 
 
-def _check(
-    session: Session,
-    author: Author,
+def _judge(
     values: ClientValues,
-    *,
     secret: str | None,
-    key: uuid.UUID | None,
+    *,
     catalogue: Catalogue,
     granted: Collection[str] | None,
-    throttles: Throttles,
     refuse_weak: bool,
-) -> dict[str, Any]:
-    """Return the columns that the form writes and the `secret`, or raise all that is wrong, in the form's order."""
+) -> tuple[dict[str, Any], list[FieldError]]:
+    """Return the columns that the form writes with the `secret`, and all that is wrong, in the form's order."""
     checks: dict[str, Callable[[], Any]] = {
         "client_id": lambda: check_client_id(values.client_id),
         "secret": lambda: None if secret is None else check_chosen_secret(secret, values, refuse_weak=refuse_weak),
@@ -254,17 +235,17 @@ def _check(
             fields[field] = check()
         except FieldError as error:
             errors.append(error)
-    taken = "client_id" in fields and is_taken(
-        session, client_id=fields["client_id"], account_id=author.account_id, key=key
-    )
+    return fields, errors
+
+
+def _raise_if_wrong(errors: list[FieldError], author: Author, throttles: Throttles, *, taken: bool) -> None:
     if errors:
         # Nothing is written anyway, so this could be asked for ever: beyond the quota a taken ID goes unmentioned (A6).
         if taken and throttles.may_answer_taken_id(author.actor_id):
-            errors.insert(0, ClientIdTaken())
+            errors = [ClientIdTaken(), *errors]
         raise InvalidFields(errors)
     if taken:
         raise _taken(throttles, author)
-    return fields
 
 
 def _write(
