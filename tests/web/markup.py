@@ -100,7 +100,15 @@ def read(answer: TestResponse | str) -> Markup:
     _Reader(markup).feed(answer if isinstance(answer, str) else answer.text)
     assert len(set(markup.ids)) == len(markup.ids), "an id occurs twice"
     for tag, attributes in markup.tags:
-        for reference in ("for", "aria-describedby", "aria-labelledby", "data-copy", "data-reveal", "data-twin", "data-count"):
+        for reference in (
+            "for",
+            "aria-describedby",
+            "aria-labelledby",
+            "data-copy",
+            "data-reveal",
+            "data-twin",
+            "data-count",
+        ):
             for id_ in attributes.get(reference, "").split():
                 assert id_ in markup.ids, f"{tag} names {id_}"
         if attributes.get("href", "").startswith("#"):

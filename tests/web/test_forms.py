@@ -137,7 +137,16 @@ def test_i5_json_is_refused(host: Host, key: str, path: str) -> None:
 
 SINGLE = {
     "/new": ("client_id", "client_secret", "name", "description", "token_duration", "creation_key", "csrf_token"),
-    "/{key}/edit": ("client_id", "client_secret", "name", "description", "token_duration", "enabled", "version", "base"),
+    "/{key}/edit": (
+        "client_id",
+        "client_secret",
+        "name",
+        "description",
+        "token_duration",
+        "enabled",
+        "version",
+        "base",
+    ),
 }
 
 
@@ -148,7 +157,9 @@ def test_i5_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: 
     """I5: even an equal one."""
     token = host.csrf_token()
     before = rows(host)
-    data = MultiDict({**VALUES, "version": "1", "enabled": "y", "creation_key": "k" * 22, "base": "", "csrf_token": token})
+    data = MultiDict(
+        {**VALUES, "version": "1", "enabled": "y", "creation_key": "k" * 22, "base": "", "csrf_token": token}
+    )
     data.add(name, data[name])
     answer = host.client.post(PREFIX + path.format(key=key), data=data, headers=HTMX)
     assert answer.status_code == 422
@@ -158,7 +169,17 @@ def test_i5_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: 
 
 @pytest.mark.parametrize(
     ("posted", "version"),
-    [("1", 1), ("17", 17), ("", None), ("-1", None), ("1.0", None), ("one", None), ("１", None), ("9" * 30, None), ("0x1", None)],
+    [
+        ("1", 1),
+        ("17", 17),
+        ("", None),
+        ("-1", None),
+        ("1.0", None),
+        ("one", None),
+        ("１", None),
+        ("9" * 30, None),
+        ("0x1", None),
+    ],
 )
 def test_i7_a_version_that_is_no_number_is_none(host: Host, posted: str, version: int | None) -> None:
     """I7."""

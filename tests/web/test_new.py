@@ -3,7 +3,6 @@
 import gzip
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -475,7 +474,7 @@ def test_each_checked_field_has_its_message_just_before_it(host: Host) -> None:
         page = read(host.get("/new", htmx=htmx))
         slot = ""
         checked = []
-        for tag, attributes in page.tags:
+        for _, attributes in page.tags:
             if attributes.get("class") == "ic-slot":
                 slot = attributes["id"]
             if "data-check" in attributes:
@@ -541,8 +540,8 @@ def test_a3_a_check_for_a_foreign_client_is_as_absent_as_none(host: Host) -> Non
 
 
 @pytest.fixture
-def original(host: Host) -> Iterator[IdentityClient]:
-    yield make_client(
+def original(host: Host) -> IdentityClient:
+    return make_client(
         host.engine,
         client_id="acme-original",
         name="Acme original",
