@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
@@ -26,6 +27,21 @@ NORTHWIND = Actor(
     feature_enabled=True,
 )
 HARBOUR = replace(NORTHWIND, id="user-2", label="Tom Reilly", account_id="harbour", account_name="Harbour Claims")
+
+
+class CompiledTemplates(BytecodeCache):
+    """Every test has an application of its own; compiling its templates again would be most of its time."""
+
+    compiled: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take what another application has compiled, unless the template has changed since."""
+        if bucket.key in self.compiled:
+            bucket.bytecode_from_string(self.compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        self.compiled[bucket.key] = bucket.bytecode_to_string()
 
 
 @dataclass
@@ -71,6 +87,7 @@ def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
     app = Flask("mas")
     app.secret_key = "k" * 32
+    app.jinja_options = {"bytecode_cache": CompiledTemplates()}
     app.config.update(
         TESTING=False,
         IDENTITY_CLIENTS_ISSUER="https://identity.example",
