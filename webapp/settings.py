@@ -3,6 +3,7 @@
 import base64
 import binascii
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
+_SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class SettingsError(Exception):
@@ -45,7 +47,7 @@ class Settings:
     """The catalogue of API roles: a sequence of `identity_clients.ApiRole`. None: the built-in one."""
     viewer_roles: tuple[str, ...] = ()
     """Host roles that may look at clients but change nothing (A2)."""
-    secret_prefix: str = "vcs_"
+    secret_prefix: str = "vcs_"  # noqa: S105 - the beginning of every secret is none
     """What a generated secret starts with, so that scanners recognise a leaked one (S3)."""
     refuse_weak_secrets: bool = False
     """Refuse a weak secret, where the default only warns (S4)."""
@@ -88,6 +90,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
         if not self.url_prefix.startswith("/") or self.url_prefix.endswith("/"):
             raise _unfit("url_prefix", "must start with a slash and not end with one")
+        if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
+            raise _unfit("secret_prefix", "must be 1 to 40 letters, digits, - or _, so that a secret stays within 100")
         if not 1 <= self.recent_sign_in_minutes <= 30:
             raise _unfit("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.taken_id_answers_per_hour <= 20:

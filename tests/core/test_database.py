@@ -79,6 +79,14 @@ def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose
     assert mode(directory) == loose
 
 
+def test_a_directory_of_a_group_that_only_the_owner_can_enter_is_fine(tmp_path: Path) -> None:
+    """C4: new directories inherit the set-group-ID bit on some systems; it opens nothing."""
+    directory = tmp_path / "instance"
+    directory.mkdir()
+    directory.chmod(0o2700)
+    make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+
+
 @pytest.mark.parametrize(
     "url",
     ["", "mas.sqlite3", "nonsense://password@host", "sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true"],

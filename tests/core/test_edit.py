@@ -34,6 +34,7 @@ def switch(engine: Engine, client: IdentityClient, *, enabled: bool, **overrides
 
 
 def test_every_field_can_be_edited(engine: Engine) -> None:
+    """A5: every field of the form, and nothing else of the row."""
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         client = make_client(engine, client_id="acme-claims", name="Claims", roles={"MerchantUser", "UploadBatches"})
         clock.shift(60)
@@ -48,6 +49,11 @@ def test_every_field_can_be_edited(engine: Engine) -> None:
         edited = edit(engine, client, values=values, enabled=False, secret="another secret", author=author)
         assert edited.version == client.version + 1
         kept = stored(engine, client.id)
+        columns = [column.key for column in IdentityClient.__table__.columns]
+        assert {column for column in columns if getattr(kept, column) != getattr(client, column)} == {
+            *("client_id", "client_id_folded", "name", "name_folded", "description", "description_folded"),
+            *("token_duration_minutes", "roles", "enabled", "version", "updated_at", "updated_by"),
+        }
         assert values_of(kept) == values
         assert (kept.enabled, kept.version) == (False, 2)
         assert (kept.created_at, kept.created_by) == (client.created_at, client.created_by)

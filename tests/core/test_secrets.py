@@ -27,8 +27,9 @@ from webapp.core.secrets import (
     needs_form_encoding,
     weaknesses,
 )
+from webapp.settings import Settings, SettingsError
 
-from ..factories import HASHER, PEPPER, SECRET
+from ..factories import HASHER, PEPPER, PEPPER_SETTING, SECRET
 
 CANARY = "canary-7f3a9c"
 printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=100)
@@ -118,6 +119,26 @@ def test_generated_secrets() -> None:
     assert all(weaknesses(Secret(value), "acme-claims", "") == [] for value in made[:100])
     assert not any(needs_form_encoding(Secret(value)) for value in made)
     assert {character for value in made for character in value} == set(string.ascii_letters + string.digits + "_-")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fit"), [("vcs_", True), ("a" * 40, True), ("a" * 41, False), ("", False), ("a+", False)]
+)
+def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str, fit: bool) -> None:
+    """S3: with the longest prefix a generated secret still is one that may be kept."""
+    config = {
+        "IDENTITY_CLIENTS_ISSUER": "https://identity.example",
+        "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
+        "IDENTITY_CLIENTS_PEPPER": PEPPER_SETTING,
+        "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "A" * 43,
+        "IDENTITY_CLIENTS_DATABASE_URL": "sqlite:////srv/mas.sqlite3",
+        "IDENTITY_CLIENTS_SECRET_PREFIX": prefix,
+    }
+    if fit:
+        check_secret(generate_secret(Settings.from_config(config).secret_prefix).reveal())
+    else:
+        with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_SECRET_PREFIX"):
+            Settings.from_config(config)
 
 
 def test_every_place_of_a_generated_secret_takes_every_character() -> None:

@@ -65,11 +65,6 @@ class ListQuery:
             before=arguments.get("before", ""),
         )
 
-    @property
-    def is_narrowed(self) -> bool:
-        """Whether a search or a filter leaves clients out."""
-        return bool(self.q or self.status or self.role)
-
     def arguments(self) -> dict[str, str]:
         """Return what an address has to carry to ask for the same again; defaults are left out."""
         return {
@@ -79,8 +74,12 @@ class ListQuery:
         }
 
     def sorted_by(self, name: str) -> Self:
-        """Return the same search from its first page in this order, or turned round if it is in this order already."""
-        return replace(self, sort=f"-{name}" if self.sort == name else name, after="", before="")
+        """Return the same search from its first page in this order, or turned round if it is in this order already.
+
+        Words begin with A, times with the newest.
+        """
+        first, second = (f"-{name}", name) if name.endswith("_at") else (name, f"-{name}")
+        return replace(self, sort=second if self.sort == first else first, after="", before="")
 
     def turned_to(self, *, after: str = "", before: str = "") -> Self:
         """Return the same search at another page."""
