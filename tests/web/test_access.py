@@ -36,6 +36,7 @@ EXPECTED = {
     "feature off": {Access.VIEW: (403, 403), Access.MANAGE: (403, 403)},
     "feature off, no role": {Access.VIEW: (403, 403), Access.MANAGE: (403, 403)},
 }
+FORM = "application/x-www-form-urlencoded"
 KEYED = [route for route in ROUTES if "<key>" in route[0]]
 
 
@@ -77,7 +78,7 @@ def test_a2_roles_by_routes(viewing_host: Host, kind: str) -> None:
         for method, expected in zip(("GET", "POST"), EXPECTED[kind][access], strict=True):
             if method not in methods:
                 continue
-            status = viewing_host.client.open(path, method=method).status_code
+            status = viewing_host.client.open(path, method=method, content_type=FORM).status_code
             if expected == "open":
                 assert status in (200, 422), f"{method} {endpoint}: {status}"
             else:
@@ -116,6 +117,7 @@ def _without_tokens(html: str) -> str:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a3_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx: bool) -> None:
     """A3: status, bytes and number of statements; a malformed key too, but for the statements."""
+    make_client(host.engine, account_id="northwind", client_id="northwind-1")
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-1")
     token = host.csrf_token()
     statements = _statements(host)

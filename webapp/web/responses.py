@@ -91,7 +91,13 @@ def error_response(status: int, *, retry_after_seconds: int | None = None) -> Re
     if htmx().partial:
         template = "_error_dialog.html" if htmx().into_dialog else "_error.html"
     response = make_response(
-        render_template(f"identity_clients/{template}", title=title, advice=advice, request_id=request_id()), status
+        render_template(
+            f"identity_clients/{template}",
+            title=title,
+            advice=advice,
+            request_id=request_id() if status >= 500 else "",  # every 404 is the same bytes (A3)
+        ),
+        status,
     )
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)
