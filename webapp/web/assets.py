@@ -60,7 +60,7 @@ def answer(found: Asset | None, digest: str) -> Response:
     """Answer with a file if it is there and still has this digest, else 404."""
     if found is None or found.digest != digest:
         abort(404)
-    compressed = "gzip" in request.accept_encodings
+    compressed = bool(request.accept_encodings.best_match(["gzip"]))
     response = make_response(found.compressed if compressed else found.plain)
     if compressed:
         response.headers["Content-Encoding"] = "gzip"

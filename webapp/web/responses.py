@@ -79,7 +79,7 @@ def _compress(response: Response) -> None:
         return
     response.vary.add("Accept-Encoding")
     body = response.get_data()
-    if "gzip" in request.accept_encodings and len(body) >= COMPRESS_FROM_BYTES:
+    if request.accept_encodings.best_match(["gzip"]) and len(body) >= COMPRESS_FROM_BYTES:
         response.set_data(gzip.compress(body, 6, mtime=0))
         response.headers["Content-Encoding"] = "gzip"
 
@@ -122,7 +122,7 @@ def busy(_error: Busy) -> ResponseReturnValue:
 def http_error(error: HTTPException) -> ResponseReturnValue:
     """Answer for any status that Flask raises within the screens."""
     if error.response is not None:
-        return error.response  # type: ignore[return-value]
+        return error.response
     response = error_response(error.code or 500)
     for name, value in error.get_headers():
         if name in ("Allow", "Retry-After"):
