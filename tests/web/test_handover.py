@@ -246,7 +246,7 @@ def test_the_python_code_asks_for_a_token(host: Host, monkeypatch: pytest.Monkey
         sent.update(options, url=url)
         return SimpleNamespace(raise_for_status=lambda: None, json=lambda: {"access_token": "the-token"})
 
-    monkeypatch.setitem(sys.modules, "requests", SimpleNamespace(post=post))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "requests", SimpleNamespace(post=post))
     for name in ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "SCOPE"):
         monkeypatch.setenv(f"VITESSE_{name}", name.lower())
     scope: dict[str, Any] = {}
