@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, insert, text
 
 from webapp.core.database import reading, unit_of_work
 from webapp.core.listing import SORTS, ListPage, ListQuery, list_clients
-from webapp.core.models import IdentityClient, utc_now
+from webapp.core.models import IdentityClient, new_id, utc_now
 
 from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, make_client
 
@@ -42,19 +42,24 @@ def walk(engine: Engine, **arguments: Any) -> Iterator[ListPage]:
 @pytest.fixture
 def many(engine: Engine) -> Engine:
     """120 clients with ties in every order, among those of another account and deleted ones."""
+    template = make_client(engine, deleted_at=utc_now())
+    make_client(engine, account_id=OTHER_ACCOUNT)
+    columns = {column.key: getattr(template, column.key) for column in IdentityClient.__table__.columns}
+    rows = []
+    for number in range(132):
+        client_id = f"client-{(number * 37) % 120:03}" if number < 120 else f"client-050-{number}"
+        name = ("", "Alpha", "beta", "Ärger")[number % 4]
+        at = DAY + timedelta(days=number % 3)
+        rows.append(
+            columns
+            | {"id": new_id(), "client_id": client_id, "client_id_folded": client_id}
+            | {"name": name, "name_folded": name.casefold()}
+            | {"created_at": at, "updated_at": at + timedelta(days=number % 2)}
+            | {"deleted_at": at if number >= 126 else None}
+            | {"account_id": OTHER_ACCOUNT if 120 <= number < 126 else ACCOUNT}
+        )
     with unit_of_work(engine) as session:
-        for number in range(120):
-            at = DAY + timedelta(days=number % 3)
-            make_client(
-                session,
-                client_id=f"client-{(number * 37) % 120:03}",
-                name=("", "Alpha", "beta", "Ärger")[number % 4],
-                created_at=at,
-                updated_at=at + timedelta(days=number % 2),
-            )
-            if number % 10 == 0:
-                make_client(session, deleted_at=utc_now(), created_at=at, updated_at=at)
-                make_client(session, account_id=OTHER_ACCOUNT, created_at=at, updated_at=at)
+        session.execute(insert(IdentityClient), rows)
     return engine
 
 
