@@ -137,12 +137,12 @@ def test_l5_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClie
 
 def test_l4_l6_of_the_real_server(live_server: LiveServer) -> None:
     """L4, L6: all that the process writes after its greeting is JSON, and nothing of a credential is in it."""
-    connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     for path in (f"/connect/token?client_secret={CANARY}", f"/%0d%0a?x={CANARY}"):
+        connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
         connection.request("POST", path, urlencode({"client_secret": CANARY}), form | {"Authorization": CANARY})
         connection.getresponse().read()
-    connection.close()
+        connection.close()
     written = live_server.log.read_text()
     assert CANARY not in written
     assert live_server.password not in written

@@ -67,6 +67,7 @@ def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}DATABASE_URL": SILENT}, f"{PREFIX}DATABASE_URL", "does not answer"),
         ({f"{PREFIX}DEVELOPMENT": "maybe"}, f"{PREFIX}DEVELOPMENT", "true or false"),
         ({f"{PREFIX}TRUSTED_PROXIES": "-1"}, f"{PREFIX}TRUSTED_PROXIES", "whole number"),
+        ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "whole number"),
         ({f"{PREFIX}NO_SUCH": "1"}, f"{PREFIX}NO_SUCH", "not a setting"),
         ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
     ],
@@ -166,6 +167,12 @@ def test_texts_of_the_environment_become_what_the_settings_want(sqlite_url: str)
 def test_the_development_mode_issues_under_its_own_address(tmp_path: Path, host: str, issuer: str) -> None:
     found = settings.read({f"{PREFIX}DEVELOPMENT": "1", "HOST": host, "INSTANCE_PATH": str(tmp_path / "instance")})
     assert found[f"{PREFIX}ISSUER"] == issuer
+
+
+def test_a_relative_instance_path_is_below_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_app({f"{PREFIX}DEVELOPMENT": "1", "INSTANCE_PATH": "kept"})
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir())[0] == "development-keys.json"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])

@@ -53,7 +53,7 @@ def upgrade() -> None:
 @click.argument("name")
 def add_account(name: str) -> None:
     """Add an account. Identity Clients is off for it until `flask mas account feature on`."""
-    with _change() as session:
+    with _unit_of_work() as session:
         account = users.add_account(session, name)
     tell_identity_endpoint(_app(), account)
     click.echo(f"Added the account {account.name}.")
@@ -62,7 +62,7 @@ def add_account(name: str) -> None:
 @account_commands.command("list")
 def list_accounts() -> None:
     """List all accounts."""
-    with _change() as session:
+    with _unit_of_work() as session:
         for account in session.scalars(select(MasAccount).order_by(MasAccount.name_folded)):
             feature = "on" if account.feature_enabled else "off"
             click.echo(f"{account.name}\tIdentity Clients {feature}\t{_state(account.enabled)}")
@@ -83,7 +83,7 @@ def disable_account(name: str) -> None:
 
 
 def _set_account_enabled(name: str, enabled: bool) -> None:
-    with _change() as session:
+    with _unit_of_work() as session:
         account = _account(session, name)
         users.set_account_enabled(session, account, enabled)
     tell_identity_endpoint(_app(), account)
@@ -95,7 +95,7 @@ def _set_account_enabled(name: str, enabled: bool) -> None:
 @click.argument("name")
 def switch_feature(state: str, name: str) -> None:
     """Switch Identity Clients on or off for an account; it counts from the next request."""
-    with _change() as session:
+    with _unit_of_work() as session:
         account = _account(session, name)
         account.feature_enabled = state == "on"
     tell_identity_endpoint(_app(), account)
@@ -113,10 +113,10 @@ def switch_feature(state: str, name: str) -> None:
 def add_user(email: str, account_name: str, name: str, roles: tuple[str, ...]) -> None:
     """Add a user; asks for the password."""
     known = users.HOST_ROLES.union(services().settings.viewer_roles)
-    with _change() as session:
+    with _unit_of_work() as session:
         _account(session, account_name)
     password_hash = _ask_password()
-    with _change() as session:
+    with _unit_of_work() as session:
         user = users.add_user(
             session,
             _account(session, account_name),
@@ -132,7 +132,7 @@ def add_user(email: str, account_name: str, name: str, roles: tuple[str, ...]) -
 @user_commands.command("list")
 def list_users() -> None:
     """List all users with their account and roles."""
-    with _change() as session:
+    with _unit_of_work() as session:
         for user in session.scalars(select(MasUser).order_by(MasUser.email_folded)):
             roles = ",".join(sorted(user.roles))
             click.echo(f"{user.email}\t{user.name}\t{user.account.name}\t{roles}\t{_state(user.enabled)}")
@@ -153,7 +153,7 @@ def disable_user(email: str) -> None:
 
 
 def _set_user_enabled(email: str, enabled: bool) -> None:
-    with _change() as session:
+    with _unit_of_work() as session:
         user = _user(session, email)
         users.set_user_enabled(user, enabled)
     click.echo(f"The user {user.email} is {_state(enabled)}.")
@@ -163,10 +163,10 @@ def _set_user_enabled(email: str, enabled: bool) -> None:
 @click.argument("email")
 def change_password(email: str) -> None:
     """Give a user another password, asked for; their sessions end."""
-    with _change() as session:
+    with _unit_of_work() as session:
         _user(session, email)
     password_hash = _ask_password()
-    with _change() as session:
+    with _unit_of_work() as session:
         user = _user(session, email)
         users.set_password(user, password_hash)
     click.echo(f"The password of {user.email} is changed.")
@@ -180,7 +180,7 @@ def _app() -> Flask:
 
 
 @contextmanager
-def _change() -> Iterator[Session]:
+def _unit_of_work() -> Iterator[Session]:
     """Give a unit of work; what a rule refuses, or a silent database, ends the command with a message."""
     try:
         with unit_of_work(services().engine) as session:

@@ -1,5 +1,7 @@
 """The frame around every page: the bar with the account and the user menu, and the navigation."""
 
+from functools import cached_property
+
 import flask_login
 from flask import Flask, Response, current_app, request, url_for
 
@@ -27,7 +29,7 @@ def asset(digest: str, filename: str) -> Response:
 class Frame:
     """What the frame's templates ask for; nothing is looked up before they do."""
 
-    @property
+    @cached_property
     def user(self) -> SignedInUser | None:
         """Who is signed in; None as well while the database cannot tell, so that the error page still has a frame."""
         try:

@@ -23,6 +23,7 @@ FORM_PARTS_LIMIT = 50
 LEAST_DIFFERENT_CHARACTERS = 10
 # Marks keys that the development mode made, so that they are refused elsewhere.
 DEVELOPMENT_MARK = "development-"
+PROCESS_COUNTS = ("WEB_CONCURRENCY", "GRANIAN_WORKERS")
 DATABASES = ("sqlite", "postgresql")
 DATABASE_SILENT = f"The database at {PREFIX}DATABASE_URL does not answer."
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -48,12 +49,14 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in given.items()
         if name.startswith(PREFIX)
     }
-    config |= {name: given[name] for name in ("SECRET_KEY", "INSTANCE_PATH") if given.get(name)}
-    config.setdefault("INSTANCE_PATH", str(PROJECT / "instance"))
-    config["PROCESSES"] = max(int(given.get(name) or 1) for name in ("WEB_CONCURRENCY", "GRANIAN_WORKERS"))
+    config["SECRET_KEY"] = given.get("SECRET_KEY") or None
+    config["INSTANCE_PATH"] = str(Path(given.get("INSTANCE_PATH") or PROJECT / "instance").resolve())
+    config["PROCESSES"] = max(_typed(name, given.get(name) or "1", int) for name in PROCESS_COUNTS)
     development = config.get(f"{PREFIX}DEVELOPMENT", False)
     if development:
-        config = _development_defaults(given) | development_keys(Path(config["INSTANCE_PATH"])) | config
+        directory = Path(config["INSTANCE_PATH"])
+        defaults = _development_defaults(given, directory) | development_keys(directory)
+        config = defaults | {name: value for name, value in config.items() if value is not None}
         _refuse_other_machines(config[f"{PREFIX}ISSUER"])
     else:
         _refuse_unsafe_keys(config)
@@ -125,8 +128,7 @@ def own_url(host: str, port: int) -> str:
 # Development
 
 
-def _development_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    directory = Path(given.get("INSTANCE_PATH") or PROJECT / "instance")
+def _development_defaults(given: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return {
         f"{PREFIX}ISSUER": own_url(*address(given)),
         f"{PREFIX}AUDIENCE": "https://api.mas.example",
