@@ -52,6 +52,8 @@
     const box = dialog();
     if (box) { touch(box); open(); } else if (opener && !d.querySelector(':popover-open')) backToOpener();
     byId('ic-results')?.removeAttribute('aria-busy');
+    /* A heading changes the order as well, and the next search keeps it. */
+    if (byId('ic-sort')) byId('ic-sort').value = byId('ic-results').dataset.sort;
   });
   d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
   d.addEventListener('htmx:error', () => say('The server could not be reached. Check your connection, then try again.'));

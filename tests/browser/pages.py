@@ -26,13 +26,17 @@ class Screen:
         self.arrived()
 
     def arrived(self) -> None:
-        """Wait until the screen is there."""
+        """Wait until the screen is there, and its script, if it has one, is at work."""
         expect(self.root).to_be_visible()
+        if self.page.evaluate(_IS_SCRIPTED):
+            expect(self.page.locator("[data-htmx-powered]").first).to_be_attached()
 
     def said(self, words: str | re.Pattern[str]) -> None:
         """Wait until the live region, or without JavaScript the page's notice, says these words."""
         expect(self.page.get_by_role("status").filter(has_text=words)).to_be_visible()
 
+
+_IS_SCRIPTED = "!!document.querySelector('script[src*=htmx]') && !matchMedia('(scripting: none)').matches"
 
 AnyScreen = TypeVar("AnyScreen", bound=Screen)
 
