@@ -68,6 +68,4 @@ class IdentityClients:
         """
         services: Services = app.extensions[EXTENSION]
         with unit_of_work(services.engine) as session:
-            accounts.set_account(
-                session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles
-            )
+            accounts.set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
