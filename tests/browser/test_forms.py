@@ -1,0 +1,165 @@
+"""The forms in a real browser: what they keep, what they send, and what they say."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, Request, Route, expect
+
+from .conftest import Merchant, sign_in
+from .pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
+
+SECRET = "canary-secret-that-was-typed"
+
+
+def typed(form: NewClient, merchant: Merchant) -> NewClient:
+    """Fill New Client in with a secret of one's own."""
+    return form.fill(client_id=merchant.new_id, client_secret=SECRET, name="Typed name").choose({"MerchantUser"})
+
+
+def test_w10_a_new_sign_in_in_another_tab_loses_nothing(tab: Page, merchant: Merchant) -> None:
+    """W10: save in tab 1 says to press again, with the secret as typed; the second press saves."""
+    form = typed(ClientList.open(tab).new(), merchant)
+    tab.context.clear_cookies()
+    sign_in(tab.context, merchant.admin, merchant.password)
+    form.create_in_vain()
+    expect(form.summary).to_contain_text("press Create again")
+    expect(form.secret).to_have_value(SECRET)
+    expect(form.field("name")).to_have_value("Typed name")
+    assert merchant.client_ids == []
+    assert form.create().secret == SECRET
+
+
+def test_w11_signed_out_meanwhile_loses_nothing(tab: Page, merchant: Merchant) -> None:
+    """W11: a notice in the dialog, no sign-in page; sign in in tab 2, save in tab 1."""
+    form = typed(ClientList.open(tab).new(), merchant)
+    tab.context.clear_cookies()
+    form.create_in_vain()
+    expect(form.summary).to_contain_text("You were signed out")
+    expect(tab.locator("dialog input[name=password]")).to_have_count(0)
+    expect(form.root.get_by_role("button", name="Create", exact=True)).to_be_focused()
+    sign_in(tab.context, merchant.admin, merchant.password)
+    form.create_in_vain()  # the token was the former session's
+    assert form.create().secret == SECRET
+
+
+def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchant) -> None:
+    """S6: with its own check and with Create; not as another field is left, nor with Generate or a preset."""
+    sent: dict[str, bool] = {}
+
+    def look(request: Request) -> None:
+        if request.method == "POST":
+            sent[request.url.rpartition("/")[2]] = "client_secret" in (request.post_data or "")
+
+    form = ClientList.open(tab).new()
+    tab.on("request", look)
+    typed(form, merchant)
+    form.field("description").fill("x")
+    form.press("Read only")
+    expect(form.root.locator("[data-chosen]")).to_have_text("4")
+    form.press("Generate new")
+    expect(form.secret).not_to_have_value(SECRET)
+    form.create()
+    assert sent == {
+        "check?field=client_id": False,
+        "check?field=client_secret": True,
+        "check?field=name": False,
+        "check?field=description": False,
+        "form": False,
+        "new": True,
+    }
+
+
+def test_a_field_that_is_left_is_judged_and_read_out(tab: Page, merchant: Merchant) -> None:
+    """WCAG 4.1.3: the message is said in the dialog, and the field's state follows it both ways."""
+    merchant.add_client("Taken-client-" + merchant.new_id)
+    form = ClientList.open(tab).new()
+    field = form.field("client_id")
+    field.fill("taken-client-" + merchant.new_id)
+    field.press("Tab")
+    expect(form.message("client_id")).to_contain_text("already in use")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_accessible_description(re.compile("already in use"))
+    expect(tab.locator("dialog").get_by_role("status")).to_contain_text("already in use")
+    field.fill(merchant.new_id)
+    field.press("Tab")
+    expect(form.message("client_id")).to_be_empty()
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_enter_creates_and_a_generated_secret_that_nobody_touched_stays(tab: Page, merchant: Merchant) -> None:
+    """Enter presses Create, not the first button of the form; a 422 leaves the secret in its field."""
+    form = ClientList.open(tab).new()
+    secret = form.secret.input_value()
+    form.field("client_id").fill(merchant.new_id)
+    form.field("client_id").press("Enter")
+    expect(form.summary).to_contain_text("Roles")
+    expect(form.summary).to_be_focused()
+    expect(form.secret).to_have_value(secret)
+    form.summary.get_by_role("link", name="Roles: choose at least one").click()
+    expect(form.root.get_by_role("group", name="Roles")).to_be_focused()
+    assert tab.url.endswith(PREFIX)
+    form.choose({"MerchantUser"}).field("name").press("Enter")
+    assert HandOver(tab).secret == secret
+
+
+def test_nothing_is_created_while_a_new_secret_is_on_its_way(tab: Page, merchant: Merchant) -> None:
+    """Else the secret that is saved would not be the one that is then shown in the field."""
+    form = typed(ClientList.open(tab).new(), merchant)
+    held: list[Route] = []
+    tab.route("**/new/form", lambda route: held.append(route))
+    form.press("Generate new")
+    create = form.root.get_by_role("button", name="Create", exact=True)
+    expect(create).to_be_disabled()
+    form.field("name").press("Enter")
+    assert merchant.client_ids == []
+    held[0].continue_()
+    expect(create).to_be_enabled()
+    expect(form.secret).not_to_have_value(SECRET)
+
+
+def test_a_shown_secret_stays_shown(tab: Page, merchant: Merchant) -> None:
+    form = typed(ClientList.open(tab).new(), merchant).fill(name="x")
+    form.root.get_by_role("button", name="Show client secret").click()
+    form.create_in_vain()
+    expect(form.secret).to_have_attribute("type", "text")
+    expect(form.root.get_by_role("button", name="Hide client secret")).to_be_visible()
+    form.press("Generate new")
+    expect(form.secret).not_to_have_value(SECRET)
+    expect(form.secret).to_have_attribute("type", "text")
+
+
+@pytest.mark.parametrize("where", [(3, 3), (1277, 897)])
+def test_a_click_beside_a_form_throws_nothing_away(tab: Page, merchant: Merchant, where: tuple[int, int]) -> None:
+    form = typed(ClientList.open(tab).new(), merchant)
+    tab.mouse.click(*where)
+    expect(form.field("name")).to_have_value("Typed name")
+    tab.keyboard.press("Escape")
+    expect(form.root).to_have_count(0)
+    expect(tab.locator("#ic-new-link")).to_be_focused()
+
+
+def test_edit_opens_without_a_secret_and_the_slider_is_a_way_to_the_number(tab: Page, merchant: Merchant) -> None:
+    client = merchant.add_client(token_duration=30)
+    form = Details.open(tab, client.id).edit()
+    form.root.get_by_label("slider").press("ArrowRight")
+    expect(form.field("token_duration")).to_have_value("35")
+    expect(form.secret).to_have_value("")
+    form.save(then=Details)
+    after = merchant.client(client.client_id)
+    assert (after.token_duration_minutes, after.version) == (35, 2)
+
+
+def test_s6_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, merchant: Merchant) -> None:
+    """I7, S6: from the form to the choice, back to the form, and saved."""
+    client = merchant.add_client(name="Before")
+    form = Details.open(tab, client.id).edit().fill(name="xx", client_secret=SECRET)
+    other = tab.context.new_page()
+    EditClient.open(other, client.id).fill(description="Theirs").save(then=Details)
+    conflict = form.save_too_late()
+    expect(conflict.root.locator("#f-client_secret")).to_have_value(SECRET)
+    conflict.root.get_by_role("button", name="Save my choices").click()
+    form = EditClient(tab)
+    expect(form.summary).to_contain_text("too short")
+    expect(form.secret).to_have_value(SECRET)
+    expect(form.field("description")).to_have_value("Theirs")
+    assert form.fill(name="Mine").save(then=HandOver).secret == SECRET
