@@ -35,7 +35,6 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "none": ("Clear", frozenset()),
 }
 
-
 CHECKED_FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
 
 
@@ -110,14 +109,15 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
             if len(field.raw_data or ()) > 1 and not isinstance(field, RolesField):
                 label = field.label.text
                 self.add_errors([FieldError(field.name, f"{label} was sent twice. Send one value.")])
-        return not self.field_errors
+        return not (self.message or self.field_errors)
 
     def add_errors(self, errors: Iterable[FieldError]) -> None:
-        """Put each error on its field; of a hidden field the form itself speaks."""
+        """Put each error on its field; for a hidden field the form itself speaks."""
         for error in errors:
             if isinstance(self[error.field].widget, HiddenInput):
                 self.message = error.message
-            self.field_errors.setdefault(error.field, error)
+            else:
+                self.field_errors.setdefault(error.field, error)
 
 
 class VersionForm(ScreenForm):
@@ -159,7 +159,7 @@ class ClientForm(ScreenForm):
         return len(unicodedata.normalize("NFC", one_line_break(self.description.data or "").strip()))
 
     def check(self, names: Iterable[str], *, granted: Collection[str] | None) -> None:
-        """Check these fields by the rules of core, put what is wrong on them, and warn of a poor secret.
+        """Check these fields by the rules of core, and put what is wrong on them.
 
         :param granted: the API roles that the account may grant; None means all.
         """
