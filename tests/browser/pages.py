@@ -36,7 +36,7 @@ class Screen:
         expect(self.page.get_by_role("status").filter(has_text=words)).to_be_visible()
 
 
-_IS_SCRIPTED = "!!document.querySelector('script[src*=htmx]') && !matchMedia('(scripting: none)').matches"
+_IS_SCRIPTED = "!!document.querySelector('[hx-get],[hx-post]') && !matchMedia('(scripting: none)').matches"
 
 AnyScreen = TypeVar("AnyScreen", bound=Screen)
 

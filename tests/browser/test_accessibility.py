@@ -1,0 +1,282 @@
+"""WCAG 2.2 A and AA, and best practice, as axe-core judges them: on every screen, light and dark, wide and narrow."""
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import Merchant, Visit
+from .pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient, SignIn
+
+AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
+AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
+EVERY_RULE = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"],
+    "rules": {"target-size": {"enabled": True}},
+}
+# Dark and light differ in nothing but colours.
+RULES: dict[Literal["light", "dark"], dict[str, Any]] = {
+    "light": EVERY_RULE,
+    "dark": {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}},
+}
+WIDTHS = (1280, 390)
+REFLOW_WIDTH = 320  # success criterion 1.4.10: nothing needs sideways scrolling
+TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll('.ic-page, dialog .ic-stack, .ic-menu')]
+    .filter(box => box.scrollWidth > box.clientWidth && getComputedStyle(box).display !== 'none')
+    .map(box => [box.className, box.scrollWidth, box.clientWidth])"""
+ROLES = ["MerchantUser", "CreatePayment"]
+
+
+@dataclass
+class Scene:
+    """What a screen is made from."""
+
+    merchant: Merchant
+    visit: Visit
+    make_merchant: Callable[..., Merchant]
+
+    def tab(self, **options: Any) -> Page:
+        """Return a tab of the administrator."""
+        return self.visit(self.merchant.admin, **options)
+
+    def list(self, query: str = "") -> ClientList:
+        """Return the list with a client of each kind."""
+        merchant = self.merchant
+        merchant.add_client(merchant.new_id, name="Claims payments", description="Pays claims.", roles=ROLES)
+        merchant.add_client(f"{merchant.new_id}-off", enabled=False)
+        return ClientList.open(self.tab(), query)
+
+    def filled(self, form: NewClient) -> NewClient:
+        """Return New Client, ready to be created."""
+        form.fill(client_id=self.merchant.new_id).choose(ROLES)
+        return form
+
+    def too_late(self, edit: EditClient, key: object) -> Page:
+        """Return the choice after somebody else has saved first."""
+        edit.fill(name="Mine", description="Mine", client_secret="a secret of my own").choose(ROLES)
+        other = self.visit(self.merchant.add_user("MerchantAdmin", name="Priya Nair"))
+        theirs = EditClient.open(other, key).fill(name="Theirs").choose(["AccountViewer", "UploadBatches"])
+        theirs.save(then=Details)
+        other.context.close()
+        return edit.save_too_late().page
+
+
+def _list(scene: Scene) -> Page:
+    return scene.list().page
+
+
+def _empty(scene: Scene) -> Page:
+    return ClientList.open(scene.tab()).page
+
+
+def _no_match(scene: Scene) -> Page:
+    return scene.list("?q=nothing&status=enabled&role=ReportViewer").page
+
+
+def _pages(scene: Scene) -> Page:
+    for number in range(51):
+        scene.merchant.add_client(f"{scene.merchant.new_id}-{number:02}")
+    return ClientList.open(scene.tab()).page
+
+
+def _menu(scene: Scene) -> Page:
+    return scene.list().menu(scene.merchant.new_id).page
+
+
+def _menu_page(scene: Scene) -> Page:
+    client = scene.merchant.add_client()
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{client.id}/menu")
+    return tab
+
+
+def _new(scene: Scene) -> Page:
+    return scene.list().new().page
+
+
+def _new_page(scene: Scene) -> Page:
+    return NewClient.open(scene.tab()).page
+
+
+def wrong(form: NewClient) -> Page:
+    form.fill(client_id="short", client_secret="short", name="ab", description="x" * 1001, token_duration="9")
+    return form.create_in_vain().page
+
+
+def _new_errors(scene: Scene) -> Page:
+    return wrong(scene.list().new())
+
+
+def _new_errors_page(scene: Scene) -> Page:
+    return wrong(NewClient.open(scene.tab()))
+
+
+def _weak_secret(scene: Scene) -> Page:
+    form = ClientList.open(scene.tab()).new()
+    scene.filled(form).fill(client_secret="aaaa+aaaa").press("Create")
+    expect(form.summary).to_be_visible()
+    return form.page
+
+
+def _copy(scene: Scene) -> Page:
+    return scene.list().menu(scene.merchant.new_id).copy().page
+
+
+def _hand_over(scene: Scene) -> Page:
+    return scene.filled(ClientList.open(scene.tab()).new()).create().page
+
+
+def _hand_over_page(scene: Scene) -> Page:
+    return scene.filled(NewClient.open(scene.tab())).create().page
+
+
+def _created_before(scene: Scene) -> Page:
+    tab = scene.tab()
+    form = scene.filled(NewClient.open(tab))
+    values = form.root.evaluate("form => Object.fromEntries(new FormData(form))")
+    tab.request.post(f"{PREFIX}/new", form=values)
+    form.press("Create")
+    expect(tab.get_by_role("heading", name="Client already created")).to_be_visible()
+    return tab
+
+
+def _list_updated(scene: Scene) -> Page:
+    screen = scene.list().menu(scene.merchant.new_id).disable().confirm(then=ClientList)
+    screen.said("gets no new tokens")
+    return screen.page
+
+
+def _details(scene: Scene) -> Page:
+    client = scene.merchant.add_client(name="Claims payments", description="Pays claims.\n\nTwice.", roles=ROLES)
+    return Details.open(scene.tab(), client.id).page
+
+
+def _details_disabled(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.merchant.add_client(enabled=False).id).page
+
+
+def _edit(scene: Scene) -> Page:
+    return scene.list().menu(scene.merchant.new_id).edit().page
+
+
+def _edit_page(scene: Scene) -> Page:
+    return EditClient.open(scene.tab(), scene.merchant.add_client().id).page
+
+
+def _conflict(scene: Scene) -> Page:
+    client = scene.merchant.add_client(description="Before")
+    return scene.too_late(ClientList.open(scene.tab()).menu(client.client_id).edit(), client.id)
+
+
+def _conflict_page(scene: Scene) -> Page:
+    client = scene.merchant.add_client(description="Before")
+    return scene.too_late(EditClient.open(scene.tab(), client.id), client.id)
+
+
+def _new_secret(scene: Scene) -> Page:
+    client = scene.merchant.add_client()
+    form = ClientList.open(scene.tab()).menu(client.client_id).edit()
+    form.fill(client_secret="another secret of ours").press("Save")
+    return HandOver(form.page).page
+
+
+def _disable(scene: Scene) -> Page:
+    return scene.list().menu(scene.merchant.new_id).disable().page
+
+
+def _enable(scene: Scene) -> Page:
+    return scene.list().menu(f"{scene.merchant.new_id}-off").enable().page
+
+
+def _disable_page(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/disable")
+    return tab
+
+
+def _signed_out(scene: Scene) -> Page:
+    form = scene.filled(ClientList.open(scene.tab()).new())
+    form.page.context.clear_cookies()
+    return form.create_in_vain().page
+
+
+def _no_access(scene: Scene) -> Page:
+    tab = scene.visit(scene.merchant.add_user("MerchantUser"))
+    tab.goto(PREFIX)
+    return tab
+
+
+def _not_enabled(scene: Scene) -> Page:
+    tab = scene.visit(scene.make_merchant(feature_enabled=False).admin)
+    tab.goto(PREFIX)
+    return tab
+
+
+def _not_found(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/nothing")
+    return tab
+
+
+def _host_error(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto("/nothing")
+    return tab
+
+
+def _home(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto("/")
+    return tab
+
+
+def _sign_in(scene: Scene) -> Page:
+    return SignIn.open(scene.visit()).page
+
+
+def _sign_in_refused(scene: Scene) -> Page:
+    screen = SignIn.open(scene.visit())
+    screen.root.get_by_label("E-mail address").fill("nobody@company.test")
+    screen.root.get_by_label("Password", exact=True).fill("x")
+    screen.root.get_by_role("button", name="Sign in").click()
+    expect(screen.page.get_by_role("alert")).to_be_visible()
+    return screen.page
+
+
+SCREENS = [
+    value for name, value in list(globals().items()) if name.startswith("_") and getattr(value, "__code__", None)
+]
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=[screen.__name__.lstrip("_") for screen in SCREENS])
+def test_a_screen_is_accessible(
+    screen: Callable[[Scene], Page], merchant: Merchant, visit: Visit, make_merchant: Callable[..., Merchant]
+) -> None:
+    tab = screen(Scene(merchant, visit, make_merchant))
+    tab.evaluate(AXE.read_text("utf-8"))  # from the protocol, which the page's policy does not bind
+    tab.evaluate("document.getAnimations().forEach(animation => animation.finish())")
+    found: list[tuple[object, ...]] = []
+    for width, (scheme, rules) in itertools.product(WIDTHS, RULES.items()):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(color_scheme=scheme)
+        for violation in tab.evaluate("rules => axe.run(document, rules)", rules)["violations"]:
+            nodes = [(node["html"][:200], node["failureSummary"]) for node in violation["nodes"]]
+            found.append((width, scheme, violation["id"], nodes))
+    assert found == []
+    tab.set_viewport_size({"width": REFLOW_WIDTH, "height": 900})
+    assert tab.evaluate(TOO_WIDE) == []
+    ids = tab.locator("[id]").evaluate_all("elements => elements.map(element => element.id)")
+    assert sorted(ids) == sorted(set(ids))
+    assert tab.locator("h1").count() == 1
+    assert tab.title()
+
+
+def test_c2_axe_is_as_published() -> None:
+    """C2: named with its version, and equal to the recorded SHA-384."""
+    assert base64.b64encode(hashlib.sha384(AXE.read_bytes()).digest()).decode() == AXE_SHA384
