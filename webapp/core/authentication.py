@@ -5,16 +5,17 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Engine, bindparam, select, update
 
 from .database import autocommitting, connected, unit_of_work
 from .errors import Busy, DomainError
-from .models import Account, ClientSecret, IdentityClient, SecretState, secret_state
+from .models import Account, ClientSecret, IdentityClient, ResourceServer, SecretState, secret_state
 from .secrets import Secret, SecretHasher, StoredHash, is_well_formed
 
 HASHES_PER_REFUSAL = 2
@@ -62,48 +63,29 @@ class AuthenticatedClient(NamedTuple):
     roles: frozenset[str]
     grantable_roles: frozenset[str] | None
     secret_label: str
+    token_generation: int
 
 
-class _Candidate(NamedTuple):
-    """One secret of the client that was named, with the client and its account: a row of `_CANDIDATES`."""
+Who = TypeVar("Who", bound=AuthenticatedClient | None, covariant=True)
 
-    client_key: uuid.UUID
-    client_id: str
-    account_id: str
-    token_duration_minutes: int
-    roles: frozenset[str]
-    grantable_roles: frozenset[str] | None
-    label: str
-    enabled: bool
-    deleted_at: datetime | None
-    feature_enabled: bool
+
+class _Candidate(NamedTuple, Generic[Who]):
+    """A stored secret that may be the one that was sent.
+
+    :param who: comes in with it: a client, or None for a resource server.
+    :param against: why nobody may come in with it at this moment, None if one may (S8).
+    :param table: where its hash stands, in the row `secret_id`.
+    """
+
+    who: Who
+    stored: StoredHash
+    against: Reason | None
+    table: type[ClientSecret | ResourceServer]
     secret_id: uuid.UUID
-    secret_hash: str
-    pepper_version: int
-    ends_at: datetime | None
-    paused_at: datetime | None
-
-    @property
-    def stored(self) -> StoredHash:
-        return StoredHash(self.secret_hash, self.pepper_version)
-
-    @property
-    def client(self) -> AuthenticatedClient:
-        return AuthenticatedClient._make(self[: len(AuthenticatedClient._fields)])
-
-    def reason_against(self, now: datetime) -> Reason | None:
-        """Return why nobody may come in with this secret at this moment, None if one may (S8)."""
-        if self.deleted_at is not None:
-            return Reason.DELETED
-        if not self.enabled:
-            return Reason.DISABLED
-        if not self.feature_enabled:
-            return Reason.ACCOUNT_OFF
-        return _REASON_OF_STATE.get(secret_state(self.ends_at, self.paused_at, now))
 
 
 # At most two secrets of a client are not ended (S7). Those that end last come first, so two rows hold all of them.
-_CANDIDATES = (
+_CLIENTS = (
     select(
         IdentityClient.id,
         IdentityClient.client_id,
@@ -112,6 +94,7 @@ _CANDIDATES = (
         IdentityClient.roles,
         Account.grantable_roles,
         ClientSecret.label,
+        IdentityClient.token_generation,
         IdentityClient.enabled,
         IdentityClient.deleted_at,
         Account.feature_enabled,
@@ -127,6 +110,31 @@ _CANDIDATES = (
     .order_by(ClientSecret.ends_at.is_(None).desc(), ClientSecret.ends_at.desc(), ClientSecret.id.desc())
     .limit(HASHES_PER_REFUSAL)
 )
+_RESOURCE_SERVERS = select(ResourceServer.id, ResourceServer.secret_hash, ResourceServer.pepper_version).where(
+    ResourceServer.resource_server_id == bindparam("client_id")
+)
+
+
+def _client_candidate(row: Sequence[Any], now: datetime) -> _Candidate[AuthenticatedClient]:
+    """Return one secret of the client that was named, from a row of `_CLIENTS`."""
+    *client, enabled, deleted_at, feature_enabled, secret_id, secret_hash, pepper_version, ends_at, paused_at = row
+    against: Reason | None
+    if deleted_at is not None:
+        against = Reason.DELETED
+    elif not enabled:
+        against = Reason.DISABLED
+    elif not feature_enabled:
+        against = Reason.ACCOUNT_OFF
+    else:
+        against = _REASON_OF_STATE.get(secret_state(ends_at, paused_at, now))
+    stored = StoredHash(secret_hash, pepper_version)
+    return _Candidate(AuthenticatedClient._make(client), stored, against, ClientSecret, secret_id)
+
+
+def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:
+    """Return the secret of the resource server that was named, from a row of `_RESOURCE_SERVERS`."""
+    key, secret_hash, pepper_version = row
+    return _Candidate(None, StoredHash(secret_hash, pepper_version), None, ResourceServer, key)
 
 
 class Authenticator:
@@ -147,31 +155,44 @@ class Authenticator:
         :raises Refused: nobody may come in with these.
         :raises Busy: the database is out of reach (D8).
         """
-        if not (is_well_formed(client_id) and is_well_formed(secret.reveal())):
-            raise Refused(Reason.MALFORMED)
+        _refuse_malformed(client_id, secret)
         with connected(self._reads) as connection:
-            rows = connection.execute(_CANDIDATES, {"client_id": client_id}).all()
-        candidates = [_Candidate._make(row) for row in rows]
-        for candidate in candidates:
-            if candidate.reason_against(now) is None and self._successes.hold(secret, candidate.stored):
-                return candidate.client
-        return self._check(candidates, secret, now)
+            rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
+        return self._admitted([_client_candidate(row, now) for row in rows], secret)
 
-    def _check(self, candidates: list[_Candidate], secret: Secret, now: datetime) -> AuthenticatedClient:
-        reason, label = Reason.WRONG_SECRET if candidates else Reason.UNKNOWN, None
+    def authenticate_caller(self, client_id: str, secret: Secret, now: datetime) -> AuthenticatedClient | None:
+        """Do the same for introspection, where resource servers come in too: for one of these return None (T10).
+
+        An ID is never both a client's and a resource server's. Every refusal costs two statements.
+        """
+        _refuse_malformed(client_id, secret)
+        with connected(self._reads) as connection:
+            rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
+            servers = connection.execute(_RESOURCE_SERVERS, {"client_id": client_id}).all()
+        candidates: list[_Candidate[AuthenticatedClient | None]] = [_client_candidate(row, now) for row in rows]
+        return self._admitted(candidates or [_resource_server_candidate(row) for row in servers], secret)
+
+    def _admitted(self, candidates: Sequence[_Candidate[Who]], secret: Secret) -> Who:
+        for candidate in candidates:
+            if candidate.against is None and self._successes.hold(secret, candidate.stored):
+                return candidate.who
+        return self._checked(candidates, secret)
+
+    def _checked(self, candidates: Sequence[_Candidate[Who]], secret: Secret) -> Who:
+        who: AuthenticatedClient | None = candidates[0].who if candidates else None
+        reason, matched = Reason.WRONG_SECRET if candidates else Reason.UNKNOWN, False
         for candidate in candidates:
             if not self._hasher.verify(secret, candidate.stored):
                 continue
-            against = candidate.reason_against(now)
-            if against is None:
+            if candidate.against is None:
                 self._successes.add(secret, self._renewed(candidate, secret))
-                return candidate.client
-            reason, label = against, candidate.label
+                return candidate.who
+            reason, who, matched = candidate.against, candidate.who, True
         for _ in range(HASHES_PER_REFUSAL - len(candidates)):
             self._hasher.waste(secret)
-        raise Refused(reason, candidates[0].client_key if candidates else None, label)
+        raise Refused(reason, who.key if who else None, who.secret_label if who and matched else None)
 
-    def _renewed(self, candidate: _Candidate, secret: Secret) -> StoredHash:
+    def _renewed(self, candidate: _Candidate[Any], secret: Secret) -> StoredHash:
         """Replace a hash made at older parameters or under a former pepper, now that its secret is at hand (S1, S2)."""
         stored = candidate.stored
         if not self._hasher.needs_renewal(stored):
@@ -180,14 +201,19 @@ class Authenticator:
         try:
             with unit_of_work(self._engine) as session:
                 session.execute(
-                    update(ClientSecret)
-                    .where(ClientSecret.id == candidate.secret_id, ClientSecret.secret_hash == stored.value)
+                    update(candidate.table)
+                    .where(candidate.table.id == candidate.secret_id, candidate.table.secret_hash == stored.value)
                     .values(secret_hash=renewed.value, pepper_version=renewed.pepper_version)
                     .execution_options(synchronize_session=False)
                 )
         except Busy:
             return stored  # the next success tries again
         return renewed
+
+
+def _refuse_malformed(client_id: str, secret: Secret) -> None:
+    if not (is_well_formed(client_id) and is_well_formed(secret.reveal())):
+        raise Refused(Reason.MALFORMED)
 
 
 class SuccessfulChecks:

@@ -69,7 +69,8 @@ def is_taken(session: Session, *, client_id: str, account_id: str, key: uuid.UUI
         return False
     holder = session.execute(
         select(IdentityClient.id, IdentityClient.account_id)
-        .join(ClaimedId, ClaimedId.client_key == IdentityClient.id)
+        .select_from(ClaimedId)
+        .outerjoin(IdentityClient, ClaimedId.client_key == IdentityClient.id)
         .where(ClaimedId.client_id_folded == client_id.casefold())
     ).one_or_none()
     return holder is not None and tuple(holder) != (key, account_id)

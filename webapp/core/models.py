@@ -117,6 +117,8 @@ class IdentityClient(Base):
     enabled: Mapped[bool] = mapped_column(Boolean)
     creation_key: Mapped[str | None] = mapped_column(String(64))
     """The one-time key of the form that made it, so that a repeated Create makes nothing."""
+    token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    """How often all its tokens were revoked; each token carries the number of its time (T13)."""
     version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
@@ -139,12 +141,13 @@ class IdentityClient(Base):
 
 
 class ClaimedId(Base):
-    """A client ID that is, or once was, a client's: it is never another's again (T3)."""
+    """A client ID that is, or once was, a client's or a resource server's: it is never another's again (T3)."""
 
     __tablename__ = "identity_client_claimed_ids"
 
     client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
-    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+    """None: a resource server's."""
 
 
 class SecretState(StrEnum):
@@ -244,6 +247,30 @@ class Event(Base):
     """Per field `[before, after]`; for a secret its label and state, never the secret."""
     address: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class ResourceServer(Base):
+    """An API that may ask about every token at the introspection endpoint (T10)."""
+
+    __tablename__ = "identity_client_resource_servers"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("resource_server_id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    resource_server_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    """What it sends in place of a client ID."""
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    secret_hash: Mapped[str] = mapped_column(HashText(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RevokedToken(Base):
+    """One token that was revoked before its end (T12). When its end is past, nobody needs the row."""
+
+    __tablename__ = "identity_client_revoked_tokens"
+
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class SigningKey(Base):
