@@ -52,6 +52,7 @@ def issue(tokens: Tokens = TOKENS, key: SigningKey = KEY, now: datetime = NOW, l
         roles=["MerchantUser"],
         scope="API",
         lifetime_seconds=lifetime_seconds,
+        generation=0,
         now=now,
     )
 
@@ -152,6 +153,7 @@ def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqli
         roles=[role.key for role in catalogue],
         scope=" ".join(scope for role in catalogue for scope in role.scopes),
         lifetime_seconds=3600,
+        generation=0,
         now=utc_now(),
     )
     assert 4096 - 150 < len(token) < 4096

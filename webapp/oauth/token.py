@@ -40,6 +40,7 @@ def token() -> Response:
         roles=[role.key for role in roles],
         scope=scope,
         lifetime_seconds=lifetime_seconds,
+        generation=client.token_generation,
         now=now,
     )
     return JsonResponse(
