@@ -17,7 +17,12 @@ class Action(StrEnum):
     EDITED = "edited"
     ENABLED = "enabled"
     DISABLED = "disabled"
+    TOKENS_REVOKED = "tokens revoked"
     KEY_CREATED = "key created"
+    KEY_ROTATED = "key rotated"
+    KEY_WITHDRAWN = "key withdrawn"
+    RESOURCE_SERVER_ADDED = "resource server added"
+    RESOURCE_SERVER_REMOVED = "resource server removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +60,22 @@ def record(
             changes=dict(changes),
             address=author.address,
             request_id=author.request_id,
+        )
+    )
+
+
+def record_for_platform(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:
+    """Add an event that stands in no account's trail, such as a change of signing key.
+
+    :param actor: who is behind it: the user who gave a command, or what of ours did it by itself.
+    """
+    session.add(
+        Event(
+            at=utc_now(),
+            account_id=None,
+            actor_id=actor[:200],
+            actor_label=actor[:200],
+            action=action.value,
+            changes=dict(changes),
         )
     )
