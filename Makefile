@@ -30,7 +30,7 @@ lint: $(VENV)/.installed-dev
 
 sbom: $(VENV)/.installed-dev
 	@mkdir -p dist
-	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
+	@PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o dist/sbom.cdx.json
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
