@@ -26,7 +26,7 @@ ACTORS: dict[str, Actor | None] = {
 }
 # What an actor gets: by access list, for a GET and for a POST. "open" is anything but a refusal of the guard.
 SIGN_IN = 401  # this host names no sign-in page, so a signed-out person is told so
-EXPECTED = {
+EXPECTED: dict[str, dict[Access, tuple[str | int, str | int]]] = {
     "MerchantAdmin": {Access.VIEW: ("open", "open"), Access.MANAGE: ("open", "open")},
     "ManageIdentityClients": {Access.VIEW: ("open", "open"), Access.MANAGE: ("open", "open")},
     "viewer": {Access.VIEW: ("open", 403), Access.MANAGE: (403, 403)},

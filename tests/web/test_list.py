@@ -135,6 +135,9 @@ def test_the_row_that_was_just_changed_is_marked_in_words(host: Host) -> None:
     plain, marked = host.get().text, host.get(f"?changed={client.id}", htmx=True).text
     assert 'class="ic-new"' not in plain
     assert marked.count('class="ic-new"') == 1
+    assert re.search(r'echo-marked</a><span class="ic-tag">New</span>', marked)
+    host.post(f"/{client.id}/disable", {"version": client.version})
+    marked = host.get(f"?changed={client.id}", htmx=True).text
     assert re.search(r'echo-marked</a><span class="ic-tag">Updated</span>', marked)
     assert 'class="ic-new"' not in host.get('?changed="><script>').text
 

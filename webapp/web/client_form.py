@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, request
+from flask import Response, make_response, render_template, request, url_for
 
 from ..core.secrets import generate_secret
-from ..host import services
+from ..host import services, sign_in_url
 from .forms import ClientForm, presets, role_groups
 from .guard import actor
 from .htmx import htmx, render
@@ -38,6 +38,20 @@ def show_form(
         **context,
     )
     return carries_secret(response) if propose else response
+
+
+def sign_in_again(form: ClientForm, show: Callable[..., Response]) -> Response:
+    """Answer a change of secrets long after sign-in: with a notice for the dialog, or the page as it was typed (W5).
+
+    :param show: answers with the form; takes the options of `show_form`.
+    """
+    url = sign_in_url(url_for(".list"))
+    if htmx().partial:
+        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
+    form.message = (
+        f"For a change to secrets your sign-in must be recent. Sign in in a new tab, then press {form.button} again."
+    )
+    return show(status=401)
 
 
 def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:

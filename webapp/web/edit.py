@@ -11,10 +11,10 @@ from ..core.errors import InvalidFields, StaleVersion, Throttled
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
 from ..host import author_of, services
-from .client_form import BEYOND_QUOTA, remake_form, show_form
+from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
 from .conflict import show_conflict
 from .forms import EditForm, edit_data
-from .guard import actor, recent_sign_in_needed
+from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import close_dialog, htmx
 from .list import parse_key
@@ -26,9 +26,8 @@ def edit_client(key: str) -> ResponseReturnValue:
     if request.method != "POST":
         return _show(EditForm(**edit_data(client, granted)), client)
     form = EditForm()
-    needed = recent_sign_in_needed() if form.secret else None
-    if needed is not None:
-        return needed
+    if form.secret and not sign_in_is_recent():
+        return sign_in_again(form, lambda **options: _show(form, client, **options))
     if not form.may_be_saved(granted=granted):
         return _show(form, client, status=422)
     try:

@@ -91,17 +91,11 @@ def signed_out() -> ResponseReturnValue:
     return redirect(url, 303)
 
 
-def recent_sign_in_needed() -> ResponseReturnValue | None:
-    """Answer in place of a view that touches secrets if the sign-in is too old (W5), else None."""
+def sign_in_is_recent() -> bool:
+    """Tell whether the sign-in is recent enough to touch secrets; where the host cannot tell, it is (W5)."""
     signed_in_at = actor().signed_in_at
-    if signed_in_at is None:
-        return None
-    if utc_now() - signed_in_at <= timedelta(minutes=services().settings.recent_sign_in_minutes):
-        return None
-    url = sign_in_url(url_for(".list"))
-    if request.headers.get("HX-Request") == "true" or url is None:
-        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
-    return redirect(url, 303)
+    most = timedelta(minutes=services().settings.recent_sign_in_minutes)
+    return signed_in_at is None or utc_now() - signed_in_at <= most
 
 
 def _refuse_other_sites() -> None:

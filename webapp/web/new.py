@@ -11,9 +11,9 @@ from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
 from ..host import author_of, services
-from .client_form import BEYOND_QUOTA, remake_form, show_form
+from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
 from .forms import CHECKED_FIELDS, ClientForm, NewForm, edit_data
-from .guard import actor, recent_sign_in_needed
+from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import htmx, render
 from .list import parse_key
@@ -26,9 +26,8 @@ def new_client() -> ResponseReturnValue:
         filled = {**edit_data(copied, granted), "client_id": ""} if copied else {}
         return _show(NewForm(**filled), copied)
     form = NewForm()
-    needed = recent_sign_in_needed()
-    if needed is not None:
-        return needed
+    if not sign_in_is_recent():
+        return sign_in_again(form, lambda **options: _show(form, copied, **options))
     if not form.may_be_saved(granted=granted):
         return _show(form, copied, status=422)
     try:
