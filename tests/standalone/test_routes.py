@@ -1,0 +1,79 @@
+"""Every route of the stand-alone MAS, every kind of user: a route that nobody classified fails."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.standalone.conftest import Mas, sign_in
+from webapp.web.guard import Access
+from webapp.web.routes import ACCESS
+
+# A1: each endpoint stands in exactly one of these lists.
+PUBLIC = {"identity.metadata", "identity.jwks", "mas.sign_in", "mas.sign_in_post", "mas.sign_out", "mas.healthz"}
+PUBLIC |= {"mas.readyz", "mas_asset", "identity_clients.asset"}
+CLIENT_AUTHENTICATED = {"identity.token", "identity.introspection", "identity.revocation"}
+SIGNED_IN = {"mas.home"}
+VIEW = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.VIEW}
+MANAGE = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.MANAGE}
+LISTS = (PUBLIC, CLIENT_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
+
+KINDS = {
+    "nobody": None,
+    "admin": ("admin@company.test", "Company", ("MerchantAdmin",)),
+    "manager": ("manager@company.test", "Company", ("ManageIdentityClients",)),
+    "viewer": ("viewer@company.test", "Company", ("MerchantUser",)),
+    "feature off": ("admin@other.test", "Other", ("MerchantAdmin",)),
+}
+FORM = "application/x-www-form-urlencoded"
+
+
+def test_a1_every_route_stands_in_exactly_one_list(app: Flask) -> None:
+    """A1."""
+    for endpoint in {rule.endpoint for rule in app.url_map.iter_rules()}:
+        assert sum(endpoint in names for names in LISTS) == 1, f"{endpoint}: put it into one access list"
+
+
+@pytest.fixture
+def browser_of(mas: Mas) -> Callable[[str], FlaskClient]:
+    """Return a function that gives the browser of a kind of user."""
+    mas.add_account("Company")
+    mas.add_account("Other", feature=False)
+
+    def browser(kind: str) -> FlaskClient:
+        client = mas.app.test_client()
+        user = KINDS[kind]
+        if user is not None:
+            email, account, roles = user
+            mas.add_user(email, account=account, roles=roles)
+            assert sign_in(client, email).status_code == 303
+        return client
+
+    return browser
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a2_w11_every_route_by_every_kind_of_user(
+    app: Flask, browser_of: Callable[[str], FlaskClient], kind: str
+) -> None:
+    """A2, W11: signed out leads to sign-in, no role and feature off to 403, the rest is open."""
+    client = browser_of(kind)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED:
+            continue
+        path = rule.rule.replace("<key>", str(uuid.uuid4()))
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            answer = client.open(path, method=method, content_type=FORM)
+            what = f"{method} {rule.endpoint} as {kind}: {answer.status_code}"
+            if kind == "nobody":
+                assert answer.status_code == 303, what
+                assert "/login" in answer.location, what
+            elif rule.endpoint in SIGNED_IN:
+                assert answer.status_code == 200, what
+            elif kind in ("viewer", "feature off"):
+                assert answer.status_code == 403, what
+            else:
+                assert answer.status_code == (404 if "<key>" in rule.rule else answer.status_code), what
+                assert answer.status_code in (200, 404, 422), what
