@@ -55,6 +55,10 @@
     /* A heading changes the order as well, and the next search keeps it. */
     if (byId('ic-sort')) byId('ic-sort').value = byId('ic-results').dataset.sort;
   });
+  /* How many clients match is read out. */
+  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
+    if (ctx.sourceElement.matches('.ic-find')) say(byId('ic-results').querySelector('.ic-none h2, .ic-pager p').firstChild.textContent);
+  });
   d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
   d.addEventListener('htmx:error', () => say('The server could not be reached. Check your connection, then try again.'));
 
@@ -81,11 +85,12 @@
   }));
   const isShown = button => byId(button.dataset.reveal).type === 'text';
 
-  /* A button that was disabled while its request was under way gets its focus back. */
+  /* A button that was disabled while its request was under way gets its focus back; if what had it is gone, the list does. */
   let focused = null;
   d.addEventListener('htmx:before:request', () => { if (d.activeElement !== d.body) focused = d.activeElement; });
   d.addEventListener('htmx:finally:request', () => setTimeout(() => {
-    if (d.activeElement === d.body && focused?.isConnected) focused.focus();
+    if (d.activeElement !== d.body || !focused) return;
+    (focused.isConnected ? focused : byId('ic-results'))?.focus({ preventScroll: true });
   }));
 
   /* Action menus: fetched into the empty popover beside their link, then shown. */
@@ -98,6 +103,16 @@
     if (link?.matches('[data-menu]')) link.setAttribute('aria-expanded', String(event.newState === 'open'));
   };
   d.addEventListener('toggle', expand, true);
+  /* Pressed once more, its link closes it; a pointer has closed it before the click comes. */
+  let closing = null;
+  d.addEventListener('pointerdown', event => { closing = event.target.closest('[data-menu]:has(+ :popover-open)'); }, true);
+  d.addEventListener('click', event => {
+    const link = event.target.closest('[data-menu]');
+    if (!link?.matches(':has(+ :popover-open)') && !(event.detail && link && link === closing)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    link.nextElementSibling.hidePopover();
+  }, true);
 
   const handlers = {
     copy(button) {

@@ -33,7 +33,7 @@ class Screen:
 
     def said(self, words: str | re.Pattern[str]) -> None:
         """Wait until the live region, or without JavaScript the page's notice, says these words."""
-        expect(self.page.get_by_role("status").filter(has_text=words)).to_be_visible()
+        expect(self.page.get_by_role("status").filter(has_text=words)).to_have_count(1)
 
 
 _IS_SCRIPTED = "!!document.querySelector('[hx-get],[hx-post]') && !matchMedia('(scripting: none)').matches"

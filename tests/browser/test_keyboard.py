@@ -1,0 +1,280 @@
+"""Everything by keyboard, and where the focus goes: what a person without a mouse or without sight meets."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from webapp.core.database import unit_of_work
+
+from .conftest import Merchant
+from .pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
+
+
+def press(tab: Page, *keys: str) -> None:
+    """Press keys, one after the other."""
+    for key in keys:
+        tab.keyboard.press(key)
+
+
+def test_the_list_is_walked_through_in_reading_order(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client(f"{merchant.new_id}-a")
+    merchant.add_client(f"{merchant.new_id}-b")
+    screen = ClientList.open(tab)
+    screen.root.get_by_role("link", name="New Client").focus()
+    for name in (
+        "Search by client ID, name or description",
+        "Status",
+        "Role",
+        "Client ID ↑",
+        "Client name",
+        "Updated",
+        f"{merchant.new_id}-a",
+        f"Actions for {merchant.new_id}-a",
+        f"{merchant.new_id}-b",
+        f"Actions for {merchant.new_id}-b",
+    ):
+        press(tab, "Tab")
+        expect(tab.locator(":focus")).to_have_accessible_name(name)
+
+
+def test_the_menu_opens_with_enter_is_walked_with_tab_and_gives_the_focus_back(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client()
+    screen = ClientList.open(tab)
+    button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    button.focus()
+    press(tab, "Enter")
+    menu = Menu(tab)
+    expect(button).to_have_attribute("aria-expanded", "true")
+    for verb in ("View", "Edit", "Disable", "Copy"):
+        press(tab, "Tab")
+        expect(menu.actions.filter(has_text=re.compile(f"^{verb}"))).to_be_focused()
+    press(tab, "Escape")
+    expect(menu.root).to_be_hidden()
+    expect(button).to_be_focused()
+    expect(button).to_have_attribute("aria-expanded", "false")
+
+
+@pytest.mark.parametrize("by", ["keyboard", "mouse"])
+def test_pressing_the_menu_button_once_more_closes_the_menu(tab: Page, merchant: Merchant, by: str) -> None:
+    merchant.add_client()
+    screen = ClientList.open(tab)
+    button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}")
+    menu = screen.menu(merchant.new_id)
+    if by == "keyboard":
+        press(tab, "Enter")
+    else:
+        button.click()
+    expect(menu.root).to_be_hidden()
+    expect(button).to_be_focused()
+    expect(screen.root.locator(".htmx-request")).to_have_count(0)
+    expect(menu.root).to_be_hidden()
+
+
+def test_new_client_takes_the_focus_and_gives_it_back(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client()
+    screen = ClientList.open(tab)
+    link = screen.root.get_by_role("link", name="New Client")
+    link.focus()
+    press(tab, "Enter")
+    form = NewClient(tab)
+    expect(form.field("client_id")).to_be_focused()
+    press(tab, "Escape")
+    expect(form.root).to_have_count(0)
+    expect(link).to_be_focused()
+    press(tab, "Enter")
+    form = NewClient(tab)
+    form.root.get_by_role("link", name="Cancel").focus()
+    press(tab, "Enter")
+    expect(form.root).to_have_count(0)
+    expect(link).to_be_focused()
+
+
+def test_a_client_is_created_by_keyboard_alone(tab: Page, merchant: Merchant) -> None:
+    """Enter in a field saves; the hand-over begins at its heading, and gives the focus back to New Client."""
+    merchant.add_client(f"{merchant.new_id}-other")
+    screen = ClientList.open(tab)
+    link = screen.root.get_by_role("link", name="New Client")
+    link.focus()
+    press(tab, "Enter")
+    form = NewClient(tab)
+    expect(form.field("client_id")).to_be_focused()
+    tab.keyboard.type(merchant.new_id)
+    for name in ("Client secret", "Show client secret", "Copy Client secret", "Generate new"):
+        press(tab, "Tab")
+        expect(tab.locator(":focus")).to_have_accessible_name(name)
+    press(tab, "Tab")
+    tab.keyboard.type("By keyboard")
+    press(tab, "Tab")
+    tab.keyboard.type("First line")
+    press(tab, "Enter")
+    tab.keyboard.type("Second line")
+    press(tab, "Tab", "ArrowUp", "Tab", "Tab", "Tab", "Tab", "Tab", "Space", "Shift+Tab")
+    expect(form.root.locator("[name=roles]:checked")).to_have_count(1)
+    form.field("name").focus()
+    press(tab, "Enter")
+    hand_over = HandOver(tab)
+    expect(tab.get_by_role("heading", name="Client created and enabled")).to_be_focused()
+    hand_over.saved.focus()
+    press(tab, "Space", "Enter")
+    expect(hand_over.root).to_have_count(0)
+    expect(link).to_be_focused()
+    client = merchant.client(merchant.new_id)
+    assert (client.name, client.description) == ("By keyboard", "First line\nSecond line")
+    assert client.token_duration_minutes == 16
+
+
+def test_enter_in_a_field_saves_and_the_focus_returns_to_the_menu_button_of_the_renewed_row(
+    tab: Page, merchant: Merchant
+) -> None:
+    merchant.add_client()
+    merchant.add_client(f"{merchant.new_id}-other")
+    screen = ClientList.open(tab)
+    button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}", exact=True)
+    button.focus()
+    press(tab, "Enter")
+    Menu(tab)
+    press(tab, "Tab", "Tab", "Enter")
+    form = EditClient(tab)
+    expect(form.field("client_id")).to_be_focused()
+    form.field("name").focus()
+    tab.keyboard.type("Saved by Enter")
+    press(tab, "Enter")
+    expect(form.root).to_have_count(0)
+    expect(screen.row(merchant.new_id)).to_contain_text("Saved by Enter")
+    expect(button).to_be_focused()
+    screen.said("Saved. Changes to")
+
+
+def test_focus_returns_even_if_the_row_moved_meanwhile(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client()
+    merchant.add_client(f"{merchant.new_id}-other")
+    screen = ClientList.open(tab)
+    form = screen.menu(merchant.new_id).edit()
+    renamed = f"zz-{merchant.new_id}"
+    form.fill(client_id=renamed).save(then=ClientList)
+    expect(screen.client_ids).to_have_text([f"{merchant.new_id}-other", renamed])
+    expect(screen.root.get_by_role("link", name=f"Actions for {renamed}")).to_be_focused()
+
+
+def test_focus_finds_a_place_if_what_opened_the_dialog_is_gone(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client()
+    screen = ClientList.open(tab, "?status=enabled")
+    screen.menu(merchant.new_id).disable().confirm(then=ClientList)
+    expect(screen.client_ids).to_have_count(0)
+    expect(tab.locator("#ic-results")).to_be_focused()
+
+
+def test_disable_begins_at_cancel_and_says_what_was_done(tab: Page, merchant: Merchant) -> None:
+    client = merchant.add_client()
+    details = Details.open(tab, client.id)
+    link = details.root.get_by_role("link", name="Disable", exact=True)
+    link.focus()
+    press(tab, "Enter")
+    question = Question(tab)
+    expect(question.root.get_by_role("link", name="Cancel")).to_be_focused()
+    press(tab, "Escape")
+    expect(question.root).to_have_count(0)
+    expect(link).to_be_focused()
+    press(tab, "Enter")
+    question = Question(tab)
+    press(tab, "Tab", "Enter")
+    expect(question.root).to_have_count(0)
+    details.said("gets no new tokens")
+    expect(details.root.get_by_role("link", name="Enable", exact=True)).to_be_focused()
+
+
+def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, merchant: Merchant) -> None:
+    form = ClientList.open(tab).new()
+    form.field("client_id").focus()
+    tab.keyboard.type("short")
+    press(tab, "Enter")
+    expect(form.summary).to_be_focused()
+    expect(form.summary).to_contain_text("There is a problem")
+    press(tab, "Tab")
+    expect(tab.locator(":focus")).to_have_text(re.compile("^Client ID"))
+    press(tab, "Enter")
+    expect(form.field("client_id")).to_be_focused()
+    expect(form.field("client_id")).to_have_accessible_description(re.compile(r"6 to 100 characters.*Error: .*5 char"))
+    form.summary.get_by_role("link").last.focus()
+    press(tab, "Enter")
+    expect(form.root.get_by_role("group", name="Roles")).to_be_focused()
+    expect(tab).to_have_title(re.compile("Identity Clients"))
+
+
+def test_a_page_with_errors_begins_at_its_summary_and_says_so_in_the_title(tab: Page) -> None:
+    form = NewClient.open(tab)
+    expect(form.field("client_id")).to_be_focused()
+    form.create_in_vain()
+    expect(form.summary).to_be_focused()
+    expect(tab).to_have_title(re.compile("^Error: New Client"))
+
+
+def test_a_conflict_takes_the_focus(tab: Page, merchant: Merchant) -> None:
+    client = merchant.add_client()
+    form = ClientList.open(tab).menu(merchant.new_id).edit().fill(name="Mine")
+    with unit_of_work(merchant.engine) as session:
+        stored = session.merge(client)
+        stored.version += 1
+        stored.name = "Theirs"
+    conflict: Conflict = form.save_too_late()
+    expect(conflict.root.get_by_role("alert")).to_be_focused()
+
+
+def test_what_a_field_is_told_as_it_is_left_is_read_out(tab: Page) -> None:
+    form = ClientList.open(tab).new()
+    form.field("client_id").focus()
+    tab.keyboard.type("short")
+    press(tab, "Tab")
+    expect(tab.get_by_role("dialog").get_by_role("status")).to_contain_text("Error: ")
+    expect(form.field("client_id")).to_have_attribute("aria-invalid", "true")
+    press(tab, "Shift+Tab")
+    tab.keyboard.type("-enough")
+    press(tab, "Tab")
+    expect(form.field("client_id")).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_generate_and_presets_keep_the_focus(tab: Page) -> None:
+    form = ClientList.open(tab).new()
+    for label in ("Generate new", "Create payments", "Read only"):
+        button = form.root.get_by_role("button", name=label)
+        button.focus()
+        with tab.expect_response(re.compile("/new/form$")):
+            press(tab, "Enter")
+        expect(form.root.locator(".htmx-request")).to_have_count(0)
+        expect(button).to_be_focused()
+
+
+def test_search_results_are_told(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client()
+    screen = ClientList.open(tab)
+    screen.search.focus()
+    tab.keyboard.type("nothing at all")
+    expect(screen.client_ids).to_have_count(0)
+    expect(screen.search).to_be_focused()
+    screen.said("No client matches")
+    screen.search.fill(merchant.new_id)
+    expect(screen.client_ids).to_have_count(1)
+    screen.said("Showing 1–1 of 1")
+
+
+def test_sorting_and_turning_pages_keep_the_focus_in_the_list(tab: Page, merchant: Merchant) -> None:
+    for number in range(51):
+        merchant.add_client(f"{merchant.new_id}-{number:02}")
+    screen = ClientList.open(tab)
+    heading = screen.root.get_by_role("link", name="Client name")
+    heading.focus()
+    press(tab, "Enter")
+    expect(screen.root.get_by_role("columnheader", name="Client name")).to_have_attribute("aria-sort", "ascending")
+    expect(heading).to_be_focused()
+    screen.root.get_by_role("link", name="Next").focus()
+    press(tab, "Enter")
+    expect(screen.root).to_contain_text("Showing 51–51 of 51")
+    expect(tab.locator("#ic-results :focus, #ic-results:focus")).to_have_count(1)
+
+
+def test_the_skip_link_leads_to_the_content(tab: Page) -> None:
+    tab.goto(PREFIX)
+    press(tab, "Tab", "Enter", "Tab")
+    expect(tab.get_by_role("link", name="New Client").first).to_be_focused()
