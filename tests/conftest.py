@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from webapp.core import migrate
 from webapp.core.database import make_engine
+from webapp.core.recording import Recorder
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
 from webapp.standalone.migrations import MAS
@@ -39,6 +40,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what `pytest_configure` started."""
     if _SERVERS in config.stash:
         config.stash[_SERVERS].close()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `Recorder.write` be called by the test alone, so that no database is written to while it is taken away."""
+    monkeypatch.setattr(Recorder, "_start", lambda self: None)
 
 
 # Databases
@@ -197,13 +204,18 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Li
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Return Chromium without a window, one per worker."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def chromium() -> str:
+    """Return the path of the browser's program."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.fail("Chromium is not installed. On Debian: apt-get install chromium", pytrace=False)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
+    return program
 
 
 CHROMIUM_ARGUMENTS = [

@@ -9,6 +9,7 @@ from .core import accounts
 from .core.authentication import Authenticator
 from .core.database import make_engine, unit_of_work
 from .core.keys import KeyRing
+from .core.recording import Recorder
 from .core.roles import DEFAULT_ROLES, Catalogue
 from .core.secrets import SecretHasher
 from .core.throttle import Throttles
@@ -38,7 +39,8 @@ class IdentityClients:
         settings = Settings.from_config(app.config)
         engine = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
-        hasher = SecretHasher(settings.peppers())
+        peppers = settings.peppers()
+        hasher = SecretHasher(peppers)
         tokens = Tokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
@@ -50,6 +52,7 @@ class IdentityClients:
             authenticator=Authenticator(engine, hasher),
             keys=KeyRing(engine, settings.encryption_key()),
             tokens=tokens,
+            recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: self._load_actor(),
         )
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix)

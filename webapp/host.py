@@ -16,6 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from .core.audit import Author
 from .core.authentication import Authenticator
 from .core.keys import KeyRing
+from .core.recording import Recorder
 from .core.roles import Catalogue
 from .core.secrets import SecretHasher
 from .core.throttle import Throttles
@@ -72,6 +73,7 @@ class Services:
     authenticator: Authenticator
     keys: KeyRing
     tokens: Tokens
+    recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
 
 

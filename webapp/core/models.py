@@ -32,6 +32,7 @@ SECRET_MIN, SECRET_MAX = 6, 100
 NAME_MIN, NAME_MAX = 3, 100
 DESCRIPTION_MAX = 1000
 TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
+SCOPE_MAX = 1000
 
 
 def utc_now() -> datetime:
@@ -200,21 +201,24 @@ class TokenRequest(Base):
     """One of a client's latest token requests, issued or refused, with the true reason (L2)."""
 
     __tablename__ = "identity_client_token_requests"
-    __table_args__ = (Index("ix_identity_client_token_requests_client", "client_key", "at"),)
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
-    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Tells those of one moment apart. The key is the order in which they are read, so that it is the only index."""
     outcome: Mapped[str] = mapped_column(String(32))
     secret_label: Mapped[str | None] = mapped_column(String(8))
     address: Mapped[str | None] = mapped_column(String(45))
-    scope: Mapped[str] = mapped_column(String(1000))
+    scope: Mapped[str] = mapped_column(String(SCOPE_MAX))
+    """What was asked for, empty if nothing was; a character that a scope cannot have stands as `?`."""
 
 
 class TokenRequestCount(Base):
     """How many token requests a client's secret made on one day (UTC) with one outcome (L2)."""
 
     __tablename__ = "identity_client_token_request_counts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
