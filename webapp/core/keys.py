@@ -1,158 +1,72 @@
-"""The keys that sign tokens: made on first use, stored encrypted, shared by every process through the database."""
+"""The keys that sign tokens, shared by every process through the database, and when each of them signs (T8).
 
-import json
-import os
+A key is published as soon as it is made, signs from `signs_from` until its successor does, and stays published until
+the last token that it signed has ended. Only the first key of all, and one made in an emergency, signs at once.
+"""
+
 import time
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from enum import StrEnum
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
-from joserfc.jws import JWSRegistry
-from joserfc.util import urlsafe_b64encode
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from . import models
-from .database import autocommitting, connected, unit_of_work
-from .errors import KeyUnusable
-from .models import utc_now
+from . import audit, models
+from .audit import Action
+from .database import autocommitting, connected, reading, unit_of_work
+from .errors import Busy, KeyUnusable, NotFound
+from .models import TOKEN_DURATION_MAX_MINUTES
+from .signing import KeyBox, SigningKey
 
-ALGORITHM = "ES256"
-TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
-CURVE = "P-256"
 RELOAD_SECONDS = 1
+JWKS_CACHE_SECONDS = 300
 CLOCK_SKEW = timedelta(minutes=5)
-_NONCE_BYTES = 12
-# The layer of joserfc below its `jws.serialize_compact`, which checks header and key anew for each token.
-_ES256 = JWSRegistry(algorithms=[ALGORITHM]).get_alg(ALGORITHM)
+STAY = timedelta(minutes=TOKEN_DURATION_MAX_MINUTES) + timedelta(seconds=JWKS_CACHE_SECONDS) + CLOCK_SKEW
+SCHEDULE = "key schedule"
+"""The actor of what happens by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A key pair, decrypted.
+class KeyState(StrEnum):
+    """What a key is good for at a given moment."""
 
-    :param header: the first part of every token that it signs: the protected header in base64url (T1).
-    :param public_jwk: what the key set publishes, and nothing more (T7).
-    """
-
-    kid: str
-    header: str
-    public_jwk: dict[str, Any]
-    signs_from: datetime
-    signs_until: datetime | None
-    _jwk: ECKey = field(repr=False)
-
-    def signs_at(self, now: datetime) -> bool:
-        """Tell whether it may sign at this moment."""
-        return self.signs_from <= now and (self.signs_until is None or now < self.signs_until)
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the 64 bytes of the ES256 signature (RFC 7518 section 3.4)."""
-        return _ES256.sign(message, self._jwk)
-
-    def verifies(self, message: bytes, signature: bytes) -> bool:
-        """Tell whether this key made the signature; anything but 64 bytes is none."""
-        return _ES256.verify(message, signature, self._jwk)
+    WAITING = "waiting"
+    """It is published, so that verifiers know it, and signs later."""
+    SIGNING = "signing"
+    STAYING = "staying"
+    """It signs no more, and is published for the tokens that it signed."""
+    OVER = "over"
+    WITHDRAWN = "withdrawn"
 
 
-class KeyRing:
-    """All signing keys that are not withdrawn, as the database has them now or had them a second ago.
+class _Scheduled(Protocol):
+    @property
+    def kid(self) -> str: ...
+    @property
+    def signs_from(self) -> datetime: ...
+    @property
+    def signs_until(self) -> datetime | None: ...
 
-    :param encryption_key: 32 bytes under which the private halves are stored.
-    """
 
-    def __init__(self, engine: Engine, encryption_key: bytes) -> None:
-        self._engine = engine
-        self._reads = autocommitting(engine)
-        self._cipher = AESGCM(encryption_key)
-        self._lock = Lock()
-        self._stored: list[_Stored] | None = None
-        self._keys: dict[str, SigningKey] = {}
-        self._reload_at = 0.0
+_Key = TypeVar("_Key", bound=_Scheduled)
 
-    def signing_key(self, now: datetime) -> SigningKey:
-        """Return the key that signs at this moment: the newest that may. The first one is made here, and signs at once.
 
-        :raises KeyUnusable: a stored key does not decrypt, or is not what its row says (T9).
-        :raises Busy: the database is out of reach (D8).
-        """
-        key = _newest(self._current().values(), now)
-        if key is None:
-            self._make_first()
-            key = _newest(self._current(reload=True).values(), now)
-        if key is None:
-            raise KeyUnusable("No signing key may sign at this moment. Is the clock of this machine right?")
-        return key
+def _newest(keys: Iterable[_Key], now: datetime) -> _Key | None:
+    """Return the key that signs at this moment: of those that may, the newest."""
+    return max(
+        (key for key in keys if key.signs_from <= now and (key.signs_until is None or now < key.signs_until)),
+        key=lambda key: (key.signs_from, key.kid),
+        default=None,
+    )
 
-    def published(self) -> list[SigningKey]:
-        """Return every key whose tokens count.
 
-        :raises KeyUnusable: a stored key does not decrypt, or is not what its row says (T9).
-        :raises Busy: the database is out of reach (D8).
-        """
-        return list(self._current().values())
-
-    def with_header(self, header: str) -> SigningKey | None:
-        """Return the key whose tokens begin with exactly this header, None if there is none (T5, T6).
-
-        :raises KeyUnusable: a stored key does not decrypt, or is not what its row says (T9).
-        :raises Busy: the database is out of reach (D8).
-        """
-        return self._current().get(header)
-
-    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
-        if reload or time.monotonic() >= self._reload_at:
-            with self._lock:
-                if reload or time.monotonic() >= self._reload_at:
-                    self._load()
-        return self._keys
-
-    def _load(self) -> None:
-        with connected(self._reads) as connection:
-            stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
-        if stored != self._stored:
-            self._keys = {key.header: key for key in map(self._opened, stored)}
-            self._stored = stored
-        self._reload_at = time.monotonic() + RELOAD_SECONDS
-
-    def _opened(self, row: "_Stored") -> SigningKey:
-        nonce, encrypted = row.private_key_encrypted[:_NONCE_BYTES], row.private_key_encrypted[_NONCE_BYTES:]
-        try:
-            jwk = ECKey.import_key(self._cipher.decrypt(nonce, encrypted, row.kid.encode()))
-        except (InvalidTag, JoseError, ValueError) as error:
-            raise KeyUnusable(f"Signing key {row.kid} does not decrypt under its own ID.") from error
-        if jwk.curve_name != CURVE or _public(jwk) != row.public_jwk or jwk.thumbprint() != row.kid:
-            raise KeyUnusable(f"Signing key {row.kid} is not what its row says.")
-        return _signing_key(jwk, row.signs_from, row.signs_until)
-
-    def _make_first(self) -> None:
-        """Make a key unless another process has just made one."""
-        with unit_of_work(self._engine) as session:
-            _wait_for_others(session)
-            now = utc_now()
-            stored = map(_Stored._make, session.execute(_NOT_WITHDRAWN))
-            if _newest(map(self._opened, stored), now):
-                return
-            jwk = ECKey.generate_key(CURVE)
-            kid = jwk.thumbprint()
-            nonce = os.urandom(_NONCE_BYTES)
-            session.add(
-                models.SigningKey(
-                    kid=kid,
-                    public_jwk=_public(jwk),
-                    private_key_encrypted=nonce + self._cipher.encrypt(nonce, jwk.as_der(private=True), kid.encode()),
-                    created_at=now,
-                    # So that another host whose clock is a little behind signs with it too, and makes none of its own.
-                    signs_from=now - CLOCK_SKEW,
-                )
-            )
+def _next(keys: Iterable[_Key], now: datetime) -> _Key | None:
+    """Return the key that waits for its turn, None if there is none."""
+    return min((key for key in keys if key.signs_from > now), key=lambda key: key.signs_from, default=None)
 
 
 class _Stored(NamedTuple):
@@ -174,23 +88,185 @@ _NOT_WITHDRAWN = select(
 ).where(models.SigningKey.withdrawn.is_(False))
 
 
-def throwaway_key() -> SigningKey:
-    """Return a key that nobody keeps, to try things with."""
-    return _signing_key(ECKey.generate_key(CURVE), utc_now(), None)
+class KeyRing:
+    """All signing keys that are not withdrawn. What signs is read from the database once a second at most.
+
+    :param encryption_key: 32 bytes under which the private halves are stored.
+    :param rotation: how long a key signs.
+    :param publication: how long it is published before it signs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        encryption_key: bytes,
+        *,
+        rotation: timedelta = timedelta(days=90),
+        publication: timedelta = timedelta(hours=24),
+    ) -> None:
+        self._engine = engine
+        self._reads = autocommitting(engine)
+        self._box = KeyBox(encryption_key)
+        self._rotation = rotation
+        self._publication = publication
+        self._lock = Lock()
+        self._stored: list[_Stored] | None = None
+        self._keys: dict[str, SigningKey] = {}
+        self._reload_at = 0.0
+
+    # What signs and verifies. Each raises KeyUnusable where a stored key does not decrypt, or is not what its row
+    # says (T9), and Busy where the database is out of reach (D8).
+
+    def signing_key(self, now: datetime) -> SigningKey:
+        """Return the key that signs at this moment; the first one, and each successor in time, is made here."""
+        key = _newest(self._current().values(), now)
+        if key is None or self._is_due(key, now):
+            try:
+                self._renew(now)
+            except Busy:
+                if key is None:
+                    raise
+                return key  # it signs until it has a successor
+            key = _newest(self._current().values(), now)
+        if key is None:
+            raise KeyUnusable("No signing key may sign at this moment. Is the clock of this machine right?")
+        return key
+
+    def published(self, now: datetime) -> list[SigningKey]:
+        """Return every key whose tokens may still count at this moment."""
+        keys = self._current(reload=True).values()
+        return [key for key in keys if key.signs_until is None or now < key.signs_until + STAY]
+
+    def with_header(self, header: str) -> SigningKey | None:
+        """Return the key whose tokens begin with exactly this header, None if there is none (T5, T6).
+
+        The database is asked each time, so that a withdrawn key verifies nothing more in any process (T8).
+        """
+        return self._current(reload=True).get(header)
+
+    # The schedule
+
+    def rotate(self, now: datetime, actor: str) -> models.SigningKey:
+        """Make the next key before its time, unless it is there already; return it.
+
+        :param actor: who gave the command, for the trail.
+        """
+        self._current(reload=True)
+        with self._changing() as (session, keys):
+            signing = _newest(keys, now) or self._begin(session, keys, now, actor)
+            waiting = _next(keys, now)
+            return waiting or self._succeed(session, signing, now + self._publication, now, actor)
+
+    def withdraw(self, kid: str, now: datetime, actor: str) -> None:
+        """Take a key away: it is published no more, and none of its tokens counts. Doing it again changes nothing.
+
+        If it was the one that signs, the next one signs at once, or a new one where none is waiting. Another process
+        that knows no better may sign with it for `RELOAD_SECONDS`: such tokens do not count either. A key that does
+        not decrypt can be withdrawn too.
+
+        :param actor: who gave the command, for the trail.
+        :raises NotFound: there is no such key.
+        """
+        with self._changing() as (session, keys):
+            withdrawn = session.get(models.SigningKey, kid)
+            if withdrawn is None:
+                raise NotFound
+            if withdrawn.withdrawn:
+                return
+            withdrawn.withdrawn = True
+            audit.record_for_platform(session, actor, Action.KEY_WITHDRAWN, {"signing_key": [kid, None]})
+            keys.remove(withdrawn)
+            if withdrawn.signs_from > now:
+                for key in keys:
+                    if key.signs_until == withdrawn.signs_from:
+                        key.signs_until = None  # until it has another successor
+            if _newest(keys, now) is None:
+                self._begin(session, keys, now, actor)
+
+    def states(self, now: datetime) -> list[tuple[models.SigningKey, KeyState]]:
+        """Return every stored key with its state at this moment, oldest first."""
+        with reading(self._engine) as session:
+            rows = session.scalars(select(models.SigningKey).order_by(models.SigningKey.signs_from)).all()
+        signing = _newest([row for row in rows if not row.withdrawn], now)
+        return [(row, KeyState.SIGNING if row is signing else _state_beside(row, now)) for row in rows]
+
+    def _is_due(self, key: _Scheduled, now: datetime) -> bool:
+        """Tell whether it is time to publish the successor of a key."""
+        return key.signs_until is None and now >= key.signs_from + self._rotation - self._publication
+
+    def _renew(self, now: datetime) -> None:
+        """Make the first key, or the next one, unless another process has just done so."""
+        with self._changing() as (session, keys):
+            signing = _newest(keys, now)
+            if signing is None:
+                self._begin(session, keys, now, SCHEDULE)
+            elif self._is_due(signing, now):
+                signs_from = max(signing.signs_from + self._rotation, now + self._publication)
+                self._succeed(session, signing, signs_from, now, SCHEDULE)
+
+    def _begin(
+        self, session: Session, keys: Sequence[models.SigningKey], now: datetime, actor: str
+    ) -> models.SigningKey:
+        """Let a key sign at once: one that verifiers know already if there is one, else a new one."""
+        # So that another host whose clock is a little behind signs with it too, and makes none of its own.
+        signs_from = now - CLOCK_SKEW
+        key = _next(keys, now)
+        if key is None:
+            key = self._box.new_row(now, signs_from)
+            session.add(key)
+            audit.record_for_platform(session, actor, Action.KEY_CREATED, {"signing_key": [None, key.kid]})
+        else:
+            key.signs_from = signs_from
+            audit.record_for_platform(session, actor, Action.KEY_ROTATED, {"signing_key": [None, key.kid]})
+        return key
+
+    def _succeed(
+        self, session: Session, signing: models.SigningKey, signs_from: datetime, now: datetime, actor: str
+    ) -> models.SigningKey:
+        """Make the successor of a key, and forget the keys that nobody needs any more."""
+        session.execute(
+            delete(models.SigningKey)
+            .where(or_(models.SigningKey.withdrawn, models.SigningKey.signs_until <= now - STAY))
+            .execution_options(synchronize_session=False)
+        )
+        key = self._box.new_row(now, signs_from)
+        session.add(key)
+        signing.signs_until = signs_from
+        changes = {"signing_key": [signing.kid, key.kid], "signs_from": [None, signs_from.isoformat()]}
+        audit.record_for_platform(session, actor, Action.KEY_ROTATED, changes)
+        return key
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[Session, list[models.SigningKey]]]:
+        """Give the keys that are not withdrawn to one process at a time."""
+        with unit_of_work(self._engine) as session:
+            _wait_for_others(session)
+            rows = session.scalars(select(models.SigningKey).where(models.SigningKey.withdrawn.is_(False)))
+            yield session, list(rows)
+        self._reload_at = 0.0
+
+    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
+        if reload or time.monotonic() >= self._reload_at:
+            with self._lock:
+                if reload or time.monotonic() >= self._reload_at:
+                    self._load()
+        return self._keys
+
+    def _load(self) -> None:
+        with connected(self._reads) as connection:
+            stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
+        if stored != self._stored:
+            self._keys = {key.header: key for key in (self._box.opened(*row) for row in stored)}
+            self._stored = stored
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
 
 
-def _signing_key(jwk: ECKey, signs_from: datetime, signs_until: datetime | None) -> SigningKey:
-    kid = jwk.thumbprint()
-    header = json.dumps({"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid}, separators=(",", ":"))
-    return SigningKey(kid, urlsafe_b64encode(header.encode()).decode(), _public(jwk), signs_from, signs_until, jwk)
-
-
-def _newest(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
-    return max((key for key in keys if key.signs_at(now)), key=lambda key: (key.signs_from, key.kid), default=None)
-
-
-def _public(jwk: ECKey) -> dict[str, Any]:
-    return dict(jwk.as_dict(private=False, use="sig", alg=ALGORITHM, kid=jwk.thumbprint()))
+def _state_beside(key: models.SigningKey, now: datetime) -> KeyState:
+    if key.withdrawn:
+        return KeyState.WITHDRAWN
+    if key.signs_from > now:
+        return KeyState.WAITING
+    return KeyState.OVER if key.signs_until is not None and key.signs_until + STAY <= now else KeyState.STAYING
 
 
 def _wait_for_others(session: Session) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from ..settings import SettingsError
-from .keys import SigningKey, throwaway_key
+from .signing import SigningKey, throwaway_key
 from .models import ACCOUNT_ID_MAX, CLIENT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
 from .roles import Catalogue
 

@@ -42,6 +42,6 @@ def metadata() -> Response:
 
 def jwks() -> Response:
     """Publish the public half of every key (T7), the first one before it signs anything."""
-    keys = services().keys
-    keys.signing_key(utc_now())
-    return JsonResponse({"keys": [key.public_jwk for key in keys.published()]}, headers=_PUBLIC)
+    keys, now = services().keys, utc_now()
+    keys.signing_key(now)
+    return JsonResponse({"keys": [key.public_jwk for key in keys.published(now)]}, headers=_PUBLIC)

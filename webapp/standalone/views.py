@@ -11,6 +11,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database import reading, unit_of_work
 from ..core.errors import DomainError, Throttled
+from ..core.models import utc_now
 from ..host import client_address, read_body, services
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
@@ -116,7 +117,7 @@ def readyz() -> Response:
     try:
         with reading(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
-        services().keys.published()
+        services().keys.published(utc_now())
     except (DomainError, SQLAlchemyError):
         return _plain("not ready", 503)
     return _plain("ok", 200)

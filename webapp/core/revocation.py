@@ -1,0 +1,92 @@
+"""Taking tokens back before they end: one of them (RFC 7009), or all of a client's."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from . import audit
+from .audit import Action, Author
+from .clients import get_client
+from .database import violated_constraint
+from .keys import CLOCK_SKEW
+from .models import Account, ClaimedId, IdentityClient, RevokedToken
+from .tokens import generation_of
+
+
+class Standing(NamedTuple):
+    """What the database says of a verified token.
+
+    :param client_key: the client that it was issued to, whatever its ID is by now (T3).
+    :param counts: whether the token counts (T11): neither it nor its client was stopped.
+    """
+
+    client_key: uuid.UUID
+    counts: bool
+
+
+_STANDING = (
+    select(
+        IdentityClient.id,
+        IdentityClient.token_generation,
+        IdentityClient.enabled & IdentityClient.deleted_at.is_(None) & Account.feature_enabled,
+        exists().where(RevokedToken.jti == bindparam("jti")),
+    )
+    .join(ClaimedId, ClaimedId.client_key == IdentityClient.id)
+    .join(Account, Account.id == IdentityClient.account_id)
+    .where(ClaimedId.client_id_folded == bindparam("client_id_folded"))
+)
+
+
+def standing(session: Session, claims: Mapping[str, Any]) -> Standing | None:
+    """Return how a verified token stands at this moment; None if its client was never one of ours.
+
+    :param claims: what `Tokens.verify` returned.
+    """
+    row = session.execute(
+        _STANDING, {"client_id_folded": claims["client_id"].casefold(), "jti": claims["jti"]}
+    ).one_or_none()
+    if row is None:
+        return None
+    client_key, generation, may_use, revoked = row
+    return Standing(client_key, may_use and not revoked and generation_of(claims) == generation)
+
+
+def revoke_token(session: Session, claims: Mapping[str, Any]) -> None:
+    """Revoke one verified token; doing it again changes nothing (T12)."""
+    jti = claims["jti"]
+    if session.get(RevokedToken, jti) is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.add(RevokedToken(jti=jti, expires_at=datetime.fromtimestamp(claims["exp"], UTC)))
+    except IntegrityError as error:
+        if violated_constraint(error) != "pk_identity_client_revoked_tokens":
+            raise  # else another request was quicker
+
+
+def revoke_tokens(session: Session, *, author: Author, key: uuid.UUID) -> None:
+    """Revoke every token that a client of the author's account got until now (T13).
+
+    :raises NotFound: the account has no such client.
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    # By itself, beside the version: who has the client's form open may save it all the same.
+    session.execute(
+        update(IdentityClient)
+        .where(IdentityClient.id == client.id)
+        .values(token_generation=IdentityClient.token_generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    audit.record(session, author, Action.TOKENS_REVOKED, client, {})
+
+
+def purge(session: Session, now: datetime) -> int:
+    """Delete the records of revoked tokens that have ended on every host's clock; return how many (T13)."""
+    return (
+        session.connection().execute(delete(RevokedToken).where(RevokedToken.expires_at <= now - CLOCK_SKEW)).rowcount
+    )
