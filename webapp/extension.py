@@ -41,6 +41,15 @@ class IdentityClients:
         catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
+        throttles = Throttles(
+            settings.throttle_storage_url,
+            settings.taken_id_answers_per_hour,
+            failures_per_client_and_address=settings.failures_per_client_and_address,
+            failures_per_address=settings.failures_per_address,
+            tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
+            new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
+            exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+        )
         tokens = Tokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
@@ -48,8 +57,8 @@ class IdentityClients:
             engine=engine,
             catalogue=catalogue,
             hasher=hasher,
-            throttles=Throttles(settings.throttle_storage_url, settings.taken_id_answers_per_hour),
-            authenticator=Authenticator(engine, hasher),
+            throttles=throttles,
+            authenticator=Authenticator(engine, hasher, throttles),
             keys=KeyRing(engine, settings.encryption_key()),
             tokens=tokens,
             recorder=Recorder(engine, next(iter(peppers.values()))),

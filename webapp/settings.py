@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
+_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.IGNORECASE)
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -55,10 +56,22 @@ class Settings:
     """How old a sign-in may be for creating a client or touching its secrets (W5); at most 30."""
     taken_id_answers_per_hour: int = 20
     """How often one actor is told "already in use" within an hour (A6); at most 20."""
+    failures_per_client_and_address: int = 10
+    """How many authentications of one client ID from one address may fail in five minutes (D2)."""
+    failures_per_address: int = 30
+    """How many authentications from one address may fail in five minutes, whatever the client ID (D2)."""
+    tokens_per_client_and_minute: int = 0
+    """How many tokens one client gets in a minute (D5); 0: as many as it asks for."""
+    new_clients_per_account_and_hour: int = 0
+    """How many clients one account may make in an hour (D5); 0: as many as it likes."""
+    exports_per_actor_and_hour: int = 10
+    """How many files one actor may export in an hour (D5)."""
     throttle_storage_url: str = "memory://"
     """Where the throttles count: `memory://` in each process, or a `redis://` address shared by all."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of us append to `X-Forwarded-For` (C5)."""
+    trusted_hosts: tuple[str, ...] = ()
+    """Which names the `Host` header may hold, `.example.com` for all below it (C5); none named: any."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -96,8 +109,16 @@ class Settings:
             raise _unfit("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.taken_id_answers_per_hour <= 20:
             raise _unfit("taken_id_answers_per_hour", "must be from 1 to 20")
-        if self.trusted_proxies < 0:
-            raise _unfit("trusted_proxies", "must be 0 or more")
+        for name in ("failures_per_client_and_address", "failures_per_address", "exports_per_actor_and_hour"):
+            if getattr(self, name) < 1:
+                raise _unfit(name, "must be 1 or more")
+        for name in ("trusted_proxies", "tokens_per_client_and_minute", "new_clients_per_account_and_hour"):
+            if getattr(self, name) < 0:
+                raise _unfit(name, "must be 0 or more")
+        if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
+            raise _unfit("throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0")
+        if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
+            raise _unfit("trusted_hosts", "must be names as in a Host header, without scheme and port")
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:

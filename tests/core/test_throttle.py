@@ -23,7 +23,7 @@ def test_20_answers_in_any_hour() -> None:
         assert throttles.may_answer_taken_id("somebody else")
         with pytest.raises(Throttled) as caught:
             throttles.count_taken_id_answer("hannah")
-        assert caught.value.retry_after_seconds == 40 * 60 + 1
+        assert caught.value.retry_after_seconds == 40 * 60
         clock.shift(caught.value.retry_after_seconds)
         throttles.count_taken_id_answer("hannah")
         assert not throttles.may_answer_taken_id("hannah")
@@ -37,7 +37,7 @@ def test_processes_share_a_quota(redis_url: str) -> None:
     assert not one.may_answer_taken_id("hannah")
     with pytest.raises(Throttled) as caught:
         two.count_taken_id_answer("hannah")
-    assert 3590 < caught.value.retry_after_seconds <= 3601
+    assert 3590 < caught.value.retry_after_seconds <= 3600
     for throttles in (one, two):  # an application keeps its connection until it ends; this test must not
-        storage: Any = throttles._limiter.storage
+        storage: Any = throttles.windows._shared.storage  # type: ignore[union-attr]
         storage.storage.connection_pool.disconnect()

@@ -14,9 +14,10 @@ from werkzeug.test import TestResponse
 from webapp.core.authentication import Authenticator, Reason, Refused, SuccessfulChecks
 from webapp.core.database import reading
 from webapp.core.models import ClientSecret, IdentityClient
+from webapp.core.networks import AllowedNetwork
 from webapp.core.secrets import Secret, SecretHasher, StoredHash
 
-from ..factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client
+from ..factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
 from .endpoint import Endpoint, add_secret, argon2_computations, change_client, change_secret, hash_cheaply, statements
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -61,6 +62,11 @@ REFUSALS: dict[str, tuple[Reason, Arrange, str]] = {
     "disabled": (Reason.DISABLED, lambda e, c: change_client(e.engine, c, enabled=False), SECRET),
     "deleted": (Reason.DELETED, lambda e, c: change_client(e.engine, c, deleted_at=NOW), SECRET),
     "account off": (Reason.ACCOUNT_OFF, lambda e, _c: make_account(e.engine, feature_enabled=False), SECRET),
+    "address not allowed": (
+        Reason.ADDRESS_NOT_ALLOWED,
+        lambda e, c: change_client(e.engine, c, allowed_networks=(AllowedNetwork("198.51.100.0/24", ""),)),
+        SECRET,
+    ),
     "disabled, wrong secret": (
         Reason.WRONG_SECRET,
         lambda e, c: change_client(e.engine, c, enabled=False),
@@ -106,7 +112,9 @@ def test_p8_every_refusal_costs_two_hashes_and_one_statement(each_endpoint: Endp
         assert hashed == [PARAMETERS] * 2
         assert len(seen) == 1
         with pytest.raises(Refused) as refused:
-            each_endpoint.services.authenticator.authenticate(client.client_id, Secret(secret), NOW)
+            each_endpoint.services.authenticator.authenticate(
+                client.client_id, Secret(secret), address="192.0.2.1", now=NOW
+            )
     assert refused.value.reason is reason
     assert refused.value.client_key == (None if cause == "unknown" else client.id)
 
@@ -115,7 +123,7 @@ def test_the_secret_that_matched_is_named_in_a_refusal(endpoint: Endpoint) -> No
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, OTHER_SECRET, "B", paused_at=NOW)
     with pytest.raises(Refused) as refused:
-        endpoint.services.authenticator.authenticate(client.client_id, Secret(OTHER_SECRET), NOW)
+        endpoint.services.authenticator.authenticate(client.client_id, Secret(OTHER_SECRET), address=None, now=NOW)
     assert (refused.value.reason, refused.value.secret_label) == (Reason.PAUSED_SECRET, "B")
 
 
@@ -220,18 +228,20 @@ def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: En
     """S2: version 1 beside version 2; afterwards version 1 may go."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine)
     newest = b"the newest pepper of 32 bytes or more"
-    both = Authenticator(engine, SecretHasher({2: newest, 1: PEPPER}))
-    assert both.authenticate(client.client_id, Secret(SECRET), NOW).key == client.id
+    both = Authenticator(engine, SecretHasher({2: newest, 1: PEPPER}), make_throttles())
+    assert both.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
     assert stored_secret(engine, client).pepper_version == 2
-    only_newest = Authenticator(engine, SecretHasher({2: newest}))
-    assert only_newest.authenticate(client.client_id, Secret(SECRET), NOW).key == client.id
+    only_newest = Authenticator(engine, SecretHasher({2: newest}), make_throttles())
+    assert only_newest.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
 
 
 def test_s2_a_hash_under_a_lost_pepper_lets_nobody_in_at_the_same_price(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
-    without = Authenticator(endpoint.engine, SecretHasher({2: b"the newest pepper of 32 bytes or more"}))
+    without = Authenticator(
+        endpoint.engine, SecretHasher({2: b"the newest pepper of 32 bytes or more"}), make_throttles()
+    )
     with argon2_computations() as hashed, pytest.raises(Refused):
-        without.authenticate(client.client_id, Secret(SECRET), NOW)
+        without.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW)
     assert hashed == [PARAMETERS] * 2
 
 

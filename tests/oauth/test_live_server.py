@@ -34,7 +34,11 @@ ACCOUNT = "the-live-account"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveServer]:
     """Return the server with two processes and a pepper that the tests know."""
     with servers.serve(
-        tmp_path_factory.mktemp("identity"), IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING, WEB_CONCURRENCY="2"
+        tmp_path_factory.mktemp("identity"),
+        IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
+        IDENTITY_CLIENTS_FAILURES_PER_CLIENT_AND_ADDRESS="1000000",
+        IDENTITY_CLIENTS_FAILURES_PER_ADDRESS="1000000",
+        WEB_CONCURRENCY="2",
     ) as server:
         yield server
 

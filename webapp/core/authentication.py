@@ -1,6 +1,7 @@
 """The one function that authenticates a client, and the memory that spares a busy client the cost of a hash."""
 
 import hmac
+import logging
 import secrets
 import time
 import uuid
@@ -14,10 +15,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import Engine, bindparam, select, update
 
 from .database import autocommitting, connected, unit_of_work
-from .errors import Busy, DomainError
+from .errors import Busy, DomainError, Throttled
+from .hash_gate import in_a_place
 from .models import Account, ClientSecret, IdentityClient, ResourceServer, SecretState, secret_state
+from .networks import is_allowed
 from .secrets import Secret, SecretHasher, StoredHash, is_well_formed
+from .throttle import Throttles
 
+LOG = logging.getLogger(__name__)
 HASHES_PER_REFUSAL = 2
 REMEMBERED_MAX = 50_000
 REMEMBERED_SECONDS = 12 * 60 * 60
@@ -34,6 +39,7 @@ class Reason(StrEnum):
     DELETED = "deleted"
     DISABLED = "disabled"
     ACCOUNT_OFF = "account off"
+    ADDRESS_NOT_ALLOWED = "address not allowed"
 
 
 _REASON_OF_STATE = {SecretState.ENDED: Reason.ENDED_SECRET, SecretState.PAUSED: Reason.PAUSED_SECRET}
@@ -51,6 +57,17 @@ class Refused(DomainError):
         self.reason = reason
         self.client_key = client_key
         self.secret_label = secret_label
+
+
+class TooManyFailures(Throttled):
+    """Too many authentications failed; this one was not looked at, whatever its secret (D2).
+
+    :param client_key: the client whose ID was sent; None if nobody has it.
+    """
+
+    def __init__(self, retry_after_seconds: int, client_key: uuid.UUID | None) -> None:
+        super().__init__(retry_after_seconds)
+        self.client_key = client_key
 
 
 class AuthenticatedClient(NamedTuple):
@@ -98,6 +115,7 @@ _CLIENTS = (
         IdentityClient.enabled,
         IdentityClient.deleted_at,
         Account.feature_enabled,
+        IdentityClient.allowed_networks,
         ClientSecret.id,
         ClientSecret.secret_hash,
         ClientSecret.pepper_version,
@@ -110,14 +128,16 @@ _CLIENTS = (
     .order_by(ClientSecret.ends_at.is_(None).desc(), ClientSecret.ends_at.desc(), ClientSecret.id.desc())
     .limit(HASHES_PER_REFUSAL)
 )
+_CLIENT_COLUMNS = len(AuthenticatedClient._fields) + 4
 _RESOURCE_SERVERS = select(ResourceServer.id, ResourceServer.secret_hash, ResourceServer.pepper_version).where(
     ResourceServer.resource_server_id == bindparam("client_id")
 )
 
 
-def _client_candidate(row: Sequence[Any], now: datetime) -> _Candidate[AuthenticatedClient]:
+def _client_candidate(row: Sequence[Any], address: str | None, now: datetime) -> _Candidate[AuthenticatedClient]:
     """Return one secret of the client that was named, from a row of `_CLIENTS`."""
-    *client, enabled, deleted_at, feature_enabled, secret_id, secret_hash, pepper_version, ends_at, paused_at = row
+    *client, enabled, deleted_at, feature_enabled, allowed_networks = row[:_CLIENT_COLUMNS]
+    secret_id, secret_hash, pepper_version, ends_at, paused_at = row[_CLIENT_COLUMNS:]
     against: Reason | None
     if deleted_at is not None:
         against = Reason.DELETED
@@ -125,6 +145,8 @@ def _client_candidate(row: Sequence[Any], now: datetime) -> _Candidate[Authentic
         against = Reason.DISABLED
     elif not feature_enabled:
         against = Reason.ACCOUNT_OFF
+    elif not is_allowed(allowed_networks, address):
+        against = Reason.ADDRESS_NOT_ALLOWED
     else:
         against = _REASON_OF_STATE.get(secret_state(ends_at, paused_at, now))
     stored = StoredHash(secret_hash, pepper_version)
@@ -140,27 +162,34 @@ def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:
 class Authenticator:
     """Authenticates clients by ID and secret."""
 
-    def __init__(self, engine: Engine, hasher: SecretHasher) -> None:
+    def __init__(self, engine: Engine, hasher: SecretHasher, throttles: Throttles) -> None:
         self._engine = engine
         self._reads = autocommitting(engine)
         self._hasher = hasher
+        self._throttles = throttles
         self._successes = SuccessfulChecks()
 
-    def authenticate(self, client_id: str, secret: Secret, now: datetime) -> AuthenticatedClient:
+    def authenticate(
+        self, client_id: str, secret: Secret, *, address: str | None, now: datetime
+    ) -> AuthenticatedClient:
         """Return the client that has exactly this ID and this secret, as it stands at this moment.
 
         Every refusal of well-formed values costs one statement and two argon2id computations, whatever its reason
         (P8); one of malformed values costs neither (P6).
 
+        :param address: where the caller is; None where nobody knows, which is outside every network (A8).
         :raises Refused: nobody may come in with these.
-        :raises Busy: the database is out of reach (D8).
+        :raises TooManyFailures: too many were refused before; no hash was computed (D2).
+        :raises Busy: the database is out of reach (D8), or too many hashes are being computed (D7).
         """
         _refuse_malformed(client_id, secret)
         with connected(self._reads) as connection:
             rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
-        return self._admitted([_client_candidate(row, now) for row in rows], secret)
+        return self._admitted([_client_candidate(row, address, now) for row in rows], client_id, secret, address)
 
-    def authenticate_caller(self, client_id: str, secret: Secret, now: datetime) -> AuthenticatedClient | None:
+    def authenticate_caller(
+        self, client_id: str, secret: Secret, *, address: str | None, now: datetime
+    ) -> AuthenticatedClient | None:
         """Do the same for introspection, where resource servers come in too: for one of these return None (T10).
 
         An ID is never both a client's and a resource server's. Every refusal costs two statements.
@@ -169,36 +198,64 @@ class Authenticator:
         with connected(self._reads) as connection:
             rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
             servers = connection.execute(_RESOURCE_SERVERS, {"client_id": client_id}).all()
-        candidates: list[_Candidate[AuthenticatedClient | None]] = [_client_candidate(row, now) for row in rows]
-        return self._admitted(candidates or [_resource_server_candidate(row) for row in servers], secret)
+        candidates: list[_Candidate[AuthenticatedClient | None]] = [
+            _client_candidate(row, address, now) for row in rows
+        ]
+        candidates = candidates or [_resource_server_candidate(row) for row in servers]
+        return self._admitted(candidates, client_id, secret, address)
 
-    def _admitted(self, candidates: Sequence[_Candidate[Who]], secret: Secret) -> Who:
+    def _admitted(
+        self, candidates: Sequence[_Candidate[Who]], client_id: str, secret: Secret, address: str | None
+    ) -> Who:
         for candidate in candidates:
             if candidate.against is None and self._successes.hold(secret, candidate.stored):
                 return candidate.who
-        return self._checked(candidates, secret)
 
-    def _checked(self, candidates: Sequence[_Candidate[Who]], secret: Secret) -> Who:
-        who: AuthenticatedClient | None = candidates[0].who if candidates else None
-        reason, matched = Reason.WRONG_SECRET if candidates else Reason.UNKNOWN, False
+        def look() -> _Candidate[Who]:
+            self._refuse_guessing(candidates, client_id, address)  # others may have failed while this one waited
+            try:
+                return self._matching(candidates, secret)
+            except Refused as refused:
+                self._count_failure(refused, client_id, address)
+                raise
+
+        self._refuse_guessing(candidates, client_id, address)
+        matching = in_a_place(look)
+        self._successes.add(secret, self._renewed(matching, secret))
+        return matching.who
+
+    def _matching(self, candidates: Sequence[_Candidate[Who]], secret: Secret) -> _Candidate[Who]:
+        """Return the one that the secret is, if somebody may come in with it."""
+        who, matched, reason = _first(candidates), False, Reason.WRONG_SECRET if candidates else Reason.UNKNOWN
         for candidate in candidates:
             if not self._hasher.verify(secret, candidate.stored):
                 continue
             if candidate.against is None:
-                self._successes.add(secret, self._renewed(candidate, secret))
-                return candidate.who
-            reason, who, matched = candidate.against, candidate.who, True
+                return candidate
+            who, matched, reason = candidate.who, True, candidate.against
         for _ in range(HASHES_PER_REFUSAL - len(candidates)):
             self._hasher.waste(secret)
         raise Refused(reason, who.key if who else None, who.secret_label if who and matched else None)
+
+    def _refuse_guessing(self, candidates: Sequence[_Candidate[Any]], client_id: str, address: str | None) -> None:
+        try:
+            self._throttles.refuse_guessing(client_id, address)
+        except Throttled as throttled:
+            who = _first(candidates)
+            raise TooManyFailures(throttled.retry_after_seconds, who.key if who else None) from None
+
+    def _count_failure(self, refused: Refused, client_id: str, address: str | None) -> None:
+        if self._throttles.count_failure(client_id, address):
+            client_key = str(refused.client_key) if refused.client_key else "unknown"
+            LOG.warning("authentication throttled", extra={"client_key": client_key, "address": address})
 
     def _renewed(self, candidate: _Candidate[Any], secret: Secret) -> StoredHash:
         """Replace a hash made at older parameters or under a former pepper, now that its secret is at hand (S1, S2)."""
         stored = candidate.stored
         if not self._hasher.needs_renewal(stored):
             return stored
-        renewed = self._hasher.hash(secret)
         try:
+            renewed = self._hasher.hash(secret)
             with unit_of_work(self._engine) as session:
                 session.execute(
                     update(candidate.table)
@@ -209,6 +266,10 @@ class Authenticator:
         except Busy:
             return stored  # the next success tries again
         return renewed
+
+
+def _first(candidates: Sequence[_Candidate[Any]]) -> AuthenticatedClient | None:
+    return candidates[0].who if candidates else None
 
 
 def _refuse_malformed(client_id: str, secret: Secret) -> None:

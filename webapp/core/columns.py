@@ -1,11 +1,13 @@
 """Column types that mean the same on every engine."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import DateTime, Dialect, String, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
+
+from .networks import AllowedNetwork
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -42,6 +44,23 @@ class KeySet(TypeDecorator[frozenset[str]]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
         """Return a frozen set."""
         return None if value is None else frozenset(json.loads(value))
+
+
+class NetworkList(TypeDecorator[tuple[AllowedNetwork, ...]]):
+    """The networks from which a client may call, as JSON text: a list of pairs of network and label."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[AllowedNetwork] | None, dialect: Dialect) -> str | None:
+        """Store a JSON list, in the order given."""
+        return None if value is None else json.dumps(list(value), separators=(",", ":"), ensure_ascii=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[AllowedNetwork, ...]:
+        """Return a tuple."""
+        if value is None or value == "[]":  # most clients; each token request reads it
+            return ()
+        return tuple(AllowedNetwork(network, label) for network, label in json.loads(value))
 
 
 class _Masked(str):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .models import IdentityClient
 
+DATABASE_RETRY_AFTER_SECONDS = 5
+
 
 class DomainError(Exception):
     """Anything that a rule refuses."""
@@ -84,8 +86,19 @@ class Throttled(DomainError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyNewClients(Throttled):
+    """The account's quota of new clients is used up (D5)."""
+
+
 class Busy(DomainError):
-    """No place became free for a hash computation, or the database stayed locked (D7, D8)."""
+    """The database is locked or out of reach, or no place became free for a hash computation (D7, D8).
+
+    :param retry_after_seconds: when to ask again.
+    """
+
+    def __init__(self, retry_after_seconds: int = DATABASE_RETRY_AFTER_SECONDS) -> None:
+        super().__init__("busy")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class KeyUnusable(DomainError):

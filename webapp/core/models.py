@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
-from .columns import HashText, KeySet, UtcDateTime, sorted_text
+from .columns import HashText, KeySet, NetworkList, UtcDateTime, sorted_text
+from .networks import AllowedNetwork
 
 ACCOUNT_ID_MAX = 200
 CLIENT_ID_MIN, CLIENT_ID_MAX = 6, 100
@@ -116,6 +117,10 @@ class IdentityClient(Base):
     token_duration_minutes: Mapped[int] = mapped_column(Integer)
     roles: Mapped[frozenset[str]] = mapped_column(KeySet)
     enabled: Mapped[bool] = mapped_column(Boolean)
+    allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
+        NetworkList, default=(), server_default=text("'[]'")
+    )
+    """From where it may call (A8); none: from anywhere."""
     creation_key: Mapped[str | None] = mapped_column(String(64))
     """The one-time key of the form that made it, so that a repeated Create makes nothing."""
     token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))

@@ -15,6 +15,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
 from .errors import FieldError
+from .hash_gate import in_a_place
 from .models import SECRET_MAX, SECRET_MIN
 
 # The least that OWASP's Password Storage Cheat Sheet allows (S1). One set for new, dummy and renewed hashes.
@@ -158,6 +159,8 @@ class StoredHash:
 class SecretHasher:
     """Argon2id over HMAC-SHA-256 under the pepper (S1, S2).
 
+    Every computation waits for a place, and raises `Busy` where none becomes free (D7).
+
     :param peppers: each pepper by its version, the newest first.
     """
 
@@ -167,7 +170,7 @@ class SecretHasher:
 
     def hash(self, secret: Secret) -> StoredHash:
         """Return the hash to store."""
-        return StoredHash(_HASHER.hash(self._peppered(secret, self._newest)), self._newest)
+        return StoredHash(in_a_place(lambda: _HASHER.hash(self._peppered(secret, self._newest))), self._newest)
 
     def verify(self, secret: Secret, stored: StoredHash) -> bool:
         """Tell whether the secret is the one that was hashed; one argon2id computation.
@@ -178,13 +181,13 @@ class SecretHasher:
             self.waste(secret)
             return False
         try:
-            return _HASHER.verify(stored.value, self._peppered(secret, stored.pepper_version))
+            return in_a_place(lambda: _HASHER.verify(stored.value, self._peppered(secret, stored.pepper_version)))
         except (VerificationError, InvalidHashError):
             return False
 
     def waste(self, secret: Secret) -> None:
         """Do the work of one verification without an outcome, so that refusals cost the same (P8)."""
-        _HASHER.hash(self._peppered(secret, self._newest))
+        in_a_place(lambda: _HASHER.hash(self._peppered(secret, self._newest)))
 
     def needs_renewal(self, stored: StoredHash) -> bool:
         """Tell whether a hash was made at other parameters or under an older pepper."""

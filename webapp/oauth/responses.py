@@ -10,10 +10,9 @@ from flask import Response, current_app
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from ..core.errors import Busy
+from ..core.errors import Busy, Throttled
 from ..host import request_id
 
-BUSY_RETRY_AFTER_SECONDS = 5
 _FIXED_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -83,9 +82,14 @@ def refused(error: Refused) -> JsonResponse:
     return JsonResponse(body, status, {**_NOT_STORED, **_REFUSAL_HEADERS.get(status, {})})
 
 
-def busy(_error: Busy) -> JsonResponse:
-    """Ask the caller to come back: the database is out of reach (D8)."""
-    return _unavailable(503, {"Retry-After": str(BUSY_RETRY_AFTER_SECONDS)})
+def busy(error: Busy) -> JsonResponse:
+    """Ask the caller to come back: the database is out of reach (D8), or too many hashes are computed (D7)."""
+    return _unavailable(503, {"Retry-After": str(error.retry_after_seconds)})
+
+
+def throttled(error: Throttled) -> JsonResponse:
+    """Ask the caller to come back: too many were refused (D4), or a quota is used up (D5)."""
+    return _unavailable(429, {"Retry-After": str(error.retry_after_seconds)})
 
 
 def http_error(error: HTTPException) -> JsonResponse:

@@ -6,7 +6,7 @@ from flask.sansio.app import App
 from flask.typing import RouteCallable
 from werkzeug.exceptions import default_exceptions
 
-from ..core.errors import Busy
+from ..core.errors import Busy, Throttled
 from ..settings import Settings
 from . import responses
 from .metadata import JWKS_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
@@ -37,6 +37,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
     blueprint.register_error_handler(responses.Refused, responses.refused)
     blueprint.register_error_handler(Busy, responses.busy)
+    blueprint.register_error_handler(Throttled, responses.throttled)
     blueprint.register_error_handler(Exception, responses.unexpected)
     for code in default_exceptions:
         # By code, since the host's own handler for a code would come before ours for all.

@@ -7,7 +7,7 @@ from flask import Response
 
 from ..core import authentication
 from ..core.models import utc_now
-from ..host import services
+from ..host import client_address, services
 from .parameters import read_credentials, read_parameters
 from .responses import JsonResponse, Refusal, Refused
 
@@ -27,7 +27,9 @@ def token() -> Response:
     now = utc_now()
     ours = services()
     try:
-        client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, now)
+        client = ours.authenticator.authenticate(
+            credentials.client_id, credentials.secret, address=client_address(), now=now
+        )
     except authentication.Refused:
         raise Refused(Refusal.CLIENT) from None
     roles = ours.catalogue.effective(client.roles, client.grantable_roles)

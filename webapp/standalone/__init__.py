@@ -44,7 +44,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     IdentityClients().init_app(app)
 
     services: Services = app.extensions[EXTENSION]
-    app.register_blueprint(views.make_blueprint(SignInThrottle(services.settings.throttle_storage_url)))
+    app.register_blueprint(views.make_blueprint(SignInThrottle(services.throttles.windows)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
     frame.init_app(app)

@@ -38,7 +38,6 @@ ERRORS = {
     500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
     503: ("The service is busy", "Try again in a few seconds."),
 }
-DATABASE_RETRY_SECONDS = 5
 
 
 def init_app(app: Flask) -> None:
@@ -87,10 +86,10 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-def _busy(_error: Busy) -> ResponseReturnValue:
-    """Answer where the database is locked or out of reach (D8)."""
+def _busy(error: Busy) -> ResponseReturnValue:
+    """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
     response = _error_page(503)
-    response.headers["Retry-After"] = str(DATABASE_RETRY_SECONDS)
+    response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 

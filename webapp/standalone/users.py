@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from ..core.database import reading
 from ..core.errors import FieldError
+from ..core.hash_gate import in_a_place
 from .models import EMAIL_MAX, NAME_MAX, MasAccount, MasUser
 
 PASSWORD_MIN, PASSWORD_MAX = 12, 128
@@ -34,13 +35,13 @@ def hash_password(password: str) -> str:
     password = unicodedata.normalize("NFC", password)
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise FieldError("password", f"A password has {PASSWORD_MIN} to {PASSWORD_MAX} characters.")
-    return _HASHER.hash(password)
+    return in_a_place(lambda: _HASHER.hash(password))
 
 
 def is_password(password_hash: str, password: str) -> bool:
     """Tell whether this is the password that was hashed; one argon2id computation."""
     try:
-        return _HASHER.verify(password_hash, unicodedata.normalize("NFC", password))
+        return in_a_place(lambda: _HASHER.verify(password_hash, unicodedata.normalize("NFC", password)))
     except VerificationError:
         return False
 
@@ -53,7 +54,7 @@ def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
     with reading(engine) as session:
         user = find_user(session, email)
     if user is None:
-        _HASHER.hash(unicodedata.normalize("NFC", password))
+        in_a_place(lambda: _HASHER.hash(unicodedata.normalize("NFC", password)))
         return None
     right = is_password(user.password_hash, password)
     return user if right and may_sign_in(user) else None

@@ -114,9 +114,9 @@ def throttled(error: Throttled) -> ResponseReturnValue:
     return error_response(429, retry_after_seconds=error.retry_after_seconds)
 
 
-def busy(_error: Busy) -> ResponseReturnValue:
-    """Answer where the database is locked or out of reach (D8)."""
-    return error_response(503, retry_after_seconds=5)
+def busy(error: Busy) -> ResponseReturnValue:
+    """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
+    return error_response(503, retry_after_seconds=error.retry_after_seconds)
 
 
 def http_error(error: HTTPException) -> ResponseReturnValue:
