@@ -1,6 +1,7 @@
 """All that a host calls."""
 
 from collections.abc import Callable, Collection
+from datetime import timedelta
 
 from flask import Flask
 
@@ -59,7 +60,12 @@ class IdentityClients:
             hasher=hasher,
             throttles=throttles,
             authenticator=Authenticator(engine, hasher, throttles),
-            keys=KeyRing(engine, settings.encryption_key()),
+            keys=KeyRing(
+                engine,
+                settings.encryption_key(),
+                rotation=timedelta(days=settings.key_rotation_days),
+                publication=timedelta(hours=settings.key_publish_hours),
+            ),
             tokens=tokens,
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: self._load_actor(),

@@ -54,6 +54,10 @@ class Settings:
     """Refuse a weak secret, where the default only warns (S4)."""
     recent_sign_in_minutes: int = 30
     """How old a sign-in may be for creating a client or touching its secrets (W5); at most 30."""
+    key_rotation_days: int = 90
+    """For how many days a signing key signs before the next one takes over (T8); at most 90."""
+    key_publish_hours: int = 24
+    """For how many hours a signing key is published before it signs (T8); at least 1, less than it signs."""
     taken_id_answers_per_hour: int = 20
     """How often one actor is told "already in use" within an hour (A6); at most 20."""
     failures_per_client_and_address: int = 10
@@ -107,6 +111,10 @@ class Settings:
             raise _unfit("secret_prefix", "must be 1 to 40 letters, digits, - or _, so that a secret stays within 100")
         if not 1 <= self.recent_sign_in_minutes <= 30:
             raise _unfit("recent_sign_in_minutes", "must be from 1 to 30")
+        if not 1 <= self.key_rotation_days <= 90:
+            raise _unfit("key_rotation_days", "must be from 1 to 90")
+        if not 1 <= self.key_publish_hours < self.key_rotation_days * 24:
+            raise _unfit("key_publish_hours", "must be 1 or more, and fewer than the hours for which a key signs")
         if not 1 <= self.taken_id_answers_per_hour <= 20:
             raise _unfit("taken_id_answers_per_hour", "must be from 1 to 20")
         for name in ("failures_per_client_and_address", "failures_per_address", "exports_per_actor_and_hour"):
