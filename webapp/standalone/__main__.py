@@ -1,9 +1,9 @@
 """`python -m webapp.standalone`: brings the database up to date and serves; in development, with demo data."""
 
 import os
+import signal
 import socket
 import sys
-from pathlib import Path
 from secrets import token_urlsafe
 
 from flask import Flask
@@ -98,8 +98,16 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
         log_dictconfig=logs.log_configuration(),
         log_level=LogLevels.warning if services.settings.development else LogLevels.info,
         workers_kill_timeout=STOP_WITHIN_SECONDS,
-        working_dir=Path(settings.PROJECT),
-    ).serve()
+    ).serve(target_loader=_load_in_worker, wrap_loader=False)
+
+
+def _load_in_worker() -> Flask:
+    # Ctrl-C reaches every process of the terminal, and the server then tells its workers to stop as well. Two signals at
+    # once can leave a worker waiting for ever, so it takes only the second.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    from wsgi import app
+
+    return app
 
 
 if __name__ == "__main__":
