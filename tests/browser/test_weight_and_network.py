@@ -1,0 +1,179 @@
+"""What goes over the wire: how many bytes, from where, and what the browser keeps (C2, W14, W15)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.servers import LiveServer
+
+from .conftest import Merchant
+from .pages import PREFIX, ClientList, NewClient
+
+FIRST_LOAD_BYTES = 32 * 1024
+SWAP_BYTES = 5 * 1024
+ROWS_BYTES = 8 * 1024
+
+
+@dataclass
+class Answer:
+    """One answer as it came over the wire, headers included."""
+
+    url: str
+    bytes: int = 0
+    from_cache: bool = False
+
+
+@dataclass
+class Wire:
+    """What the browser fetched, as its own protocol counts it."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """All bytes together."""
+        return sum(answer.bytes for answer in self.answers.values())
+
+    @property
+    def files(self) -> list[Answer]:
+        """Styles and scripts. The icon is no part of the page: the browser gets it for itself, by its own rules."""
+        return [answer for answer in self.answers.values() if answer.url.endswith((".css", ".js"))]
+
+
+@contextmanager
+def wire(tab: Page) -> Iterator[Wire]:
+    """Count what is fetched within."""
+    counted = Wire()
+    protocol = tab.context.new_cdp_session(tab)
+
+    def began(event: dict[str, Any]) -> None:
+        counted.answers.setdefault(event["requestId"], Answer(event["request"]["url"]))
+
+    def from_cache(event: dict[str, Any]) -> None:
+        counted.answers[event["requestId"]].from_cache = True
+
+    def answered(event: dict[str, Any]) -> None:
+        if event["response"].get("fromDiskCache"):
+            counted.answers[event["requestId"]].from_cache = True
+
+    def ended(event: dict[str, Any]) -> None:
+        if event["requestId"] in counted.answers:
+            counted.answers[event["requestId"]].bytes += int(event["encodedDataLength"])
+
+    protocol.on("Network.requestWillBeSent", began)
+    protocol.on("Network.requestServedFromCache", from_cache)
+    protocol.on("Network.responseReceived", answered)
+    protocol.on("Network.loadingFinished", ended)
+    protocol.send("Network.enable")
+    yield counted
+    tab.wait_for_load_state("networkidle")
+    protocol.detach()
+
+
+@pytest.fixture
+def many(merchant: Merchant) -> Merchant:
+    """Return the merchant with 50 believable clients."""
+    for number in range(50):
+        merchant.add_client(
+            f"{merchant.new_id}-integration-{number:02}",
+            name=f"Claims payments, region {number}",
+            description=f"Pays settled claims of region {number}. Contact: claims-{number}@company.test",
+            roles=("MerchantUser", "AccountViewer", "TransactionViewer", "CreatePayment")[: number % 4 + 1],
+        )
+    return merchant
+
+
+def test_the_first_load_of_the_list_is_light_and_the_second_takes_files_from_the_cache(
+    tab: Page, many: Merchant, live_server: LiveServer
+) -> None:
+    """C2: everything comes from one origin."""
+    with wire(tab) as first:
+        expect(ClientList.open(tab).client_ids).to_have_count(50)
+    assert first.bytes <= FIRST_LOAD_BYTES, first
+    assert {answer.url[: len(live_server.url) + 1] for answer in first.answers.values()} == {f"{live_server.url}/"}
+    assert [answer.from_cache for answer in first.files] == [False] * 4
+
+    with wire(tab) as second:
+        ClientList.open(tab)
+    assert [answer.from_cache for answer in second.files] == [True] * 4
+
+
+def test_fifty_rows_are_light(tab: Page, many: Merchant) -> None:
+    screen = ClientList.open(tab)
+    with wire(tab) as rows:
+        screen.search.fill("region")
+        screen.said("Showing 1–50 of 50")
+    [answer] = [answer for answer in rows.answers.values() if "/static/" not in answer.url]
+    assert answer.bytes <= ROWS_BYTES, answer
+
+
+def test_dialogs_are_light(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client(
+        name="Claims payments", description="Pays claims. " * 20, roles=("MerchantUser", "CreatePayment")
+    )
+    screen = ClientList.open(tab)
+
+    def weigh(what: str) -> None:
+        for answer in counted.answers.values():
+            assert answer.bytes <= SWAP_BYTES, (what, answer)
+
+    with wire(tab) as counted:
+        menu = screen.menu(merchant.new_id)
+    weigh("menu")
+    with wire(tab) as counted:
+        edit = menu.edit()
+    weigh("edit")
+    with wire(tab) as counted:
+        edit.fill(name="ab").save_in_vain()
+    weigh("edit with an error")
+    tab.keyboard.press("Escape")
+    with wire(tab) as counted:
+        form = screen.new()
+    weigh("new")
+    form.fill(client_id=f"{merchant.new_id}-new", client_secret="a secret of our own")
+    with wire(tab) as counted:
+        form.press("Create payments")
+        expect(form.root.locator("[name=roles]:checked")).to_have_count(2)
+    weigh("preset")
+    with wire(tab) as counted:
+        form.create()
+    weigh("hand-over")
+
+
+def test_nothing_comes_from_another_origin_on_any_way_through_the_screens(
+    tab: Page, merchant: Merchant, live_server: LiveServer
+) -> None:
+    """C2, W15: that no policy is broken is judged for every test, at the end of its visit."""
+    urls: list[str] = []
+    tab.context.on("request", lambda request: urls.append(request.url))
+    form = ClientList.open(tab).new()
+    form.fill(client_id=merchant.new_id).choose(["MerchantUser"])
+    screen = form.create().done(then=ClientList)
+    screen = screen.menu(merchant.new_id).edit().fill(name="Edited").save(then=ClientList)
+    screen = screen.menu(merchant.new_id).disable().confirm(then=ClientList)
+    screen.view(merchant.new_id)
+    NewClient.open(tab)
+    tab.goto(f"{PREFIX}/nothing")
+    tab.goto("/login")
+    assert len(urls) > 20
+    assert [url for url in urls if not url.startswith(f"{live_server.url}/")] == []
+
+
+def test_w15_the_policy_is_at_work(page: Page) -> None:
+    """W15: what the policy forbids is stopped, and the console tells, where `visit` listens."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto("/login")
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.ran = true';
+            document.body.append(script);
+        }"""
+    )
+    assert page.evaluate("window.ran") is None
+    assert [text for text in said if "Content Security Policy" in text]
