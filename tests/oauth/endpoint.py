@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from webapp import IdentityClients
 from webapp.core.database import unit_of_work
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.resource_servers import add_resource_server
 from webapp.core.secrets import Secret, SecretHasher
 from webapp.host import EXTENSION, Services
 
@@ -28,6 +29,7 @@ AUDIENCE = "https://api.mas.example"
 ENCRYPTION_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 FORM = "application/x-www-form-urlencoded"
 Parameters = Mapping[str, str] | list[tuple[str, str]]
+Caller = IdentityClient | tuple[str, str]
 
 
 def settings(**overrides: Any) -> dict[str, Any]:
@@ -56,9 +58,9 @@ class Endpoint:
         services: Services = self.app.extensions[EXTENSION]
         return services
 
-    def post(self, parameters: Parameters, **options: Any) -> TestResponse:
-        """Post a form to the token endpoint as it is."""
-        return self.client.post("/connect/token", data=urlencode(parameters), content_type=FORM, **options)
+    def post(self, parameters: Parameters, path: str = "/connect/token", **options: Any) -> TestResponse:
+        """Post a form as it is, to the token endpoint unless another is named."""
+        return self.client.post(path, data=urlencode(parameters), content_type=FORM, **options)
 
     def ask(
         self,
@@ -74,6 +76,30 @@ class Endpoint:
         if basic:
             return self.post(grant, headers={"Authorization": basic_header(client_id, secret)})
         return self.post({"client_id": client_id, "client_secret": secret, **grant})
+
+    def token(self, client: IdentityClient | str, **options: Any) -> str:
+        """Return a token of a client's."""
+        return str((self.ask(client, **options).json or {})["access_token"])
+
+    def introspect(self, token: str, caller: Caller) -> TestResponse:
+        """Ask about a token."""
+        return self.post({**_credentials(caller), "token": token}, "/connect/introspect")
+
+    def revoke(self, token: str, caller: Caller, **parameters: str) -> TestResponse:
+        """Take a token back."""
+        return self.post({**_credentials(caller), "token": token, **parameters}, "/connect/revocation")
+
+
+def _credentials(caller: Caller) -> dict[str, str]:
+    client_id, secret = (caller.client_id, SECRET) if isinstance(caller, IdentityClient) else caller
+    return {"client_id": client_id, "client_secret": secret}
+
+
+def add_api(engine: Engine, name: str = "payments-api", hasher: SecretHasher = HASHER) -> tuple[str, str]:
+    """Add a resource server; return its ID and its secret."""
+    with unit_of_work(engine) as session:
+        server = add_resource_server(session, actor="tests", name=name, secret=Secret(SECRET), hasher=hasher)
+    return server.resource_server_id, SECRET
 
 
 def basic_header(client_id: str, secret: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from . import audit
 from .audit import Action
 from .database import violated_constraint
-from .errors import FieldError
+from .errors import FieldError, NotFound
 from .fields import check_name
 from .models import ClaimedId, ResourceServer, utc_now
 from .secrets import Secret, SecretHasher
@@ -58,11 +58,11 @@ def list_resource_servers(session: Session) -> list[ResourceServer]:
 def remove_resource_server(session: Session, *, actor: str, name: str) -> None:
     """Let an API ask no more, from its next request on; its ID stays taken.
 
-    :raises FieldError: there is none of this name.
+    :raises NotFound: there is none of this name.
     """
-    server = session.scalar(select(ResourceServer).where(ResourceServer.name == check_name(name)))
+    server = session.scalar(select(ResourceServer).where(ResourceServer.name == name))
     if server is None:
-        raise FieldError("name", f"There is no resource server {name}.")
+        raise NotFound
     changes = {"name": [name, None], "resource_server_id": [server.resource_server_id, None]}
     session.delete(server)
     audit.record_for_platform(session, actor, Action.RESOURCE_SERVER_REMOVED, changes)
