@@ -102,8 +102,8 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
 
 
 def _load_in_worker() -> Flask:
-    # Ctrl-C reaches every process of the terminal, and the server then tells its workers to stop as well. Two signals at
-    # once can leave a worker waiting for ever, so it takes only the second.
+    # Ctrl-C reaches every process of the terminal, and the server then tells its workers to stop as well.
+    # Two signals at once can leave a worker waiting for ever, so it takes only the second.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     from wsgi import app
 
