@@ -1,15 +1,18 @@
-"""What became of a client's token requests, read back for the account that it belongs to (L2, A3)."""
+"""What became of a client's token requests: the rows that tell it (L2)."""
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, bindparam, delete, insert, inspect, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session, aliased
 
-from .models import ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
+from .models import ClaimedId, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
 
 LATEST_MAX = 200
 """How many token requests of a client are kept one by one."""
@@ -23,6 +26,9 @@ class Outcome(StrEnum):
     SCOPE_MALFORMED = "scope malformed"
     SCOPE_NOT_ALLOWED = "scope not allowed"
     NO_ROLES = "no roles left"
+
+
+# Reading, for the account whose clients they are (A3)
 
 
 class LastUse(NamedTuple):
@@ -71,3 +77,111 @@ def last_used(session: Session, account_id: str, client_keys: Collection[uuid.UU
         .order_by(ClientSecret.last_used_at)
     )
     return {key: LastUse(at, address, label) for key, at, address, label in rows if at is not None}
+
+
+# Writing. Every process takes the rows in the same order, so that none waits for another in a circle.
+
+
+class Request(NamedTuple):
+    """One token request, as it is kept."""
+
+    client_key: uuid.UUID
+    at: datetime
+    outcome: str
+    secret_label: str | None
+    address: str | None
+    scope: str
+
+
+class CountKey(NamedTuple):
+    """What token requests are counted by."""
+
+    client_key: uuid.UUID
+    day: date
+    secret_label: str
+    outcome: str
+
+
+@dataclass(slots=True)
+class Count:
+    """How many token requests fell on one key; when and from where the last of them came."""
+
+    count: int
+    at: datetime
+    address: str | None
+
+
+def write(connection: Connection, counts: Mapping[CountKey, Count], requests: Iterable[Request]) -> None:
+    """Add to the counts, keep the latest requests of each client, and note when each secret was last used.
+
+    :param requests: the latest of those that were counted, the oldest first; at least one.
+    """
+    ordered = sorted(counts.items())
+    connection.execute(
+        _ADD_COUNT[connection.dialect.name], [{**key._asdict(), "count": count.count} for key, count in ordered]
+    )
+    latest = _latest(requests)
+    connection.execute(_ADD_REQUEST, [request._asdict() for of_client in latest.values() for request in of_client])
+    connection.execute(_TRIM, [{"key": key} for key in latest])
+    uses: dict[tuple[uuid.UUID, str], dict[str, Any]] = {}
+    for key, count in sorted(counts.items(), key=lambda item: item[1].at):
+        if key.secret_label and key.outcome in _AFTER_AUTHENTICATION:
+            uses[key.client_key, key.secret_label] = {
+                "key": key.client_key,
+                "of_label": key.secret_label,
+                "used_at": count.at,
+                "minute": count.at.replace(second=0, microsecond=0),
+                "address": count.address,
+            }
+    if uses:
+        connection.execute(_USE, [uses[secret] for secret in sorted(uses)])
+
+
+def claimants(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
+    """Return which client has, or once had, each of these IDs in whatever letter case; an ID of nobody is not in it."""
+    folded = {client_id.casefold() for client_id in client_ids}
+    rows = connection.execute(
+        select(ClaimedId.client_id_folded, ClaimedId.client_key).where(ClaimedId.client_id_folded.in_(folded))
+    )
+    return {client_id: key for client_id, key in rows if key is not None}
+
+
+def _latest(requests: Iterable[Request]) -> dict[uuid.UUID, deque[Request]]:
+    of_client: dict[uuid.UUID, deque[Request]] = {}
+    for request in requests:
+        of_client.setdefault(request.client_key, deque(maxlen=LATEST_MAX)).append(request)
+    return dict(sorted(of_client.items()))
+
+
+def _adding(insert_into: Any) -> Any:
+    statement = insert_into(TokenRequestCount)
+    return statement.on_conflict_do_update(
+        index_elements=inspect(TokenRequestCount).primary_key,
+        set_={"count": TokenRequestCount.count + statement.excluded["count"]},
+    )
+
+
+_AFTER_AUTHENTICATION = frozenset(Outcome)
+_ADD_COUNT = {"sqlite": _adding(sqlite.insert), "postgresql": _adding(postgresql.insert)}
+_ADD_REQUEST = insert(TokenRequest)
+_Kept = aliased(TokenRequest)
+_TRIM = delete(TokenRequest).where(
+    TokenRequest.client_key == bindparam("key"),
+    tuple_(TokenRequest.at, TokenRequest.id)
+    <= select(_Kept.at, _Kept.id)
+    .where(_Kept.client_key == bindparam("key"))
+    .order_by(_Kept.at.desc(), _Kept.id.desc())
+    .offset(LATEST_MAX)
+    .limit(1)
+    .scalar_subquery(),
+)
+# Once a minute at most, whichever process is first.
+_USE = (
+    update(ClientSecret)
+    .where(
+        ClientSecret.client_key == bindparam("key"),
+        ClientSecret.label == bindparam("of_label"),
+        or_(ClientSecret.last_used_at.is_(None), ClientSecret.last_used_at < bindparam("minute")),
+    )
+    .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("address"))
+)

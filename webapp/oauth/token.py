@@ -2,17 +2,23 @@
 
 import re
 from collections.abc import Collection
+from functools import partial
 
 from flask import Response
 
 from ..core import authentication
-from ..core.models import utc_now
+from ..core.models import SCOPE_MAX, utc_now
+from ..core.usage import Outcome
 from ..host import client_address, services
 from .parameters import read_credentials, read_parameters
 from .responses import JsonResponse, Refusal, Refused
 
 GRANT_TYPE = "client_credentials"
-SCOPE_MAX = 1000
+_OUTCOMES = {
+    Refusal.SCOPE_FORM: Outcome.SCOPE_MALFORMED,
+    Refusal.SCOPE: Outcome.SCOPE_NOT_ALLOWED,
+    Refusal.NO_ROLES: Outcome.NO_ROLES,
+}
 # RFC 6749 appendix A.4; more spaces than one are tolerated (P10)
 _SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
 
@@ -24,16 +30,23 @@ def token() -> Response:
     if grant_type != GRANT_TYPE:
         raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
     credentials = read_credentials(parameters)
-    now = utc_now()
+    now, address, asked = utc_now(), client_address(), parameters.get("scope")
     ours = services()
+    note = partial(ours.recorder.note, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
     try:
-        client = ours.authenticator.authenticate(
-            credentials.client_id, credentials.secret, address=client_address(), now=now
-        )
-    except authentication.Refused:
+        client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, address=address, now=now)
+    except authentication.Refused as refused:
+        note(refused.client_key, refused.reason, refused.secret_label)
         raise Refused(Refusal.CLIENT) from None
+    except authentication.TooManyFailures as throttled:
+        note(throttled.client_key, Outcome.THROTTLED, None)
+        raise
     roles = ours.catalogue.effective(client.roles, client.grantable_roles)
-    scope = granted_scope(parameters.get("scope"), ours.catalogue.scopes(roles))
+    try:
+        scope = granted_scope(asked, ours.catalogue.scopes(roles))
+    except Refused as refused:
+        note(client.key, _OUTCOMES[refused.refusal], client.secret_label)
+        raise
     lifetime_seconds = client.token_duration_minutes * 60
     access_token = ours.tokens.issue(
         ours.keys.signing_key(now),
@@ -45,6 +58,7 @@ def token() -> Response:
         generation=client.token_generation,
         now=now,
     )
+    note(client.key, Outcome.ISSUED, client.secret_label)
     return JsonResponse(
         {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
     )
