@@ -11,11 +11,12 @@ from typing import cast
 import flask_login
 from flask import current_app, g, request
 from sqlalchemy import Engine
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from .core.audit import Author
 from .core.authentication import Authenticator
 from .core.keys import KeyRing
+from .core.networks import canonical_address
 from .core.recording import Recorder
 from .core.roles import Catalogue
 from .core.secrets import SecretHasher
@@ -25,6 +26,8 @@ from .settings import Settings
 
 EXTENSION = "identity_clients"
 MANAGER_ROLES = frozenset({"MerchantAdmin", "ManageIdentityClients"})
+_ADDRESS_CHARACTERS_MAX = 64
+_PORT = re.compile(r":[0-9]*\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
@@ -135,13 +138,35 @@ def request_id() -> str:
 
 
 def client_address() -> str | None:
-    """Return the caller's address: the peer's, or the one that the outermost trusted proxy saw (C5)."""
-    hops = services().settings.trusted_proxies
+    """Return the caller's address in canonical form: the peer's, or the one that the outermost trusted proxy saw (C5).
+
+    None where that is no address, such as the peer of a socket in the file system.
+    """
+    address, hops = request.remote_addr, services().settings.trusted_proxies
     if hops:
-        forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
-        if len(forwarded) >= hops and forwarded[-hops]:
-            return forwarded[-hops][:45]
-    return request.remote_addr
+        forwarded = [part for line in request.headers.getlist("X-Forwarded-For") for part in line.split(",")]
+        if len(forwarded) >= hops:
+            address = forwarded[-hops]
+    return canonical_address((address or "").strip()[:_ADDRESS_CHARACTERS_MAX])
+
+
+def is_secure() -> bool:
+    """Tell whether the caller came over https: to us, or to the trusted proxy nearest to us (C6)."""
+    if request.is_secure:
+        return True
+    forwarded = request.headers.get("X-Forwarded-Proto", "") if services().settings.trusted_proxies else ""
+    return forwarded.rpartition(",")[2].strip().lower() == "https"
+
+
+def refuse_other_hosts() -> None:
+    """Refuse a request to a name that is not ours, where a setting says which are (C5).
+
+    :raises BadRequest: the `Host` header holds another.
+    """
+    trusted = services().settings.trusted_hosts
+    name = _PORT.sub("", request.environ.get("HTTP_HOST", "")).lower()
+    if trusted and not any(name == host or (host[0] == "." and f".{name}".endswith(host)) for host in trusted):
+        raise BadRequest
 
 
 def read_body(limit_bytes: int) -> bytes:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
-_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]", re.IGNORECASE)
+_HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -75,7 +75,7 @@ class Settings:
     trusted_proxies: int = 0
     """How many reverse proxies in front of us append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()
-    """Which names the `Host` header may hold, `.example.com` for all below it (C5); none named: any."""
+    """Names that the `Host` header may hold, `.example.com` for that and all below it (C5); none given: any."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -126,7 +126,7 @@ class Settings:
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _unfit("throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0")
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
-            raise _unfit("trusted_hosts", "must be names as in a Host header, without scheme and port")
+            raise _unfit("trusted_hosts", "must be names in small letters, without scheme and port")
         try:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:

@@ -49,7 +49,7 @@ class Endpoint:
     def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
         self.engine = engine
         self.app = app or Flask("host")
-        self.app.config.update(settings(ENGINE=engine, **overrides))
+        self.app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
         IdentityClients().init_app(self.app)
         self.client = self.app.test_client()
 

@@ -18,6 +18,7 @@ class Action(StrEnum):
     ENABLED = "enabled"
     DISABLED = "disabled"
     TOKENS_REVOKED = "tokens revoked"
+    NETWORKS_CHANGED = "networks changed"
     KEY_CREATED = "key created"
     KEY_ROTATED = "key rotated"
     KEY_WITHDRAWN = "key withdrawn"

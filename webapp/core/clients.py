@@ -23,6 +23,7 @@ from .database import violated_constraint
 from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields, NotFound, StaleVersion
 from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
+from .networks import check_networks
 from .roles import Catalogue
 from .rotation import new_secret, replace_secrets, states_at
 from .secrets import Secret, SecretHasher, check_secret, is_well_formed, weaknesses
@@ -116,6 +117,7 @@ def create_client(
     :raises InvalidFields: all that is wrong with the values, at once.
     :raises AlreadyCreated: the same Create was sent before; it carries what that one made.
     :raises Throttled: the client ID is in use, and this actor was told so too often (A6).
+    :raises TooManyNewClients: the account made as many as it may in an hour (D5).
     """
     one_time_key = _digest(creation_key)
     fields, errors = _judge(values, secret, catalogue=catalogue, granted=granted, refuse_weak=refuse_weak)
@@ -123,6 +125,7 @@ def create_client(
     # After the ID was looked for: else a twin of this very Create that ends in between would pass for a stranger.
     _raise_if_created(session, author, one_time_key)
     _raise_if_wrong(errors, author, throttles, taken=taken)
+    throttles.count_new_client(author.account_id)
     first_secret, now = fields.pop("secret"), utc_now()
     client = IdentityClient(
         **fields,
@@ -212,6 +215,24 @@ def set_enabled(
     return _write(session, author, action, client, {"enabled": enabled}, utc_now())
 
 
+def set_networks(session: Session, *, author: Author, key: uuid.UUID, version: int | None, text: str) -> IdentityClient:
+    """Let a client call from these networks only; where nothing differs nothing is written.
+
+    :param text: one on each line, as `networks.check_networks` reads it; empty: it may call from anywhere (A8).
+    :raises NotFound: the account has no such client.
+    :raises StaleVersion: it was changed since; nothing was written.
+    :raises InvalidFields: lines that name no network (I3).
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    if version != client.version:
+        raise StaleVersion(_loose(session, client))
+    try:
+        networks = check_networks(text)
+    except FieldError as error:
+        raise InvalidFields([error]) from None
+    return _write(session, author, Action.NETWORKS_CHANGED, client, {"allowed_networks": networks}, utc_now())
+
+
 def _judge(
     values: ClientValues,
     secret: str | None,
@@ -284,6 +305,8 @@ def _write(
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
     return sorted(value) if isinstance(value, frozenset) else value
 
 

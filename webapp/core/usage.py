@@ -26,6 +26,7 @@ class Outcome(StrEnum):
     SCOPE_MALFORMED = "scope malformed"
     SCOPE_NOT_ALLOWED = "scope not allowed"
     NO_ROLES = "no roles left"
+    PLAIN_HTTP = "plain http"
 
 
 # Reading, for the account whose clients they are (A3)

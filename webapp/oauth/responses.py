@@ -45,6 +45,11 @@ class Refusal(Enum):
     `invalid_client` has no text: whatever went wrong, its bytes are the same (P7).
     """
 
+    PLAIN_HTTP = (
+        400,
+        "invalid_request",
+        "Use https. A secret that was sent over plain http is exposed: change it.",
+    )
     METHOD = 405, "invalid_request", "Use POST."
     CONTENT_TYPE = 400, "invalid_request", "Send the parameters as application/x-www-form-urlencoded."
     TOO_LARGE = 413, "invalid_request", "The request is too large."

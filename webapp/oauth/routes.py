@@ -1,20 +1,24 @@
 """The table of contents of the endpoint: every URL, one line each."""
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from flask.typing import RouteCallable
 from werkzeug.exceptions import default_exceptions
 
 from ..core.errors import Busy, Throttled
+from ..host import refuse_other_hosts
 from ..settings import Settings
 from . import responses
 from .metadata import JWKS_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
 from .token import token
+from .transport import refuse_plain_http
 
 BLUEPRINT = "identity"
 CLIENT_ROUTES: tuple[tuple[str, str, RouteCallable], ...] = ((TOKEN_PATH, "token", token),)
 """Where clients authenticate. These answer every method, so that a wrong one is refused in JSON (P1, P13)."""
+
+_CLIENT_ENDPOINTS = frozenset(endpoint for _, endpoint, _ in CLIENT_ROUTES)
 
 
 class EveryMethod(set[str]):
@@ -32,6 +36,10 @@ def make_blueprint(settings: Settings) -> Blueprint:
     for rule in metadata_paths(settings):
         blueprint.add_url_rule(rule, "metadata", metadata)
     blueprint.add_url_rule(JWKS_PATH, "jwks", jwks)
+    if settings.trusted_hosts:
+        blueprint.before_request(refuse_other_hosts)
+    if not settings.development:
+        blueprint.before_request(_refuse_plain_http)
     blueprint.record(_answer_every_method)
     blueprint.record(lambda state: _exempt_from_csrf(state.app))
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
@@ -49,6 +57,11 @@ def _answer_every_method(state: BlueprintSetupState) -> None:
     for _, endpoint, _ in CLIENT_ROUTES:
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
+
+
+def _refuse_plain_http() -> None:
+    if (request.endpoint or "").rpartition(".")[2] in _CLIENT_ENDPOINTS:
+        refuse_plain_http()
 
 
 def _exempt_from_csrf(app: App) -> None:

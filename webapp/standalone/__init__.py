@@ -15,7 +15,7 @@ from ..core.migrate import folder
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, frame, responses, sessions, settings, views
+from . import cli, frame, responses, sessions, settings, transport, views
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .throttle import SignInThrottle
@@ -49,11 +49,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     sessions.init_app(app)
     frame.init_app(app)
     responses.init_app(app)
+    transport.init_app(app, development=development)
     if services.settings.trusted_proxies:
-        # Only the scheme: our own pages ask client_address() for the address, and the Host passes through.
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=0, x_proto=services.settings.trusted_proxies
-        )
+        # Only the scheme: our own pages ask client_address() for the address, and the Host passes through. Proxies
+        # pass one scheme on, however many they are: the nearest one's word counts.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
     if not development:
         _refuse_demo_users(services)
         if values["PROCESSES"] > 1 and services.settings.throttle_storage_url.startswith("memory:"):

@@ -60,6 +60,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         _refuse_other_machines(config[f"{PREFIX}ISSUER"])
     else:
         _refuse_unsafe_keys(config)
+    config.setdefault(f"{PREFIX}TRUSTED_HOSTS", _own_names(given, config))
     _refuse_other_databases(str(config.get(f"{PREFIX}DATABASE_URL") or ""))
     Settings.from_config(config)
     secure = not development
@@ -99,6 +100,18 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
     return value
 
 
+def _own_names(given: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names that a `Host` header may hold where no setting says so (C5): the issuer's.
+
+    In development also the loopback's; any, where the server listens for other machines.
+    """
+    names = {name_in_url(urlsplit(str(config.get(f"{PREFIX}ISSUER") or "")).hostname or "")} - {""}
+    if config.get(f"{PREFIX}DEVELOPMENT"):
+        host = address(given)[0]
+        names = names | {name_in_url(name) for name in LOOPBACK} if host in LOOPBACK else set()
+    return tuple(sorted(names))
+
+
 def _refuse_other_databases(url: str) -> None:
     try:
         known = not url or make_url(url).get_backend_name() in DATABASES
@@ -121,8 +134,12 @@ def address(given: Mapping[str, Any]) -> tuple[str, int]:
 
 def own_url(host: str, port: int) -> str:
     """Return the address under which this machine reaches a server that listens there."""
-    name = "127.0.0.1" if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}"
+    return f"http://{name_in_url('127.0.0.1' if host in EVERY_ADDRESS else host)}:{port}"
+
+
+def name_in_url(host: str) -> str:
+    """Return a host as it stands in an address: an IPv6 one in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 # Development

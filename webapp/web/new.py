@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from ..core.clients import create_client, get_client, is_taken
 from ..core.database import reading, unit_of_work
-from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled
+from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled, TooManyNewClients
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
 from ..host import author_of, services
@@ -17,6 +17,10 @@ from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import htmx, render
 from .list import parse_key
+
+TOO_MANY_NEW_CLIENTS = (
+    "Nothing is saved: your account made as many clients as it may in an hour. Wait a little, then press {} again."
+)
 
 
 def new_client() -> ResponseReturnValue:
@@ -53,7 +57,8 @@ def new_client() -> ResponseReturnValue:
     except Throttled as throttled:
         if htmx().partial:
             raise  # the notice goes into the form that is open, and nothing of it changes
-        form.message = BEYOND_QUOTA.format(form.button)
+        beyond = TOO_MANY_NEW_CLIENTS if isinstance(throttled, TooManyNewClients) else BEYOND_QUOTA
+        form.message = beyond.format(form.button)
         response = _show(form, copied, status=429)
         response.headers["Retry-After"] = str(throttled.retry_after_seconds)
         return response
