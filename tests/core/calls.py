@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from webapp.core.clients import ClientValues, create_client, edit_client, get_client
+from webapp.core.changes import get_client
+from webapp.core.clients import ClientValues, create_client, edit_client
 from webapp.core.database import reading, unit_of_work
 from webapp.core.errors import InvalidFields
 from webapp.core.models import IdentityClient

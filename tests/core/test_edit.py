@@ -9,7 +9,8 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, event, select
 
-from webapp.core.clients import get_client, set_enabled
+from webapp.core.changes import get_client
+from webapp.core.clients import set_enabled
 from webapp.core.database import make_engine, reading, unit_of_work
 from webapp.core.errors import InvalidFields, NotFound, StaleVersion, Throttled
 from webapp.core.models import Event, IdentityClient, utc_now

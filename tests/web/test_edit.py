@@ -12,7 +12,7 @@ from sqlalchemy import select
 from tests.factories import make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import Markup, read
-from webapp.core.clients import get_client
+from webapp.core.changes import get_client
 from webapp.core.database import reading
 from webapp.core.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.secrets import has_valid_checksum

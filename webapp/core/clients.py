@@ -14,19 +14,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
-from sqlalchemy.orm.attributes import flag_modified
-from sqlalchemy.orm.exc import StaleDataError
 
 from . import audit
 from .audit import Action, Author
+from .changes import changing, get_client, loose, refuse_stale
 from .database import violated_constraint
-from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields, NotFound, StaleVersion
+from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields
 from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
 from .networks import check_networks
 from .roles import Catalogue
 from .rotation import new_secret, replace_secrets, states_at
-from .secrets import Secret, SecretHasher, check_secret, is_well_formed, weaknesses
+from .secrets import SecretHasher, check_chosen_secret, is_well_formed
 from .throttle import Throttles
 
 _ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
@@ -42,21 +41,6 @@ class ClientValues:
     description: str
     token_duration: str
     roles: frozenset[str]
-
-
-def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
-    """Return a client of the account, with its secrets.
-
-    :raises NotFound: the account has none such, whether or not another one has (A3).
-    """
-    client = session.scalar(
-        select(IdentityClient)
-        .where(IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
-        .options(selectinload(IdentityClient.secrets))
-    )
-    if client is None:
-        raise NotFound
-    return client
 
 
 def is_taken(session: Session, *, client_id: str, account_id: str, key: uuid.UUID | None) -> bool:
@@ -75,23 +59,6 @@ def is_taken(session: Session, *, client_id: str, account_id: str, key: uuid.UUI
         .where(ClaimedId.client_id_folded == client_id.casefold())
     ).one_or_none()
     return holder is not None and tuple(holder) != (key, account_id)
-
-
-def check_chosen_secret(secret: str, values: ClientValues, *, refuse_weak: bool) -> Secret:
-    """Return the secret that was chosen for a client with these values.
-
-    :param refuse_weak: refuse a weak one (S4).
-    :raises FieldError: it is not 6-100 characters of printable ASCII, or weak where that is refused.
-    """
-    chosen = check_secret(secret)
-    reasons = weaknesses(chosen, values.client_id, values.name) if refuse_weak else []
-    if reasons:
-        raise FieldError(
-            "client_secret",
-            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
-            "Client secret is easy to guess: choose another, or press Generate new",
-        )
-    return chosen
 
 
 def create_client(
@@ -182,8 +149,7 @@ def edit_client(
     :raises Throttled: the client ID is in use, and this actor was told so too often (A6).
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    if version != client.version:
-        raise StaleVersion(_loose(session, client))
+    refuse_stale(session, client, version)
     fields, errors = _judge(values, secret or None, catalogue=catalogue, granted=granted, refuse_weak=refuse_weak)
     taken = is_taken(session, client_id=values.client_id, account_id=author.account_id, key=key)
     _raise_if_wrong(errors, author, throttles, taken=taken)
@@ -209,8 +175,7 @@ def set_enabled(
     client = get_client(session, account_id=author.account_id, key=key)
     if client.enabled == enabled:
         return client
-    if version != client.version:
-        raise StaleVersion(_loose(session, client))
+    refuse_stale(session, client, version)
     action = Action.ENABLED if enabled else Action.DISABLED
     return _write(session, author, action, client, {"enabled": enabled}, utc_now())
 
@@ -224,8 +189,7 @@ def set_networks(session: Session, *, author: Author, key: uuid.UUID, version: i
     :raises InvalidFields: lines that name no network (I3).
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    if version != client.version:
-        raise StaleVersion(_loose(session, client))
+    refuse_stale(session, client, version)
     try:
         networks = check_networks(text)
     except FieldError as error:
@@ -244,7 +208,11 @@ def _judge(
     """Return the columns that the form writes with the `secret`, and all that is wrong, in the form's order."""
     checks: dict[str, Callable[[], Any]] = {
         "client_id": lambda: check_client_id(values.client_id),
-        "secret": lambda: None if secret is None else check_chosen_secret(secret, values, refuse_weak=refuse_weak),
+        "secret": lambda: (
+            None
+            if secret is None
+            else check_chosen_secret(secret, values.client_id, values.name, refuse_weak=refuse_weak)
+        ),
         "name": lambda: check_name(values.name),
         "description": lambda: check_description(values.description),
         "token_duration_minutes": lambda: check_token_duration(values.token_duration),
@@ -285,22 +253,15 @@ def _write(
     changes: dict[str, Any] = {
         field: [_plain(getattr(client, field)), _plain(value)] for field, value in changed.items()
     }
-    key, account_id = client.id, client.account_id
-    try:
-        with session.begin_nested():
-            for field, value in changed.items():
-                setattr(client, field, value)
-            client.updated_at, client.updated_by = now, author.label
-            flag_modified(client, "updated_at")  # the version moves even where the clock did not
-            if added is not None:
-                changes["client_secret"] = replace_secrets(client, added, now)
-            session.flush()  # the client's own row first: one UPDATE on condition of its version (I7)
-            if "client_id" in changed and not _has_claimed(session, client):
-                session.add(ClaimedId(client_id_folded=client.client_id_folded, client_key=client.id))
-            audit.record(session, author, action, client, changes)
-    except StaleDataError:
-        session.expire_all()
-        raise StaleVersion(_loose(session, get_client(session, account_id=account_id, key=key))) from None
+    with changing(session, author, client, now):
+        for field, value in changed.items():
+            setattr(client, field, value)
+        if added is not None:
+            changes["client_secret"] = replace_secrets(client, added, now)
+        session.flush()  # the client's own row first
+        if "client_id" in changed and not _has_claimed(session, client):
+            session.add(ClaimedId(client_id_folded=client.client_id_folded, client_key=client.id))
+        audit.record(session, author, action, client, changes)
     return client
 
 
@@ -324,7 +285,7 @@ def _raise_if_created(session: Session, author: Author, one_time_key: str | None
         .options(selectinload(IdentityClient.secrets))
     )
     if client is not None:
-        raise AlreadyCreated(_loose(session, client))
+        raise AlreadyCreated(loose(session, client))
 
 
 def _taken(throttles: Throttles, author: Author) -> InvalidFields:
@@ -346,9 +307,3 @@ def _has_claimed(session: Session, client: IdentityClient) -> bool:
             )
         )
     )
-
-
-def _loose(session: Session, client: IdentityClient) -> IdentityClient:
-    for loaded in (client, *client.secrets):
-        session.expunge(loaded)
-    return client

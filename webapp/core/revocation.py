@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from . import audit
 from .audit import Action, Author
-from .clients import get_client
+from .changes import get_client
 from .database import violated_constraint
 from .keys import CLOCK_SKEW
 from .models import Account, ClaimedId, IdentityClient, RevokedToken

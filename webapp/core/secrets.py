@@ -133,6 +133,23 @@ def weaknesses(secret: Secret, client_id: str, name: str) -> list[str]:
     return found
 
 
+def check_chosen_secret(secret: str, client_id: str, name: str, *, refuse_weak: bool) -> Secret:
+    """Return the secret that was chosen for a client of this ID and name.
+
+    :param refuse_weak: refuse a weak one (S4).
+    :raises FieldError: it is not 6-100 characters of printable ASCII, or weak where that is refused.
+    """
+    chosen = check_secret(secret)
+    reasons = weaknesses(chosen, client_id, name) if refuse_weak else []
+    if reasons:
+        raise FieldError(
+            "client_secret",
+            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
+            "Client secret is easy to guess: choose another, or press Generate new",
+        )
+    return chosen
+
+
 def needs_form_encoding(secret: Secret) -> bool:
     """Tell whether many callers would send this secret wrongly by HTTP Basic (S4, RFC 6749 section 2.3.1)."""
     return any(character in secret.reveal() for character in "+%")

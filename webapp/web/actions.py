@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ..core.clients import get_client, set_enabled
+from ..core.changes import get_client
+from ..core.clients import set_enabled
 from ..core.database import reading, unit_of_work
 from ..core.errors import StaleVersion
 from ..core.models import TOKEN_DURATION_MAX_MINUTES, IdentityClient, utc_now

@@ -2,7 +2,7 @@
 
 from flask import Response, request
 
-from ..core.clients import get_client
+from ..core.changes import get_client
 from ..core.database import reading
 from ..host import services
 from .guard import actor

@@ -6,6 +6,7 @@ from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ..core import clients
+from ..core.changes import get_client
 from ..core.database import reading, unit_of_work
 from ..core.errors import InvalidFields, StaleVersion, Throttled
 from ..core.models import IdentityClient
@@ -73,7 +74,7 @@ def edit_client_form(key: str) -> Response:
 
 def _client(key: str) -> IdentityClient:
     with reading(services().engine) as session:
-        return clients.get_client(session, account_id=actor().account_id, key=parse_key(key))
+        return get_client(session, account_id=actor().account_id, key=parse_key(key))
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:

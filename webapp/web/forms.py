@@ -14,12 +14,12 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, HiddenField, StringField
 from wtforms.widgets import HiddenInput
 
-from ..core.clients import ClientValues, check_chosen_secret
+from ..core.clients import ClientValues
 from ..core.errors import FieldError
 from ..core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from ..core.models import IdentityClient
 from ..core.roles import ApiRole
-from ..core.secrets import needs_form_encoding, weaknesses
+from ..core.secrets import check_chosen_secret, needs_form_encoding, weaknesses
 from ..host import services
 
 # Short enough that a leaked token soon runs out, long enough that no system asks all the time.
@@ -166,7 +166,9 @@ class ClientForm(ScreenForm):
         values, refuse_weak = self.values(), services().settings.refuse_weak_secrets
         checks: dict[str, Callable[[], object]] = {
             "client_id": lambda: check_client_id(values.client_id),
-            "client_secret": lambda: check_chosen_secret(self.secret, values, refuse_weak=refuse_weak),
+            "client_secret": lambda: check_chosen_secret(
+                self.secret, values.client_id, values.name, refuse_weak=refuse_weak
+            ),
             "name": lambda: check_name(values.name),
             "description": lambda: check_description(values.description),
             "token_duration": lambda: check_token_duration(values.token_duration),
@@ -198,13 +200,12 @@ class ClientForm(ScreenForm):
 
     def warn_of_secret(self) -> bool:
         """Put on the secret what speaks against it although it may be used (S4); tell whether that is news."""
+        values, refuse_weak = self.values(), services().settings.refuse_weak_secrets
         try:
-            chosen = check_chosen_secret(
-                self.secret, self.values(), refuse_weak=services().settings.refuse_weak_secrets
-            )
+            chosen = check_chosen_secret(self.secret, values.client_id, values.name, refuse_weak=refuse_weak)
         except FieldError:
             return False
-        reasons = weaknesses(chosen, self.values().client_id, self.values().name)
+        reasons = weaknesses(chosen, values.client_id, values.name)
         if reasons:
             reasons.insert(0, "This secret is easy to guess.")
         if needs_form_encoding(chosen):

@@ -4,7 +4,7 @@ import uuid
 
 from flask import Response, request
 
-from ..core.clients import get_client
+from ..core.changes import get_client
 from ..core.database import reading
 from ..core.errors import NotFound
 from ..core.listing import ListQuery

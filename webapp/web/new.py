@@ -5,7 +5,8 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ..core.clients import create_client, get_client, is_taken
+from ..core.changes import get_client
+from ..core.clients import create_client, is_taken
 from ..core.database import reading, unit_of_work
 from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled, TooManyNewClients
 from ..core.models import IdentityClient

@@ -1,0 +1,67 @@
+"""What every change of a client has in common: it is found in its account, and written whole or not at all."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.exc import StaleDataError
+
+from .audit import Author
+from .errors import NotFound, StaleVersion
+from .models import IdentityClient
+
+
+def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account, with its secrets.
+
+    :raises NotFound: the account has none such, whether or not another one has (A3).
+    """
+    client = session.scalar(
+        select(IdentityClient)
+        .where(IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
+        .options(selectinload(IdentityClient.secrets))
+    )
+    if client is None:
+        raise NotFound
+    return client
+
+
+def refuse_stale(session: Session, client: IdentityClient, version: int | None) -> None:
+    """Refuse a change that is based on a version which is no longer the newest (I7).
+
+    :param version: the version that the author saw; None is a stale one.
+    :raises StaleVersion: it carries the client as it stands.
+    """
+    if version != client.version:
+        raise StaleVersion(loose(session, client))
+
+
+@contextmanager
+def changing(session: Session, author: Author, client: IdentityClient, now: datetime) -> Iterator[None]:
+    """Write what the block does to a client in one savepoint: one UPDATE on condition of its version (I7).
+
+    The block records the event of the change as well (L1).
+
+    :raises StaleVersion: somebody else was quicker; nothing was written.
+    """
+    key, account_id = client.id, client.account_id
+    try:
+        with session.begin_nested():
+            client.updated_at, client.updated_by = now, author.label
+            flag_modified(client, "updated_at")  # the version moves even where the clock did not
+            yield
+            session.flush()
+    except StaleDataError:
+        session.expire_all()
+        raise StaleVersion(loose(session, get_client(session, account_id=account_id, key=key))) from None
+
+
+def loose(session: Session, client: IdentityClient) -> IdentityClient:
+    """Return a client loose from the session, for an error to carry: it outlives the roll-back."""
+    for loaded in (client, *client.secrets):
+        session.expunge(loaded)
+    return client
