@@ -17,6 +17,16 @@ class Action(StrEnum):
     EDITED = "edited"
     ENABLED = "enabled"
     DISABLED = "disabled"
+    DELETED = "deleted"
+    SECRET_CHANGED = "secret changed"  # noqa: S105 - the name of an action
+    SECRET_ENDED = "secret ended"  # noqa: S105 - the name of an action
+    SECRET_PAUSED = "secret paused"  # noqa: S105 - the name of an action
+    SECRET_RESUMED = "secret resumed"  # noqa: S105 - the name of an action
+    END_DATE_SET = "end date set"
+    NETWORKS_CHANGED = "networks changed"
+    REFUSED = "refused"
+    """Somebody tried what they may not do, or came too late."""
+    EXPORTED = "exported"
     TOKENS_REVOKED = "tokens revoked"
     NETWORKS_CHANGED = "networks changed"
     KEY_CREATED = "key created"
@@ -43,10 +53,11 @@ class Author:
 
 
 def record(
-    session: Session, author: Author, action: Action, client: IdentityClient, changes: Mapping[str, Any]
+    session: Session, author: Author, action: Action, client: IdentityClient | None, changes: Mapping[str, Any]
 ) -> None:
     """Add one event to the transaction under way.
 
+    :param client: what it is about; None for the account as a whole.
     :param changes: per field `[before, after]`; never a secret or a hash.
     """
     session.add(
@@ -56,8 +67,8 @@ def record(
             actor_id=author.actor_id,
             actor_label=author.label,
             action=action.value,
-            client_key=client.id,
-            client_id=client.client_id,
+            client_key=client.id if client else None,
+            client_id=client.client_id if client else None,
             changes=dict(changes),
             address=author.address,
             request_id=author.request_id,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .models import IdentityClient
+    from .models import ClientSecret, IdentityClient
 
 DATABASE_RETRY_AFTER_SECONDS = 5
 
@@ -88,6 +89,59 @@ class Throttled(DomainError):
 
 class TooManyNewClients(Throttled):
     """The account's quota of new clients is used up (D5)."""
+
+
+class SecretRefused(DomainError):
+    """Something cannot be done to a secret as things stand; nothing was changed.
+
+    :param client: the client as it stands now.
+    :param secret: the secret that it is about.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret) -> None:
+        super().__init__(type(self).__name__)
+        self.client = client
+        self.secret = secret
+
+
+class TwoSecrets(SecretRefused):
+    """Two secrets have not ended; the older one, `secret`, has to end before there can be another (S7)."""
+
+
+class LastSecret(SecretRefused):
+    """It is the only secret that works, so it can be neither ended nor paused (S7)."""
+
+
+class SecretHasEnded(SecretRefused):
+    """It has ended, and stays so."""
+
+
+class NeedsConfirmation(SecretRefused):
+    """It can be done, once the person has read what follows from it."""
+
+
+class RecentlyUsed(NeedsConfirmation):
+    """Something called with the secret within the last hour, and would be refused from now on.
+
+    :ivar at: when it was used last.
+    :ivar address: from where; None if nobody knows.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret, at: datetime) -> None:
+        super().__init__(client, secret)
+        self.at = at
+        self.address = secret.last_used_address
+
+
+class LastSecretEnds(NeedsConfirmation):
+    """Afterwards `secret` is the only one that works, and it has an end: no token is issued from then on (S8).
+
+    :ivar ends_at: that end.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret, ends_at: datetime) -> None:
+        super().__init__(client, secret)
+        self.ends_at = ends_at
 
 
 class Busy(DomainError):
