@@ -28,7 +28,6 @@ class Action(StrEnum):
     """Somebody tried what they may not do, or came too late."""
     EXPORTED = "exported"
     TOKENS_REVOKED = "tokens revoked"
-    NETWORKS_CHANGED = "networks changed"
     KEY_CREATED = "key created"
     KEY_ROTATED = "key rotated"
     KEY_WITHDRAWN = "key withdrawn"
