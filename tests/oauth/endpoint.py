@@ -27,6 +27,7 @@ from ..factories import HASHER, PEPPER_SETTING, SECRET
 ISSUER = "https://id.mas.example"
 AUDIENCE = "https://api.mas.example"
 ENCRYPTION_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+API_SECRET = "the-secret-of-a-resource-server"
 FORM = "application/x-www-form-urlencoded"
 Parameters = Mapping[str, str] | list[tuple[str, str]]
 Caller = IdentityClient | tuple[str, str]
@@ -98,8 +99,8 @@ def _credentials(caller: Caller) -> dict[str, str]:
 def add_api(engine: Engine, name: str = "payments-api", hasher: SecretHasher = HASHER) -> tuple[str, str]:
     """Add a resource server; return its ID and its secret."""
     with unit_of_work(engine) as session:
-        server = add_resource_server(session, actor="tests", name=name, secret=Secret(SECRET), hasher=hasher)
-    return server.resource_server_id, SECRET
+        server = add_resource_server(session, actor="tests", name=name, secret=Secret(API_SECRET), hasher=hasher)
+    return server.resource_server_id, API_SECRET
 
 
 def basic_header(client_id: str, secret: str) -> str:

@@ -33,6 +33,10 @@ def test_t14_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: di
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint": f"{ISSUER}/connect/introspect",
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "revocation_endpoint": f"{ISSUER}/connect/revocation",
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
     }
 
 

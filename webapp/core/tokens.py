@@ -11,9 +11,9 @@ from typing import Any
 from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from ..settings import SettingsError
-from .signing import SigningKey, throwaway_key
 from .models import ACCOUNT_ID_MAX, CLIENT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
 from .roles import Catalogue
+from .signing import SigningKey, throwaway_key
 
 JTI_RANDOM_BYTES = 16
 JTI_GENERATION_BYTES = 4

@@ -10,6 +10,8 @@ from ..settings import Settings
 from .responses import JsonResponse
 
 TOKEN_PATH = "/connect/token"  # noqa: S105 - a path
+INTROSPECTION_PATH = "/connect/introspect"
+REVOCATION_PATH = "/connect/revocation"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
@@ -35,6 +37,10 @@ def metadata() -> Response:
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "introspection_endpoint": issuer + INTROSPECTION_PATH,
+            "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "revocation_endpoint": issuer + REVOCATION_PATH,
+            "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
         },
         headers=_PUBLIC,
     )

@@ -10,6 +10,7 @@ from flask import Response, current_app
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from ..core import authentication
 from ..core.errors import Busy, Throttled
 from ..host import request_id
 
@@ -26,8 +27,10 @@ class JsonResponse(Response):
 
     default_mimetype = "application/json"
 
-    def __init__(self, body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = _NOT_STORED) -> None:
-        super().__init__(json.dumps(body), status)
+    def __init__(
+        self, body: Mapping[str, Any] | None, status: int = 200, headers: Mapping[str, str] = _NOT_STORED
+    ) -> None:
+        super().__init__(None if body is None else json.dumps(body), status)
         self._last_headers = {**headers, **_FIXED_HEADERS}
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
@@ -64,6 +67,8 @@ class Refusal(Enum):
     SCOPE_FORM = 400, "invalid_scope", "The scope is not a list of scopes separated by spaces."
     SCOPE = 400, "invalid_scope", "The client may not have every scope that it asked for."
     NO_ROLES = 400, "invalid_scope", "The account holds none of the client's API roles any more."
+    NO_TOKEN = 400, "invalid_request", "The parameter token is missing."
+    FOREIGN_TOKEN = 400, "invalid_grant", "The token was issued to another client."
 
 
 class Refused(Exception):
@@ -85,6 +90,11 @@ def refused(error: Refused) -> JsonResponse:
     status, code, description = error.refusal.value
     body = {"error": code} if description is None else {"error": code, "error_description": description}
     return JsonResponse(body, status, {**_NOT_STORED, **_REFUSAL_HEADERS.get(status, {})})
+
+
+def not_authenticated(_error: authentication.Refused) -> JsonResponse:
+    """Answer with the one refusal of all who did not authenticate (P7)."""
+    return refused(Refused(Refusal.CLIENT))
 
 
 def busy(error: Busy) -> JsonResponse:

@@ -6,16 +6,23 @@ from flask.sansio.app import App
 from flask.typing import RouteCallable
 from werkzeug.exceptions import default_exceptions
 
+from ..core import authentication
 from ..core.errors import Busy, Throttled
 from ..host import refuse_other_hosts
 from ..settings import Settings
 from . import responses
-from .metadata import JWKS_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
+from .introspection import introspect
+from .metadata import INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
+from .revocation import revoke
 from .token import token
 from .transport import refuse_plain_http
 
 BLUEPRINT = "identity"
-CLIENT_ROUTES: tuple[tuple[str, str, RouteCallable], ...] = ((TOKEN_PATH, "token", token),)
+CLIENT_ROUTES: tuple[tuple[str, str, RouteCallable], ...] = (
+    (TOKEN_PATH, "token", token),
+    (INTROSPECTION_PATH, "introspect", introspect),
+    (REVOCATION_PATH, "revoke", revoke),
+)
 """Where clients authenticate. These answer every method, so that a wrong one is refused in JSON (P1, P13)."""
 
 _CLIENT_ENDPOINTS = frozenset(endpoint for _, endpoint, _ in CLIENT_ROUTES)
@@ -44,6 +51,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint.record(lambda state: _exempt_from_csrf(state.app))
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
     blueprint.register_error_handler(responses.Refused, responses.refused)
+    blueprint.register_error_handler(authentication.Refused, responses.not_authenticated)
     blueprint.register_error_handler(Busy, responses.busy)
     blueprint.register_error_handler(Throttled, responses.throttled)
     blueprint.register_error_handler(Exception, responses.unexpected)

@@ -1,0 +1,193 @@
+"""What holds at introspection and revocation as it does at the token endpoint (P1-P7, P13, D1, D8, E1)."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_wtf import CSRFProtect
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from webapp.core.errors import Busy
+from webapp.oauth.routes import CLIENT_ROUTES
+
+from ..factories import SECRET, make_client
+from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
+from .test_responses import assert_is_ours, hostile_host, raising
+
+CLIENT_ID = "northwind-api"
+RIGHT = {"client_id": CLIENT_ID, "client_secret": SECRET, "token": "garbage"}
+PATHS = [path for path, _, _ in CLIENT_ROUTES if path != "/connect/token"]
+every_path = pytest.mark.parametrize("path", PATHS)
+
+
+@pytest.fixture(autouse=True)
+def _client(endpoint: Endpoint) -> None:
+    make_client(endpoint.engine, client_id=CLIENT_ID)
+
+
+def is_refused(response: TestResponse, status: int, error: str) -> bool:
+    return (response.status_code, response.json and response.json["error"]) == (status, error)
+
+
+def test_the_paths_are_those_of_the_design() -> None:
+    assert PATHS == ["/connect/introspect", "/connect/revocation"]
+
+
+@every_path
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, method: str) -> None:
+    response = endpoint.client.open(path, method=method, data=RIGHT, content_type=FORM)
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
+    assert response.mimetype == "application/json"
+
+
+@every_path
+@pytest.mark.parametrize("content_type", [None, "application/json", "multipart/form-data; boundary=x", "text/plain"])
+def test_p1_only_form_encoding_is_read(endpoint: Endpoint, path: str, content_type: str | None) -> None:
+    body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
+    assert is_refused(endpoint.client.post(path, data=body, content_type=content_type), 400, "invalid_request")
+
+
+@every_path
+@pytest.mark.parametrize("query", ["token=x", "client_id=x", "client_secret", "%74oken=x", "foo=1&scope="])
+def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, path: str, query: str) -> None:
+    assert is_refused(endpoint.post(RIGHT, f"{path}?{query}"), 400, "invalid_request")
+    assert endpoint.post(RIGHT, f"{path}?tenant=1").status_code == 200
+
+
+@every_path
+@pytest.mark.parametrize("name", ["token", "token_type_hint", "client_id", "client_secret", "foo"])
+def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, path: str, name: str) -> None:
+    parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, "same"), (name, "same")]
+    assert is_refused(endpoint.post(parameters, path), 400, "invalid_request")
+
+
+RIGHT_BASIC = basic_header(CLIENT_ID, SECRET)
+TOKEN = {"token": "garbage"}
+
+
+@every_path
+@pytest.mark.parametrize(
+    ("header", "body", "status"),
+    [
+        (RIGHT_BASIC, {}, 200),
+        (RIGHT_BASIC, {"client_id": CLIENT_ID}, 200),
+        (None, {"client_id": CLIENT_ID, "client_secret": SECRET}, 200),
+        (basic_header(CLIENT_ID, "wrong-secret"), {}, 401),
+        (RIGHT_BASIC, {"client_id": "northwind-other"}, 400),
+        (RIGHT_BASIC, {"client_secret": SECRET}, 400),
+        (RIGHT_BASIC, {"client_assertion": "x.y.z"}, 400),
+        (None, {"client_assertion": "x.y.z"}, 401),
+        (None, {"client_id": CLIENT_ID}, 401),
+        (None, {}, 401),
+        ("Bearer garbage", {}, 401),
+        ("Basic !!!!", {}, 401),
+    ],
+)
+def test_p4_p5_p7_one_way_of_authenticating(
+    endpoint: Endpoint, path: str, header: str | None, body: dict[str, str], status: int
+) -> None:
+    """P7: the same bytes and headers whatever is wrong with the credentials."""
+    response = endpoint.post(TOKEN | body, path, headers={"Authorization": header} if header else {})
+    assert response.status_code == status
+    if status == 401:
+        assert response.data == b'{"error": "invalid_client"}'
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="identity", charset="UTF-8"'
+    elif status == 400:
+        assert is_refused(response, 400, "invalid_request")
+
+
+@every_path
+@pytest.mark.parametrize("basic", [True, False])
+def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, basic: bool) -> None:
+    client_id, secret = "id with % + : ok", "a+b%c:d e"
+    make_client(endpoint.engine, client_id=client_id, secret=secret)
+    if basic:
+        response = endpoint.post(TOKEN, path, headers={"Authorization": basic_header(client_id, secret)})
+    else:
+        response = endpoint.post(TOKEN | {"client_id": client_id, "client_secret": secret}, path)
+    assert response.status_code == 200
+
+
+@every_path
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=st.one_of(st.text("abc\0\r\né�\x7f ", min_size=1, max_size=5), st.just("x" * 101)))
+def test_p6_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoint, path: str, value: str) -> None:
+    for credentials in ((value, SECRET), (CLIENT_ID, value)):
+        with argon2_computations() as hashed, statements(endpoint.engine) as seen:
+            response = endpoint.post(TOKEN | dict(zip(("client_id", "client_secret"), credentials, strict=True)), path)
+        assert (response.status_code, response.data) == (401, b'{"error": "invalid_client"}')
+        assert not hashed
+        assert not seen
+
+
+@every_path
+@pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413)])
+def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, status: int) -> None:
+    body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
+    response = endpoint.client.post(path, data=body + "x" * (size - len(body)), content_type=FORM)
+    assert response.status_code == status
+
+
+@every_path
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        (400, {"data": RIGHT, "query_string": "token=x"}),
+        (401, {"data": {**RIGHT, "client_secret": "a-wrong-secret"}}),
+        (405, {"method": "OPTIONS"}),
+        (413, {"data": {**RIGHT, "foo": "x" * 9000}}),
+        (403, {"data": RIGHT, "headers": {"X-Trouble": "403"}}),
+        (429, {"data": RIGHT, "headers": {"X-Trouble": "429"}}),
+        (500, {"data": RIGHT, "headers": {"X-Trouble": "crash"}}),
+        (503, {"data": RIGHT, "headers": {"X-Trouble": "503"}}),
+    ],
+)
+def test_p13_every_status_is_json_without_the_hosts_doing(
+    sqlite_engine: Engine, path: str, status: int, options: dict[str, Any]
+) -> None:
+    hosted = Endpoint(sqlite_engine, hostile_host())
+    assert_is_ours(hosted.client.open(path, **{"method": "POST", "content_type": FORM} | options), status)
+
+
+@every_path
+def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
+    """T12: the body of a revocation is empty."""
+    response = Endpoint(sqlite_engine, hostile_host()).post(RIGHT, path)
+    assert response.status_code == 200
+    assert response.data == {"/connect/introspect": b'{"active": false}', "/connect/revocation": b""}[path]
+    assert {name: value for name, value in response.headers if name not in ("Content-Length", "Vary")} == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    }
+
+
+@every_path
+@pytest.mark.parametrize("place", ["webapp.core.authentication.connected", "webapp.core.keys.connected"])
+def test_p13_d8_a_database_out_of_reach_is_503(
+    endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, raising(Busy()))
+    response = endpoint.post(RIGHT, path)
+    assert_is_ours(response, 503)
+    assert "Retry-After" in response.headers
+
+
+@every_path
+@pytest.mark.parametrize("csrf_first", [True, False])
+def test_e1_a_hosts_csrf_layer_lets_machines_through(sqlite_engine: Engine, path: str, csrf_first: bool) -> None:
+    app, csrf = Flask("host"), CSRFProtect()
+    app.secret_key = "s" * 32
+    if csrf_first:
+        csrf.init_app(app)
+    endpoint = Endpoint(sqlite_engine, app)
+    if not csrf_first:
+        csrf.init_app(app)
+    assert endpoint.post(RIGHT, path).status_code == 200
