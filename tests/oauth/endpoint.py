@@ -70,13 +70,15 @@ class Endpoint:
         *,
         basic: bool = False,
         scope: str | None = None,
+        address: str = "127.0.0.1",
     ) -> TestResponse:
         """Ask for a token as a client."""
+        options: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": address}}
         client_id = client if isinstance(client, str) else client.client_id
         grant = {"grant_type": "client_credentials"} | ({} if scope is None else {"scope": scope})
         if basic:
-            return self.post(grant, headers={"Authorization": basic_header(client_id, secret)})
-        return self.post({"client_id": client_id, "client_secret": secret, **grant})
+            return self.post(grant, headers={"Authorization": basic_header(client_id, secret)}, **options)
+        return self.post({"client_id": client_id, "client_secret": secret, **grant}, **options)
 
     def token(self, client: IdentityClient | str, **options: Any) -> str:
         """Return a token of a client's."""

@@ -7,6 +7,7 @@ from functools import partial
 from flask import Response
 
 from ..core import authentication
+from ..core.errors import Throttled
 from ..core.models import SCOPE_MAX, utc_now
 from ..core.usage import Outcome
 from ..host import client_address, services
@@ -46,6 +47,11 @@ def token() -> Response:
         scope = granted_scope(asked, ours.catalogue.scopes(roles))
     except Refused as refused:
         note(client.key, _OUTCOMES[refused.refusal], client.secret_label)
+        raise
+    try:
+        ours.throttles.count_token(client.key)
+    except Throttled:
+        note(client.key, Outcome.THROTTLED, client.secret_label)
         raise
     lifetime_seconds = client.token_duration_minutes * 60
     access_token = ours.tokens.issue(
