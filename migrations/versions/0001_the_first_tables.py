@@ -114,19 +114,19 @@ def create_clients() -> None:
 def create_token_requests() -> None:
     op.create_table(
         "identity_client_token_requests",
+        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("client_key", sa.Uuid(), nullable=False),
         sa.Column("at", TIME, nullable=False),
-        sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("outcome", sa.String(32), nullable=False),
         sa.Column("secret_label", sa.String(8), nullable=True),
         sa.Column("address", sa.String(45), nullable=True),
         sa.Column("scope", sa.String(1000), nullable=False),
-        sa.PrimaryKeyConstraint("client_key", "at", "id", name="pk_identity_client_token_requests"),
+        sa.PrimaryKeyConstraint("id", name="pk_identity_client_token_requests"),
         sa.ForeignKeyConstraint(
             ["client_key"], ["identity_clients.id"], name="fk_identity_client_token_requests_client_key"
         ),
-        sqlite_with_rowid=False,
     )
+    op.create_index("ix_identity_client_token_requests_client", "identity_client_token_requests", ["client_key", "at"])
     op.create_table(
         "identity_client_token_request_counts",
         sa.Column("client_key", sa.Uuid(), nullable=False),
@@ -140,7 +140,6 @@ def create_token_requests() -> None:
         sa.ForeignKeyConstraint(
             ["client_key"], ["identity_clients.id"], name="fk_identity_client_token_request_counts_client_key"
         ),
-        sqlite_with_rowid=False,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import uuid_utils.compat
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Date,
@@ -210,7 +211,7 @@ class TokenRequest(Base):
 
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
-    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     """Tells those of one moment apart. The key is the order in which they are read, so that it is the only index."""
     outcome: Mapped[str] = mapped_column(String(32))
     secret_label: Mapped[str | None] = mapped_column(String(8))
@@ -225,8 +226,9 @@ class TokenRequestCount(Base):
     __tablename__ = "identity_client_token_request_counts"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
+    """Comes first in the key, so that what is counted today stands together, and so does what is purged."""
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
     """The secret's label, or empty where none matched."""
     outcome: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -66,7 +66,7 @@ class _Notes:
 
     def add(self, request: Request) -> None:
         self.requests.append(request)
-        key = CountKey(request.client_key, request.at.date(), request.secret_label or "", request.outcome)
+        key = CountKey(request.at.date(), request.client_key, request.secret_label or "", request.outcome)
         self._count(key, 1, request.at, request.address)
 
     def add_stranger(self, stranger: _Stranger) -> None:

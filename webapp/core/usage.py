@@ -1,5 +1,7 @@
 """What became of a client's token requests: the rows that tell it (L2)."""
 
+import itertools
+import random
 import uuid
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,6 +18,8 @@ from .models import ClaimedId, ClientSecret, IdentityClient, TokenRequest, Token
 
 LATEST_MAX = 200
 """How many token requests of a client are kept one by one."""
+TRIM_AFTER = 50
+"""About how many more pile up before they are deleted, since deleting costs more than adding."""
 
 
 class Outcome(StrEnum):
@@ -46,20 +50,21 @@ def recent(session: Session, account_id: str, client_key: uuid.UUID) -> Sequence
         select(TokenRequest)
         .join(IdentityClient, IdentityClient.id == TokenRequest.client_key)
         .where(IdentityClient.account_id == account_id, TokenRequest.client_key == client_key)
-        .order_by(TokenRequest.at.desc(), TokenRequest.id.desc())
+        .order_by(TokenRequest.at.desc(), TokenRequest.number.desc())
         .limit(LATEST_MAX)
     ).all()
 
 
 def per_day(session: Session, account_id: str, client_key: uuid.UUID, days: int = 30) -> Sequence[TokenRequestCount]:
     """Return a client's counts by day (UTC), secret and outcome, for as many days up to and including today."""
+    today = utc_now().date()
     return session.scalars(
         select(TokenRequestCount)
         .join(IdentityClient, IdentityClient.id == TokenRequestCount.client_key)
         .where(
             IdentityClient.account_id == account_id,
+            TokenRequestCount.day.in_([today - timedelta(days=ago) for ago in range(days)]),
             TokenRequestCount.client_key == client_key,
-            TokenRequestCount.day > utc_now().date() - timedelta(days=days),
         )
         .order_by(TokenRequestCount.day, TokenRequestCount.secret_label, TokenRequestCount.outcome)
     ).all()
@@ -97,8 +102,8 @@ class Request(NamedTuple):
 class CountKey(NamedTuple):
     """What token requests are counted by."""
 
-    client_key: uuid.UUID
     day: date
+    client_key: uuid.UUID
     secret_label: str
     outcome: str
 
@@ -117,13 +122,18 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
 
     :param requests: the latest of those that were counted, the oldest first; at least one.
     """
-    ordered = sorted(counts.items())
+    ordered = sorted(counts.items(), key=lambda item: (item[0].day, item[0].client_key.int, *item[0][2:]))
     connection.execute(
         _ADD_COUNT[connection.dialect.name], [{**key._asdict(), "count": count.count} for key, count in ordered]
     )
     latest = _latest(requests)
-    connection.execute(_ADD_REQUEST, [request._asdict() for of_client in latest.values() for request in of_client])
-    connection.execute(_TRIM, [{"key": key} for key in latest])
+    connection.execute(
+        _ADD_REQUEST,
+        [request._asdict() | {"number": next(_numbers)} for of_client in latest.values() for request in of_client],
+    )
+    surplus = [{"key": key} for key, of_client in latest.items() if random.random() < len(of_client) / TRIM_AFTER]
+    if surplus:
+        connection.execute(_TRIM, surplus)
     uses: dict[tuple[uuid.UUID, str], dict[str, Any]] = {}
     for key, count in sorted(counts.items(), key=lambda item: item[1].at):
         if key.secret_label and key.outcome in _AFTER_AUTHENTICATION:
@@ -135,7 +145,7 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
                 "address": count.address,
             }
     if uses:
-        connection.execute(_USE, [uses[secret] for secret in sorted(uses)])
+        connection.execute(_USE, [uses[secret] for secret in sorted(uses, key=lambda secret: secret[0].int)])
 
 
 def claimants(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
@@ -151,7 +161,7 @@ def _latest(requests: Iterable[Request]) -> dict[uuid.UUID, deque[Request]]:
     of_client: dict[uuid.UUID, deque[Request]] = {}
     for request in requests:
         of_client.setdefault(request.client_key, deque(maxlen=LATEST_MAX)).append(request)
-    return dict(sorted(of_client.items()))
+    return {key: of_client[key] for key in sorted(of_client, key=lambda key: key.int)}
 
 
 def _adding(insert_into: Any) -> Any:
@@ -162,16 +172,17 @@ def _adding(insert_into: Any) -> Any:
     )
 
 
+_numbers = itertools.count(random.getrandbits(62))
 _AFTER_AUTHENTICATION = frozenset(Outcome)
 _ADD_COUNT = {"sqlite": _adding(sqlite.insert), "postgresql": _adding(postgresql.insert)}
 _ADD_REQUEST = insert(TokenRequest)
 _Kept = aliased(TokenRequest)
 _TRIM = delete(TokenRequest).where(
     TokenRequest.client_key == bindparam("key"),
-    tuple_(TokenRequest.at, TokenRequest.id)
-    <= select(_Kept.at, _Kept.id)
+    tuple_(TokenRequest.at, TokenRequest.number)
+    <= select(_Kept.at, _Kept.number)
     .where(_Kept.client_key == bindparam("key"))
-    .order_by(_Kept.at.desc(), _Kept.id.desc())
+    .order_by(_Kept.at.desc(), _Kept.number.desc())
     .offset(LATEST_MAX)
     .limit(1)
     .scalar_subquery(),
