@@ -1,0 +1,231 @@
+"""Taking tokens back: one by its client (RFC 7009, T12), all of a client's at once (T13)."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import jwt
+import pytest
+import time_machine
+from sqlalchemy import Engine, func, select
+
+from webapp.core import revocation
+from webapp.core.database import make_engine, reading, unit_of_work
+from webapp.core.errors import NotFound
+from webapp.core.keys import CLOCK_SKEW
+from webapp.core.models import Event, IdentityClient, RevokedToken, utc_now
+
+from ..factories import OTHER_ACCOUNT, SECRET, make_author, make_client
+from .endpoint import Endpoint, add_api, change_client
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def is_active(endpoint: Endpoint, token: str, caller: tuple[str, str]) -> bool:
+    return bool((endpoint.introspect(token, caller).json or {})["active"])
+
+
+def records(engine: Engine) -> list[RevokedToken]:
+    with reading(engine) as session:
+        return list(session.scalars(select(RevokedToken)))
+
+
+def test_t12_a_client_revokes_its_own_token_and_no_other(each_endpoint: Endpoint) -> None:
+    client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
+    token, other = each_endpoint.token(client), each_endpoint.token(client)
+    processes = (each_endpoint, Endpoint(each_endpoint.engine))
+    for _ in range(2):  # the second time it is revoked already
+        response = each_endpoint.revoke(token, client)
+        assert (response.status_code, response.data) == (200, b"")
+        assert [is_active(process, token, api) for process in processes] == [False, False]
+    assert is_active(each_endpoint, other, api)
+    (record,) = records(each_endpoint.engine)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (record.jti, record.expires_at.timestamp()) == (claims["jti"], claims["exp"])
+
+
+def expired(endpoint: Endpoint, client: IdentityClient) -> str:
+    with time_machine.travel(utc_now() - timedelta(hours=1, seconds=1)):
+        return endpoint.token(client)
+
+
+def of_a_withdrawn_key(endpoint: Endpoint, client: IdentityClient) -> str:
+    token = endpoint.token(client)
+    endpoint.services.keys.withdraw(endpoint.services.keys.signing_key(utc_now()).kid, utc_now(), "tests")
+    return token
+
+
+NEED_NO_REVOKING: dict[str, Callable[[Endpoint, IdentityClient], str]] = {
+    "garbage": lambda _, __: "garbage",
+    "not ASCII": lambda _, __: "é",
+    "changed": lambda endpoint, client: endpoint.token(client).replace(".", ".A", 1),
+    "expired": expired,
+    "of a withdrawn key": of_a_withdrawn_key,
+}
+
+
+@pytest.mark.parametrize("kind", NEED_NO_REVOKING)
+def test_t12_a_token_that_does_not_count_needs_no_revoking(endpoint: Endpoint, kind: str) -> None:
+    client = make_client(endpoint.engine)
+    response = endpoint.revoke(NEED_NO_REVOKING[kind](endpoint, client), client)
+    assert (response.status_code, response.data) == (200, b"")
+    assert records(endpoint.engine) == []
+
+
+@pytest.mark.parametrize("account", ["northwind", OTHER_ACCOUNT])
+def test_t12_another_clients_token_stays_active(each_endpoint: Endpoint, account: str) -> None:
+    client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
+    other = make_client(each_endpoint.engine, account_id=account)
+    token = each_endpoint.token(client)
+    response = each_endpoint.revoke(token, other)
+    assert (response.status_code, response.json) == (
+        400,
+        {"error": "invalid_grant", "error_description": "The token was issued to another client."},
+    )
+    assert is_active(each_endpoint, token, api)
+    assert each_endpoint.revoke(token, (client.client_id, "a-wrong-secret")).status_code == 401
+    assert is_active(each_endpoint, token, api)
+
+
+def test_t3_t12_a_client_revokes_what_it_got_under_its_former_id(each_endpoint: Endpoint) -> None:
+    engine = each_endpoint.engine
+    client, api, other = make_client(engine, client_id="northwind-old"), add_api(engine), make_client(engine)
+    token = each_endpoint.token(client)
+    change_client(engine, client, client_id="northwind-new", client_id_folded="northwind-new")
+    assert each_endpoint.revoke(token, other).status_code == 400
+    assert is_active(each_endpoint, token, api)
+    assert each_endpoint.revoke(token, ("northwind-new", SECRET)).status_code == 200
+    assert not is_active(each_endpoint, token, api)
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token", "something-else", ""])
+def test_t12_the_hint_is_ignored(endpoint: Endpoint, hint: str) -> None:
+    client, api = make_client(endpoint.engine), add_api(endpoint.engine)
+    token = endpoint.token(client)
+    assert endpoint.revoke(token, client, token_type_hint=hint).status_code == 200
+    assert not is_active(endpoint, token, api)
+
+
+def test_t12_a_request_without_a_token_is_refused(endpoint: Endpoint) -> None:
+    client = make_client(endpoint.engine)
+    form = {"client_id": client.client_id, "client_secret": SECRET}
+    response = endpoint.post(form, "/connect/revocation")
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_request")
+    assert endpoint.post({**form, "client_secret": "a-wrong-secret"}, "/connect/revocation").status_code == 401
+
+
+def test_t12_one_token_revoked_by_many_at_once(each_endpoint: Endpoint) -> None:
+    client = make_client(each_endpoint.engine)
+    token = each_endpoint.token(client)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    barrier, failures = threading.Barrier(6), list[Exception]()
+
+    def revoke() -> None:
+        engine = make_engine(each_endpoint.engine.url.render_as_string(hide_password=False))
+        try:
+            barrier.wait()
+            with unit_of_work(engine) as session:
+                revocation.revoke_token(session, claims)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=revoke) for _ in range(barrier.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(records(each_endpoint.engine)) == 1
+
+
+# All of a client's tokens
+
+
+def revoke_all(engine: Engine, client: IdentityClient) -> None:
+    with unit_of_work(engine) as session:
+        revocation.revoke_tokens(session, author=make_author(client.account_id), key=client.id)
+
+
+@time_machine.travel(NOW, tick=False)
+def test_t13_earlier_tokens_end_and_one_of_the_same_moment_counts(each_endpoint: Endpoint) -> None:
+    """T13: with a frozen clock, in two processes: issue, revoke all, issue; and once more."""
+    client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
+    processes = (each_endpoint, Endpoint(each_endpoint.engine))
+    untouched = each_endpoint.token(make_client(each_endpoint.engine))
+    earlier: list[str] = []
+    for _ in range(2):
+        earlier += [process.token(client) for process in processes]
+        revoke_all(each_endpoint.engine, client)
+        later = [process.token(client) for process in processes]
+        for process in processes:
+            assert not any(is_active(process, token, api) for token in earlier)
+            assert all(is_active(process, token, api) for token in [*later, untouched])
+        earlier += later
+
+
+def test_t13_it_stands_in_the_trail_and_disturbs_no_open_form(engine: Engine) -> None:
+    """L1; and the version, on which an edit under way is based, stays."""
+    client = make_client(engine)
+    author = make_author(label="Hannah", address="192.0.2.7")
+    with unit_of_work(engine) as session:
+        revocation.revoke_tokens(session, author=author, key=client.id)
+    with reading(engine) as session:
+        now = session.get_one(IdentityClient, client.id)
+        event = session.scalars(select(Event).order_by(Event.id.desc()).limit(1)).one()
+    assert (now.version, now.updated_at, now.token_generation) == (client.version, client.updated_at, 1)
+    assert (event.action, event.client_key, event.client_id) == ("tokens revoked", client.id, client.client_id)
+    assert (event.account_id, event.actor_label, event.address) == (client.account_id, "Hannah", "192.0.2.7")
+
+
+@pytest.mark.parametrize("reason", ["another account", "deleted"])
+def test_a3_nobody_revokes_the_tokens_of_another_accounts_client(engine: Engine, reason: str) -> None:
+    client = make_client(engine, deleted_at=NOW if reason == "deleted" else None)
+    author = make_author(OTHER_ACCOUNT if reason == "another account" else client.account_id)
+    with pytest.raises(NotFound), unit_of_work(engine) as session:
+        revocation.revoke_tokens(session, author=author, key=client.id)
+    with reading(engine) as session:
+        assert session.get_one(IdentityClient, client.id).token_generation == 0
+        assert session.scalar(select(func.count()).where(Event.action == "tokens revoked")) == 0
+
+
+def test_t13_two_who_revoke_at_once_both_count(engine: Engine) -> None:
+    client, barrier = make_client(engine), threading.Barrier(2)
+
+    def revoke() -> None:
+        own = make_engine(engine.url.render_as_string(hide_password=False))
+        barrier.wait()
+        revoke_all(own, client)
+        own.dispose()
+
+    threads = [threading.Thread(target=revoke) for _ in range(barrier.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(engine) as session:
+        assert session.get_one(IdentityClient, client.id).token_generation == 2
+
+
+# Purging
+
+
+@pytest.mark.parametrize(
+    ("after_end", "purged"), [(-SECOND, 0), (timedelta(0), 0), (CLOCK_SKEW - SECOND, 0), (CLOCK_SKEW, 1)]
+)
+def test_t13_a_record_is_purged_only_after_the_tokens_end(
+    each_endpoint: Endpoint, after_end: timedelta, purged: int
+) -> None:
+    """T13: by the clock of every host; those of hosts differ by a little."""
+    client, api = make_client(each_endpoint.engine, token_duration=10), add_api(each_endpoint.engine)
+    with time_machine.travel(NOW, tick=False):
+        token = each_endpoint.token(client)
+        each_endpoint.revoke(token, client)
+    end = NOW + timedelta(minutes=10)
+    with unit_of_work(each_endpoint.engine) as session:
+        assert revocation.purge(session, end + after_end) == purged
+    with time_machine.travel(end - SECOND, tick=False):
+        # What comes of a purge before the end, by a clock that is far ahead, shows that the record is what counts.
+        assert is_active(each_endpoint, token, api) is bool(purged)
