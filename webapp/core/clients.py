@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session, selectinload
 from . import audit
 from .audit import Action, Author
 from .changes import changing, get_client, loose, refuse_stale
+from .client_secrets import new_secret, replace_secrets, states_at
 from .database import violated_constraint
 from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields
 from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
 from .networks import check_networks
 from .roles import Catalogue
-from .rotation import new_secret, replace_secrets, states_at
 from .secrets import SecretHasher, check_chosen_secret, is_well_formed
 from .throttle import Throttles
 
