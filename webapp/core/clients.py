@@ -1,4 +1,4 @@
-"""Create, edit, enable and disable identity clients.
+"""Create, edit, enable, disable and delete identity clients.
 
 Every function is bound to the account of its author (A3). Each change is one savepoint: it happens whole, with its
 event, or not at all. What an error carries is loose from the session, so that it outlives the roll-back.
@@ -15,15 +15,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from . import audit
+from . import audit, revocation
 from .audit import Action, Author
 from .changes import changing, get_client, loose, refuse_stale
-from .client_secrets import new_secret, replace_secrets, states_at
+from .client_secrets import Picture, new_secret, not_ended, replace_secrets, states_at
 from .database import violated_constraint
 from .errors import AlreadyCreated, ClientIdTaken, FieldError, InvalidFields
 from .fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
-from .networks import check_networks
 from .roles import Catalogue
 from .secrets import SecretHasher, check_chosen_secret, is_well_formed
 from .throttle import Throttles
@@ -165,36 +164,57 @@ def edit_client(
 
 
 def set_enabled(
-    session: Session, *, author: Author, key: uuid.UUID, version: int | None, enabled: bool
+    session: Session,
+    *,
+    author: Author,
+    key: uuid.UUID,
+    version: int | None,
+    enabled: bool,
+    revoke_tokens: bool = False,
 ) -> IdentityClient:
-    """Enable or disable a client; where it is so already nothing is written, whatever the version.
+    """Enable or disable a client; where it is so already it stays as it is, whatever the version.
 
+    :param revoke_tokens: revoke the tokens that it got until now as well. Those of a disabled client do not count while
+        it is disabled; revoked ones never count again.
     :raises NotFound: the account has no such client.
     :raises StaleVersion: it was changed since; nothing was written.
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    if client.enabled == enabled:
-        return client
-    refuse_stale(session, client, version)
-    action = Action.ENABLED if enabled else Action.DISABLED
-    return _write(session, author, action, client, {"enabled": enabled}, utc_now())
+    if client.enabled != enabled:
+        refuse_stale(session, client, version)
+        action = Action.ENABLED if enabled else Action.DISABLED
+        client = _write(session, author, action, client, {"enabled": enabled}, utc_now())
+    if revoke_tokens:
+        revocation.revoke_tokens(session, author=author, key=key)
+    return client
 
 
-def set_networks(session: Session, *, author: Author, key: uuid.UUID, version: int | None, text: str) -> IdentityClient:
-    """Let a client call from these networks only; where nothing differs nothing is written.
+def delete_client(
+    session: Session, *, author: Author, key: uuid.UUID, version: int | None, typed_client_id: str
+) -> None:
+    """Delete a client: it leaves the list, its secrets end and its tokens stop; its ID stays taken, its trail stays.
 
-    :param text: one on each line, as `networks.check_networks` reads it; empty: it may call from anywhere (A8).
-    :raises NotFound: the account has no such client.
+    :param typed_client_id: what the person typed to confirm: the client ID, letter for letter.
+    :raises NotFound: the account has no such client, or no more.
     :raises StaleVersion: it was changed since; nothing was written.
-    :raises InvalidFields: lines that name no network (I3).
+    :raises FieldError: something else was typed; the field is `confirm`.
     """
     client = get_client(session, account_id=author.account_id, key=key)
     refuse_stale(session, client, version)
-    try:
-        networks = check_networks(text)
-    except FieldError as error:
-        raise InvalidFields([error]) from None
-    return _write(session, author, Action.NETWORKS_CHANGED, client, {"allowed_networks": networks}, utc_now())
+    if typed_client_id.strip() != client.client_id:
+        raise FieldError(
+            "confirm",
+            f"Type {client.client_id} exactly, with the same capital and small letters.",
+            "Client ID does not match: type it exactly",
+        )
+    now = utc_now()
+    kept = not_ended(client, now)
+    with changing(session, author, client, now):
+        before = Picture(kept, now)
+        client.deleted_at = now
+        for secret in kept:
+            secret.ends_at = now
+        audit.record(session, author, Action.DELETED, client, before.compared_to(Picture(kept, now)))
 
 
 def _judge(

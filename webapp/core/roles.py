@@ -31,6 +31,22 @@ class ApiRole:
     moves_money: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RolesDifference:
+    """What an edit does to a client's API roles; a key that left the catalogue is told by itself, as its name."""
+
+    added: tuple[ApiRole, ...]
+    removed: tuple[ApiRole, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+    @property
+    def adds_money(self) -> bool:
+        """Whether the client may move money in a way in which it may not now."""
+        return any(role.moves_money for role in self.added)
+
+
 class Catalogue(Mapping[str, ApiRole]):
     """All API roles by key, in the order in which they are shown.
 
@@ -78,6 +94,14 @@ class Catalogue(Mapping[str, ApiRole]):
     def names(self, keys: Collection[str]) -> list[str]:
         """Return the names of these roles in catalogue order; a key that left the catalogue stands for itself."""
         return [role.name for role in self._roles.values() if role.key in keys] + sorted(set(keys) - self._roles.keys())
+
+    def difference(self, before: Collection[str], after: Collection[str]) -> RolesDifference:
+        """Return which API roles were added and which removed, in catalogue order."""
+        return RolesDifference(self._told(set(after) - set(before)), self._told(set(before) - set(after)))
+
+    def _told(self, keys: set[str]) -> tuple[ApiRole, ...]:
+        gone = sorted(keys - self._roles.keys())
+        return (*self.effective(keys, None), *(ApiRole(key, key, "", "", ()) for key in gone))
 
     def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:
         """Return every scope that these roles open, once each, in their order."""
