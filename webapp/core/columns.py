@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, Dialect, String, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, String, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 from .networks import AllowedNetwork
@@ -29,6 +29,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class LastTime(TypeDecorator[datetime]):
+    """When something was last, in whole seconds since 1970; None for never, which stands as 0.
+
+    A NULL has no place in an order by key: a page could not begin after it.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+    coerce_to_is_types = ()
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int:
+        """Refuse a naive time, and store seconds."""
+        if value is None:
+            return 0
+        if value.tzinfo is None:
+            raise ValueError("a naive time was given")
+        return int(value.timestamp())
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Return an aware time in UTC, None for never."""
+        return datetime.fromtimestamp(value, UTC) if value else None
 
 
 class KeySet(TypeDecorator[frozenset[str]]):

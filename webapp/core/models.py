@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
-from .columns import HashText, KeySet, NetworkList, UtcDateTime, sorted_text
+from .columns import HashText, KeySet, LastTime, NetworkList, UtcDateTime, sorted_text
 from .networks import AllowedNetwork
 
 ACCOUNT_ID_MAX = 200
@@ -104,6 +104,7 @@ class IdentityClient(Base):
         _list_index("name_folded"),
         _list_index("created_at"),
         _list_index("updated_at"),
+        _list_index("last_token_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -124,6 +125,8 @@ class IdentityClient(Base):
     """From where it may call (A8); none: from anywhere."""
     creation_key: Mapped[str | None] = mapped_column(String(64))
     """The one-time key of the form that made it, so that a repeated Create makes nothing."""
+    last_token_at: Mapped[datetime | None] = mapped_column(LastTime, nullable=False, server_default=text("0"))
+    """When it last got a token, true to the minute; None: never."""
     token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     """How often all its tokens were revoked; each token carries the number of its time (T13)."""
     version: Mapped[int] = mapped_column(Integer)
@@ -242,6 +245,7 @@ class Event(Base):
     __table_args__ = (
         Index("ix_identity_client_events_account", "account_id", "at", "id"),
         Index("ix_identity_client_events_client", "client_key", "at", "id"),
+        Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -258,6 +262,16 @@ class Event(Base):
     """Per field `[before, after]`; for a secret its label and state, never the secret."""
     address: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class AttentionNotice(Base):
+    """A reason why a client needs attention, of which the host was told; it goes when the reason does."""
+
+    __tablename__ = "identity_client_attention_notices"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
+    told_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ResourceServer(Base):
