@@ -118,7 +118,7 @@ class Count:
 
 
 def write(connection: Connection, counts: Mapping[CountKey, Count], requests: Iterable[Request]) -> None:
-    """Add to the counts, keep the latest requests of each client, and note when each secret was last used.
+    """Add to the counts, keep the latest requests of each client, and note the last use of secret and client.
 
     :param requests: the latest of those that were counted, the oldest first; at least one.
     """
@@ -135,15 +135,20 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
     if surplus:
         connection.execute(_TRIM, surplus)
     uses: dict[tuple[uuid.UUID, str], dict[str, Any]] = {}
+    tokens: dict[uuid.UUID, dict[str, Any]] = {}
     for key, count in sorted(counts.items(), key=lambda item: item[1].at):
         if key.secret_label and key.outcome in _AFTER_AUTHENTICATION:
-            uses[key.client_key, key.secret_label] = {
+            uses[key.client_key, key.secret_label] = use = {
                 "key": key.client_key,
                 "of_label": key.secret_label,
                 "used_at": count.at,
                 "minute": count.at.replace(second=0, microsecond=0),
                 "address": count.address,
             }
+            if key.outcome == Outcome.ISSUED:
+                tokens[key.client_key] = {name: use[name] for name in ("key", "used_at", "minute")}
+    if tokens:  # before its secrets, as whoever changes a client takes the rows
+        connection.execute(_LAST_TOKEN, [tokens[key] for key in sorted(tokens, key=lambda key: key.int)])
     if uses:
         connection.execute(_USE, [uses[secret] for secret in sorted(uses, key=lambda secret: secret[0].int)])
 
@@ -187,7 +192,12 @@ _TRIM = delete(TokenRequest).where(
     .limit(1)
     .scalar_subquery(),
 )
-# Once a minute at most, whichever process is first.
+# Both once a minute at most, whichever process is first.
+_LAST_TOKEN = (
+    update(IdentityClient)
+    .where(IdentityClient.id == bindparam("key"), IdentityClient.last_token_at < bindparam("minute"))
+    .values(last_token_at=bindparam("used_at"))
+)
 _USE = (
     update(ClientSecret)
     .where(
