@@ -20,12 +20,11 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
+FILE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+HEADERS = FILE_HEADERS | {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), clipboard-write=(self)",
 }
 # Title, and what to do next. Words for the statuses that a person can meet.
@@ -57,14 +56,15 @@ def template_context() -> dict[str, Any]:
 
 def finish(response: Response) -> Response:
     """Add the headers of W13 to W16, and compress unless the answer carries a secret."""
-    for name, value in HEADERS.items():
+    is_file = "Cache-Control" in response.headers
+    for name, value in (FILE_HEADERS if is_file else HEADERS).items():
         response.headers.setdefault(name, value)
+    if is_file:
+        return response
     response.headers.setdefault("X-Request-ID", request_id())
-    if "Cache-Control" not in response.headers:
-        response.headers["Cache-Control"] = "no-store"
-    if response.headers["Cache-Control"] == "no-store":
-        response.vary.update(("HX-Request", "HX-Request-Type", "Cookie"))
-        _compress(response)
+    response.headers["Cache-Control"] = "no-store"
+    response.vary.update(("HX-Request", "HX-Request-Type", "Cookie"))
+    _compress(response)
     return response
 
 
