@@ -19,7 +19,7 @@ run: $(VENV)/.installed
 
 test:
 	@.ci/components
-	@$(MAKE) --no-print-directory $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed-dev
@@ -47,6 +47,11 @@ $(VENV)/.installed: requirements.lock | $(BIN)/python
 	@echo "Installing the locked dependencies into $(VENV) ..."
 	@$(PIP_INSTALL) -r requirements.lock
 	@touch $@
+
+$(VENV)/node/.installed: tests/oauth/node/package-lock.json tests/oauth/node/package.json | $(BIN)/python
+	@if command -v npm >/dev/null; then \
+		mkdir -p $(@D) && cp $^ $(@D) && cd $(@D) && npm ci --silent --ignore-scripts --no-audit --no-fund && touch .installed; \
+	else echo "Node.js is not installed: the tests leave the client in JavaScript out."; fi
 
 $(VENV)/.installed-dev: requirements-dev.lock | $(BIN)/python
 	@echo "Installing the locked dependencies and tools into $(VENV) ..."
