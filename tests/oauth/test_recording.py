@@ -1,0 +1,195 @@
+"""What the endpoint tells of each token request to the account that owns the client (L2, L3, D4, D5)."""
+
+import os
+import signal
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+import time_machine
+from sqlalchemy import func, select
+
+from webapp.core import usage
+from webapp.core.database import make_engine, reading
+from webapp.core.models import IdentityClient, TokenRequest, TokenRequestCount
+
+from .. import servers
+from ..factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
+from .endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
+from .test_authentication import NOW, OTHER_SECRET, REFUSALS
+
+Told = tuple[str, str | None, str | None, str]
+
+
+def told(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[Told]:
+    """Return outcome, secret, address and scope of a client's latest requests, the newest first."""
+    endpoint.services.recorder.write()
+    with reading(endpoint.engine) as session:
+        latest = usage.recent(session, account_id, client.id)
+        return [(row.outcome, row.secret_label, row.address, row.scope) for row in latest]
+
+
+@pytest.mark.parametrize("cause", REFUSALS)
+def test_l2_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str) -> None:
+    """L2: to the merchant, with the secret that matched, while the caller sees P7's one answer."""
+    reason, arrange, secret = REFUSALS[cause]
+    client = make_client(endpoint.engine)
+    arrange(endpoint, client)
+    with time_machine.travel(NOW, tick=False):
+        assert endpoint.ask(client.client_id, secret, scope="API", address="192.0.2.7").status_code == 401
+    label = None if reason in ("wrong secret", "unknown") else "B" if secret == OTHER_SECRET else "A"
+    assert told(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
+    with reading(endpoint.engine) as session:
+        counts = [
+            (row.day, row.secret_label, row.outcome, row.count) for row in session.scalars(select(TokenRequestCount))
+        ]
+    assert counts == [(NOW.date(), label or "", reason, 1)]
+
+
+def test_l2_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
+    """L2: as it was asked for; a request refused for its scope shows that its secret is in use."""
+    client = make_client(each_endpoint.engine, roles=("MerchantUser",))
+    add_secret(each_endpoint.engine, client, OTHER_SECRET)
+    asked = [(SECRET, None, 200), (OTHER_SECRET, "API", 200), (SECRET, "Nothing", 400), (OTHER_SECRET, 'a"b\0', 400)]
+    with time_machine.travel(NOW, tick=False) as clock:
+        for secret, scope, status in asked:
+            clock.shift(60)
+            assert each_endpoint.ask(client, secret, scope=scope).status_code == status
+        clock.shift(60)
+        make_account(each_endpoint.engine, grantable_roles=())
+        assert each_endpoint.ask(client, scope="API").status_code == 400
+    assert told(each_endpoint, client) == [
+        ("no roles left", "A", "127.0.0.1", "API"),
+        ("scope malformed", "B", "127.0.0.1", 'a"b?'),
+        ("scope not allowed", "A", "127.0.0.1", "Nothing"),
+        ("issued", "B", "127.0.0.1", "API"),
+        ("issued", "A", "127.0.0.1", ""),
+    ]
+    assert told(each_endpoint, client, OTHER_ACCOUNT) == []
+    with reading(each_endpoint.engine) as session:
+        use = usage.last_used(session, ACCOUNT, [client.id])[client.id]
+    assert use == (NOW + timedelta(minutes=5), "127.0.0.1", "A")
+
+
+def test_l2_throttled_requests_are_told(endpoint: Endpoint) -> None:
+    """L2, D2: those that guess, where no secret was looked at."""
+    client = make_client(endpoint.engine)
+    statuses = [endpoint.ask(client, "a-wrong-secret", address="192.0.2.7").status_code for _ in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert (
+        told(endpoint, client)
+        == [("throttled", None, "192.0.2.7", "")] * 2 + [("wrong secret", None, "192.0.2.7", "")] * 10
+    )
+
+
+def test_l2_a_used_up_quota_is_told(endpoint: Endpoint) -> None:
+    """L2, D5: the secret was right, and is in use."""
+    limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=1)
+    client = make_client(endpoint.engine)
+    assert [limited.ask(client).status_code for _ in range(2)] == [200, 429]
+    assert [(outcome, label) for outcome, label, *_ in told(limited, client)] == [("throttled", "A"), ("issued", "A")]
+
+
+def test_l3_a_secret_sent_as_client_id_is_nowhere(
+    each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """L3: neither in the log nor in the database, whole or by more than its first four characters."""
+    make_client(each_endpoint.engine)
+    caplog.set_level("DEBUG")
+    canary = "vcs_a-secret-that-somebody-pasted-into-the-wrong-field"
+    assert each_endpoint.ask(canary).status_code == 401
+    assert each_endpoint.ask(canary, "x").status_code == 401
+    each_endpoint.services.recorder.write()
+    assert "Token requests under unknown client IDs: 2, such as vcs_..." in caplog.text
+    assert canary[:8] not in caplog.text.replace("vcs_...", "")
+    with each_endpoint.engine.connect() as connection:
+        for table in IdentityClient.metadata.sorted_tables:
+            assert canary[:8] not in str(connection.execute(select(table)).all())
+    output = capfd.readouterr()
+    assert canary[:8] not in output.out + output.err
+
+
+def test_introspection_and_revocation_are_no_token_requests(endpoint: Endpoint) -> None:
+    client = make_client(endpoint.engine)
+    token = endpoint.token(client)
+    endpoint.introspect(token, add_api(endpoint.engine))
+    endpoint.introspect(token, client)
+    endpoint.revoke(token, client)
+    assert len(told(endpoint, client)) == 1
+
+
+def test_p8_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None:
+    """P8: nor a hash; whatever became of the request."""
+    client = make_client(endpoint.engine)
+    endpoint.ask(client)
+    with statements(endpoint.engine) as seen, argon2_computations() as hashed:
+        endpoint.ask(client)
+        endpoint.ask(client, scope="Nothing")
+        endpoint.ask("nobody-has-this")
+    assert len(seen) == 3
+    assert all(statement.startswith("SELECT") for statement in seen)
+    assert len(hashed) == 2
+
+
+# The server as a process
+
+
+def counted(database_url: str) -> tuple[int, int]:
+    """Return how many tokens are counted, and how many requests are kept."""
+    engine = make_engine(database_url)
+    with reading(engine) as session:
+        issued = select(func.sum(TokenRequestCount.count)).where(TokenRequestCount.outcome == "issued")
+        counts = session.scalar(issued) or 0, session.scalar(select(func.count()).select_from(TokenRequest)) or 0
+    engine.dispose()
+    return counts
+
+
+def client_of(database_url: str) -> str:
+    """Make a client; return its ID."""
+    engine = make_engine(database_url)
+    client_id = make_client(engine, account_id="the-live-account").client_id
+    engine.dispose()
+    return client_id
+
+
+def get_token(server: servers.LiveServer, client_id: str) -> None:
+    """Get a token on a connection of its own."""
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}
+    assert requests.post(f"{server.url}/connect/token", form, timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "postgresql_url"])
+def test_l2_nothing_is_lost_when_the_server_is_told_to_stop(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str
+) -> None:
+    """L2: two processes, stopped by SIGTERM right after the last token."""
+    url = request.getfixturevalue(database)
+    with servers.serve(
+        tmp_path,
+        IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
+        IDENTITY_CLIENTS_DATABASE_URL=url,
+        WEB_CONCURRENCY="2",
+    ) as server:
+        client_id = client_of(url)
+        before = counted(url)
+        for _ in range(30):
+            get_token(server, client_id)
+    after = counted(url)
+    assert (after[0] - before[0], after[1] - before[1]) == (30, 30)
+
+
+def test_l2_a_crash_loses_a_second_at_most(tmp_path: Path) -> None:
+    """L2: every process is killed, two seconds after one token and right after another."""
+    with servers.serve(tmp_path, IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING) as server:
+        client_id = client_of(server.database_url)
+        before = counted(server.database_url)[0]
+        get_token(server, client_id)
+        time.sleep(2)
+        get_token(server, client_id)
+        for process in psutil.Process().children(recursive=True):
+            if str(tmp_path) in process.environ().get("INSTANCE_PATH", ""):
+                os.kill(process.pid, signal.SIGKILL)
+    assert counted(server.database_url)[0] - before in (1, 2)
