@@ -23,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ..settings import SettingsError
+from . import audit, signals
 from .errors import Busy
 from .models import Base
 
@@ -120,7 +121,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
 
     :raises Busy: the database is locked or out of reach (D8).
     """
-    with _domain_errors(), engine.connect() as connection:
+    with domain_errors(), engine.connect() as connection:
         yield connection
 
 
@@ -130,23 +131,25 @@ def reading(engine: Engine) -> Iterator[Session]:
 
     :raises Busy: the database is locked or out of reach (D8).
     """
-    with _domain_errors(), Session(engine, expire_on_commit=False, autoflush=False) as session:
+    with domain_errors(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
 
 
 @contextmanager
 def unit_of_work(engine: Engine) -> Iterator[Session]:
-    """Give a session for one change and commit it when the block ends without an error.
+    """Give a session for one change and commit it when the block ends without an error; then send its signals.
 
     Commit before anything is rendered: what a page says then did happen.
 
     :raises Busy: the database is locked or out of reach (D8).
     """
     writing = engine.execution_options(identity_clients_writes=True)
-    with _domain_errors(), Session(writing, expire_on_commit=False) as session:
+    with domain_errors(), Session(writing, expire_on_commit=False) as session:
         event.listen(session, "after_begin", _begin_on_foreign_sqlite)
         with session.begin():
             yield session
+        happened = audit.recorded(session)
+    signals.tell_of_events(engine, happened)
 
 
 def _begin_on_foreign_sqlite(_session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
@@ -156,7 +159,8 @@ def _begin_on_foreign_sqlite(_session: Session, _transaction: SessionTransaction
 
 
 @contextmanager
-def _domain_errors() -> Iterator[None]:
+def domain_errors() -> Iterator[None]:
+    """Raise `Busy` where the database is locked or out of reach (D8)."""
     try:
         yield
     except PoolTimeout as error:

@@ -10,6 +10,7 @@ from .networks import block_of
 from .windows import Windows
 
 FAILURE_WINDOW_MINUTES = 5
+_RECORDED_REFUSALS = RateLimitItemPerHour(20)
 
 
 class Throttles:
@@ -80,6 +81,10 @@ class Throttles:
         :raises Throttled: the quota of the hour is used up.
         """
         self._count(self._exports, "export", actor_id)
+
+    def may_record_refusal(self, actor_id: str, kind: str) -> bool:
+        """Count one more refusal of this kind for an actor, and tell whether the trail has room for it (L2)."""
+        return self.windows.use(_RECORDED_REFUSALS, "refusal", actor_id, kind)
 
     def refuse_guessing(self, client_id: str, address: str | None) -> None:
         """Refuse to look at a secret where too many were wrong (D2). Nobody is throttled by the client ID alone (D3).
