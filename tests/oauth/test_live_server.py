@@ -19,11 +19,12 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 from sqlalchemy import Engine
 
-from webapp.core.database import make_engine
+from webapp.core import revocation
+from webapp.core.database import make_engine, unit_of_work
 
 from .. import servers
-from ..factories import PEPPER_SETTING, SECRET, make_account, make_client
-from .endpoint import FORM, basic_header, change_client, change_secret
+from ..factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
+from .endpoint import FORM, add_api, basic_header, change_client, change_secret
 
 AUDIENCE = "https://api.mas.example"
 AWKWARD_SECRET = "a+b%c:d e&f=g/?"
@@ -113,6 +114,46 @@ def test_requests_oauthlib_gets_a_token(engine: Engine, metadata: dict[str, Any]
     assert claims["exp"] - claims["iat"] == 600
 
 
+def introspect(metadata: dict[str, Any], token: str, caller: tuple[str, str]) -> dict[str, Any]:
+    """Ask about a token as whoever this is."""
+    response = requests.post(
+        metadata["introspection_endpoint"], {"token": token}, auth=HTTPBasicAuth(*caller), timeout=10
+    )
+    assert response.status_code == 200
+    return dict(response.json())
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_t10_t12_authlib_asks_about_its_token_and_revokes_it(
+    engine: Engine, metadata: dict[str, Any], method: str
+) -> None:
+    client = make_client(engine, account_id=ACCOUNT)
+    assert method in metadata["introspection_endpoint_auth_methods_supported"]
+    assert method in metadata["revocation_endpoint_auth_methods_supported"]
+    with AuthlibSession(client.client_id, SECRET, token_endpoint_auth_method=method) as session:
+        session.revocation_endpoint_auth_method = method
+        token = session.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")["access_token"]
+        claims = session.introspect_token(metadata["introspection_endpoint"], token).json()
+        assert claims.pop("active") is True
+        assert claims.pop("token_type") == "Bearer"
+        assert claims.items() <= claims_of(token, metadata).items()
+        revoked = session.revoke_token(metadata["revocation_endpoint"], token)
+        assert (revoked.status_code, revoked.content) == (200, b"")
+        assert session.introspect_token(metadata["introspection_endpoint"], token).json() == {"active": False}
+
+
+def test_t12_requests_oauthlib_revokes_its_token(engine: Engine, metadata: dict[str, Any]) -> None:
+    client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of requests-oauthlib")
+    basic = HTTPBasicAuth(client.client_id, SECRET)
+    with OAuth2Session(client=BackendApplicationClient(client.client_id)) as session:
+        token = session.fetch_token(metadata["token_endpoint"], auth=basic)["access_token"]
+        assert introspect(metadata, token, api)["active"] is True
+        url, headers, body = session._client.prepare_token_revocation_request(metadata["revocation_endpoint"], token)
+        revoked = requests.post(url, body, headers=headers, auth=basic, timeout=10)
+    assert (revoked.status_code, revoked.content) == (200, b"")
+    assert introspect(metadata, token, api) == {"active": False}
+
+
 def test_both_libraries_understand_a_refusal(engine: Engine, metadata: dict[str, Any]) -> None:
     client = make_client(engine, account_id=ACCOUNT)
     with (
@@ -148,6 +189,26 @@ def test_a7_a_change_counts_on_both_processes_at_once(server: servers.LiveServer
     assert statuses(server, client_id) == {200}
     change_secret(engine, client, paused_at=client.created_at)
     assert statuses(server, client_id) == {401}
+
+
+def test_t13_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine, metadata: dict[str, Any]) -> None:
+    """T13: and at once means within the second."""
+    client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of two processes")
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
+
+    def token() -> str:
+        return str(requests.post(metadata["token_endpoint"], form, timeout=10).json()["access_token"])
+
+    def seen(token: str) -> set[bool]:
+        return {introspect(metadata, token, api)["active"] for _ in range(8)}
+
+    earlier = [token() for _ in range(4)]
+    assert [seen(one) for one in earlier] == [{True}] * 4
+    with unit_of_work(engine) as session:
+        revocation.revoke_tokens(session, author=make_author(ACCOUNT), key=client.id)
+    later = [token() for _ in range(4)]
+    assert [seen(one) for one in earlier] == [{False}] * 4
+    assert [seen(one) for one in later] == [{True}] * 4
 
 
 def exchange(server: servers.LiveServer, method: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, Any]:
