@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from webapp.core.allowed_networks import set_networks
 from webapp.core.audit import Action
-from webapp.core.clients import set_networks
 from webapp.core.database import reading, unit_of_work
 from webapp.core.errors import FieldError, InvalidFields, NotFound, StaleVersion
 from webapp.core.models import Event, IdentityClient

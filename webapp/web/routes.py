@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
+from ..host import refuse_other_hosts
 from . import actions, assets, details, edit, guard, new, responses
 from . import list as client_list
 from .guard import Access
@@ -34,6 +35,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("identity_clients", __name__, template_folder=str(folder("templates")))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
+    blueprint.before_request(refuse_other_hosts)
     blueprint.before_request(partial(guard.guard, ACCESS))
     blueprint.after_request(responses.finish)
     blueprint.context_processor(responses.template_context)

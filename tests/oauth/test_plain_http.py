@@ -1,0 +1,73 @@
+"""Credentials over plain http (C6)."""
+
+import logging
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from ..factories import SECRET, make_client
+from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
+from .test_networks import ENDPOINTS, latest
+
+PLAIN = "http://id.mas.example"
+RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
+BASIC = {"Authorization": basic_header("northwind-api", SECRET)}
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize(
+    ("options", "exposed"),
+    [
+        ({"data": RIGHT}, True),
+        ({"data": {"grant_type": "client_credentials"}, "headers": BASIC}, True),
+        ({"json": RIGHT, "headers": BASIC}, True),
+        ({"method": "GET", "headers": BASIC}, True),
+        ({"data": {"grant_type": "client_credentials"}}, False),
+        ({"data": {**RIGHT, "pad": "x" * 9000}}, False),
+        ({"method": "DELETE"}, False),
+    ],
+)
+def test_c6_plain_http_is_400_and_recorded(
+    endpoint: Endpoint, path: str, options: dict[str, Any], exposed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C6, P13: without a redirect, without a look at the secret; the client's owner sees that it is exposed (L2)."""
+    client = make_client(endpoint.engine, client_id="northwind-api")
+    with argon2_computations() as hashed, statements(endpoint.engine) as seen:
+        response = endpoint.client.open(path, **{"method": "POST", "base_url": PLAIN} | options)
+    assert response.status_code == 400
+    assert response.json is not None
+    assert response.json["error"] == "invalid_request"
+    assert response.json["error_description"].startswith("Use https.")
+    assert "Location" not in response.headers
+    assert response.headers["Cache-Control"] == "no-store"
+    assert not hashed
+    assert not seen
+    assert latest(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
+    told = [record for record in caplog.records if record.name == "webapp.oauth.transport"]
+    assert [record.levelno for record in told] == [logging.WARNING] * exposed
+    assert SECRET not in caplog.text
+
+
+def test_c6_an_unknown_id_over_plain_http_is_not_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """C6, L3: it may be a secret in the wrong field."""
+    form = {**RIGHT, "client_id": "a-secret-in-the-wrong-field"}
+    assert endpoint.client.post(ENDPOINTS[0], base_url=PLAIN, data=form).status_code == 400
+    endpoint.services.recorder.write()
+    assert "a-secret-in-the-wrong-field" not in caplog.text
+
+
+def test_c6_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(sqlite_engine: Engine) -> None:
+    make_client(sqlite_engine, client_id="northwind-api")
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    for hops, status in ((0, 400), (1, 200), (2, 200)):
+        endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops)
+        response = endpoint.client.post(ENDPOINTS[0], base_url=PLAIN, data=RIGHT, headers=headers)
+        assert response.status_code == status
+
+
+def test_c6_a_developers_own_machine_may_use_http(sqlite_engine: Engine) -> None:
+    endpoint = Endpoint(sqlite_engine, DEVELOPMENT=True)
+    make_client(sqlite_engine, client_id="northwind-api")
+    response = endpoint.client.post(ENDPOINTS[0], base_url="http://127.0.0.1:5000", data=RIGHT, content_type=FORM)
+    assert response.status_code == 200
