@@ -32,8 +32,10 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
     return (response.status_code, response.json and response.json["error"]) == (status, error)
 
 
-def test_the_paths_are_those_of_the_design() -> None:
+def test_a1_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> None:
+    rules = {rule.rule for rule in endpoint.app.url_map.iter_rules() if rule.endpoint.startswith("identity.")}
     assert PATHS == ["/connect/introspect", "/connect/revocation"]
+    assert rules == {"/connect/token", *PATHS, "/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
 
 
 @every_path
