@@ -19,6 +19,7 @@ from webapp.core.models import IdentityClient, new_id, utc_now
 from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, make_client
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find(engine: Engine, account_id: str = ACCOUNT, **arguments: Any) -> ListPage:
@@ -55,6 +56,7 @@ def many(engine: Engine) -> Engine:
             | {"id": new_id(), "client_id": client_id, "client_id_folded": client_id}
             | {"name": name, "name_folded": name.casefold()}
             | {"created_at": at, "updated_at": at + timedelta(days=number % 2)}
+            | {"last_token_at": at if number % 4 else None}
             | {"deleted_at": at if number >= 126 else None}
             | {"account_id": OTHER_ACCOUNT if 120 <= number < 126 else ACCOUNT}
         )
@@ -74,8 +76,9 @@ def test_walking_forwards_and_back_meets_every_row_once(many: Engine) -> None:
         assert {client.account_id for client in rows} == {ACCOUNT}
 
         name = sort.removeprefix("-")
-        column = {"client_id": "client_id_folded", "name": "name_folded"}.get(name, name)
-        places = [(getattr(client, column), client.id) for client in rows]
+        column = {"client_id": "client_id_folded", "name": "name_folded", "last_token": "last_token_at"}.get(name, name)
+        values = [getattr(client, column) for client in rows]
+        places = [(NEVER if value is None else value, client.id) for value, client in zip(values, rows, strict=True)]
         assert places == sorted(places, reverse=sort.startswith("-"))
 
         back = [pages[-1]]
@@ -182,6 +185,8 @@ def test_the_order_of_names_is_the_same_on_every_engine(few: Engine) -> None:
         {"role": "merchantuser"},
         {"role": '" OR 1=1 --'},
         {"role": "%"},
+        {"attention": "Any"},
+        {"attention": "1 OR 1=1"},
         {"sort": "secret_hash"},
         {"sort": "--name"},
         {"sort": "client_id desc"},
@@ -240,8 +245,9 @@ def test_a_forged_time_is_no_error(many: Engine) -> None:
     own = find(many).clients[0]
     for value in ("", "yesterday", "2026-03-02", "2026-03-02T00:00:00", "0001-01-01T00:00:00+23:59"):
         for direction in ("after", "before"):
-            page = find(many, sort="updated_at", **{direction: cursor_of(["updated_at", value, own.id.hex])})
-            assert len(page.clients) == 50, value
+            for sort in ("updated_at", "last_token"):
+                page = find(many, sort=sort, **{direction: cursor_of([sort, value, own.id.hex])})
+                assert len(page.clients) == 50, value
 
 
 hostile = st.text(st.characters(exclude_categories=()), max_size=220) | st.sampled_from(
@@ -259,9 +265,16 @@ hostile = st.text(st.characters(exclude_categories=()), max_size=220) | st.sampl
 )
 
 
+PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "size", "page")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example({"q": "\x00", "after": "\x00"})
-@given(st.dictionaries(st.sampled_from(["q", "status", "role", "sort", "after", "before", "size", "page"]), hostile))
+@given(
+    st.dictionaries(
+        st.sampled_from(["q", "status", "role", "attention", "sort", "after", "before", "size", "page"]), hostile
+    )
+)
 def test_whatever_stands_in_the_address_is_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
     """I4: the query string fuzzed."""
     page = find(few, **arguments)

@@ -1,8 +1,5 @@
 """Finding an account's clients: search, filters, order, and pages by key."""
 
-import base64
-import json
-import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
@@ -13,8 +10,10 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Text, and_, func, literal, or_, select, tuple_, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from .columns import UtcDateTime
-from .models import IdentityClient
+from .attention import FILTERS, needs_attention
+from .columns import LastTime
+from .cursors import UNSEARCHABLE, read_cursor, write_cursor
+from .models import IdentityClient, utc_now
 from .roles import Catalogue
 
 PAGE_SIZE = 50
@@ -26,10 +25,10 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "name": IdentityClient.name_folded,
     "updated_at": IdentityClient.updated_at,
     "created_at": IdentityClient.created_at,
+    "last_token": IdentityClient.last_token_at,
 }
+_TIMES = frozenset({"updated_at", "created_at", "last_token"})
 SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
-_CURSOR_MAX = 2000
-_UNSEARCHABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class ListQuery:
     :param q: a part of the client ID, the name or the description, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
     :param role: the key of an API role that the clients must have, or empty.
+    :param attention: one of `attention.FILTERS`, or empty.
     :param sort: one of `SORTS`; a minus sign turns the order round.
     :param after: the cursor of the row that the page follows.
     :param before: the cursor of the row that the page precedes.
@@ -47,6 +47,7 @@ class ListQuery:
     q: str = ""
     status: str = ""
     role: str = ""
+    attention: str = ""
     sort: str = DEFAULT_SORT
     after: str = ""
     before: str = ""
@@ -55,11 +56,12 @@ class ListQuery:
     def from_arguments(cls, arguments: Mapping[str, str], catalogue: Catalogue) -> Self:
         """Read the query from the address; what makes no sense becomes the default (I4)."""
         q = unicodedata.normalize("NFC", arguments.get("q", "").strip())
-        status, role, sort = (arguments.get(name, "") for name in ("status", "role", "sort"))
+        status, role, attention, sort = (arguments.get(name, "") for name in ("status", "role", "attention", "sort"))
         return cls(
-            q="" if len(q) > SEARCH_MAX or _UNSEARCHABLE.search(q) else q,
+            q="" if len(q) > SEARCH_MAX or UNSEARCHABLE.search(q) else q,
             status=status if status in STATUSES else "",
             role=role if role in catalogue else "",
+            attention=attention if attention in FILTERS else "",
             sort=sort if sort in SORTS else DEFAULT_SORT,
             after=arguments.get("after", ""),
             before=arguments.get("before", ""),
@@ -78,7 +80,7 @@ class ListQuery:
 
         Words begin with A, times with the newest.
         """
-        first, second = (f"-{name}", name) if name.endswith("_at") else (name, f"-{name}")
+        first, second = (f"-{name}", name) if name in _TIMES else (name, f"-{name}")
         return replace(self, sort=second if self.sort == first else first, after="", before="")
 
     def turned_to(self, *, after: str = "", before: str = "") -> Self:
@@ -198,6 +200,8 @@ def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
         # Not LIKE, which on SQLite takes no account of letter case.
         keys = type_coerce(IdentityClient.roles, Text)
         filters.append(func.replace(keys, f'"{query.role}"', "") != keys)
+    if query.attention:
+        filters.append(needs_attention(query.attention, utc_now()))
     return filters
 
 
@@ -208,21 +212,26 @@ def _count(session: Session, condition: ColumnElement[bool]) -> int:
 def _write_cursor(order: _Order, client: IdentityClient) -> str:
     position = order.position_of(client)
     value = position.value.isoformat() if isinstance(position.value, datetime) else position.value
-    text = json.dumps([order.sort, value, position.key.hex], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return write_cursor(order.sort, value or "", position.key.hex)
 
 
 def _read_cursor(session: Session, order: _Order, account_id: str, cursor: str) -> _Position | None:
     """Return the position that a cursor tells, None if it is not one of this order and account."""
-    if not cursor or len(cursor) > _CURSOR_MAX:
+    parts = read_cursor(cursor, 3)
+    if parts is None or parts[0] != order.sort:
         return None
+    _, value, key = parts
     try:
-        sort, value, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if sort != order.sort or not isinstance(value, str) or _UNSEARCHABLE.search(value):
-            return None
-        is_time = isinstance(order.column.type, UtcDateTime)
-        position = _Position(datetime.fromisoformat(value).astimezone(UTC) if is_time else value, uuid.UUID(hex=key))
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        position = _Position(_read_value(order, value), uuid.UUID(hex=key))
+    except (ValueError, OverflowError):
         return None
     owned = select(IdentityClient.id).where(IdentityClient.id == position.key, IdentityClient.account_id == account_id)
     return position if session.scalar(owned) else None
+
+
+def _read_value(order: _Order, text: str) -> datetime | str | None:
+    if order.sort.removeprefix("-") not in _TIMES:
+        return text
+    if not text and isinstance(order.column.type, LastTime):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC)
