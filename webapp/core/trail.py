@@ -1,0 +1,262 @@
+"""Reading the trail: a client's, or an account's with filters, a page at a time or as a file. `audit` writes it."""
+
+import csv
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from io import StringIO
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy.orm import Session
+
+from .audit import Action
+from .cursors import UNSEARCHABLE, read_cursor, write_cursor
+from .models import CLIENT_ID_MAX, ClaimedId, Event, IdentityClient
+
+PAGE_SIZE = 50
+EXPORT_MAX = 10_000
+EXPORT_AT_ONCE = 500
+ACTOR_ID_MAX = 200
+ACTIONS = (
+    Action.CREATED,
+    Action.EDITED,
+    Action.ENABLED,
+    Action.DISABLED,
+    Action.DELETED,
+    Action.SECRET_CHANGED,
+    Action.SECRET_ENDED,
+    Action.SECRET_PAUSED,
+    Action.SECRET_RESUMED,
+    Action.END_DATE_SET,
+    Action.NETWORKS_CHANGED,
+    Action.TOKENS_REVOKED,
+    Action.REFUSED,
+    Action.EXPORTED,
+)
+"""What can stand in an account's trail, in the order in which a filter lists it."""
+CSV_HEADINGS = (
+    "Time (UTC)",
+    "Person",
+    "Person ID",
+    "Action",
+    "Client ID",
+    "Before",
+    "After",
+    "Address",
+    "Request ID",
+)
+_DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+@dataclass(frozen=True, slots=True)
+class TrailQuery:
+    """What the trail is asked for; the address bar carries it.
+
+    :param person: the actor's id, or empty.
+    :param client: a part of a client ID, present or former, in any letter case; deleted clients are found too.
+    :param action: one of `ACTIONS`, or empty.
+    :param since: the first day, in the zone of the screens.
+    :param until: the last day.
+    :param after: the cursor of the event that the page follows, which is newer.
+    :param before: the cursor of the event that the page precedes, which is older.
+    """
+
+    person: str = ""
+    client: str = ""
+    action: str = ""
+    since: date | None = None
+    until: date | None = None
+    after: str = ""
+    before: str = ""
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
+        """Read the query from the address; what makes no sense becomes the default (I4)."""
+        action = arguments.get("action", "")
+        return cls(
+            person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
+            client=_searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
+            action=action if action in ACTIONS else "",
+            since=_date(arguments.get("since", "")),
+            until=_date(arguments.get("until", "")),
+            after=arguments.get("after", ""),
+            before=arguments.get("before", ""),
+        )
+
+    def arguments(self) -> dict[str, str]:
+        """Return what an address has to carry to ask for the same again; what is not asked for is left out."""
+        return {**self.filters(), **{name: value for name in ("after", "before") if (value := getattr(self, name))}}
+
+    def filters(self) -> dict[str, str]:
+        """Return the same without the page: what an export has to carry."""
+        names = ("person", "client", "action", "since", "until")
+        return {name: str(value) for name in names if (value := getattr(self, name))}
+
+    def turned_to(self, *, after: str = "", before: str = "") -> Self:
+        """Return the same search at another page."""
+        return replace(self, after=after, before=before)
+
+
+@dataclass(frozen=True, slots=True)
+class TrailPage:
+    """One page of events, the newest first. They are not counted.
+
+    :param next_cursor: `after` of the next, older page, None on the last one.
+    :param previous_cursor: `before` of the previous, newer page, None on the first one.
+    """
+
+    events: list[Event]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+class Person(NamedTuple):
+    """Somebody who stands in a trail, by the latest of their labels."""
+
+    actor_id: str
+    label: str
+
+
+def events(
+    session: Session, *, account_id: str, query: TrailQuery, zone: ZoneInfo, key: uuid.UUID | None = None
+) -> TrailPage:
+    """Return a page of the account's trail, or of that of its client `key`.
+
+    A cursor that is forged, or another account's, gives the first page (I4).
+
+    :param zone: the zone in which the days of the query begin and end.
+    """
+    matching = _conditions(account_id, query, zone, key)
+    place = tuple_(Event.at, Event.id)
+    newest_first, oldest_first = (Event.at.desc(), Event.id.desc()), (Event.at, Event.id)
+    rows = select(Event).limit(PAGE_SIZE + 1)
+    position = _position(session, account_id, query.after)
+    if position is not None:
+        found = list(session.scalars(rows.where(*matching, place < position).order_by(*newest_first)))
+        if found:
+            return _page(found[:PAGE_SIZE], is_first=False, is_last=len(found) <= PAGE_SIZE)
+    position = _position(session, account_id, query.before)
+    if position is not None:
+        found = list(session.scalars(rows.where(*matching, place > position).order_by(*oldest_first)))
+        if len(found) > PAGE_SIZE:  # else it is the first page, whatever was added
+            return _page(found[PAGE_SIZE - 1 :: -1], is_first=False, is_last=False)
+    found = list(session.scalars(rows.where(*matching).order_by(*newest_first)))
+    return _page(found[:PAGE_SIZE], is_first=True, is_last=len(found) <= PAGE_SIZE)
+
+
+def people(session: Session, account_id: str) -> list[Person]:
+    """Return everybody who stands in the account's trail, by label."""
+    rows = session.execute(
+        select(Event.actor_id, Event.actor_label)
+        .where(Event.account_id == account_id)
+        .group_by(Event.actor_id, Event.actor_label)
+        .order_by(func.max(Event.at))
+    )
+    labels: dict[str, str] = {}
+    for actor_id, label in rows:
+        labels[actor_id] = label
+    return sorted((Person(*pair) for pair in labels.items()), key=lambda person: person.label.casefold())
+
+
+def export_lines(session: Session, *, account_id: str, query: TrailQuery, zone: ZoneInfo) -> Iterator[str]:
+    """Give the lines of a CSV file of the account's trail one by one, the newest event first, 10,000 at most (L7).
+
+    Call `audit.record_export` before. The session must stay open until the last line.
+    """
+    yield csv_line(CSV_HEADINGS)
+    columns = (Event.at, Event.actor_label, Event.actor_id, Event.action, Event.client_id, Event.changes)
+    for at, label, actor_id, action, client_id, changes, address, request_id in session.execute(
+        select(*columns, Event.address, Event.request_id)
+        .where(*_conditions(account_id, query, zone, None))
+        .order_by(Event.at.desc(), Event.id.desc())
+        .limit(EXPORT_MAX)
+        .execution_options(yield_per=EXPORT_AT_ONCE)
+    ):
+        before, after = (_json({field: pair[side] for field, pair in changes.items()}) for side in (0, 1))
+        cells = (label, actor_id, action, client_id, before, after, address, request_id)
+        yield csv_line((f"{at:%Y-%m-%dT%H:%M:%SZ}", *(cell or "" for cell in cells)))
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return one line of CSV after RFC 4180, ended by CRLF; a cell that a spreadsheet would compute gets a `'` (L7)."""
+    line = StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(
+        f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells
+    )
+    return line.getvalue()
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    known = {field: value for field, value in values.items() if value is not None}
+    return json.dumps(known, ensure_ascii=False) if known else ""
+
+
+def _conditions(account_id: str, query: TrailQuery, zone: ZoneInfo, key: uuid.UUID | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [Event.account_id == account_id]
+    if key is not None:
+        conditions.append(Event.client_key == key)
+    if query.person:
+        conditions.append(Event.actor_id == query.person)
+    if query.client:
+        own = (
+            select(IdentityClient.id)
+            .join(ClaimedId, ClaimedId.client_key == IdentityClient.id)
+            .where(
+                IdentityClient.account_id == account_id,
+                ClaimedId.client_id_folded.contains(query.client.casefold(), autoescape=True),
+            )
+        )
+        conditions.append(Event.client_key.in_(own))
+    if query.action:
+        conditions.append(Event.action == query.action)
+    if query.since:
+        conditions.append(Event.at >= _midnight(query.since, zone))
+    if query.until:
+        conditions.append(Event.at < _midnight(query.until + timedelta(days=1), zone))
+    return conditions
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time.min, zone)
+
+
+def _page(found: list[Event], *, is_first: bool, is_last: bool) -> TrailPage:
+    return TrailPage(
+        found,
+        next_cursor=None if is_last or not found else _cursor(found[-1]),
+        previous_cursor=None if is_first or not found else _cursor(found[0]),
+    )
+
+
+def _cursor(event: Event) -> str:
+    return write_cursor(event.at.isoformat(), event.id.hex)
+
+
+def _position(session: Session, account_id: str, cursor: str) -> ColumnElement[Any] | None:
+    """Return the position that a cursor tells, None if it is not one of this account."""
+    parts = read_cursor(cursor, 2)
+    if parts is None:
+        return None
+    try:
+        at, event_id = datetime.fromisoformat(parts[0]).astimezone(UTC), uuid.UUID(hex=parts[1])
+    except (ValueError, OverflowError):
+        return None
+    owned = session.scalar(select(Event.id).where(Event.id == event_id, Event.account_id == account_id))
+    return tuple_(literal(at, Event.at.type), literal(event_id, Event.id.type)) if owned else None
+
+
+def _searchable(text: str, length_max: int) -> str:
+    return "" if len(text) > length_max or UNSEARCHABLE.search(text) else text
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
