@@ -60,6 +60,12 @@ class SignIn(Screen):
         return then(self.page)
 
 
+class Home(Screen):
+    """The start page."""
+
+    ROOT = "main:has(h1:text('Welcome'))"
+
+
 class ClientList(Screen):
     """The list."""
 

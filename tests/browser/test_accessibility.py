@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,6 +304,7 @@ SCREENS = [
 def test_a_screen_is_accessible(
     screen: Callable[[Scene], Page], merchant: Merchant, visit: Visit, make_merchant: Callable[..., Merchant]
 ) -> None:
+    """`make screenshots` keeps what is seen here as pictures, in the folder that `SCREENSHOTS` names."""
     tab = screen(Scene(merchant, visit, make_merchant))
     tab.evaluate(AXE.read_text("utf-8"))  # from the protocol, which the page's policy does not bind
     tab.evaluate("document.getAnimations().forEach(animation => animation.finish())")
@@ -310,6 +312,8 @@ def test_a_screen_is_accessible(
     for width, (scheme, rules) in itertools.product(WIDTHS, RULES.items()):
         tab.set_viewport_size({"width": width, "height": 900})
         tab.emulate_media(color_scheme=scheme)
+        if "SCREENSHOTS" in os.environ:
+            tab.screenshot(path=f"{os.environ['SCREENSHOTS']}/{screen.__name__.strip('_')}-{width}-{scheme}.png")
         for violation in tab.evaluate("rules => axe.run(document, rules)", rules)["violations"]:
             nodes = [(node["html"][:200], node["failureSummary"]) for node in violation["nodes"]]
             found.append((width, scheme, violation["id"], nodes))

@@ -12,7 +12,7 @@ from tests.servers import LiveServer
 
 from .conftest import Merchant, sign_in
 from .identity import ask
-from .pages import PREFIX, ClientList, Details, HandOver, NewClient, SignIn
+from .pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
 
 CANARY = "canary-in-a-coal-mine"
 EVERYTHING = """async () => JSON.stringify({
@@ -210,12 +210,6 @@ def test_w11_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page
     sign_out(second)
     screen.root.get_by_role("link", name="New Client").first.click()
     SignIn(tab).sign_in(merchant.admin, merchant.password, then=NewClient)
-
-
-class Home(ClientList):
-    """The start page."""
-
-    ROOT = "main:has(h1:text('Welcome'))"
 
 
 def sign_out(tab: Page) -> None:
