@@ -16,6 +16,7 @@ from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
 from webapp import IdentityClients
+from webapp.core import direct_reads
 from webapp.core.database import unit_of_work
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.resource_servers import add_resource_server
@@ -165,11 +166,17 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
+    def note_direct(connection: Any, text: str, values: Any) -> Any:
+        seen.append(text)
+        return execute(connection, text, values)
+
+    execute, direct_reads._execute = direct_reads._execute, note_direct
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
+        direct_reads._execute = execute
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Engine, bindparam, select, update
 
-from .database import autocommitting, connected, unit_of_work
+from .database import unit_of_work
+from .direct_reads import DirectReads
 from .errors import Busy, DomainError, Throttled
 from .hash_gate import in_a_place
 from .models import Account, ClientSecret, IdentityClient, ResourceServer, SecretState, secret_state
@@ -164,7 +165,9 @@ class Authenticator:
 
     def __init__(self, engine: Engine, hasher: SecretHasher, throttles: Throttles) -> None:
         self._engine = engine
-        self._reads = autocommitting(engine)
+        self._reads = DirectReads(engine)
+        self._clients = self._reads.prepare(_CLIENTS)
+        self._resource_servers = self._reads.prepare(_RESOURCE_SERVERS)
         self._hasher = hasher
         self._throttles = throttles
         self._successes = SuccessfulChecks()
@@ -183,8 +186,7 @@ class Authenticator:
         :raises Busy: the database is out of reach (D8), or too many hashes are being computed (D7).
         """
         _refuse_malformed(client_id, secret)
-        with connected(self._reads) as connection:
-            rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
+        rows = self._reads.rows(self._clients, client_id=client_id)
         return self._admitted([_client_candidate(row, address, now) for row in rows], client_id, secret, address)
 
     def authenticate_caller(
@@ -195,9 +197,8 @@ class Authenticator:
         An ID is never both a client's and a resource server's. Every refusal costs two statements.
         """
         _refuse_malformed(client_id, secret)
-        with connected(self._reads) as connection:
-            rows = connection.execute(_CLIENTS, {"client_id": client_id}).all()
-            servers = connection.execute(_RESOURCE_SERVERS, {"client_id": client_id}).all()
+        rows = self._reads.rows(self._clients, client_id=client_id)
+        servers = self._reads.rows(self._resource_servers, client_id=client_id)
         candidates: list[_Candidate[AuthenticatedClient | None]] = [
             _client_candidate(row, address, now) for row in rows
         ]

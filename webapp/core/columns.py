@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, DateTime, Dialect, String, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
@@ -66,7 +67,13 @@ class KeySet(TypeDecorator[frozenset[str]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
         """Return a frozen set."""
-        return None if value is None else frozenset(json.loads(value))
+        return None if value is None else _key_set(value)
+
+
+@lru_cache(maxsize=4096)
+def _key_set(value: str) -> frozenset[str]:
+    # Kept, since many clients have the same few roles and each token request reads them.
+    return frozenset(json.loads(value))
 
 
 class NetworkList(TypeDecorator[tuple[AllowedNetwork, ...]]):

@@ -2,12 +2,11 @@
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
 from flask import Response, current_app
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from ..core import authentication
@@ -20,6 +19,7 @@ _FIXED_HEADERS = {
 }
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _FOREIGN_HEADERS = ("set-cookie", "access-control-")
+_to_json = json.JSONEncoder().encode
 
 
 class JsonResponse(Response):
@@ -30,16 +30,22 @@ class JsonResponse(Response):
     def __init__(
         self, body: Mapping[str, Any] | None, status: int = 200, headers: Mapping[str, str] = _NOT_STORED
     ) -> None:
-        super().__init__(None if body is None else json.dumps(body), status)
-        self._last_headers = {**headers, **_FIXED_HEADERS}
+        super().__init__("" if body is None else _to_json(body), status)
+        last = {**headers, **_FIXED_HEADERS}
+        self._last_headers = list(last.items())
+        self._last_names = frozenset(name.lower() for name in last)
 
-    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
-        """Return the headers to send: no cookie, no cross-origin grant, and ours as they are."""
-        headers = super().get_wsgi_headers(environ)
-        for name in {name for name, _ in headers if name.lower().startswith(_FOREIGN_HEADERS)}:
-            del headers[name]
-        headers.update(self._last_headers)
-        return headers
+    def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Return what to send, with no cookie, no cross-origin grant, and our headers as they are.
+
+        The list is built in one pass: `Headers` looks through all of them for each one it sets, 20 us an answer.
+        """
+        kept = [
+            (name, value)
+            for name, value in self.headers
+            if (lower := name.lower()) not in self._last_names and not lower.startswith(_FOREIGN_HEADERS)
+        ]
+        return self.get_app_iter(environ), self.status, kept + self._last_headers
 
 
 class Refusal(Enum):

@@ -1,0 +1,85 @@
+"""Reads on the driver's own cursor: the same values, and no lost connection is ever noticed."""
+
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, bindparam, create_engine, literal, select, text
+from sqlalchemy.pool import StaticPool
+
+from webapp.core.database import connected, make_engine
+from webapp.core.direct_reads import IDLE_MAX, DirectReads
+from webapp.core.errors import Busy
+from webapp.core.models import ClientSecret, IdentityClient
+
+from ..factories import make_client
+
+STATEMENT = (
+    select(*IdentityClient.__table__.columns, ClientSecret.ends_at, ClientSecret.secret_hash)
+    .join(ClientSecret, ClientSecret.client_key == IdentityClient.id)
+    .where(IdentityClient.client_id == bindparam("client_id"))
+    .limit(2)
+)
+
+
+def test_it_gives_what_a_connection_gives(engine: Engine) -> None:
+    client = make_client(engine)
+    reads = DirectReads(engine)
+    with connected(engine) as connection:
+        expected = [list(row) for row in connection.execute(STATEMENT, {"client_id": client.client_id})]
+    for _ in range(8):  # PostgreSQL's driver prepares a statement when it comes again and again
+        rows = reads.rows(reads.prepare(STATEMENT), client_id=client.client_id)
+        assert rows == expected
+        assert [type(value) for value in rows[0]] == [type(value) for value in expected[0]]
+        assert repr(rows[0][-1]) == "***"
+    assert reads.rows(reads.prepare(STATEMENT), client_id="nobody") == []
+
+
+def test_lost_connections_are_replaced(postgresql_url: str) -> None:
+    """D8: PostgreSQL was restarted."""
+    engine = make_engine(postgresql_url)
+    reads = DirectReads(engine)
+    one = reads.prepare(select(literal(1)))
+    _at_once(reads, one, threads=3)
+    with engine.connect() as connection:
+        others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+    assert reads.rows(one) == [[1]]
+    engine.dispose()
+
+
+def test_a_database_out_of_reach_is_busy() -> None:
+    reads = DirectReads(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    with pytest.raises(Busy):
+        reads.rows(reads.prepare(select(literal(1))))
+
+
+def test_a_database_in_memory_is_read_where_it_is() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE things (name TEXT)"))
+        connection.execute(text("INSERT INTO things VALUES ('here')"))
+    reads = DirectReads(engine)
+    assert reads.rows(reads.prepare(select(text("name")).select_from(text("things")))) == [["here"]]
+
+
+def test_it_keeps_few_connections_and_none_that_was_disposed_of(engine: Engine) -> None:
+    reads = DirectReads(engine)
+    _at_once(reads, reads.prepare(select(literal(1))), threads=IDLE_MAX + 4)
+    assert 1 <= len(reads._idle) <= IDLE_MAX
+    engine.dispose()
+    assert not reads._idle
+
+
+def _at_once(reads: DirectReads, statement: Any, *, threads: int) -> None:
+    barrier = Barrier(threads)
+
+    def read() -> None:
+        barrier.wait()
+        reads.rows(statement)
+
+    running = [Thread(target=read) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()

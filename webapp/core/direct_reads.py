@@ -1,0 +1,147 @@
+"""Reads with the least possible between a statement and its driver: the token endpoint makes one on every request."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, cast
+from weakref import WeakSet
+
+from sqlalchemy import Engine, Select, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from .database import domain_errors
+
+IDLE_MAX = 16
+
+
+class Statement(NamedTuple):
+    """A SELECT, compiled once.
+
+    :param parameters: the values of all its parameters; those that a caller gives take their places.
+    :param order: the names in the order of their places, None where the driver takes them by name.
+    :param conversions: at which places of a row the driver's value is not yet the column's, and what makes it so.
+    """
+
+    text: str
+    parameters: dict[str, Any]
+    order: Sequence[str] | None
+    conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+class DirectReads:
+    """Runs compiled statements on the driver's own cursor: 16 us on SQLite, where `Connection.execute` takes 76.
+
+    It keeps connections of its own beside the pool, in autocommit, since the pool asks PostgreSQL before each read
+    whether it is still there. Here a lost connection shows when it is used, and the read is done again on a new one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # A database in memory is its one connection, or one in each thread: it has none to keep beside the pool.
+        self._may_keep = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
+        self._idle: deque[Any] = deque()
+        event.listen(engine, "engine_disposed", lambda _engine: self._close_idle())
+        _all.add(self)
+
+    def prepare(self, statement: Select[*tuple[Any, ...]]) -> Statement:
+        """Return a statement to run here."""
+        dialect = self._engine.dialect
+        compiled = statement.compile(dialect=dialect)
+        converters = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in statement.selected_columns
+        ]
+        return Statement(
+            str(compiled),
+            dict(compiled.params),
+            getattr(compiled, "positiontup", None),
+            tuple((place, convert) for place, convert in enumerate(converters) if convert),
+        )
+
+    def rows(self, statement: Statement, **parameters: Any) -> list[list[Any]]:
+        """Return every row, as the columns' types give them.
+
+        :raises Busy: the database is locked or out of reach (D8).
+        """
+        named = {**statement.parameters, **parameters}
+        values = named if statement.order is None else [named[name] for name in statement.order]
+        with domain_errors():
+            found = self._fetched(statement.text, values)
+        rows = [list(row) for row in found]
+        for place, convert in statement.conversions:
+            for row in rows:
+                row[place] = convert(row[place])
+        return rows
+
+    def _fetched(self, text: str, values: Any) -> Sequence[Any]:
+        dialect = self._engine.dialect
+        failure = dialect.loaded_dbapi.Error
+        try:
+            while connection := self._take():
+                try:
+                    return self._run(connection, text, values)
+                except failure as error:
+                    # One of PostgreSQL's is closed now, which counts as lost: an upgrade may have changed the tables
+                    # under its prepared statement.
+                    if not dialect.is_disconnect(error, connection, None):
+                        raise
+            pooled = self._engine.raw_connection()
+            if not self._may_keep:
+                with closing(pooled):
+                    return _execute(pooled, text, values)
+            connection = cast(Any, pooled.driver_connection)
+            pooled.detach()
+            dialect.set_isolation_level(connection, "AUTOCOMMIT")
+            return self._run(connection, text, values)
+        except failure as error:
+            raise DBAPIError.instance(None, None, error, failure, hide_parameters=True, dialect=dialect) from error
+
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
+        """Run it on a connection, and keep that for the next time unless it fails."""
+        try:
+            found = _execute(connection, text, values)
+        except BaseException:
+            connection.close()
+            raise
+        if len(self._idle) < IDLE_MAX:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return found
+
+    def _close_idle(self) -> None:
+        while connection := self._take():
+            connection.close()
+
+    def _begin_in_child(self) -> None:
+        # What was connected before is the parent's: closed here, it would be closed there too.
+        _of_parent.append(self._idle)
+        self._idle = deque()
+
+
+def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
+    cursor = connection.cursor()
+    cursor.execute(text, values)
+    found: Sequence[Any] = cursor.fetchall()
+    cursor.close()
+    return found
+
+
+_all: WeakSet[DirectReads] = WeakSet()
+_of_parent: list[deque[Any]] = []
+
+
+def _begin_in_child() -> None:
+    for reads in _all:
+        reads._begin_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
