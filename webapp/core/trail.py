@@ -158,9 +158,7 @@ def people(session: Session, account_id: str) -> list[Person]:
         .group_by(Event.actor_id, Event.actor_label)
         .order_by(func.max(Event.at))
     )
-    labels: dict[str, str] = {}
-    for actor_id, label in rows:
-        labels[actor_id] = label
+    labels = {row.actor_id: row.actor_label for row in rows}
     return sorted((Person(*pair) for pair in labels.items()), key=lambda person: person.label.casefold())
 
 
