@@ -1,15 +1,20 @@
 """The commands: `flask identity-clients ...`."""
 
 import getpass
+import shlex
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from .core import migrate
+from .core import migrate, retention
+from .core.attention_notices import tell_of_new_reasons
+from .core.backup import BackupRefused, back_up
 from .core.database import unit_of_work
 from .core.errors import Busy, FieldError, KeyUnusable, NotFound
 from .core.keys import JWKS_CACHE_SECONDS
@@ -30,6 +35,54 @@ def upgrade() -> None:
     """Create the tables, or bring them up to date. Running it again changes nothing."""
     migrate.upgrade(services().engine)
     click.echo("The tables of Identity Clients are up to date.")
+
+
+@commands.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Copy a SQLite database into a new FILE, readable by its owner only, while the application goes on serving."""
+    engine = services().engine
+    if engine.dialect.name != "sqlite":
+        url = engine.url.set(drivername="postgresql", password=None).render_as_string()
+        raise click.UsageError(
+            "This command copies SQLite databases. For PostgreSQL run its own:"
+            f" umask 077 && pg_dump --format=custom --file={shlex.quote(str(file))} {shlex.quote(url)}"
+        )
+    try:
+        with _failures_told():
+            back_up(engine, file)
+    except BackupRefused as error:
+        raise click.ClickException(str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise click.ClickException(f"No backup was made: {error}") from error
+    click.echo(f"The database is copied to {file}. Keep the pepper and the key-encryption key elsewhere, and safe:")
+    click.echo("without the pepper no secret in it is of any use, without the other key no signing key.")
+
+
+@commands.command()
+def purge() -> None:
+    """Delete what is past its retention: events, token requests, their counts, records of revoked tokens."""
+    ours = services()
+    with _failures_told():
+        purged = retention.purge(
+            ours.engine,
+            actor=_user(),
+            event_days=ours.settings.event_retention_days,
+            token_request_days=ours.settings.token_request_retention_days,
+            now=utc_now(),
+        )
+    click.echo(
+        f"Deleted: {purged.events} events, {purged.token_requests} token requests, {purged.token_request_counts}"
+        f" counts of token requests, {purged.revoked_tokens} records of revoked tokens."
+    )
+
+
+@commands.command()
+def attention() -> None:
+    """Send the signal `attention` for each client that needs it for a new reason. For cron, such as once an hour."""
+    with _failures_told():
+        told = tell_of_new_reasons(services().engine)
+    click.echo(f"New reasons for attention: {told}.")
 
 
 # Signing keys

@@ -70,6 +70,10 @@ class Settings:
     """How many clients one account may make in an hour (D5); 0: as many as it likes."""
     exports_per_actor_and_hour: int = 10
     """How many files one actor may export in an hour (D5)."""
+    event_retention_days: int = 400
+    """How old events become before `flask identity-clients purge` deletes them (L1); at least 400."""
+    token_request_retention_days: int = 90
+    """How old token requests and their counts become before `purge` deletes them (L1); at least 30."""
     throttle_storage_url: str = "memory://"
     """Where the throttles count: `memory://` in each process, or a `redis://` address shared by all."""
     trusted_proxies: int = 0
@@ -123,6 +127,10 @@ class Settings:
         for name in ("trusted_proxies", "tokens_per_client_and_minute", "new_clients_per_account_and_hour"):
             if getattr(self, name) < 0:
                 raise _unfit(name, "must be 0 or more")
+        if self.event_retention_days < 400:
+            raise _unfit("event_retention_days", "must be 400 or more")
+        if self.token_request_retention_days < 30:
+            raise _unfit("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _unfit("throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0")
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):

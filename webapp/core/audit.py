@@ -36,6 +36,7 @@ class Action(StrEnum):
     KEY_WITHDRAWN = "key withdrawn"
     RESOURCE_SERVER_ADDED = "resource server added"
     RESOURCE_SERVER_REMOVED = "resource server removed"
+    PURGED = "purged"
 
 
 class Refusal(StrEnum):

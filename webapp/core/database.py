@@ -62,7 +62,7 @@ def _guard_sqlite_file(name: str) -> None:
     directory = path.parent
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
-    if _is_open_to_others(directory):
+    if is_open_to_others(directory):
         raise SettingsError(
             f"Other users can look into {directory}, where the database is to be. Run: chmod 700 {directory}"
             f" - or, if others need it, put the database into a directory of its own, made by: mkdir -m 700 NAME"
@@ -70,11 +70,12 @@ def _guard_sqlite_file(name: str) -> None:
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        if file.exists() and _is_open_to_others(file):
+        if file.exists() and is_open_to_others(file):
             raise SettingsError(f"Other users can read {file}. Run: chmod 600 {file}")
 
 
-def _is_open_to_others(place: Path) -> bool:
+def is_open_to_others(place: Path) -> bool:
+    """Tell whether any other user may do anything with a file or a directory (C4)."""
     return bool(place.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 

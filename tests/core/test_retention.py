@@ -1,0 +1,145 @@
+"""`flask identity-clients purge`: what is past its retention goes, and nothing else (L1, T13)."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy import Engine, func, insert, select, text
+
+from webapp.core import retention
+from webapp.core.database import reading, unit_of_work
+from webapp.core.models import Event, IdentityClient, RevokedToken, TokenRequest, TokenRequestCount, utc_now
+from webapp.settings import Settings, SettingsError
+
+from ..factories import make_client
+from ..oauth.endpoint import Endpoint, settings
+
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+
+
+def purge(engine: Engine, **overrides: Any) -> Result:
+    """Run the command."""
+    return Endpoint(engine, **overrides).app.test_cli_runner().invoke(args=["identity-clients", "purge"])
+
+
+def add_event(engine: Engine, age: timedelta, number: int = 0) -> None:
+    """Add an event of this age to the trail."""
+    row = {"account_id": "northwind", "actor_id": "42", "actor_label": "Hannah", "action": "edited", "changes": {}}
+    with unit_of_work(engine) as session:
+        session.execute(insert(Event).values(at=utc_now() - age, request_id=str(number), **row))
+
+
+def add_request(engine: Engine, client: IdentityClient, age: timedelta, number: int = 0) -> None:
+    """Add a token request of this age, and a count of its day."""
+    at = utc_now() - age
+    with unit_of_work(engine) as session:
+        session.add(TokenRequest(client_key=client.id, at=at, number=number, outcome="issued", scope=""))
+        session.merge(
+            TokenRequestCount(day=at.date(), client_key=client.id, secret_label="A", outcome="issued", count=1)
+        )
+
+
+def left(engine: Engine, table: type[Any]) -> int:
+    """Return how many rows a table has."""
+    with reading(engine) as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def events(engine: Engine, action: str) -> list[Event]:
+    """Return the events of one kind."""
+    with reading(engine) as session:
+        return list(session.scalars(select(Event).where(Event.action == action)))
+
+
+def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
+    """L1: events after 400 days, token requests and their counts after 90, by default."""
+    client, other = make_client(engine), make_client(engine)
+    for age in (0 * DAY, 30 * DAY, 399 * DAY, 400 * DAY + MINUTE, 401 * DAY, 1000 * DAY):
+        add_event(engine, age)
+    for age in (0 * DAY, 90 * DAY - MINUTE, 90 * DAY + MINUTE, 91 * DAY, 500 * DAY):
+        add_request(engine, client, age)
+        add_request(engine, other, age)
+    result = purge(engine)
+    assert result.exit_code == 0
+    assert result.output.startswith("Deleted: 2 events, 6 token requests, ")
+    now = utc_now()
+    with reading(engine) as session:
+        ages = {(now - at).days for at in session.scalars(select(Event.at).where(Event.action == "edited"))}
+        requests = [(now - at).days for at in session.scalars(select(TokenRequest.at))]
+        days = set(session.scalars(select(TokenRequestCount.day)))
+    assert ages == {0, 30, 399, 400}
+    assert sorted(requests) == [0, 0, 89, 89]
+    assert days == {(now - age).date() for age in (0 * DAY, 90 * DAY - MINUTE)}
+    assert len(events(engine, "created")) == 2
+
+
+def test_l1_purging_is_itself_an_event(engine: Engine) -> None:
+    """L1: of the platform, in no account's trail; also where there is nothing to delete."""
+    for number in range(3):
+        add_event(engine, 500 * DAY, number)
+    purge(engine)
+    purge(engine)
+    first, second = sorted(events(engine, "purged"), key=lambda event: event.at)
+    assert first.account_id is None
+    assert first.actor_id.startswith("command")
+    assert first.changes["events"] == [3, 0]
+    assert second.changes["events"] == [0, 0]
+    assert date.fromisoformat(first.changes["events_since"][1][:10]) == utc_now().date() - 400 * DAY
+    assert date.fromisoformat(first.changes["token_requests_since"][1][:10]) == utc_now().date() - 90 * DAY
+
+
+def test_l1_nothing_goes_where_the_event_fails(engine: Engine) -> None:
+    """L1."""
+    client = make_client(engine)
+    add_request(engine, client, 91 * DAY)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
+    assert purge(engine).exit_code == 1
+    assert left(engine, TokenRequest) == left(engine, TokenRequestCount) == 1
+
+
+def test_much_is_deleted_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no other write waits long; parts end in the middle of a client, and beside it."""
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 3)
+    clients = [make_client(engine) for _ in range(3)]
+    for client in clients:
+        for number in range(4):
+            add_request(engine, client, (90 + number) * DAY + MINUTE, number)
+            add_request(engine, client, number * DAY, number)
+    for number in range(7):
+        add_event(engine, 500 * DAY, number)
+    result = purge(engine)
+    assert result.output.startswith("Deleted: 7 events, 12 token requests, ")
+    assert left(engine, TokenRequest) == 12
+    assert left(engine, TokenRequestCount) in (12, 15)  # the 90th day is deleted when it is over
+    assert len(events(engine, "edited")) == 0
+
+
+def test_t13_records_of_tokens_that_have_ended_go_too(engine: Engine) -> None:
+    """T13: never before the token's `exp`."""
+    now = utc_now()
+    with unit_of_work(engine) as session:
+        session.add(RevokedToken(jti="ended", expires_at=now - timedelta(hours=1)))
+        session.add(RevokedToken(jti="not yet", expires_at=now + MINUTE))
+    assert " 1 records of revoked tokens" in purge(engine).output
+    with reading(engine) as session:
+        assert session.scalars(select(RevokedToken.jti)).all() == ["not yet"]
+
+
+def test_retention_may_be_longer(engine: Engine) -> None:
+    client = make_client(engine)
+    add_event(engine, 450 * DAY)
+    add_request(engine, client, 95 * DAY)
+    purge(engine, EVENT_RETENTION_DAYS=500, TOKEN_REQUEST_RETENTION_DAYS=100)
+    assert (len(events(engine, "edited")), left(engine, TokenRequest)) == (1, 1)
+    purge(engine, EVENT_RETENTION_DAYS=440, TOKEN_REQUEST_RETENTION_DAYS=94)
+    assert (len(events(engine, "edited")), left(engine, TokenRequest)) == (0, 0)
+
+
+@pytest.mark.parametrize(("name", "least"), [("EVENT_RETENTION_DAYS", 400), ("TOKEN_REQUEST_RETENTION_DAYS", 30)])
+def test_l1_retention_is_never_shorter(name: str, least: int) -> None:
+    """L1: the trail is kept for 400 days at least."""
+    Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least}))
+    with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} must be {least} or more"):
+        Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least - 1}))

@@ -1,0 +1,86 @@
+"""Deleting what is past its retention (L1, T13). Nothing younger can be deleted from the trail: triggers see to it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_
+
+from . import audit, revocation
+from .audit import Action
+from .database import reading, unit_of_work
+from .keys import CLOCK_SKEW
+from .models import Event, TokenRequest, TokenRequestCount
+
+ROWS_AT_ONCE = 5_000
+"""How many rows one transaction deletes, so that no request waits long for the database."""
+
+
+class Purged(NamedTuple):
+    """How many rows of each kind were deleted."""
+
+    events: int
+    token_requests: int
+    token_request_counts: int
+    revoked_tokens: int
+
+
+def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: int, now: datetime) -> Purged:
+    """Delete what is older than its retention, and tell so in the platform's trail before anything is deleted.
+
+    :param event_days: how long events are kept; at least 400.
+    :param token_request_days: how long token requests and their counts are kept.
+    :raises Busy: the database is locked or out of reach; what was deleted until then stays deleted.
+    """
+    # The triggers go by the database's clock, which may be behind.
+    events_before = now - timedelta(days=event_days) - CLOCK_SKEW
+    requests_before = now - timedelta(days=token_request_days)
+    with unit_of_work(engine) as session:
+        events = session.scalar(select(func.count()).where(Event.at < events_before)) or 0
+        audit.record_for_platform(
+            session,
+            actor,
+            Action.PURGED,
+            {
+                "events": [events, 0],
+                "events_since": [None, events_before.isoformat()],
+                "token_requests_since": [None, requests_before.isoformat()],
+            },
+        )
+    with unit_of_work(engine) as session:
+        revoked_tokens = revocation.purge(session, now)
+    counts = TokenRequestCount
+    return Purged(
+        _delete(engine, [Event.id], Event.at < events_before),
+        _delete(
+            engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < requests_before
+        ),
+        _delete(
+            engine,
+            [counts.day, counts.client_key, counts.secret_label, counts.outcome],
+            counts.day < requests_before.date(),
+        ),
+        revoked_tokens,
+    )
+
+
+def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> int:
+    """Delete the old rows of a table by its primary key. They are looked for without a lock."""
+    this_row = and_(*(column == bindparam(f"of_{column.key}") for column in key))
+    deletion = delete(key[0].class_).where(this_row)
+    deleted, found = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
+    rows = _read(engine, found)
+    while rows:
+        with unit_of_work(engine) as session:
+            session.connection().execute(
+                deletion, [{f"of_{column.key}": value for column, value in zip(key, row, strict=True)} for row in rows]
+            )
+        deleted += len(rows)
+        last = tuple_(*(bindparam(None, value, column.type) for column, value in zip(key, rows[-1], strict=True)))
+        rows = _read(engine, found.where(tuple_(*key) > last))
+    return deleted
+
+
+def _read(engine: Engine, statement: Any) -> Sequence[Any]:
+    with reading(engine) as session:
+        return session.execute(statement).all()
