@@ -1,0 +1,134 @@
+"""C5 and C6: our own names, and https."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from webapp.standalone import create_app
+
+from ..conftest import PRODUCTION_SETTINGS
+from .conftest import EMAIL, Mas, sign_in
+
+SETTING = "IDENTITY_CLIENTS_"
+
+
+def make(sqlite_url: str, instance: Any, **settings: str) -> Flask:
+    """Return an application set up as in production but for these settings."""
+    given = {f"{SETTING}{name}": value for name, value in settings.items()}
+    return create_app(
+        PRODUCTION_SETTINGS | {f"{SETTING}DATABASE_URL": sqlite_url, "INSTANCE_PATH": str(instance)} | given
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "accepted"),
+    [
+        ({"ISSUER": "https://mas.example"}, "mas.example", True),
+        ({"ISSUER": "https://mas.example"}, "MAS.example:443", True),
+        ({"ISSUER": "https://mas.example:8443/id"}, "mas.example:8443", True),
+        ({"ISSUER": "https://mas.example"}, "evil.example", False),
+        ({"ISSUER": "https://mas.example"}, "localhost", False),
+        ({"ISSUER": "https://mas.example"}, "127.0.0.1", False),
+        ({"ISSUER": "https://[2001:db8::1]"}, "[2001:db8::1]", True),
+        ({"ISSUER": "https://mas.example", "TRUSTED_HOSTS": "a.example, .b.example"}, "x.b.example", True),
+        ({"ISSUER": "https://mas.example", "TRUSTED_HOSTS": "a.example, .b.example"}, "mas.example", False),
+    ],
+)
+def test_c5_a_foreign_host_is_400_everywhere(
+    sqlite_url: str, tmp_path: Any, settings: dict[str, str], host: str, accepted: bool
+) -> None:
+    """C5: by default the issuer's name is ours; a page that is not there is no exception."""
+    client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES="1", **settings).test_client()
+    headers = {"Host": host, "X-Forwarded-Host": "mas.example", "X-Forwarded-Proto": "https"}
+    for path in ("/login", "/", "/healthz", "/readyz", "/nowhere", "/.well-known/jwks.json", "/connect/nowhere"):
+        response = client.get(path, headers=headers)
+        assert (response.status_code != 400) is accepted, path
+    response = client.post("/connect/token", headers=headers)
+    assert response.status_code == 400
+    assert response.mimetype == "application/json"
+    assert "Use POST" not in response.text
+    assert ("content type" in response.text or "x-www-form-urlencoded" in response.text) is accepted
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "host", "accepted"),
+    [
+        ("127.0.0.1", "127.0.0.1:5000", True),
+        ("127.0.0.1", "localhost:5000", True),
+        ("127.0.0.1", "[::1]:5000", True),
+        ("127.0.0.1", "rebound.evil.example", False),
+        ("0.0.0.0", "the-developers-machine:5000", True),
+    ],
+)
+def test_c5_in_development_the_loopback_has_many_names(
+    sqlite_url: str, tmp_path: Any, listens_on: str, host: str, accepted: bool
+) -> None:
+    """C5: and none of an attacker's, whose name may be made to lead here."""
+    given = {
+        f"{SETTING}DEVELOPMENT": "true",
+        f"{SETTING}DATABASE_URL": sqlite_url,
+        "INSTANCE_PATH": str(tmp_path / "instance"),
+        "HOST": listens_on,
+    }
+    response = create_app(given).test_client().get("/login", headers={"Host": host})
+    assert response.status_code == (200 if accepted else 400)
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [
+        ("/login", "https://localhost/login"),
+        ("/login?next=%2Fa%3Fb%3D%C3%A9", "https://localhost/login?next=/a?b%3D%C3%A9"),  # the same, quoted less
+        ("/nowhere", "https://localhost/nowhere"),
+        ("/administration/identity-clients?q=a+b", "https://localhost/administration/identity-clients?q=a+b"),
+        ("/.well-known/jwks.json", "https://localhost/.well-known/jwks.json"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_c6_plain_http_is_led_to_https(app: Flask, path: str, leads_to: str, method: str) -> None:
+    """C6: by 308, which keeps the method."""
+    response = app.test_client().open(path, method=method, base_url="http://localhost")
+    assert (response.status_code, response.location) == (308, leads_to)
+    assert "Set-Cookie" not in response.headers
+
+
+def test_c6_where_credentials_are_sent_plain_http_is_refused(app: Flask) -> None:
+    """C6: a redirect would have them sent again."""
+    for path, status in (("/connect/token", 400), ("/connect/introspect", 400), ("/connect/nowhere", 404)):
+        response = app.test_client().post(path, base_url="http://localhost", data={"client_secret": "x"})
+        assert response.status_code == status
+        assert "Location" not in response.headers
+
+
+def test_c6_monitors_may_ask_the_process_itself(app: Flask) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert app.test_client().get(path, base_url="http://localhost").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "status"), [(0, "https", 308), (1, "https", 200), (2, "https", 200), (1, "http", 308)]
+)
+def test_c6_a_trusted_proxy_tells_the_scheme(
+    sqlite_url: str, tmp_path: Any, hops: int, forwarded: str, status: int
+) -> None:
+    """C6: however many proxies there are, they pass one scheme on."""
+    client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops)).test_client()
+    response = client.get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_c5_d6_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path: Any, hops: int) -> None:
+    """C5: the throttle of sign-ins counts what the trusted proxies saw."""
+    app = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops))
+    Mas(app).add_user()
+    client = app.test_client()
+    peer = "198.51.100.7" if hops == 0 else "10.0.0.1"
+    statuses = []
+    for number in range(6):
+        forwarded = ", ".join([f"192.0.2.{number}", *["198.51.100.7", "10.0.0.2"][:hops]])
+        headers = {"X-Forwarded-For": forwarded, "X-Real-IP": f"192.0.2.{number}"}
+        answer = sign_in(client, EMAIL, "wrong wrong wrong", headers=headers, environ_base={"REMOTE_ADDR": peer})
+        statuses.append(answer.status_code)
+    assert statuses == [422] * 5 + [429]
