@@ -8,17 +8,20 @@ from functools import cache
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine, select
 
-from tests.factories import make_account, make_client
+from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
 from tests.servers import LiveServer
+from webapp.core.clients import ClientValues, edit_client
 from webapp.core.database import make_engine, reading, unit_of_work
 from webapp.core.models import IdentityClient
 from webapp.standalone import users
 
+TIMEOUT_MILLISECONDS = 10_000
 _numbers = itertools.count(1)
 _hash = cache(users.hash_password)
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,42 @@ class Merchant:
     def add_client(self, client_id: str = "", **values: Any) -> IdentityClient:
         """Add a client, by default `new_id`, whose secret is `factories.SECRET` unless `values` say otherwise."""
         return make_client(self.engine, account_id=self.account_id, client_id=client_id or self.new_id, **values)
+
+    def add_clients(self, count: int, **values: Any) -> list[str]:
+        """Add many clients in one transaction, and return their IDs in order."""
+        ids = [f"{self.new_id}-{number:03}" for number in range(count)]
+        with unit_of_work(self.engine) as session:
+            for number, client_id in enumerate(ids):
+                own = {name: value(number) if callable(value) else value for name, value in values.items()}
+                make_client(session, account_id=self.account_id, client_id=client_id, **own)
+        return ids
+
+    def change(self, client: IdentityClient, **values: Any) -> None:
+        """Change a client as Priya Nair does, who has it open at the same time.
+
+        :param values: of `ClientValues`; the others stay.
+        """
+        form = {
+            "client_id": client.client_id,
+            "name": client.name,
+            "description": client.description,
+            "token_duration": str(client.token_duration_minutes),
+            "roles": client.roles,
+        }
+        with unit_of_work(self.engine) as session:
+            edit_client(
+                session,
+                author=make_author(self.account_id, label="Priya Nair"),
+                key=client.id,
+                version=client.version,
+                values=ClientValues(**(form | values)),
+                enabled=client.enabled,
+                secret=None,
+                catalogue=CATALOGUE,
+                granted=None,
+                hasher=HASHER,
+                throttles=make_throttles(),
+            )
 
     def client(self, client_id: str) -> IdentityClient:
         """Return a client as it is stored."""
@@ -119,7 +158,7 @@ def visit(browser: Browser, live_server: LiveServer) -> Iterator[Visit]:
         options = {"base_url": live_server.url, "viewport": {"width": 1280, "height": 900}} | options
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(TIMEOUT_MILLISECONDS)
         context.on("weberror", lambda error: faults.append(str(error.error)))
         context.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
         if email:

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from .conftest import Merchant, sign_in
+from .conftest import Merchant
 from .pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
 
 SECRET = "canary-secret-that-was-typed"
@@ -14,32 +14,6 @@ SECRET = "canary-secret-that-was-typed"
 def typed(form: NewClient, merchant: Merchant) -> NewClient:
     """Fill New Client in with a secret of one's own."""
     return form.fill(client_id=merchant.new_id, client_secret=SECRET, name="Typed name").choose({"MerchantUser"})
-
-
-def test_w10_a_new_sign_in_in_another_tab_loses_nothing(tab: Page, merchant: Merchant) -> None:
-    """W10: save in tab 1 says to press again, with the secret as typed; the second press saves."""
-    form = typed(ClientList.open(tab).new(), merchant)
-    tab.context.clear_cookies()
-    sign_in(tab.context, merchant.admin, merchant.password)
-    form.create_in_vain()
-    expect(form.summary).to_contain_text("press Create again")
-    expect(form.secret).to_have_value(SECRET)
-    expect(form.field("name")).to_have_value("Typed name")
-    assert merchant.client_ids == []
-    assert form.create().secret == SECRET
-
-
-def test_w11_signed_out_meanwhile_loses_nothing(tab: Page, merchant: Merchant) -> None:
-    """W11: a notice in the dialog, no sign-in page; sign in in tab 2, save in tab 1."""
-    form = typed(ClientList.open(tab).new(), merchant)
-    tab.context.clear_cookies()
-    form.create_in_vain()
-    expect(form.summary).to_contain_text("You were signed out")
-    expect(tab.locator("dialog input[name=password]")).to_have_count(0)
-    expect(form.root.get_by_role("button", name="Create", exact=True)).to_be_focused()
-    sign_in(tab.context, merchant.admin, merchant.password)
-    form.create_in_vain()  # the token was the former session's
-    assert form.create().secret == SECRET
 
 
 def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchant) -> None:

@@ -12,16 +12,13 @@ from .pages import ClientList, Details
 @pytest.fixture
 def clients(merchant: Merchant) -> list[str]:
     """Return the IDs of 120 clients, of which every tenth is disabled and every third may read reports."""
-    ids = [f"{merchant.new_id}-{number:03}" for number in range(120)]
-    for number, client_id in enumerate(ids):
-        merchant.add_client(
-            client_id,
-            name=f"Name {number * 7 % 120:03}",
-            description="Pays for hail damage" if number == 57 else "",
-            roles=("MerchantUser", "ReportViewer") if number % 3 == 0 else ("MerchantUser",),
-            enabled=number % 10 != 0,
-        )
-    return ids
+    return merchant.add_clients(
+        120,
+        name=lambda number: f"Name {number * 7 % 120:03}",
+        description=lambda number: "Pays for hail damage" if number == 57 else "",
+        roles=lambda number: ("MerchantUser", "ReportViewer") if number % 3 == 0 else ("MerchantUser",),
+        enabled=lambda number: number % 10 != 0,
+    )
 
 
 def state(page: Page) -> dict[str, str]:

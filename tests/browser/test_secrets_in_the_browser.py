@@ -191,6 +191,7 @@ def test_w11_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     expect(form.summary).to_contain_text("You were signed out")
     expect(tab.locator("input[type=password]:not([name=client_secret])")).to_have_count(0)
     expect(tab.get_by_role("heading", name="Sign in to MAS")).to_have_count(0)
+    expect(form.root.get_by_role("button", name="Create", exact=True)).to_be_focused()
     with tab.context.expect_page() as opened:
         form.summary.get_by_role("link").click()
     SignIn(opened.value).sign_in(merchant.admin, merchant.password, then=ClientList)

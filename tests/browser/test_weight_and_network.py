@@ -77,13 +77,12 @@ def wire(tab: Page) -> Iterator[Wire]:
 @pytest.fixture
 def many(merchant: Merchant) -> Merchant:
     """Return the merchant with 50 believable clients."""
-    for number in range(50):
-        merchant.add_client(
-            f"{merchant.new_id}-integration-{number:02}",
-            name=f"Claims payments, region {number}",
-            description=f"Pays settled claims of region {number}. Contact: claims-{number}@company.test",
-            roles=("MerchantUser", "AccountViewer", "TransactionViewer", "CreatePayment")[: number % 4 + 1],
-        )
+    merchant.add_clients(
+        50,
+        name=lambda number: f"Claims payments, region {number}",
+        description=lambda number: f"Pays settled claims of region {number}. Contact: claims-{number}@company.test",
+        roles=lambda number: ("MerchantUser", "AccountViewer", "CreatePayment", "UploadBatches")[: number % 4 + 1],
+    )
     return merchant
 
 
