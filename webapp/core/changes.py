@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -20,10 +20,17 @@ def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> Identity
 
     :raises NotFound: the account has none such, whether or not another one has (A3).
     """
-    client = session.scalar(
-        select(IdentityClient)
-        .where(IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
-        .options(selectinload(IdentityClient.secrets))
+    client = (
+        session.scalars(
+            select(IdentityClient)
+            .where(
+                IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None)
+            )
+            # In one statement: on PostgreSQL a second one could see secrets that are newer than the client's version.
+            .options(joinedload(IdentityClient.secrets))
+        )
+        .unique()
+        .one_or_none()
     )
     if client is None:
         raise NotFound
