@@ -1,6 +1,7 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
 # make test   install what the tests run for real, and run all of them
 # make lint   style, types, and which module may import which
+# make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
 # make screenshots   the README's images, and every screen in dist/screens
 # make sbom   the software bill of materials, dist/sbom.cdx.json
 # make audit  known weaknesses of the locked dependencies; asks an advisory service
@@ -12,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run test lint screenshots sbom audit lock
+.PHONY: run test lint bench screenshots sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -34,6 +35,9 @@ screenshots: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.browser.screenshots docs/images
 	@mkdir -p dist/screens
 	SCREENSHOTS=dist/screens $(BIN)/python -m pytest -n 2 tests/browser/test_accessibility.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.token_endpoint $(ARGUMENTS)
 
 sbom: $(VENV)/.installed-dev
 	@mkdir -p dist

@@ -132,7 +132,7 @@ def sign_in_url(next_path: str) -> str | None:
 def request_id() -> str:
     """Return this request's id: the caller's own if it is well formed, else a new one (L6)."""
     if "identity_clients_request_id" not in g:
-        given = request.headers.get("X-Request-ID", "")
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
         g.identity_clients_request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(16)
     return cast(str, g.identity_clients_request_id)
 
@@ -142,9 +142,11 @@ def client_address() -> str | None:
 
     None where that is no address, such as the peer of a socket in the file system.
     """
-    address, hops = request.remote_addr, services().settings.trusted_proxies
-    if hops:
-        forwarded = [part for line in request.headers.getlist("X-Forwarded-For") for part in line.split(",")]
+    # What every token request reads comes from the environment itself: `request.headers` took 9 us for this one.
+    environ, hops = request.environ, services().settings.trusted_proxies
+    address, header = environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR")
+    if hops and header is not None:
+        forwarded = header.split(",")
         if len(forwarded) >= hops:
             address = forwarded[-hops]
     return canonical_address((address or "").strip()[:_ADDRESS_CHARACTERS_MAX])
@@ -152,9 +154,10 @@ def client_address() -> str | None:
 
 def is_secure() -> bool:
     """Tell whether the caller came over https: to us, or to the trusted proxy nearest to us (C6)."""
-    if request.is_secure:
+    environ = request.environ
+    if environ["wsgi.url_scheme"] == "https":
         return True
-    forwarded = request.headers.get("X-Forwarded-Proto", "") if services().settings.trusted_proxies else ""
+    forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "") if services().settings.trusted_proxies else ""
     return forwarded.rpartition(",")[2].strip().lower() == "https"
 
 
@@ -176,15 +179,16 @@ def read_body(limit_bytes: int) -> bytes:
 
     :raises RequestEntityTooLarge: the body is longer than the limit.
     """
-    if request.content_length is not None and request.content_length > limit_bytes:
+    environ, length = request.environ, request.content_length
+    if length is not None and length > limit_bytes:
         raise RequestEntityTooLarge
-    stream = request.environ["wsgi.input"]
-    if request.content_length is not None:
-        body = stream.read(request.content_length)
+    stream = environ["wsgi.input"]
+    if length is not None:
+        body = stream.read(length)
     else:
-        body = stream.read(limit_bytes + 1) if request.environ.get("wsgi.input_terminated") else b""
+        body = stream.read(limit_bytes + 1) if environ.get("wsgi.input_terminated") else b""
     if len(body) > limit_bytes:
         raise RequestEntityTooLarge
-    request.environ["wsgi.input"] = BytesIO(body)
-    request.environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
     return cast(bytes, body)

@@ -24,7 +24,8 @@ DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
 HEAD_LIMIT_BYTES = (8 + 16) * 1024
 HEADERS_WITHIN_MILLISECONDS = 30_000
 STOP_WITHIN_SECONDS = 30
-THREADS = 4
+# Two are as fast as four, and each keeps the 19 MiB of the hashes that it computed: 62 MiB a process, not 104.
+THREADS = 2
 
 
 def main() -> None:

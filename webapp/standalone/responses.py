@@ -54,18 +54,18 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     """Add what is not there yet: our blueprints bring their own."""
-    headers = response.headers
+    headers, environ = response.headers, request.environ
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Request-ID", request_id())
     if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
         for name, value in PAGE_HEADERS.items():
             headers.setdefault(name, value)
-    if request.is_secure:
+    if environ["wsgi.url_scheme"] == "https":
         headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
     LOG.info(
         "request",
         extra={
-            "method": request.method,
+            "method": environ["REQUEST_METHOD"],
             "path": request.path,  # never the query: it may carry a credential (L4)
             "status": response.status_code,
             "milliseconds": round((time.perf_counter() - g.get("mas_began", time.perf_counter())) * 1000, 1),

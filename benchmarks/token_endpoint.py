@@ -1,0 +1,243 @@
+"""How many tokens a second, how fast, and at what cost: prints a table. See README.md beside this file.
+
+python -m benchmarks.token_endpoint [--postgresql postgresql+psycopg://user@host/empty-database] [--million]
+    [--processes 2] [--seconds 5] [--rounds 3]
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import Engine, insert
+
+from tests.conftest import PRODUCTION_SETTINGS
+from webapp.core import accounts, migrate
+from webapp.core.database import make_engine, unit_of_work
+from webapp.core.models import ClaimedId, ClientSecret, IdentityClient, new_id, utc_now
+from webapp.core.secrets import Secret, SecretHasher, StoredHash
+from webapp.settings import Settings
+from webapp.standalone.__main__ import THREADS
+
+from . import load
+
+SECRET = "vcs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+ACCOUNT = "northwind"
+ASKING = 1_000
+MILLION = 1_000_000
+BATCH = 10_000
+HEADERS = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Host": "localhost",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-For": "192.0.2.1",
+}
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgresql", help="address of an empty database")
+    parser.add_argument("--million", action="store_true", help=f"also with {MILLION:,} clients on SQLite")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    hasher = SecretHasher(Settings.from_config(PRODUCTION_SETTINGS | {"IDENTITY_CLIENTS_ENGINE": ""}).peppers())
+    hashes = _hashes(hasher)
+    with tempfile.TemporaryDirectory() as directory:
+        databases = {f"SQLite, {ASKING:,} clients": (f"sqlite:///{directory}/few/clients.sqlite3", ASKING)}
+        if given.million:
+            databases[f"SQLite, {MILLION:,} clients"] = (f"sqlite:///{directory}/many/clients.sqlite3", MILLION)
+        if given.postgresql:
+            databases[f"PostgreSQL, {ASKING:,} clients"] = (given.postgresql, ASKING)
+        names = {name: fill(url, count, hashes) for name, (url, count) in databases.items()}
+        with _all_serving(databases, given.processes, directory) as servers:
+            measure(servers, names, given)
+
+
+def measure(servers: dict[str, tuple[int, int]], names: dict[str, list[str]], given: argparse.Namespace) -> None:
+    """Ask all servers in turn, round by round, and print what came of it."""
+    raw = raw_hashes_per_second()
+    for name, client_ids in names.items():
+        # Every process has to see each secret once. Which of them takes a connection is chance, so ask often enough.
+        port = servers[name][0]
+        cold = load.once_each(port, [_body(each) for each in client_ids], HEADERS)
+        print(f"first sight of {ASKING:,} secrets, {name}: {cold:.0f}/s, raw argon2id {raw:.0f}/s, {cold / raw:.0%}")
+        for _ in range(4 * given.processes):
+            load.once_each(port, [_body(each) for each in client_ids], HEADERS)
+    runs: dict[str, list[load.Measured]] = {}
+    for _ in range(given.rounds):
+        for name, (port, process) in servers.items():
+            for asking in (1, ASKING) if name in names else (1,):
+                bodies = [_body(each) for each in names.get(name, ["floor-client"])[:asking]]
+                label = f"{name}, {asking:,} asking" if name in names else name
+                runs.setdefault(label, []).append(load.run(port, process, bodies, HEADERS, given.seconds))
+    print(
+        f"\n{given.processes} processes of {THREADS} threads, {load.CONNECTIONS} connections,"
+        f" {given.rounds} rounds of {given.seconds:g} s, medians; {utc_now():%Y-%m-%d}\n"
+    )
+    print("| server | requests/s (min-max) | p50 ms | p99 ms | CPU ms/request | failed | PSS MiB, largest process |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for label, found in runs.items():
+        rates = [each.per_second for each in found]
+        medians = [statistics.median(each[place] for each in found) for place in range(len(found[0]))]
+        process = next(process for name, (_, process) in servers.items() if label.startswith(name))
+        print(
+            f"| {label} | {medians[0]:.0f} ({min(rates):.0f}-{max(rates):.0f}) | {medians[1]:.1f} | {medians[2]:.1f}"
+            f" | {medians[4]:.3f} | {sum(each.failed for each in found)} | {load.mebibytes(process):.0f} |"
+        )
+
+
+def _body(client_id: str) -> str:
+    return urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET})
+
+
+# Hashes
+
+
+def _hashes(hasher: SecretHasher) -> list[StoredHash]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda _: hasher.hash(Secret(SECRET)), range(ASKING)))
+
+
+def raw_hashes_per_second() -> float:
+    """Return how many verifications at our parameters all processors together make in a second."""
+    hasher = SecretHasher({1: bytes(32)})
+    stored = hasher.hash(Secret(SECRET))
+    count = 400
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = time.perf_counter()
+        assert all(pool.map(lambda _: hasher.verify(Secret(SECRET), stored), range(count)))
+        return count / (time.perf_counter() - started)
+
+
+# Databases
+
+
+def fill(url: str, count: int, hashes: list[StoredHash]) -> list[str]:
+    """Make a database of so many clients; return the IDs of those that will ask, spread over all of them."""
+    engine = make_engine(url)
+    migrate.upgrade(engine)
+    with unit_of_work(engine) as session:
+        accounts.set_account(session, ACCOUNT, feature_enabled=True, grantable_roles=None)
+    asking = []
+    for first in range(0, count, BATCH):
+        clients = [_client(number) for number in range(first, min(first + BATCH, count))]
+        _insert(engine, clients, [hashes[number % len(hashes)] for number in range(first, first + len(clients))])
+        asking += [str(client["client_id"]) for client in clients[:: count // ASKING]]
+    engine.dispose()
+    return asking
+
+
+def _client(number: int) -> Row:
+    client_id = f"benchmark-{number:07}-{uuid.uuid4().hex[:8]}"
+    return {
+        "id": new_id(),
+        "account_id": ACCOUNT,
+        "client_id": client_id,
+        "client_id_folded": client_id,
+        "name": "",
+        "name_folded": "",
+        "description": "",
+        "description_folded": "",
+        "version": 1,
+        "enabled": True,
+        "token_duration_minutes": 60,
+        "roles": frozenset({"MerchantUser", "CreatePayment"}),
+        "created_at": utc_now(),
+        "created_by": "benchmark",
+        "updated_at": utc_now(),
+        "updated_by": "benchmark",
+    }
+
+
+def _insert(engine: Engine, clients: list[Row], hashes: list[StoredHash]) -> None:
+    with unit_of_work(engine) as session:
+        connection = session.connection()
+        connection.execute(insert(IdentityClient), clients)
+        connection.execute(
+            insert(ClaimedId),
+            [{"client_id_folded": client["client_id_folded"], "client_key": client["id"]} for client in clients],
+        )
+        connection.execute(
+            insert(ClientSecret),
+            [
+                {
+                    "id": new_id(),
+                    "client_key": client["id"],
+                    "label": "A",
+                    "secret_hash": stored.value,
+                    "pepper_version": stored.pepper_version,
+                    "created_at": client["created_at"],
+                    "created_by": "benchmark",
+                }
+                for client, stored in zip(clients, hashes, strict=True)
+            ],
+        )
+
+
+# Servers
+
+
+@contextmanager
+def _all_serving(
+    databases: dict[str, tuple[str, int]], processes: int, directory: str
+) -> Iterator[dict[str, tuple[int, int]]]:
+    """Start all servers; give the port and the process of each by its name."""
+    started: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
+    granian = ["-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--workers", str(processes)]
+    try:
+        for name, (url, _) in databases.items():
+            started[name] = _start(["-m", "webapp.standalone"], processes, directory, url)
+        port = _free_port()
+        command = [*granian, "--blocking-threads", str(THREADS), "--port", str(port), "benchmarks.floor:app"]
+        started["bare Flask"] = _start(command, processes, directory, "", port)
+        yield {name: (port, process.pid) for name, (port, process) in started.items()}
+    finally:
+        for _, process in started.values():
+            process.terminate()
+        for _, process in started.values():
+            process.wait()
+
+
+def _start(
+    command: list[str], processes: int, directory: str, url: str, port: int | None = None
+) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start a server as in production behind a proxy, its log in a file; return its port and itself."""
+    port = port or _free_port()
+    environment = os.environ | PRODUCTION_SETTINGS
+    environment |= {"PORT": str(port), "WEB_CONCURRENCY": str(processes), "INSTANCE_PATH": f"{directory}/instance"}
+    environment |= {"IDENTITY_CLIENTS_DATABASE_URL": url, "IDENTITY_CLIENTS_TRUSTED_PROXIES": "1"}
+    with Path(directory, f"{port}.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, *command], env=environment, stderr=log, stdout=log)
+    for _ in range(300):
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return port, process
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    sys.exit(Path(directory, f"{port}.log").read_text()[-2_000:])
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
