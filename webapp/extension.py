@@ -62,7 +62,7 @@ class IdentityClients:
             authenticator=Authenticator(engine, hasher, throttles),
             keys=KeyRing(
                 engine,
-                settings.encryption_key(),
+                settings.encryption_keys(),
                 rotation=timedelta(days=settings.key_rotation_days),
                 publication=timedelta(hours=settings.key_publish_hours),
             ),

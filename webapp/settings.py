@@ -31,7 +31,7 @@ class Settings:
     pepper: str = dataclasses.field(repr=False)
     """Key of the HMAC under every secret's hash: `version:key` pairs, newest first, separated by commas (S2)."""
     key_encryption_key: str = dataclasses.field(repr=False)
-    """32 bytes in base64url, under which the private signing keys are stored (T9)."""
+    """32 bytes in base64url, under which the private signing keys are stored (T9); more after commas only decrypt."""
     database_url: str | None = None
     """SQLAlchemy address of the database. Needed unless `engine` is given."""
     engine: Any = dataclasses.field(default=None, repr=False)
@@ -140,7 +140,7 @@ class Settings:
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise _unfit("time_zone", "must be a name of the IANA time zone database") from error
         self.peppers()
-        self.encryption_key()
+        self.encryption_keys()
 
     def peppers(self) -> dict[int, bytes]:
         """Return every pepper by its version, newest first.
@@ -157,19 +157,22 @@ class Settings:
             peppers[int(version)] = key.encode()
         return peppers
 
-    def encryption_key(self) -> bytes:
-        """Return the 32 bytes under which signing keys are encrypted.
+    def encryption_keys(self) -> list[bytes]:
+        """Return the 32 bytes under which signing keys are encrypted, then those under which they may still be.
 
-        :raises SettingsError: it is not 32 bytes in base64url (T9).
+        :raises SettingsError: one is not 32 bytes in base64url (T9).
         """
-        text = self.key_encryption_key
-        try:
-            key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise _unfit("key_encryption_key", f"must be 32 bytes in base64url; make one with {_MAKE_KEY}") from error
-        if len(key) != KEY_BYTES:
-            raise _unfit("key_encryption_key", f"must be 32 bytes in base64url; make one with {_MAKE_KEY}")
-        return key
+        return [_encryption_key(text.strip()) for text in self.key_encryption_key.split(",")]
+
+
+def _encryption_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _unfit("key_encryption_key", f"must be 32 bytes in base64url; make one with {_MAKE_KEY}") from error
+    if len(key) != KEY_BYTES:
+        raise _unfit("key_encryption_key", f"must be 32 bytes in base64url; make one with {_MAKE_KEY}")
+    return key
 
 
 _MAKE_KEY = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"'

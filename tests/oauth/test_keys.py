@@ -33,7 +33,7 @@ def make_key(engine: Engine) -> None:
     """Make one more key, as if there were none."""
     with unit_of_work(engine) as session:
         session.execute(update(SigningKey).values(withdrawn=True))
-    KeyRing(engine, ENCRYPTION_KEY).signing_key(utc_now())
+    KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     with unit_of_work(engine) as session:
         session.execute(update(SigningKey).values(withdrawn=False))
 
@@ -76,7 +76,7 @@ def test_t7_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
 
 
 def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -> None:
-    key = KeyRing(engine, ENCRYPTION_KEY).signing_key(utc_now())
+    key = KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     (row,) = rows(engine)
     nonce, encrypted = row.private_key_encrypted[:12], row.private_key_encrypted[12:]
     private = AESGCM(ENCRYPTION_KEY).decrypt(nonce, encrypted, row.kid.encode())
@@ -88,7 +88,7 @@ def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine
 
 
 def test_t9_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -> None:
-    key = KeyRing(sqlite_engine, ENCRYPTION_KEY).signing_key(utc_now())
+    key = KeyRing(sqlite_engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     number = key._jwk.as_dict(private=True)["d"]
     assert isinstance(number, str)
     with sqlite_engine.connect() as connection:
@@ -147,21 +147,35 @@ def test_t9_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tamper
     make_key(endpoint.engine)
     TAMPERING[tampering](endpoint.engine)
     with pytest.raises(KeyUnusable, match="Signing key"):
-        KeyRing(endpoint.engine, ENCRYPTION_KEY).signing_key(utc_now())
+        KeyRing(endpoint.engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     for response in (endpoint.ask(client), endpoint.client.get(JWKS)):
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 
 def test_t9_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine) -> None:
-    KeyRing(engine, ENCRYPTION_KEY).signing_key(utc_now())
+    KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     with pytest.raises(KeyUnusable):
-        KeyRing(engine, b"l" * 32).signing_key(utc_now())
+        KeyRing(engine, [b"l" * 32]).signing_key(utc_now())
     assert len(rows(engine)) == 1
+
+
+def test_t9_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
+    """T9: known everywhere, then used first, then the former one is left out, once no key is under it any more."""
+    old, new = ENCRYPTION_KEY, b"n" * 32
+    kid = KeyRing(engine, [old]).signing_key(utc_now()).kid
+    for ring in (KeyRing(engine, [old, new]), KeyRing(engine, [new, old])):
+        assert ring.signing_key(utc_now()).kid == kid
+    successor = KeyRing(engine, [new, old]).rotate(utc_now(), "tests").kid
+    for one_key in (old, new):
+        with pytest.raises(KeyUnusable):
+            KeyRing(engine, [one_key]).signing_key(utc_now())
+    KeyRing(engine, [new]).withdraw(kid, utc_now(), "tests")
+    assert KeyRing(engine, [new]).signing_key(utc_now()).kid == successor
 
 
 def test_many_processes_that_start_at_once_make_one_key(engine: Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
-    rings = [KeyRing(make_engine(url), ENCRYPTION_KEY) for _ in range(8)]
+    rings = [KeyRing(make_engine(url), [ENCRYPTION_KEY]) for _ in range(8)]
     barrier = threading.Barrier(len(rings))
     kids: list[str] = []
 
@@ -186,7 +200,7 @@ def test_another_process_signs_with_a_new_key_within_seconds(engine: Engine, mon
     """What is published and verified is asked of the database each time."""
     clock = [0.0]
     monkeypatch.setattr("webapp.core.keys.time.monotonic", lambda: clock[0])
-    ring = KeyRing(engine, ENCRYPTION_KEY)
+    ring = KeyRing(engine, [ENCRYPTION_KEY])
     first = ring.signing_key(utc_now())
     make_key(engine)
     assert ring.signing_key(utc_now()).kid == first.kid

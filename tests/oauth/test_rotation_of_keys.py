@@ -35,7 +35,7 @@ def _every_process_reads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_ring(engine: Engine, **periods: timedelta) -> KeyRing:
-    return KeyRing(engine, ENCRYPTION_KEY, **periods)
+    return KeyRing(engine, [ENCRYPTION_KEY], **periods)
 
 
 def published(ring: KeyRing, now: datetime) -> set[str]:
@@ -315,7 +315,7 @@ def test_withdrawing_again_or_an_unknown_key_changes_nothing(engine: Engine) -> 
 def test_t9_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None:
     """After the encryption key was lost: otherwise nothing would ever be issued again."""
     kid = make_ring(engine).signing_key(NOW).kid
-    other = KeyRing(engine, b"l" * 32)
+    other = KeyRing(engine, [b"l" * 32])
     with pytest.raises(KeyUnusable):
         other.signing_key(NOW)
     with pytest.raises(KeyUnusable):

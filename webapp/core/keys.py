@@ -91,7 +91,7 @@ _NOT_WITHDRAWN = select(
 class KeyRing:
     """All signing keys that are not withdrawn. What signs is read from the database once a second at most.
 
-    :param encryption_key: 32 bytes under which the private halves are stored.
+    :param encryption_keys: 32 bytes each. The private halves are stored under the first one, or still under another.
     :param rotation: how long a key signs.
     :param publication: how long it is published before it signs.
     """
@@ -99,14 +99,14 @@ class KeyRing:
     def __init__(
         self,
         engine: Engine,
-        encryption_key: bytes,
+        encryption_keys: Sequence[bytes],
         *,
         rotation: timedelta = timedelta(days=90),
         publication: timedelta = timedelta(hours=24),
     ) -> None:
         self._engine = engine
         self._reads = autocommitting(engine)
-        self._box = KeyBox(encryption_key)
+        self._box = KeyBox(encryption_keys)
         self._rotation = rotation
         self._publication = publication
         self._lock = Lock()

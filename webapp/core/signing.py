@@ -1,7 +1,9 @@
 """One signing key: what it signs and verifies, and how it is stored (T1, T9)."""
 
+import contextlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -77,11 +79,11 @@ def throwaway_key() -> SigningKey:
 class KeyBox:
     """Encrypts private keys for the database, each under its own key ID (T9).
 
-    :param encryption_key: 32 bytes.
+    :param encryption_keys: 32 bytes each. The first one encrypts, all of them decrypt.
     """
 
-    def __init__(self, encryption_key: bytes) -> None:
-        self._cipher = AESGCM(encryption_key)
+    def __init__(self, encryption_keys: Sequence[bytes]) -> None:
+        self._ciphers = [AESGCM(key) for key in encryption_keys]
 
     def new_row(self, created_at: datetime, signs_from: datetime) -> models.SigningKey:
         """Return the row of a new key."""
@@ -90,7 +92,7 @@ class KeyBox:
         return models.SigningKey(
             kid=kid,
             public_jwk=_public(jwk),
-            private_key_encrypted=nonce + self._cipher.encrypt(nonce, jwk.as_der(private=True), kid.encode()),
+            private_key_encrypted=nonce + self._ciphers[0].encrypt(nonce, jwk.as_der(private=True), kid.encode()),
             created_at=created_at,
             signs_from=signs_from,
         )
@@ -107,14 +109,19 @@ class KeyBox:
 
         :raises KeyUnusable: it does not decrypt, or is not what its row says.
         """
-        nonce, encrypted = private_key_encrypted[:_NONCE_BYTES], private_key_encrypted[_NONCE_BYTES:]
         try:
-            jwk = ECKey.import_key(self._cipher.decrypt(nonce, encrypted, kid.encode()))
+            jwk = ECKey.import_key(self._decrypted(private_key_encrypted, kid))
         except (InvalidTag, JoseError, ValueError) as error:
             raise KeyUnusable(f"Signing key {kid} does not decrypt under its own ID.") from error
         if jwk.curve_name != CURVE or _public(jwk) != public_jwk or jwk.thumbprint() != kid:
             raise KeyUnusable(f"Signing key {kid} is not what its row says.")
         return SigningKey.of(jwk, signs_from, signs_until)
+
+    def _decrypted(self, encrypted: bytes, kid: str) -> bytes:
+        for cipher in self._ciphers:
+            with contextlib.suppress(InvalidTag):
+                return cipher.decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], kid.encode())
+        raise InvalidTag
 
 
 def _public(jwk: ECKey) -> dict[str, Any]:

@@ -195,7 +195,8 @@ def _refuse_unsafe_keys(config: Mapping[str, Any]) -> None:
         value = str(config.get(name) or "")
         if not value:
             raise SettingsError(f"{name} is missing. Make one with: {make}")
-        for key in (pair.partition(":")[2] for pair in value.split(",")) if name == PEPPER else (value,):
+        several = [value] if name == "SECRET_KEY" else value.split(",")
+        for key in (part.partition(":")[2] if name == PEPPER else part for part in several):
             if len(key.strip().encode()) < KEY_BYTES:
                 raise SettingsError(f"{name} is shorter than {KEY_BYTES} bytes. Make one with: {make}")
             if key.strip().startswith(DEVELOPMENT_MARK):
