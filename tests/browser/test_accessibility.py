@@ -16,7 +16,7 @@ from tests.factories import CATALOGUE
 from webapp.core.models import IdentityClient
 
 from .conftest import Merchant, Visit
-from .pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient, SignIn
+from .pages import PREFIX, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
@@ -163,10 +163,16 @@ def _new_errors_page(scene: Scene) -> Page:
 
 
 def _weak_secret(scene: Scene) -> Page:
-    form = ClientList.open(scene.tab()).new()
-    scene.filled(form).fill(client_secret="aaaa+aaaa").press("Create")
-    expect(form.summary).to_be_visible()
+    form = ClientList.open(scene.tab()).new().fill(client_secret="aaaa+aaaa")
+    form.field("name").focus()
+    expect(form.message("client_secret")).to_contain_text("easy to guess")
     return form.page
+
+
+def _session_renewed(scene: Scene) -> Page:
+    form = scene.filled(ClientList.open(scene.tab()).new())
+    SignIn.open(form.page.context.new_page()).sign_in(scene.merchant.admin, scene.merchant.password, then=Home)
+    return form.create_in_vain().page
 
 
 def _copy(scene: Scene) -> Page:

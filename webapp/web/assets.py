@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,6 +13,8 @@ from ..core.migrate import folder
 
 YEAR_SECONDS = 365 * 24 * 3600
 HTMX = "vendor/htmx-4.0.1.min.js"
+# Comments that have their lines to themselves: a fifth of what our script would weigh.
+_COMMENT = re.compile(rb"^\s*/\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ def load(owner: str) -> dict[str, Asset]:
     for path in sorted(root.rglob("*")):
         if path.is_file():
             plain = path.read_bytes()
+            if path.parent.name != "vendor":
+                plain = _COMMENT.sub(b"", plain)
             found[path.relative_to(root).as_posix()] = Asset(
                 digest=hashlib.sha256(plain).hexdigest()[:16],
                 content_type=f"{mimetypes.guess_type(path.name)[0] or 'application/octet-stream'}; charset=utf-8",
