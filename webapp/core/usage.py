@@ -131,7 +131,11 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
         _ADD_REQUEST,
         [request._asdict() | {"number": next(_numbers)} for of_client in latest.values() for request in of_client],
     )
-    surplus = [{"key": key} for key, of_client in latest.items() if random.random() < len(of_client) / TRIM_AFTER]
+    surplus = [
+        {"key": key}
+        for key, of_client in latest.items()
+        if random.random() < len(of_client) / TRIM_AFTER  # noqa: S311 - it keeps no secret
+    ]
     if surplus:
         connection.execute(_TRIM, surplus)
     uses: dict[tuple[uuid.UUID, str], dict[str, Any]] = {}
