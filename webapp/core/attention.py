@@ -126,14 +126,17 @@ def summary(session: Session, account_id: str) -> Summary:
 
 
 def _conditions(now: datetime) -> dict[AttentionReason, ColumnElement[bool]]:
-    ours = ClientSecret.client_key == IdentityClient.id
+    def secrets(*such: ColumnElement[bool]) -> ColumnElement[int]:
+        # Counted: for EXISTS PostgreSQL may prefer to read the secrets of all accounts.
+        ours = ClientSecret.client_key == IdentityClient.id
+        return select(func.count()).where(ours, *such).scalar_subquery()
+
     not_ended = or_(ClientSecret.ends_at.is_(None), ClientSecret.ends_at > now)
-    long_two = select(func.count()).where(ours, not_ended, ClientSecret.created_at <= now - TWO_SECRETS_DAYS * _DAY)
     never = literal(None, IdentityClient.last_token_at.type)
     refused = func.sum(case((TokenRequestCount.outcome != Outcome.ISSUED, TokenRequestCount.count), else_=0))
     requests = func.sum(TokenRequestCount.count)
     return {
-        AttentionReason.ENDING: exists().where(ours, _is_ending(now)),
+        AttentionReason.ENDING: secrets(_is_ending(now)) > 0,
         AttentionReason.REFUSED: exists(
             select(TokenRequestCount.client_key)
             .where(TokenRequestCount.client_key == IdentityClient.id, TokenRequestCount.day.in_(_days_counted(now)))
@@ -146,8 +149,8 @@ def _conditions(now: datetime) -> dict[AttentionReason, ColumnElement[bool]]:
         AttentionReason.IDLE: and_(
             IdentityClient.last_token_at > never, IdentityClient.last_token_at <= now - IDLE_DAYS * _DAY
         ),
-        AttentionReason.OLD: exists().where(ours, not_ended, ClientSecret.created_at <= now - OLD_DAYS * _DAY),
-        AttentionReason.TWO: long_two.scalar_subquery() >= 2,
+        AttentionReason.OLD: secrets(not_ended, ClientSecret.created_at <= now - OLD_DAYS * _DAY) > 0,
+        AttentionReason.TWO: secrets(not_ended, ClientSecret.created_at <= now - TWO_SECRETS_DAYS * _DAY) >= 2,
     }
 
 
