@@ -6,16 +6,22 @@ from typing import Any
 
 import pytest
 import time_machine
+from flask import Flask
 from sqlalchemy import Engine, event, insert, text, update
 
-from webapp.core import attention, signals
+from webapp.core import attention, migrate, signals
 from webapp.core.attention import FILTERS, Attention, AttentionReason, Summary
 from webapp.core.attention_notices import tell_of_new_reasons
+from webapp.core.authentication import Reason
 from webapp.core.database import reading, unit_of_work
 from webapp.core.listing import ListQuery, list_clients
-from webapp.core.models import Account, ClientSecret, IdentityClient, TokenRequestCount, utc_now
+from webapp.core.models import Account, ClientSecret, IdentityClient, TokenRequestCount
+from webapp.core.recording import Recorder
+from webapp.core.usage import Outcome
+from webapp.host import EXTENSION
 
-from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, make_client
+from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, make_client
+from .calls import stored
 from .test_listing import fill
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -247,6 +253,38 @@ def test_what_attention_costs_does_not_grow_with_the_clients_of_others(engine: E
             assert "Seq Scan on" not in plan, (statement, plan)  # PostgreSQL
 
 
+# The last token
+
+
+def test_the_last_token_is_noted_once_a_minute(engine: Engine) -> None:
+    """A request that authenticated and got no token is a use of the secret, and no token."""
+    client, other = make(engine, last_token_at=None), make(engine, last_token_at=None)
+    recorder = Recorder(engine, PEPPER)
+
+    def last_token_after(outcome: Outcome | Reason, label: str | None, at: datetime) -> datetime | None:
+        recorder.note(client.id, outcome, label, client_id=client.client_id, at=at, address=None, scope="")
+        recorder.write()
+        return stored(engine, client.id).last_token_at
+
+    assert last_token_after(Outcome.SCOPE_NOT_ALLOWED, "A", NOON) is None
+    assert last_token_after(Reason.WRONG_SECRET, None, NOON) is None
+    assert last_token_after(Outcome.ISSUED, "A", NOON) == NOON
+    assert last_token_after(Outcome.ISSUED, "A", NOON + 59 * SECOND) == NOON
+    assert last_token_after(Outcome.ISSUED, "B", NOON + 90 * SECOND) == NOON + 90 * SECOND
+    assert last_token_after(Outcome.ISSUED, "A", NOON) == NOON + 90 * SECOND
+    assert stored(engine, client.id).version == client.version
+    assert stored(engine, other.id).last_token_at is None
+
+
+def test_the_upgrade_takes_the_last_token_from_the_last_use(engine: Engine) -> None:
+    """What was known before the column was: when each secret was last used."""
+    used = make(engine, {"last_used_at": NOON - DAY}, {"last_used_at": NOON - HOUR})
+    unused = make(engine)
+    migrate.downgrade(engine, "0004")
+    migrate.upgrade(engine)
+    assert [stored(engine, client.id).last_token_at for client in (used, unused)] == [NOON - HOUR, None]
+
+
 # The signal
 
 
@@ -310,4 +348,12 @@ def test_a_receiver_that_fails_is_asked_again(engine: Engine, heard: list[tuple[
         assert tell_of_new_reasons(engine) == 1
     assert tell_of_new_reasons(engine) == 1
     assert [client_id for client_id, _ in heard].count("acme-others") == 1
-    assert utc_now() == NOON
+
+
+def test_the_command_for_cron(app: Flask, heard: list[tuple[str, str]]) -> None:
+    make(app.extensions[EXTENSION].engine, {"ends_at": LATER}, client_id="acme-claims")
+    run = app.test_cli_runner().invoke
+    for printed in ("New reasons for attention: 1.\n", "New reasons for attention: 0.\n"):
+        result = run(args=["identity-clients", "attention"])
+        assert (result.exit_code, result.output) == (0, printed)
+    assert heard == [("acme-claims", "ending A 14")]
