@@ -54,14 +54,17 @@ def _begin() -> None:
 
 def _finish(response: Response) -> Response:
     """Add what is not there yet: our blueprints bring their own."""
-    headers, environ = response.headers, request.environ
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Request-ID", request_id())
+    environ = request.environ
+    wanted = {"X-Content-Type-Options": "nosniff", "X-Request-ID": request_id()}
     if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
-        for name, value in PAGE_HEADERS.items():
-            headers.setdefault(name, value)
+        wanted |= PAGE_HEADERS
     if environ["wsgi.url_scheme"] == "https":
-        headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
+        wanted["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
+    # Not by `setdefault`, which looks through all of them and raises an error inside for each that is missing.
+    present = {name.lower() for name, _ in response.headers}
+    for name, value in wanted.items():
+        if name.lower() not in present:
+            response.headers.add(name, value)
     LOG.info(
         "request",
         extra={
