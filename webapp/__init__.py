@@ -1,8 +1,9 @@
 """Identity clients: machine credentials for a Flask portal, and the endpoint that turns them into tokens."""
 
+from .core import signals
 from .core.roles import ApiRole
 from .extension import IdentityClients
 from .host import Actor
 from .settings import SettingsError
 
-__all__ = ["Actor", "ApiRole", "IdentityClients", "SettingsError"]
+__all__ = ["Actor", "ApiRole", "IdentityClients", "SettingsError", "signals"]

@@ -161,6 +161,18 @@ def test_the_old_secret_ends_when_the_person_chose(
     assert trail(engine, client) == [("secret changed", changes)]
 
 
+@pytest.mark.parametrize("revoke", [False, True])
+def test_a_change_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
+    """T13."""
+    client = make_client(engine)
+    change(engine, client, revoke_tokens=revoke)
+    assert stored(engine, client.id).token_generation == int(revoke)
+    assert [action for action, _ in trail(engine, client)] == [
+        "secret changed",
+        *(["tokens revoked"] if revoke else []),
+    ]
+
+
 def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: time_machine.Traveller) -> None:
     """S8, S9: at -1 s, 0 s and +1 s; that it was right a second ago does not help it."""
     client = make_client(engine)

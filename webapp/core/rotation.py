@@ -64,6 +64,7 @@ def change_secret(
     overlap: Overlap,
     hasher: SecretHasher,
     end_older: bool = False,
+    revoke_tokens: bool = False,
     refuse_weak: bool = False,
 ) -> tuple[IdentityClient, ClientSecret]:
     """Give a client its next secret, and the one before it an end; return the client and the new secret's row.
@@ -71,6 +72,7 @@ def change_secret(
     :param secret: the new one in the clear, as it was chosen or generated.
     :param overlap: how long the one before stays; an end date that it had gives way to this one.
     :param end_older: where two have not ended, end the older one now.
+    :param revoke_tokens: revoke the tokens that the client got until now as well.
     :param refuse_weak: refuse a weak secret (S4).
     :raises NotFound: the account has no such client.
     :raises StaleVersion: it was changed since, by this very POST perhaps: no secret is set, or shown, twice (S7).
@@ -92,6 +94,8 @@ def change_secret(
             previous.ends_at = overlap.after(now)
         client.secrets.append(added)
         audit.record(session, author, Action.SECRET_CHANGED, client, before.compared_to(Picture([*kept, added], now)))
+        if revoke_tokens:
+            revocation.revoke_tokens(session, author=author, key=key)
     return client, added
 
 

@@ -4,7 +4,7 @@ Every receiver gets the engine on which it happened as sender, and by keyword `a
 UUID), `client_id`, `actor_id`, `actor_label`, `action` (as in the trail) and `at`; `attention` its own, see below. No
 signal ever carries a secret. A receiver that raises is logged and holds nobody up. Receivers are held weakly:
 
-    from identity_clients.core import signals
+    from identity_clients import signals
 
     @signals.secret_changed.connect
     def tell_owner(engine, *, client_id, actor_label, **_): ...
