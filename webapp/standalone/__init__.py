@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ..core.database import reading
 from ..core.errors import Busy
+from ..core.hash_gate import share_processors
 from ..core.migrate import folder
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
@@ -48,6 +49,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         raise SettingsError("FLASK_DEBUG must be off: debug pages show code and values. Leave it out.")
 
     IdentityClients().init_app(app)
+    share_processors(values["PROCESSES"])
 
     services: Services = app.extensions[EXTENSION]
     app.register_blueprint(views.make_blueprint(SignInThrottle(services.throttles.windows)))

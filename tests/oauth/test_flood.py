@@ -1,0 +1,56 @@
+"""A flood of wrong secrets against the live server (D2, D7). `benchmarks/flood.py` runs the long one."""
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from benchmarks.flood import CONNECTIONS, flood
+from webapp.core.database import make_engine
+from webapp.core.hash_gate import PLACES_MAX
+
+from .. import servers
+from ..factories import PEPPER_SETTING, SECRET, make_client
+
+FLOOD_SECONDS = 3
+HASH_BYTES = 19 * 2**20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveServer]:
+    """Return the server with two processes, behind one proxy: each request may come from another address."""
+    with servers.serve(
+        tmp_path_factory.mktemp("flood"),
+        WEB_CONCURRENCY="2",
+        IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
+        IDENTITY_CLIENTS_TRUSTED_PROXIES="1",
+    ) as server:
+        yield server
+
+
+@pytest.mark.parametrize("addresses", [True, False], ids=["many addresses", "one address"])
+def test_d7_a_flood_leaves_people_monitors_and_memory_alone(server: servers.LiveServer, addresses: bool) -> None:
+    """D7, D2: from one address most of it is throttled; from many, where none can be, each guess costs its hashes."""
+    assert CONNECTIONS == 50
+    report = flood(server.url, FLOOD_SECONDS, addresses=addresses)
+    assert set(report.statuses) <= {401, 429, 503}
+    assert report.statuses[401] > 0
+    assert (report.statuses[429] > 0) is not addresses
+    assert max(report.slowest_seconds.values()) < 1, report
+    assert len(report.grown_bytes) == 2
+    assert max(report.grown_bytes) <= PLACES_MAX * HASH_BYTES, report
+
+
+def test_d3_a_flood_locks_nobody_out(server: servers.LiveServer) -> None:
+    """D3: the client that was attacked comes in from its own address, on both processes."""
+    engine = make_engine(server.database_url)
+    client_id = make_client(engine, account_id="flooded").client_id
+    engine.dispose()
+    url, form = f"{server.url}/connect/token", {"grant_type": "client_credentials", "client_id": client_id}
+    with requests.Session() as attacker:  # one connection, hence one process
+        attacker.headers["X-Forwarded-For"] = "203.0.113.66"
+        guesses = [{**form, "client_secret": f"a-wrong-secret-{number}"} for number in range(11)]
+        assert [attacker.post(url, guess, timeout=10).status_code for guess in guesses] == [401] * 10 + [429]
+    for _ in range(6):
+        headers = {"X-Forwarded-For": "198.51.100.7"}
+        assert requests.post(url, {**form, "client_secret": SECRET}, headers=headers, timeout=10).status_code == 200
