@@ -1,0 +1,275 @@
+"""`docs/operations.md`: its fragments for nginx and Caddy, tried where these are installed (C5, C6, T14)."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from sqlalchemy import text
+
+from webapp.core import usage
+from webapp.core.database import make_engine, reading, unit_of_work
+from webapp.core.models import IdentityClient
+from webapp.settings import PREFIX
+
+from . import servers
+from .factories import SECRET
+from .guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
+from .oauth.endpoint import FORM
+
+
+@pytest.fixture
+def site(tmp_path: Path, sqlite_template: Path) -> Site:
+    """Return a place to run the guide in, with an up-to-date database."""
+    return make_site(tmp_path, sqlite_template)
+
+
+@contextlib.contextmanager
+def running(site: Site, name: str, command: list[str], **environment: str) -> Iterator[None]:
+    """Run a process for as long as the block lasts."""
+    with (site.directory / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=servers.ROOT,
+            env={"PATH": os.environ["PATH"], "HOME": str(site.directory), **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield
+        assert process.poll() is None, (site.directory / f"{name}.log").read_text()
+    finally:
+        process.terminate()
+        process.wait(servers.STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def serving(site: Site) -> Iterator[None]:
+    """Run the application with the guide's settings."""
+    with running(
+        site, "application", [sys.executable, "-m", "webapp.standalone"], **site.settings, PORT=str(site.port)
+    ):
+        wait_for(lambda: ask(site.port, "GET", "/healthz").status == 200)
+        yield
+
+
+def wait_for(question: Any) -> None:
+    """Ask until the answer is yes."""
+    deadline = time.monotonic() + SLOW_SECONDS
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if question():
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    form: Mapping[str, str] | None = None,
+    ca: Path | None = None,
+) -> Answer:
+    """Ask a server on this machine by the name of the guide; over https where there is a certificate to trust."""
+    if ca is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    else:
+        context = ssl.create_default_context(cafile=str(ca))
+        context.check_hostname = False
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
+    given = {"Host": NAME} | ({"Content-Type": FORM} if form else {})
+    connection.request(method, path, urlencode(form) if form else None, {**given, **headers})
+    answer = connection.getresponse()
+    try:
+        return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read().decode())
+    finally:
+        connection.close()
+
+
+def make_certificate(directory: Path) -> Path:
+    """Make a certificate for the guide's name where its nginx looks for one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (directory / f"{NAME}.key").write_bytes(private)
+    (directory / f"{NAME}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return directory / f"{NAME}.pem"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A reverse proxy at work."""
+
+    http: int
+    https: int
+    ca: Path
+
+
+@contextlib.contextmanager
+def nginx(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
+    """Run nginx with the guide's fragment."""
+    proxy = Proxy(servers.free_port(), servers.free_port(), make_certificate(site.directory))
+    fragment = site.here(blocks("Proxies", "nginx")[0])
+    if below_a_path:
+        root = re.search(r"    location / \{.*?    \}\n", fragment, re.DOTALL)
+        assert root
+        fragment = fragment.replace(root[0], site.here(blocks("Below a sub-path", "nginx")[0]))
+    fragment = fragment.replace("listen 80;", f"listen 127.0.0.1:{proxy.http};")
+    fragment = fragment.replace("listen 443 ssl;", f"listen 127.0.0.1:{proxy.https} ssl;")
+    places = "".join(
+        f"{kind}_temp_path {site.directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration = site.directory / "nginx.conf"
+    user = "user root;" if os.getuid() == 0 else ""
+    configuration.write_text(
+        f"daemon off; {user} pid {site.directory}/nginx.pid; error_log stderr;\n"
+        f"events {{}}\nhttp {{\n{places}{fragment}}}\n"
+    )
+    with running(site, "nginx", [program("nginx"), "-c", str(configuration), "-p", str(site.directory)]):
+        yield proxy
+
+
+@contextlib.contextmanager
+def caddy(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
+    """Run Caddy with the guide's fragment, and certificates of its own authority."""
+    root = site.directory / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+    proxy = Proxy(servers.free_port(), servers.free_port(), root)
+    fragment = site.here(blocks("Proxies", "caddy")[0])
+    if below_a_path:
+        fragment = fragment.partition("{\n")[0] + "{\n" + site.here(blocks("Below a sub-path", "caddy")[0]) + "}\n"
+    for scheme, port in (("http", proxy.http), ("https", proxy.https)):
+        fragment = fragment.replace(f"{scheme}://{NAME}", f"{scheme}://{NAME}:{port}")
+    ports = f"http_port {proxy.http}\n https_port {proxy.https}"
+    configuration = site.directory / "Caddyfile"
+    configuration.write_text(
+        f"{{\n admin off\n {ports}\n local_certs\n skip_install_trust\n default_sni {NAME}\n}}\n{fragment}"
+    )
+    arguments = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(configuration)]
+    with running(site, "caddy", arguments, XDG_DATA_HOME=str(site.directory), XDG_CONFIG_HOME=str(site.directory)):
+        yield proxy
+
+
+def program(name: str) -> str:
+    """Return the path of a proxy, or skip the test and say so."""
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed: the guide's fragment for it was not tried")
+    return path
+
+
+def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]]:
+    """Return outcome and address of a client's latest requests, once they are written."""
+    engine = make_engine(site.settings[f"{PREFIX}DATABASE_URL"])
+    with reading(engine) as session:
+        found = [(row.outcome, row.address) for row in usage.recent(session, client.account_id, client.id)]
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+def test_behind_a_proxy(site: Site, proxy: Any) -> None:
+    """C5, C6: https is known as such, http is refused where it matters, and nobody chooses an address."""
+    app = site.app()
+    client = client_of(app)
+    services_of(app).engine.dispose()
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
+    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
+    with proxy(site) as ports, serving(site):
+        wait_for(lambda: ask(ports.http, "GET", "/healthz").status == 200)
+        assert ask(ports.https, "POST", "/connect/token", lies, form=form, ca=ports.ca).status == 200
+        assert ask(ports.https, "GET", "/login", ca=ports.ca).headers["strict-transport-security"]
+        login = ask(ports.http, "GET", "/login", lies)
+        assert (login.status, login.headers["location"]) == (308, f"https://{NAME}/login")
+        exposed = ask(ports.http, "POST", "/connect/token", lies, form=form)
+        assert (exposed.status, "location" in exposed.headers) == (400, False)
+        assert "Use https" in exposed.body
+        asked = ask(ports.https, "POST", f"/connect/token?{urlencode(form)}", form=form, ca=ports.ca)
+        assert (asked.status, asked.headers["content-type"]) == (400, "application/json")
+        too_long = ask(ports.https, "POST", "/connect/token", form=form | {"x": "x" * 9000}, ca=ports.ca)
+        assert (too_long.status, json.loads(too_long.body)["error"]) == (413, "invalid_request")
+        metadata = json.loads(ask(ports.https, "GET", "/.well-known/oauth-authorization-server", ca=ports.ca).body)
+        assert metadata["token_endpoint"] == f"https://{NAME}/connect/token"
+        assert "<form" not in ask(ports.https, "GET", "/login", {"Host": "evil.example"}, ca=ports.ca).body
+        site.run(blocks("What to watch", "sh")[0])
+    assert set(asks_from(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
+    logs = "".join(path.read_text() for path in site.directory.glob("*.log"))
+    assert "credentials were sent over plain http" in logs
+    assert SECRET not in logs
+    assert "client_secret" not in logs
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+def test_t14_below_a_sub_path(site: Site, proxy: Any) -> None:
+    """T14: the metadata where RFC 8414 puts it; and pages that link to one another."""
+    site.set(f"{PREFIX}ISSUER", f"https://{NAME}/identity")
+    with proxy(site, below_a_path=True) as ports, contextlib.ExitStack() as stack:
+        command = site.here(blocks("Below a sub-path", "sh")[0])
+        stack.enter_context(running(site, "application", command.split(), **site.settings))
+        path = "/.well-known/oauth-authorization-server/identity"
+        wait_for(lambda: ask(ports.https, "GET", path, ca=ports.ca).status == 200)
+        metadata = json.loads(ask(ports.https, "GET", path, ca=ports.ca).body)
+        assert metadata["issuer"] == f"https://{NAME}/identity"
+        for name in ("jwks_uri", "token_endpoint"):
+            assert metadata[name].startswith(f"https://{NAME}/identity/")
+        jwks = metadata["jwks_uri"].removeprefix(f"https://{NAME}")
+        assert json.loads(ask(ports.https, "GET", jwks, ca=ports.ca).body)["keys"]
+        assert ask(ports.https, "POST", "/identity/connect/token", form={"x": "y"}, ca=ports.ca).status == 400
+        login = ask(ports.https, "GET", "/identity/login", ca=ports.ca)
+        links = re.findall(r'(?:href|src|action)="(/[^"]*)"', login.body)
+        assert links
+        assert all(link.startswith("/identity/") for link in links)
+
+
+def test_without_a_proxy_nobody_is_believed(site: Site) -> None:
+    """C5: what the guide warns of, the wrong way round."""
+    site.set(f"{PREFIX}TRUSTED_PROXIES", "0")
+    app = site.app()
+    answer = app.test_client().post(
+        "/connect/token", base_url=f"http://{NAME}", headers={"X-Forwarded-Proto": "https"}, data={"x": "y"}
+    )
+    assert answer.status_code == 400
+    with unit_of_work(services_of(app).engine) as session:
+        assert session.scalar(text("SELECT count(*) FROM identity_client_token_requests")) == 0
