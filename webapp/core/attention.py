@@ -178,7 +178,7 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
     for secret in session.scalars(
         select(ClientSecret)
         .where(ClientSecret.client_key.in_(enabled), or_(ClientSecret.ends_at.is_(None), ClientSecret.ends_at > now))
-        .order_by(ClientSecret.ends_at, ClientSecret.label)
+        .order_by(ClientSecret.ends_at.is_(None), ClientSecret.ends_at, ClientSecret.label)
     ):
         secrets[secret.client_key].append(secret)
     issued, refused = dict.fromkeys(enabled, 0), dict.fromkeys(enabled, 0)
