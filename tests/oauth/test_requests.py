@@ -78,6 +78,7 @@ def test_p1_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | N
     ],
 )
 def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
+    """P2: even where the body is complete and right."""
     response = endpoint.client.post(f"/connect/token?{query}", data=RIGHT, content_type=FORM)
     assert response.status_code == status
     assert status == 200 or is_refused(response, 400, "invalid_request")
@@ -87,6 +88,7 @@ def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, que
 @pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
 @pytest.mark.parametrize("values", [("same", "same"), ("one", "other"), ("", "other")])
 def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
+    """P3: also with equal values."""
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, value) for value in values]
     assert is_refused(endpoint.post(parameters), 400, "invalid_request")
 
@@ -137,6 +139,7 @@ RIGHT_BASIC, WRONG_BASIC = basic_header(CLIENT_ID, SECRET), basic_header(CLIENT_
 def test_p4_one_way_of_authenticating_per_request(
     endpoint: Endpoint, header: str | None, body: dict[str, str], status: int, error: str | None
 ) -> None:
+    """P4."""
     headers = {"Authorization": header} if header else {}
     response = endpoint.post({**dict([GRANT]), **body}, headers=headers)
     assert response.status_code == status

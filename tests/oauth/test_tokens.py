@@ -89,6 +89,7 @@ def test_t1_the_header_is_exactly_this(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("minutes", [10, 60])
 def test_t2_t3_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
+    """T2, T3."""
     client = make_client(
         endpoint.engine, token_duration=minutes, roles=("MerchantUser", "CreatePayment"), name="A name", description="D"
     )
@@ -162,6 +163,7 @@ def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqli
 @pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE"])
 @pytest.mark.parametrize("value", ["", None])
 def test_t4_issuer_and_audience_are_required(sqlite_engine: Engine, name: str, value: str | None) -> None:
+    """T4."""
     with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} is missing"):
         Endpoint(sqlite_engine, None, **{name: value})
 
