@@ -24,6 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveSer
         WEB_CONCURRENCY="2",
         IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
         IDENTITY_CLIENTS_TRUSTED_PROXIES="1",
+        IDENTITY_CLIENTS_FAILURES_PER_ADDRESS="10",
     ) as server:
         yield server
 
