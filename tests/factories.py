@@ -44,9 +44,9 @@ class CachedHasher(SecretHasher):
 HASHER = CachedHasher()
 
 
-def make_throttles(taken_id_answers_per_hour: int = 1_000_000) -> Throttles:
+def make_throttles(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> Throttles:
     """Return throttles that count in this process."""
-    return Throttles("memory://", taken_id_answers_per_hour)
+    return Throttles("memory://", taken_id_answers_per_hour, **quotas)
 
 
 def make_author(account_id: str = ACCOUNT, **overrides: Any) -> Author:

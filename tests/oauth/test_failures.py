@@ -1,6 +1,7 @@
 """What fails, fails closed, soon and quietly (D8)."""
 
 import shutil
+import socket
 import sqlite3
 import tempfile
 import time
@@ -15,6 +16,7 @@ from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
 from webapp.core import database
+from webapp.core.database import make_engine
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
 
@@ -23,7 +25,7 @@ from ..conftest import PRODUCTION_SETTINGS, migrate_everything
 from ..factories import SECRET, make_client
 from ..standalone.conftest import EMAIL, Mas, csrf_token, sign_in
 from ..web.conftest import PREFIX
-from .endpoint import basic_header
+from .endpoint import Endpoint, basic_header
 
 NOBODY_LISTENS = "127.0.0.1:1"
 
@@ -127,6 +129,16 @@ def test_d8_a_database_that_is_cut_off_is_503_until_it_is_back(own_postgresql: O
     assert stranger.post("/login", data=form).status_code == 303
     assert_health(stranger, ready=True)
     engine.dispose()
+
+
+def test_d8_a_database_that_never_answers_is_503_soon() -> None:
+    """D8: its host is cut off, so that not even a refusal comes back."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = make_engine(f"postgresql+psycopg://mas@127.0.0.1:{silent.getsockname()[1]}/mas")
+        began = time.monotonic()
+        assert_busy(Endpoint(engine).ask("northwind-api"))
+        assert time.monotonic() - began < 6
+        engine.dispose()
 
 
 def assert_health(client: FlaskClient, *, ready: bool) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from webapp.core import revocation
 from webapp.core.database import make_engine, unit_of_work
+from webapp.core.networks import check_networks
 
 from .. import servers
 from ..factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
@@ -175,6 +176,13 @@ def statuses(server: servers.LiveServer, client_id: str, count: int = 12) -> set
     return {requests.post(f"{server.url}/connect/token", form, timeout=10).status_code for _ in range(count)}
 
 
+def roles_of_tokens(server: servers.LiveServer, client_id: str, count: int = 12) -> set[tuple[str, ...]]:
+    """Ask with a new connection each time, so that both processes answer."""
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}
+    tokens = [requests.post(f"{server.url}/connect/token", form, timeout=10).json() for _ in range(count)]
+    return {tuple(jwt.decode(token["access_token"], options={"verify_signature": False})["roles"]) for token in tokens}
+
+
 def test_a7_a_change_counts_on_both_processes_at_once(server: servers.LiveServer, engine: Engine) -> None:
     client = make_client(engine, account_id="account-a7")
     client_id = client.client_id
@@ -187,6 +195,12 @@ def test_a7_a_change_counts_on_both_processes_at_once(server: servers.LiveServer
     assert statuses(server, client_id) == {401}
     make_account(engine, "account-a7")
     assert statuses(server, client_id) == {200}
+    change_client(engine, client, allowed_networks=check_networks("198.51.100.0/24"))
+    assert statuses(server, client_id) == {401}
+    change_client(engine, client, allowed_networks=check_networks("127.0.0.1"))
+    assert statuses(server, client_id) == {200}
+    change_client(engine, client, roles=frozenset({"ReportViewer"}))
+    assert roles_of_tokens(server, client_id) == {("ReportViewer",)}
     change_secret(engine, client, paused_at=client.created_at)
     assert statuses(server, client_id) == {401}
 

@@ -28,6 +28,8 @@ from .errors import Busy
 from .models import Base
 
 SQLITE_BUSY_SECONDS = 5
+# Of libpq: else a host that is cut off, and says nothing, would hold a request for minutes (D8). In s and ms.
+POSTGRESQL_TIMEOUTS = {"connect_timeout": "3", "tcp_user_timeout": "5000"}
 
 
 def make_engine(url: str) -> Engine:
@@ -39,6 +41,8 @@ def make_engine(url: str) -> Engine:
         address = make_url(url)
         if address.get_backend_name() == "sqlite":
             _guard_sqlite_file(address.database or "")
+        if address.get_driver_name() in ("psycopg", "psycopg2"):
+            address = address.set(query={**POSTGRESQL_TIMEOUTS, **address.query})
         engine = create_engine(address, hide_parameters=True, pool_pre_ping=address.get_backend_name() != "sqlite")
     except ArgumentError:
         raise SettingsError(
