@@ -142,7 +142,7 @@ def client_address() -> str | None:
 
     None where that is no address, such as the peer of a socket in the file system.
     """
-    # What every token request reads comes from the environment itself: `request.headers` took 9 us for this one.
+    # What every token request reads comes from the environment itself: `request.headers` takes 3 us for this one.
     environ, hops = request.environ, services().settings.trusted_proxies
     address, header = environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR")
     if hops and header is not None:

