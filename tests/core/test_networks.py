@@ -194,6 +194,24 @@ def test_a8_an_address_is_judged_by_the_networks(address: str | None, allowed: b
 
 
 @pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.7:4711", "192.0.2.7"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("[::ffff:192.0.2.7]:1", "192.0.2.7"),
+        ("2001:db8::1:4711", "2001:db8::1:4711"),
+        ("192.0.2.7:", None),
+        ("192.0.2.7:port", None),
+        ("[192.0.2.7", None),
+        ("[]:1", None),
+    ],
+)
+def test_c5_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | None) -> None:
+    assert canonical_address(text) == address
+
+
+@pytest.mark.parametrize(
     ("address", "canonical", "block"),
     [
         ("192.0.2.7", "192.0.2.7", "192.0.2.7"),
@@ -202,7 +220,6 @@ def test_a8_an_address_is_judged_by_the_networks(address: str | None, allowed: b
         ("2001:db8::ffff:1%2", "2001:db8::ffff:1", "2001:db8::"),
         ("2001:db8:0:1::7", "2001:db8:0:1::7", "2001:db8:0:1::"),
         ("192.0.2.07", None, "unknown"),
-        ("192.0.2.7:4711", None, "unknown"),
         ("", None, "unknown"),
     ],
 )

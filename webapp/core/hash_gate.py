@@ -32,6 +32,8 @@ def in_a_place(work: Callable[[], _Result]) -> _Result:
         if future.cancel():
             raise Busy(BUSY_RETRY_AFTER_SECONDS) from None
         return future.result()  # it has begun
+    finally:
+        del future  # else its error would hold this frame, and the frame the error, with the secret that was sent
 
 
 def share_processors(processes: int) -> None:

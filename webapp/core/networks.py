@@ -13,6 +13,7 @@ NETWORKS_MAX = 50
 LABEL_MAX = 60
 _REPEATED_MAX = 50
 _EVERYWHERE = "{} is every address there is. Leave the list empty to allow all."
+_WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]*)?|([0-9.]+):[0-9]+")
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
 _MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 
@@ -39,9 +40,13 @@ class AllowedNetwork(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def canonical_address(text: str) -> str | None:
-    """Return an address as it is written everywhere here, an IPv4-mapped one as IPv4; None if it is none."""
+    """Return an address as it is written everywhere here, an IPv4-mapped one as IPv4; None if it is none.
+
+    Some proxies append the port that a caller came from, which is left out.
+    """
+    with_port = _WITH_PORT.fullmatch(text)
     try:
-        return str(_address(text))
+        return str(_address((with_port[1] or with_port[2]) if with_port else text))
     except ValueError:
         return None
 

@@ -52,7 +52,9 @@ class Windows:
 
     def throttled(self, quota: RateLimitItem, *key: str) -> Throttled:
         """Return the error that says when one more use of a quota is free: in one second at least (D4)."""
-        free_at = self._ask(lambda windows: windows.get_window_stats(quota, *key).reset_time)
+        free_at, remaining = self._ask(lambda windows: windows.get_window_stats(quota, *key))
+        if remaining:  # since it was refused
+            return Throttled(1)
         return Throttled(min(quota.get_expiry(), max(1, math.ceil(free_at - time.time()))))
 
     def _ask(self, question: Callable[[MovingWindowRateLimiter], _Answer]) -> _Answer:

@@ -11,6 +11,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database import reading, unit_of_work
 from ..core.errors import DomainError, Throttled
+from ..core.hash_gate import in_a_place
 from ..core.models import utc_now
 from ..host import client_address, read_body, services
 from . import sessions, users
@@ -65,14 +66,20 @@ def sign_in_post(throttle: SignInThrottle) -> ResponseReturnValue:
     if not form.validate():
         return _sign_in_page(form, STALE if form.csrf_token.errors else None), 422
     email, password, address = form.email.data or "", form.password.data or "", client_address()
-    try:
+    engine = services().engine
+
+    def attempt() -> MasUser | None:
         throttle.begin(email, address)
+        return users.authenticate(engine, email, password)
+
+    try:
+        # In a place for hashes from the beginning: an attempt that finds none must not count (D7).
+        user = in_a_place(attempt)
     except Throttled as error:
         LOG.warning("sign-in throttled", extra={"address": address})
         page = make_response(_sign_in_page(form, _wait(error.retry_after_seconds)), 429)
         page.headers["Retry-After"] = str(error.retry_after_seconds)
         return page
-    user = users.authenticate(services().engine, email, password)
     if user is None:
         throttle.failed(address)
         LOG.warning("sign-in refused", extra={"address": address})
