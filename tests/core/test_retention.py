@@ -70,7 +70,9 @@ def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
         days = set(session.scalars(select(TokenRequestCount.day)))
     assert ages == {0, 30, 399, 400}
     assert sorted(requests) == [0, 0, 89, 89]
-    assert days == {(now - age).date() for age in (0 * DAY, 90 * DAY - MINUTE)}
+    # Counts are kept by whole days, so near midnight the last day holds what is a minute too old as well.
+    asked = {(now - age).date() for age in (0 * DAY, 90 * DAY - MINUTE, 90 * DAY + MINUTE)}
+    assert days == {day for day in asked if day >= (now - 90 * DAY).date()}
     assert len(events(engine, "created")) == 2
 
 
