@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, assets, details, edit, guard, new, responses
+from . import actions, assets, details, edit, guard, new, responses, words
 from . import list as client_list
 from .guard import Access
 
@@ -39,6 +39,7 @@ def make_blueprint() -> Blueprint:
     blueprint.before_request(partial(guard.guard, ACCESS))
     blueprint.after_request(responses.finish)
     blueprint.context_processor(responses.template_context)
+    words.init_blueprint(blueprint)
     blueprint.register_error_handler(CSRFError, partial(guard.csrf_refused, ACCESS))
     blueprint.register_error_handler(NotFound, responses.not_found)
     blueprint.register_error_handler(Throttled, responses.throttled)
