@@ -1,4 +1,4 @@
-"""What templates call for their words: `ic_gettext` and `ic_ngettext`. The messages are ours, so they may hold markup."""
+"""What templates call for their words: `ic_gettext`, `ic_ngettext`. The messages are ours, so they may hold markup."""
 
 from typing import Any
 
