@@ -49,8 +49,32 @@ class Tokens:
 
         :param generation: how often the client's tokens were revoked until now; it is part of the `jti` (T13).
         """
+        claims = self.claims(
+            client_id=client_id,
+            account_id=account_id,
+            roles=roles,
+            scope=scope,
+            lifetime_seconds=lifetime_seconds,
+            jti=_new_jti(generation),
+            now=now,
+        )
+        unsigned = f"{key.header}.{urlsafe_b64encode(_to_json(claims).encode()).decode()}"
+        return f"{unsigned}.{urlsafe_b64encode(key.sign(unsigned.encode())).decode()}"
+
+    def claims(
+        self,
+        *,
+        client_id: str,
+        account_id: str,
+        roles: Sequence[str],
+        scope: str,
+        lifetime_seconds: int,
+        jti: str,
+        now: datetime,
+    ) -> dict[str, Any]:
+        """Return what a token carries (T2), in its order; `issue` signs these, and a preview shows them."""
         issued_at = int(now.timestamp())
-        claims = {
+        return {
             "iss": self.issuer,
             "sub": client_id,
             "aud": self.audience,
@@ -58,13 +82,11 @@ class Tokens:
             "iat": issued_at,
             "nbf": issued_at,
             "exp": issued_at + lifetime_seconds,
-            "jti": _new_jti(generation),
+            "jti": jti,
             "scope": scope,
             "roles": roles,
             "account_id": account_id,
         }
-        unsigned = f"{key.header}.{urlsafe_b64encode(_to_json(claims).encode()).decode()}"
-        return f"{unsigned}.{urlsafe_b64encode(key.sign(unsigned.encode())).decode()}"
 
     def verify(self, token: str, key_of: Callable[[str], SigningKey | None], now: datetime) -> dict[str, Any] | None:
         """Return the claims of a token that this issuer made and that counts at this moment, else None (T5).
