@@ -35,7 +35,7 @@ def gettext(message: str, /, **variables: Any) -> str:
 
 def ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> str:
     """Return the message for a number, which fills in `%(number)s`."""
-    return ngettext_text(singular, plural, number) % {"number": number, **variables}
+    return ngettext_text(singular, plural, number) % {"number": format_number(number), **variables}
 
 
 def ngettext_text(singular: str, plural: str, number: int, /) -> str:
@@ -44,6 +44,11 @@ def ngettext_text(singular: str, plural: str, number: int, /) -> str:
     if translations:
         return translations.ngettext(singular, plural, number)
     return singular if number == 1 else plural
+
+
+def format_number(number: int) -> str:
+    """Return a number with its thousands set apart."""
+    return f"{number:,}"
 
 
 class LazyText(str):

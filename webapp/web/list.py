@@ -9,9 +9,22 @@ from ..core.database import reading
 from ..core.errors import NotFound
 from ..core.listing import ListQuery
 from ..core.listing import list_clients as find_clients
+from ..core.words import lazy_gettext
 from ..host import services
 from .guard import actor
 from .htmx import render
+
+# What the list can be sorted by, in the order of its select.
+ORDERS = {
+    "client_id": lazy_gettext("Client ID, A to Z"),
+    "-client_id": lazy_gettext("Client ID, Z to A"),
+    "name": lazy_gettext("Client name, A to Z"),
+    "-name": lazy_gettext("Client name, Z to A"),
+    "-updated_at": lazy_gettext("Updated, newest first"),
+    "updated_at": lazy_gettext("Updated, oldest first"),
+    "-created_at": lazy_gettext("Created, newest first"),
+    "created_at": lazy_gettext("Created, oldest first"),
+}
 
 
 def parse_key(text: str) -> uuid.UUID:
@@ -36,7 +49,15 @@ def list_clients() -> Response:
     query = ListQuery.from_arguments(request.args, catalogue)
     with reading(services().engine) as session:
         page = find_clients(session, account_id=actor().account_id, query=query)
-    return render("list.html", "_results.html", page=page, query=query, catalogue=catalogue, changed=_changed())
+    return render(
+        "list.html",
+        "_results.html",
+        page=page,
+        query=query,
+        catalogue=catalogue,
+        orders=ORDERS,
+        changed=_changed(),
+    )
 
 
 def menu(key: str) -> Response:
