@@ -19,7 +19,7 @@ from ..core.errors import FieldError
 from ..core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from ..core.models import IdentityClient
 from ..core.roles import ApiRole
-from ..core.secrets import check_chosen_secret, needs_form_encoding, weaknesses
+from ..core.secrets import Secret, check_chosen_secret, needs_form_encoding, weaknesses
 from ..host import services
 
 # Short enough that a leaked token soon runs out, long enough that no system asks all the time.
@@ -126,17 +126,67 @@ class VersionForm(ScreenForm):
     version = VersionField("Version")
 
 
-class ClientForm(ScreenForm):
+class SecretForm(ScreenForm):
+    """A form in which a client's secret is set."""
+
+    client_secret = StringField("Client secret", default="")
+    secret_warning = HiddenField("Warning", default="")
+    """The warning about the secret as the screen showed it: whoever saves after that has read it."""
+
+    @property
+    def secret(self) -> str:
+        """The secret that was typed, never trimmed."""
+        return self.client_secret.data or ""
+
+    def holder(self) -> tuple[str, str]:
+        """Return client ID and name of the secret's client, since a secret like them is easy to guess (S4)."""
+        raise NotImplementedError
+
+    def check_secret(self) -> Secret:
+        """Return the secret.
+
+        :raises FieldError: it is malformed, or weak where a setting refuses that.
+        """
+        return check_chosen_secret(self.secret, *self.holder(), refuse_weak=services().settings.refuse_weak_secrets)
+
+    def has_been_read(self, check: Callable[[], object]) -> bool:
+        """Tell whether the form may go to core: it is ours, and its user has read what speaks against the secret.
+
+        :param check: puts on the fields what is wrong, where the form comes back for the secret alone.
+        """
+        unread = self.warn_of_secret()
+        if not self.validate():
+            return False
+        if not unread:
+            return True
+        check()
+        self.message = f"Nothing is saved yet. Read the note at the client secret, then press {self.button} again."
+        return False
+
+    def warn_of_secret(self) -> bool:
+        """Put on the secret what speaks against it although it may be used (S4); tell whether that is news."""
+        try:
+            chosen = self.check_secret()
+        except FieldError:
+            return False
+        reasons = weaknesses(chosen, *self.holder())
+        if reasons:
+            reasons.insert(0, "This secret is easy to guess.")
+        if needs_form_encoding(chosen):
+            reasons.append("Many callers send + and % wrongly by HTTP Basic.")
+        if reasons:
+            self.notices["client_secret"] = " ".join([*reasons, "You may use it, or press Generate new."])
+        return self.notices.get("client_secret", "") not in ("", self.secret_warning.data)
+
+
+class ClientForm(SecretForm):
     """What New Client and Edit have in common. It can write nothing else of a client (A5)."""
 
     client_id = StringField("Client ID", default="")
-    client_secret = StringField("Client secret", default="")
     name = StringField("Client name", default="")
     description = StringField("Description", default="")
     token_duration = StringField("Token duration", default=str(TOKEN_DURATION_DEFAULT_MINUTES))
     roles = RolesField("Roles")
-    secret_warning = HiddenField("Warning", default="")
-    """The warning about the secret as the screen showed it: whoever saves after that has read it."""
 
     def values(self) -> ClientValues:
         """Return what was typed, as it was typed."""
@@ -148,10 +198,9 @@ class ClientForm(ScreenForm):
             roles=self.roles.data,
         )
 
-    @property
-    def secret(self) -> str:
-        """The secret that was typed, never trimmed."""
-        return self.client_secret.data or ""
+    def holder(self) -> tuple[str, str]:
+        """Return client ID and name as they were typed."""
+        return self.client_id.data or "", self.name.data or ""
 
     @property
     def description_length(self) -> int:
@@ -163,12 +212,10 @@ class ClientForm(ScreenForm):
 
         :param granted: the API roles that the account may grant; None means all.
         """
-        values, refuse_weak = self.values(), services().settings.refuse_weak_secrets
+        values = self.values()
         checks: dict[str, Callable[[], object]] = {
             "client_id": lambda: check_client_id(values.client_id),
-            "client_secret": lambda: check_chosen_secret(
-                self.secret, values.client_id, values.name, refuse_weak=refuse_weak
-            ),
+            "client_secret": self.check_secret,
             "name": lambda: check_name(values.name),
             "description": lambda: check_description(values.description),
             "token_duration": lambda: check_token_duration(values.token_duration),
@@ -188,31 +235,8 @@ class ClientForm(ScreenForm):
             )
 
     def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
-        """Tell whether the form may go to core: it is ours, and its user has read what speaks against the secret."""
-        unread = self.warn_of_secret()
-        if not self.validate():
-            return False
-        if not unread:
-            return True
-        self.check(CHECKED_FIELDS, granted=granted)
-        self.message = f"Nothing is saved yet. Read the note at the client secret, then press {self.button} again."
-        return False
-
-    def warn_of_secret(self) -> bool:
-        """Put on the secret what speaks against it although it may be used (S4); tell whether that is news."""
-        values, refuse_weak = self.values(), services().settings.refuse_weak_secrets
-        try:
-            chosen = check_chosen_secret(self.secret, values.client_id, values.name, refuse_weak=refuse_weak)
-        except FieldError:
-            return False
-        reasons = weaknesses(chosen, values.client_id, values.name)
-        if reasons:
-            reasons.insert(0, "This secret is easy to guess.")
-        if needs_form_encoding(chosen):
-            reasons.append("Many callers send + and % wrongly by HTTP Basic.")
-        if reasons:
-            self.notices["client_secret"] = " ".join([*reasons, "You may use it, or press Generate new."])
-        return self.notices.get("client_secret", "") not in ("", self.secret_warning.data)
+        """Tell whether the form may go to core, as `has_been_read` does."""
+        return self.has_been_read(lambda: self.check(CHECKED_FIELDS, granted=granted))
 
 
 class NewForm(ClientForm):
