@@ -3,6 +3,7 @@
 # make lint   style, types, and which module may import which
 # make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
 # make screenshots   the README's images, and every screen in dist/screens
+# make dist   the wheel that a host installs, dist/identity_clients-<version>-py3-none-any.whl
 # make sbom   the software bill of materials, dist/sbom.cdx.json
 # make audit  known weaknesses of the locked dependencies; asks an advisory service
 # make lock   renew the locked dependencies
@@ -13,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run test lint bench screenshots sbom audit lock
+.PHONY: run test lint bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -38,6 +39,9 @@ screenshots: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.token_endpoint $(ARGUMENTS)
+
+dist: $(VENV)/.installed-dev
+	@$(BIN)/hatchling build -t wheel -d dist
 
 sbom: $(VENV)/.installed-dev
 	@mkdir -p dist

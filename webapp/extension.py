@@ -70,8 +70,9 @@ class IdentityClients:
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: self._load_actor(),
         )
-        app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix)
-        app.register_blueprint(oauth.make_blueprint(settings))
+        name = settings.blueprint_name
+        app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
+        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
         app.cli.add_command(cli.commands)
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -54,6 +54,19 @@ class Actor:
     grantable_roles: frozenset[str] | None = None
     signed_in_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Tell the host's programmer of a value that could only fail later.
+
+        :raises TypeError: an ID is no text, the roles are no set, or the time of sign-in has no zone.
+        """
+        for name in ("id", "account_id"):
+            if not isinstance(getattr(self, name) or "", str):
+                raise TypeError(f"Actor.{name} must be a str: give str(...) of a number or a UUID.")
+        if not isinstance(self.roles, Set):
+            raise TypeError("Actor.roles must be a set of role keys, such as frozenset({'MerchantAdmin'}).")
+        if self.signed_in_at is not None and self.signed_in_at.utcoffset() is None:
+            raise TypeError("Actor.signed_in_at must have a time zone, such as datetime.now(UTC) has.")
+
     @property
     def may_manage(self) -> bool:
         """Whether a role of theirs lets them change clients."""
@@ -104,6 +117,8 @@ def actor_from_flask_login() -> Actor | None:
     The user needs `account_id`, `account_name`, `roles` and `identity_clients_enabled`; `label` (else its id),
     `grantable_api_roles` and `signed_in_at` are read where they exist.
     """
+    if not hasattr(current_app, "login_manager"):
+        raise RuntimeError("Give IdentityClients an actor_loader, or start Flask-Login in this application.")
     user = flask_login.current_user
     if not user or not user.is_authenticated:
         return None
@@ -122,11 +137,10 @@ def actor_from_flask_login() -> Actor | None:
 
 
 def sign_in_url(next_path: str) -> str | None:
-    """Return the host's sign-in page with the page to come back to, or None where Flask-Login does not know one."""
+    """Return the host's sign-in page with the page to come back to, or None where nobody says which it is."""
     manager = getattr(current_app, "login_manager", None)
-    if manager is None or not manager.login_view:
-        return None
-    return cast(str, flask_login.utils.login_url(manager.login_view, next_url=next_path))
+    view = services().settings.sign_in_endpoint or getattr(manager, "login_view", None)
+    return cast(str, flask_login.utils.login_url(view, next_url=next_path)) if view else None
 
 
 def request_id() -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -40,6 +41,12 @@ class Settings:
     """Allow plain http on loopback. Never outside a developer's own machine (C3)."""
     url_prefix: str = "/administration/identity-clients"
     """Where the screens are mounted."""
+    blueprint_name: str = "identity_clients"
+    """The name of the screens' blueprint, for `url_for`; the endpoint's is the same with `_endpoint`."""
+    host_loads_htmx: bool = False
+    """The host's frame loads htmx 4 by itself, so that our pages do not load it again."""
+    sign_in_endpoint: str | None = None
+    """The endpoint of the host's sign-in page, which is given `next` (W11). None: the one that Flask-Login knows."""
     platform_name: str = "Vitesse"
     """The platform's name in the words of the screens."""
     time_zone: str = "Europe/London"
@@ -111,6 +118,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
         if not self.url_prefix.startswith("/") or self.url_prefix.endswith("/"):
             raise _unfit("url_prefix", "must start with a slash and not end with one")
+        if not _NAME.fullmatch(self.blueprint_name):
+            raise _unfit("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
             raise _unfit("secret_prefix", "must be 1 to 40 letters, digits, - or _, so that a secret stays within 100")
         if not 1 <= self.recent_sign_in_minutes <= 30:

@@ -35,7 +35,7 @@ def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) 
 
 
 def test_p1_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
-    (rule,) = endpoint.app.url_map.iter_rules("identity.token")
+    (rule,) = endpoint.app.url_map.iter_rules("identity_clients_endpoint.token")
     assert list(rule.methods or ()) == ["POST"]
 
 

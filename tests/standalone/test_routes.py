@@ -12,9 +12,20 @@ from webapp.web.guard import Access
 from webapp.web.routes import ACCESS
 
 # A1: each endpoint stands in exactly one of these lists.
-PUBLIC = {"identity.metadata", "identity.jwks", "mas.sign_in", "mas.sign_in_post", "mas.sign_out", "mas.healthz"}
+PUBLIC = {
+    "identity_clients_endpoint.metadata",
+    "identity_clients_endpoint.jwks",
+    "mas.sign_in",
+    "mas.sign_in_post",
+    "mas.sign_out",
+    "mas.healthz",
+}
 PUBLIC |= {"mas.readyz", "mas_asset", "identity_clients.asset"}
-CLIENT_AUTHENTICATED = {"identity.token", "identity.introspect", "identity.revoke"}
+CLIENT_AUTHENTICATED = {
+    "identity_clients_endpoint.token",
+    "identity_clients_endpoint.introspect",
+    "identity_clients_endpoint.revoke",
+}
 SIGNED_IN = {"mas.home"}
 VIEW = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.VIEW}
 MANAGE = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.MANAGE}

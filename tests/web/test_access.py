@@ -55,7 +55,7 @@ def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
     }
     assert routes == set(ACCESS)
     others = {rule.endpoint for rule in host.app.url_map.iter_rules() if "." in rule.endpoint}
-    assert {name.split(".")[0] for name in others} == {"identity_clients", "identity"}
+    assert {name.split(".")[0] for name in others} == {"identity_clients", "identity_clients_endpoint"}
 
 
 def test_a1_an_unlisted_route_answers_403(host: Host) -> None:

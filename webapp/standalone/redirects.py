@@ -19,9 +19,12 @@ def safe_next(target: str | None) -> str:
     start = url_for("mas.home")
     if not target or not all(_is_local(form) for form in (target, unquote(target))):
         return start
+    path = unquote(urlsplit(target).path)
+    if not path.startswith(f"{request.script_root}/"):
+        return start
     try:
         adapter = current_app.create_url_adapter(request)
-        endpoint = adapter.match(unquote(urlsplit(target).path), method="GET")[0] if adapter else None
+        endpoint = adapter.match(path.removeprefix(request.script_root), method="GET")[0] if adapter else None
     except (HTTPException, RequestRedirect):
         return start
     return start if endpoint in (None, "mas.sign_in") else target

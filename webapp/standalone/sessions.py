@@ -110,5 +110,6 @@ def _signed_in(user: MasUser, signed_in_at: int) -> SignedInUser:
 
 def _to_sign_in() -> ResponseReturnValue:
     """Answer where a page of the stand-alone needs a sign-in (W11)."""
-    next_path = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else url_for("mas.home")
+    reads = request.method in ("GET", "HEAD")
+    next_path = request.script_root + request.full_path.rstrip("?") if reads else url_for("mas.home")
     return redirect(flask_login.utils.login_url("mas.sign_in", next_url=next_path), 303)

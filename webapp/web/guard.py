@@ -78,7 +78,7 @@ def actor() -> Actor:
 def signed_out() -> ResponseReturnValue:
     """Answer somebody who is not signed in, so that nothing typed is lost (W11)."""
     posted = request.method not in ("GET", "HEAD")
-    next_path = url_for(".list") if posted else request.full_path.rstrip("?")
+    next_path = url_for(".list") if posted else request.script_root + request.full_path.rstrip("?")
     url = sign_in_url(next_path)
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:

@@ -1,9 +1,10 @@
 """The one reader of htmx's request headers, and the one place that picks page or fragment (W13)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, make_response, render_template, request
+from flask import Response, current_app, make_response, render_template, request
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,23 @@ def render(page: str, fragment: str, /, *, status: int = 200, **context: Any) ->
     :param page: name of the page's template.
     :param fragment: name of the fragment's template.
     """
-    name = fragment if htmx().partial else page
-    return make_response(render_template(f"identity_clients/{name}", **context), status)
+    if htmx().partial:
+        return make_response(render_template(f"identity_clients/{fragment}", **context), status)
+    return make_response(render_page(page, context), status)
+
+
+def render_page(name: str, context: Mapping[str, Any]) -> str:
+    """Return a page of ours within the host's frame.
+
+    They are rendered apart, so that a name of ours, such as `client` or `title`, never hides one of the host's.
+    """
+    app, ours = current_app, dict(context)
+    app.update_template_context(ours)
+    part = app.jinja_env.get_template(f"identity_clients/{name}").make_module(ours)
+    hosts = {"ic_title": vars(part)["ic_title"], "ic_head": vars(part)["ic_head"], "ic_content": part}
+    for processor in app.template_context_processors[None]:
+        hosts |= app.ensure_sync(processor)()
+    return app.jinja_env.get_template("identity_clients/_frame.html").render(hosts)
 
 
 def close_dialog(html: str) -> Response:

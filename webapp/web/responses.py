@@ -4,7 +4,7 @@ import gzip
 import logging
 from typing import Any
 
-from flask import Response, g, make_response, render_template, request
+from flask import Response, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -12,7 +12,7 @@ from ..core.errors import Busy, NotFound, Throttled
 from ..host import request_id, services
 from . import presenters
 from .assets import HTMX, asset_url
-from .htmx import htmx
+from .htmx import htmx, render
 
 LOG = logging.getLogger(__name__)
 COMPRESS_FROM_BYTES = 500
@@ -47,6 +47,7 @@ def template_context() -> dict[str, Any]:
     return {
         "asset_url": asset_url,
         "htmx_file": HTMX,
+        "host_loads_htmx": services().settings.host_loads_htmx,
         "platform_name": services().settings.platform_name,
         "actor": g.get("identity_clients_actor"),  # as the guard found it: an error page asks nobody anew (D8)
         "partial": htmx().partial,
@@ -87,17 +88,13 @@ def _compress(response: Response) -> None:
 def error_response(status: int, *, retry_after_seconds: int | None = None) -> Response:
     """Answer with our own small fragment for htmx, with a page otherwise (W12)."""
     title, advice = ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
-    template = "error.html"
-    if htmx().partial:
-        template = "_error_dialog.html" if htmx().into_dialog else "_error.html"
-    response = make_response(
-        render_template(
-            f"identity_clients/{template}",
-            title=title,
-            advice=advice,
-            request_id=request_id() if status >= 500 else "",  # every 404 is the same bytes (A3)
-        ),
-        status,
+    response = render(
+        "error.html",
+        "_error_dialog.html" if htmx().into_dialog else "_error.html",
+        status=status,
+        title=title,
+        advice=advice,
+        request_id=request_id() if status >= 500 else "",  # every 404 is the same bytes (A3)
     )
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)

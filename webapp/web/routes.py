@@ -5,7 +5,7 @@ from functools import partial
 from flask import Blueprint
 from flask.typing import RouteCallable
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
@@ -45,5 +45,8 @@ def make_blueprint() -> Blueprint:
     blueprint.register_error_handler(Throttled, responses.throttled)
     blueprint.register_error_handler(Busy, responses.busy)
     blueprint.register_error_handler(HTTPException, responses.http_error)
+    for code in default_exceptions:
+        # By code as well, since the host's own handler for a code would come before ours for all (W12).
+        blueprint.register_error_handler(code, responses.http_error)
     blueprint.register_error_handler(Exception, responses.unexpected)
     return blueprint
