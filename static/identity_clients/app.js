@@ -6,6 +6,9 @@
   /* What stands outside an open dialog is not read out, so each dialog has a place of its own for it. */
   const say = words => { (dialog()?.querySelector('[data-say]') ?? byId('ic-say')).textContent = words; };
 
+  /* Words, in the language of the page. */
+  const words = () => byId('ic-say').dataset;
+
   /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
   let opener = null;
   const place = () => byId('ic-dialog');
@@ -60,7 +63,7 @@
     if (ctx.sourceElement.matches('.ic-find')) say(byId('ic-results').querySelector('.ic-none h2, .ic-pager p').firstChild.textContent);
   });
   d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
-  d.addEventListener('htmx:error', () => say('The server could not be reached. Check your connection, then try again.'));
+  d.addEventListener('htmx:error', () => say(words().away));
 
   /* The secret goes only with what saves it, and with its own check. */
   d.addEventListener('htmx:config:request', ({ detail: { ctx } }) => {
@@ -118,13 +121,14 @@
     copy(button) {
       const source = byId(button.dataset.copy);
       navigator.clipboard.writeText(source.value ?? source.textContent).then(
-        () => { button.querySelector('span').textContent = 'Copied'; say(`${button.dataset.what} copied`); },
-        () => say(`${button.dataset.what} could not be copied. Select it and copy it yourself.`));
+        () => { button.querySelector('span').textContent = words().done; say(words().copied.replace('{}', button.dataset.what)); },
+        () => say(words().uncopied.replace('{}', button.dataset.what)));
     },
     reveal(button) {
-      const field = byId(button.dataset.reveal), hidden = field.type === 'password';
-      field.type = hidden ? 'text' : 'password';
-      button.querySelector('span').textContent = hidden ? 'Hide' : 'Show';
+      const field = byId(button.dataset.reveal), label = button.querySelector('span'), { other } = button.dataset;
+      field.type = field.type === 'password' ? 'text' : 'password';
+      button.dataset.other = label.textContent;
+      label.textContent = other;
     },
     close(_link, event) { if (dialog()) { event.preventDefault(); shut(); } },
     drop(button) { button.closest('.ic-toast').remove(); },

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from .words import gettext
+
 if TYPE_CHECKING:
     from .models import ClientSecret, IdentityClient
 
@@ -45,8 +47,8 @@ class ClientIdTaken(FieldError):
     def __init__(self) -> None:
         super().__init__(
             "client_id",
-            "This client ID is already in use. Choose another.",
-            "Client ID is already in use: choose another",
+            gettext("This client ID is already in use. Choose another."),
+            gettext("Client ID is already in use: choose another"),
         )
 
 

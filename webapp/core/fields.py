@@ -15,12 +15,17 @@ from .models import (
     TOKEN_DURATION_MIN_MINUTES,
 )
 from .roles import Catalogue
+from .words import format_number, gettext, lazy_gettext, ngettext
 
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*\Z")
 # Controls, marks that turn the direction of the text around them, and halves of a surrogate pair.
 _UNUSABLE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _UNUSABLE_IN_LINE = re.compile(f"[{_UNUSABLE}]")
 _UNUSABLE_IN_TEXT = re.compile(f"(?!\n)[{_UNUSABLE}]")
+_UNUSABLE_SUMMARIES = {
+    "name": lazy_gettext("Client name has an invisible control character: delete it, or type the text again"),
+    "description": lazy_gettext("Description has an invisible control character: delete it, or type the text again"),
+}
 _TOKEN_DURATION = re.compile(r"[1-9][0-9]", re.ASCII)
 
 
@@ -29,36 +34,42 @@ def check_client_id(value: str) -> str:
 
     :raises FieldError: it is not 6-100 characters of printable ASCII, or has a space at an end.
     """
-    field, use = "client_id", f"Use {CLIENT_ID_MIN} to {CLIENT_ID_MAX}"
+    field, limits = "client_id", {"least": CLIENT_ID_MIN, "most": CLIENT_ID_MAX}
     if not value.strip():
         raise FieldError(
             field,
-            f"Enter a client ID of {CLIENT_ID_MIN} to {CLIENT_ID_MAX} characters.",
-            "Client ID is missing: enter one",
+            gettext("Enter a client ID of %(least)s to %(most)s characters.", **limits),
+            gettext("Client ID is missing: enter one"),
         )
     if value != value.strip():
         raise FieldError(
             field,
-            "This client ID starts or ends with a space. Remove it.",
-            "Client ID starts or ends with a space: remove it",
+            gettext("This client ID starts or ends with a space. Remove it."),
+            gettext("Client ID starts or ends with a space: remove it"),
         )
     if not _PRINTABLE_ASCII.match(value):
         raise FieldError(
             field,
-            "Use only letters A to Z, digits, spaces and the signs on an English keyboard.",
-            "Client ID has a character that cannot be used: remove it",
+            gettext("Use only letters A to Z, digits, spaces and the signs on an English keyboard."),
+            gettext("Client ID has a character that cannot be used: remove it"),
         )
+    length = ngettext(
+        "This client ID has %(number)s character. Use %(least)s to %(most)s.",
+        "This client ID has %(number)s characters. Use %(least)s to %(most)s.",
+        len(value),
+        **limits,
+    )
     if len(value) < CLIENT_ID_MIN:
         raise FieldError(
             field,
-            f"This client ID has {_characters(value)}. {use}.",
-            f"Client ID is too short: use at least {CLIENT_ID_MIN} characters",
+            length,
+            gettext("Client ID is too short: use at least %(least)s characters", **limits),
         )
     if len(value) > CLIENT_ID_MAX:
         raise FieldError(
             field,
-            f"This client ID has {_characters(value)}. {use}.",
-            f"Client ID is too long: use at most {CLIENT_ID_MAX} characters",
+            length,
+            gettext("Client ID is too long: use at most %(most)s characters", **limits),
         )
     return value
 
@@ -68,19 +79,20 @@ def check_name(value: str) -> str:
 
     :raises FieldError: it is not 3-100 code points, or has a control character.
     """
-    name = _text("name", "Client name", _UNUSABLE_IN_LINE, value)
+    name = _text("name", _UNUSABLE_IN_LINE, value)
+    limits = {"least": NAME_MIN, "most": NAME_MAX}
+    length = ngettext(
+        "This name has %(number)s character. Use %(least)s to %(most)s, or leave it empty.",
+        "This name has %(number)s characters. Use %(least)s to %(most)s, or leave it empty.",
+        len(name),
+        **limits,
+    )
     if name and len(name) < NAME_MIN:
         raise FieldError(
-            "name",
-            f"This name has {_characters(name)}. Use {NAME_MIN} to {NAME_MAX}, or leave it empty.",
-            f"Client name is too short: use at least {NAME_MIN} characters, or none",
+            "name", length, gettext("Client name is too short: use at least %(least)s characters, or none", **limits)
         )
     if len(name) > NAME_MAX:
-        raise FieldError(
-            "name",
-            f"This name has {_characters(name)}. Use {NAME_MIN} to {NAME_MAX}, or leave it empty.",
-            f"Client name is too long: use at most {NAME_MAX} characters",
-        )
+        raise FieldError("name", length, gettext("Client name is too long: use at most %(most)s characters", **limits))
     return name
 
 
@@ -90,12 +102,17 @@ def check_description(value: str) -> str:
     :raises FieldError: it has more than 1,000 code points, or a control character other than a line break.
     """
     lines = value.replace("\r\n", "\n").replace("\r", "\n")
-    description = _text("description", "Description", _UNUSABLE_IN_TEXT, lines)
+    description = _text("description", _UNUSABLE_IN_TEXT, lines)
     if len(description) > DESCRIPTION_MAX:
+        most = format_number(DESCRIPTION_MAX)
         raise FieldError(
             "description",
-            f"This description has {_characters(description)}. Use at most {DESCRIPTION_MAX:,}.",
-            f"Description is too long: use at most {DESCRIPTION_MAX:,} characters",
+            gettext(
+                "This description has %(number)s characters. Use at most %(most)s.",
+                number=format_number(len(description)),
+                most=most,
+            ),
+            gettext("Description is too long: use at most %(most)s characters", most=most),
         )
     return description
 
@@ -109,10 +126,11 @@ def check_token_duration(value: str) -> int:
         minutes = int(value)
         if TOKEN_DURATION_MIN_MINUTES <= minutes <= TOKEN_DURATION_MAX_MINUTES:
             return minutes
+    limits = {"least": TOKEN_DURATION_MIN_MINUTES, "most": TOKEN_DURATION_MAX_MINUTES}
     raise FieldError(
         "token_duration",
-        f"Enter a whole number from {TOKEN_DURATION_MIN_MINUTES} to {TOKEN_DURATION_MAX_MINUTES}.",
-        f"Token duration must be from {TOKEN_DURATION_MIN_MINUTES} to {TOKEN_DURATION_MAX_MINUTES} whole minutes",
+        gettext("Enter a whole number from %(least)s to %(most)s.", **limits),
+        gettext("Token duration must be from %(least)s to %(most)s whole minutes", **limits),
     )
 
 
@@ -124,11 +142,13 @@ def check_roles(roles: Collection[str], *, catalogue: Catalogue, granted: Collec
     """
     chosen = frozenset(roles)
     if not chosen:
-        raise FieldError("roles", "Choose at least one role.", "Roles: choose at least one")
+        raise FieldError("roles", gettext("Choose at least one role."), gettext("Roles: choose at least one"))
     if not chosen <= catalogue.keys():
         # The value is a forged one or comes from a form older than the catalogue: not fit to be repeated.
         raise FieldError(
-            "roles", "One of these roles does not exist any more. Choose from the list.", "Roles: choose from the list"
+            "roles",
+            gettext("One of these roles does not exist any more. Choose from the list."),
+            gettext("Roles: choose from the list"),
         )
     withheld = [
         role.name for key, role in catalogue.items() if key in chosen and not (granted is None or key in granted)
@@ -137,24 +157,24 @@ def check_roles(roles: Collection[str], *, catalogue: Catalogue, granted: Collec
         names = ", ".join(f"“{name}”" for name in withheld)
         raise FieldError(
             "roles",
-            f"Your account does not hold {names}. Choose other roles.",
-            f"Roles: your account does not hold {names}",
+            gettext("Your account does not hold %(names)s. Choose other roles.", names=names),
+            gettext("Roles: your account does not hold %(names)s", names=names),
         )
     return chosen
 
 
-def _text(field: str, label: str, unusable: re.Pattern[str], value: str) -> str:
+def _text(field: str, unusable: re.Pattern[str], value: str) -> str:
     text = value.strip(" \t\n\r")
     found = unusable.search(text)
     if found:
         raise FieldError(
             field,
-            f"Character {found.start() + 1} cannot be used: it is an invisible control character"
-            f" (U+{ord(found[0]):04X}). Delete it, or type the text again.",
-            f"{label} has an invisible control character: delete it, or type the text again",
+            gettext(
+                "Character %(place)s cannot be used: it is an invisible control character (%(code)s)."
+                " Delete it, or type the text again.",
+                place=found.start() + 1,
+                code=f"U+{ord(found[0]):04X}",
+            ),
+            str(_UNUSABLE_SUMMARIES[field]),
         )
     return unicodedata.normalize("NFC", text).strip()
-
-
-def _characters(value: str) -> str:
-    return f"{len(value):,} {'character' if len(value) == 1 else 'characters'}"

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .errors import FieldError
+from .words import format_number, gettext, lazy_gettext
 
 NETWORKS_MAX = 50
 LABEL_MAX = 60
 _REPEATED_MAX = 50
-_EVERYWHERE = "{} is every address there is. Leave the list empty to allow all."
+_EVERYWHERE = lazy_gettext("%(network)s is every address there is. Leave the list empty to allow all.")
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]*)?|([0-9.]+):[0-9]+")
 _PREFIX = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
 _MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -100,18 +101,22 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
             allowed = _line(line)
             found.setdefault(allowed.network, allowed)
         except ValueError as error:
-            errors.append(f"Line {number}: {error}")
+            errors.append(gettext("Line %(number)s: %(problem)s", number=number, problem=error))
     if errors:
         raise FieldError(
             "allowed_networks",
-            " ".join(errors[:5] + ["There are more such lines."] * (len(errors) > 5)),
-            f"Allowed networks: {errors[0]}".rstrip("."),
+            " ".join(errors[:5] + [gettext("There are more such lines.")] * (len(errors) > 5)),
+            gettext("Allowed networks: %(problem)s", problem=errors[0].rstrip(".")),
         )
     if len(found) > NETWORKS_MAX:
         raise FieldError(
             "allowed_networks",
-            f"There are {len(found)} networks. Use at most {NETWORKS_MAX}: join neighbours into larger ones.",
-            f"Allowed networks: use at most {NETWORKS_MAX}",
+            gettext(
+                "There are %(number)s networks. Use at most %(most)s: join neighbours into larger ones.",
+                number=format_number(len(found)),
+                most=NETWORKS_MAX,
+            ),
+            gettext("Allowed networks: use at most %(most)s", most=NETWORKS_MAX),
         )
     return tuple(found.values())
 
@@ -131,19 +136,21 @@ def _line(line: str) -> AllowedNetwork:
     if label:
         label = unicodedata.normalize("NFC", label)
         if not label.isprintable():
-            raise ValueError("the label has a character that cannot be used. Type it again.")
+            raise ValueError(gettext("the label has a character that cannot be used. Type it again."))
         if len(label) > LABEL_MAX:
-            raise ValueError(f"the label has {len(label)} characters. Use at most {LABEL_MAX}.")
+            raise ValueError(
+                gettext("the label has %(number)s characters. Use at most %(most)s.", number=len(label), most=LABEL_MAX)
+            )
         if _is_network(label.partition(" ")[0]):
-            raise ValueError("there are two addresses. Write one on each line.")
+            raise ValueError(gettext("there are two addresses. Write one on each line."))
     return AllowedNetwork(str(network), label)
 
 
 def _network(written: str) -> Network:
-    shown = f"“{written[:_REPEATED_MAX]}”" if written.isprintable() else "this"
+    shown = f"“{written[:_REPEATED_MAX]}”" if written.isprintable() else gettext("this")
     address, slash, prefix = written.partition("/")
     if "%" in address:
-        raise ValueError(f"{shown} names a zone. Leave out % and what follows.")
+        raise ValueError(gettext("%(network)s names a zone. Leave out %% and what follows.", network=shown))
     try:
         found = ipaddress.ip_address(address)
         if slash and not _PREFIX.fullmatch(prefix):
@@ -151,16 +158,27 @@ def _network(written: str) -> Network:
         network = ipaddress.ip_network(f"{address}/{prefix}" if slash else address, strict=False)
     except ValueError:
         raise ValueError(
-            f"{shown} is neither an address nor a network. Write it like 192.0.2.7, 192.0.2.0/28 or 2001:db8::/32."
+            gettext(
+                "%(network)s is neither an address nor a network."
+                " Write it like 192.0.2.7, 192.0.2.0/28 or 2001:db8::/32.",
+                network=shown,
+            )
         ) from None
     if network.prefixlen == 0:
-        raise ValueError(_EVERYWHERE.format(shown))
+        raise ValueError(str(_EVERYWHERE) % {"network": shown})
     if found != network.network_address:
-        raise ValueError(f"{shown} has bits set beyond its prefix. Write {network}, or {found} for this address alone.")
+        raise ValueError(
+            gettext(
+                "%(network)s has bits set beyond its prefix. Write %(whole)s, or %(address)s for this address alone.",
+                network=shown,
+                whole=network,
+                address=found,
+            )
+        )
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED_IPV4):
         network = ipaddress.IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
         if network.prefixlen == 0:
-            raise ValueError(_EVERYWHERE.format(shown))
+            raise ValueError(str(_EVERYWHERE) % {"network": shown})
     return network
 
 

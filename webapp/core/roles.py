@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..settings import SettingsError
+from .words import lazy_gettext as _
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
 # RFC 6749 appendix A.4: a scope token is %x21, %x23-5B, %x5D-7E
@@ -109,61 +110,67 @@ class Catalogue(Mapping[str, ApiRole]):
 
 
 DEFAULT_ROLES = (
-    ApiRole("MerchantUser", "API access", "Sign in to the API and see who you are.", "Read", ("API",)),
-    ApiRole("AccountViewer", "Read accounts", "Read accounts and their balances.", "Read", ("API", "accounts:read")),
+    ApiRole("MerchantUser", _("API access"), _("Sign in to the API and see who you are."), _("Read"), ("API",)),
+    ApiRole(
+        "AccountViewer", _("Read accounts"), _("Read accounts and their balances."), _("Read"), ("API", "accounts:read")
+    ),
     ApiRole(
         "TransactionViewer",
-        "Read transactions",
-        "Read payments, receipts and their status.",
-        "Read",
+        _("Read transactions"),
+        _("Read payments, receipts and their status."),
+        _("Read"),
         ("API", "transactions:read"),
     ),
     ApiRole(
-        "ReportViewer", "Read reports", "Download statements and bordereaux reports.", "Read", ("API", "reports:read")
+        "ReportViewer",
+        _("Read reports"),
+        _("Download statements and bordereaux reports."),
+        _("Read"),
+        ("API", "reports:read"),
     ),
     ApiRole(
         "CreatePayment",
-        "Create single payments",
-        "Create one payment at a time, not card payments.",
-        "Payments",
+        _("Create single payments"),
+        _("Create one payment at a time, not card payments."),
+        _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,
     ),
     ApiRole(
         "CreateUrgentPayments",
-        "Create urgent payments",
-        "Send a payment by the fastest route.",
-        "Payments",
+        _("Create urgent payments"),
+        _("Send a payment by the fastest route."),
+        _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,
     ),
     ApiRole(
         "UploadBatches",
-        "Upload batches",
-        "Upload a file of many payments.",
-        "Payments",
+        _("Upload batches"),
+        _("Upload a file of many payments."),
+        _("Payments"),
         ("payment-requests", "payment-batches"),
         moves_money=True,
     ),
     ApiRole(
         "MerchantCreateVoidRequest",
-        "Create void requests",
-        "Ask for a cheque already sent to be cancelled.",
-        "Payments",
+        _("Create void requests"),
+        _("Ask for a cheque already sent to be cancelled."),
+        _("Payments"),
         ("void-requests",),
     ),
     ApiRole(
         "StoredRecipientEditor",
-        "Edit stored recipients",
-        "Add and change the recipients that payments go to.",
-        "Payments",
+        _("Edit stored recipients"),
+        _("Add and change the recipients that payments go to."),
+        _("Payments"),
         ("stored-recipients",),
     ),
     ApiRole(
         "AccountMovementEditor",
-        "Move money between accounts",
-        "Move funds between accounts that you own.",
-        "Accounts",
+        _("Move money between accounts"),
+        _("Move funds between accounts that you own."),
+        _("Accounts"),
         ("account-movements",),
         moves_money=True,
     ),

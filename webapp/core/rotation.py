@@ -20,6 +20,7 @@ from .errors import FieldError, LastSecret, NotFound, SecretHasEnded, TwoSecrets
 from .models import ClientSecret, IdentityClient, SecretState, utc_now
 from .secret_controls import SecretAction, objections
 from .secrets import SecretHasher, StoredHash, check_chosen_secret
+from .words import gettext
 
 END_DATE_MAX_DAYS = 365
 
@@ -149,8 +150,11 @@ def _next_secret(
         if hasher.verify(chosen, StoredHash(each.secret_hash, each.pepper_version)):
             raise FieldError(
                 "client_secret",
-                f"This is secret {each.label}, which is to be replaced. Choose another, or press Generate new.",
-                "New secret is the old one: choose another, or press Generate new",
+                gettext(
+                    "This is secret %(label)s, which is to be replaced. Choose another, or press Generate new.",
+                    label=each.label,
+                ),
+                gettext("New secret is the old one: choose another, or press Generate new"),
             )
     return new_secret(chosen, len(client.secrets), hasher=hasher, author=author, now=now)
 
@@ -244,9 +248,10 @@ def set_end_date(
     if secret.ends_at == ends_at:
         return client
     if ends_at is not None and ends_at <= now:
-        raise FieldError("ends_at", "This moment is past. Choose one to come, or end the secret now.")
+        raise FieldError("ends_at", gettext("This moment is past. Choose one to come, or end the secret now."))
     if ends_at is not None and ends_at > now + timedelta(days=END_DATE_MAX_DAYS):
-        raise FieldError("ends_at", f"Choose a moment within {END_DATE_MAX_DAYS} days, or leave it empty for no end.")
+        message = gettext("Choose a moment within %(days)s days, or leave it empty for no end.", days=END_DATE_MAX_DAYS)
+        raise FieldError("ends_at", message)
     return _write(session, author, client, version, secret, SecretAction.SET_END_DATE, now, confirmed, ends_at=ends_at)
 
 

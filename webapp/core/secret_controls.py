@@ -8,9 +8,10 @@ from enum import StrEnum
 from .client_secrets import by_age, last_live, live_secrets
 from .errors import LastSecretEnds, NeedsConfirmation, RecentlyUsed
 from .models import ClientSecret, IdentityClient, SecretState
+from .words import lazy_gettext
 
 RECENTLY_USED_MINUTES = 60
-LAST_SECRET = "This is the only secret that works. Change the secret first: the new one takes its place."  # noqa: S105
+LAST_SECRET = lazy_gettext("This is the only secret that works. Change the secret first: the new one takes its place.")
 
 
 class SecretAction(StrEnum):

@@ -17,6 +17,7 @@ from argon2.low_level import Type
 from .errors import FieldError
 from .hash_gate import in_a_place
 from .models import SECRET_MAX, SECRET_MIN
+from .words import gettext, ngettext
 
 # The least that OWASP's Password Storage Cheat Sheet allows (S1). One set for new, dummy and renewed hashes.
 _HASHER = argon2.PasswordHasher(
@@ -68,30 +69,36 @@ def check_secret(value: str) -> Secret:
 
     :raises FieldError: it is not 6-100 characters, or not printable ASCII.
     """
+    limits = {"least": SECRET_MIN, "most": SECRET_MAX}
     if not value:
         raise FieldError(
             "client_secret",
-            "Enter a secret of 6 to 100 characters, or press Generate new.",
-            "Client secret is missing: enter one, or press Generate new",
+            gettext("Enter a secret of %(least)s to %(most)s characters, or press Generate new.", **limits),
+            gettext("Client secret is missing: enter one, or press Generate new"),
         )
+    length = ngettext(
+        "This secret has %(number)s character. Use %(least)s to %(most)s, or press Generate new.",
+        "This secret has %(number)s characters. Use %(least)s to %(most)s, or press Generate new.",
+        len(value),
+        **limits,
+    )
     if len(value) < SECRET_MIN:
         raise FieldError(
             "client_secret",
-            f"This secret has {len(value)} {'character' if len(value) == 1 else 'characters'}."
-            f" Use {SECRET_MIN} to {SECRET_MAX}, or press Generate new.",
-            f"Client secret is too short: use at least {SECRET_MIN} characters",
+            length,
+            gettext("Client secret is too short: use at least %(least)s characters", **limits),
         )
     if len(value) > SECRET_MAX:
         raise FieldError(
             "client_secret",
-            f"This secret has {len(value)} characters. Use {SECRET_MIN} to {SECRET_MAX}, or press Generate new.",
-            f"Client secret is too long: use at most {SECRET_MAX} characters",
+            length,
+            gettext("Client secret is too long: use at most %(most)s characters", **limits),
         )
     if not is_well_formed(value):
         raise FieldError(
             "client_secret",
-            "Use only letters A to Z, digits, spaces and the signs on an English keyboard.",
-            "Client secret has a character that cannot be used",
+            gettext("Use only letters A to Z, digits, spaces and the signs on an English keyboard."),
+            gettext("Client secret has a character that cannot be used"),
         )
     return Secret(value)
 
@@ -123,13 +130,13 @@ def weaknesses(secret: Secret, client_id: str, name: str) -> list[str]:
     value = secret.reveal()
     found = []
     if len(value) < SHORT_SECRET:
-        found.append(f"It has fewer than {SHORT_SECRET} characters.")
+        found.append(gettext("It has fewer than %(least)s characters.", least=SHORT_SECRET))
     if len(set(value)) == 1:
-        found.append("It repeats one character.")
+        found.append(gettext("It repeats one character."))
     if value.casefold() in {client_id.casefold(), name.casefold()} - {""}:
-        found.append("It equals the client ID or the name.")
+        found.append(gettext("It equals the client ID or the name."))
     if value.casefold() in common_secrets():
-        found.append("It is on the list of common passwords.")
+        found.append(gettext("It is on the list of common passwords."))
     return found
 
 
@@ -144,8 +151,14 @@ def check_chosen_secret(secret: str, client_id: str, name: str, *, refuse_weak: 
     if reasons:
         raise FieldError(
             "client_secret",
-            " ".join(["This secret is easy to guess.", *reasons, "Choose another, or press Generate new."]),
-            "Client secret is easy to guess: choose another, or press Generate new",
+            " ".join(
+                [
+                    gettext("This secret is easy to guess."),
+                    *reasons,
+                    gettext("Choose another, or press Generate new."),
+                ]
+            ),
+            gettext("Client secret is easy to guess: choose another, or press Generate new"),
         )
     return chosen
 

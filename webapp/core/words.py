@@ -61,6 +61,6 @@ class LazyText(str):
         return gettext(str.__str__(self))
 
 
-def lazy_gettext(message: str, /) -> LazyText:
+def lazy_gettext(message: str, /) -> str:
     """Mark a message that is defined before there is a request; `str()` of it, or a template, translates it."""
     return LazyText(message)

@@ -6,13 +6,16 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 
 from ..core.secrets import generate_secret
+from ..core.words import gettext, lazy_gettext
 from ..host import services, sign_in_url
 from .forms import ClientForm, presets, role_groups
 from .guard import actor
 from .htmx import htmx, render
 from .responses import carries_secret
 
-BEYOND_QUOTA = "Nothing is saved: too many client IDs that you tried were in use. Wait a little, then press {} again."
+BEYOND_QUOTA = lazy_gettext(
+    "Nothing is saved: too many client IDs that you tried were in use. Wait a little, then press %(button)s again."
+)
 
 
 def show_form(
@@ -48,8 +51,9 @@ def sign_in_again(form: ClientForm, show: Callable[..., Response]) -> Response:
     url = sign_in_url(url_for(".list"))
     if htmx().partial:
         return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
-    form.message = (
-        f"For a change to secrets your sign-in must be recent. Sign in in a new tab, then press {form.button} again."
+    form.message = gettext(
+        "For a change to secrets your sign-in must be recent. Sign in in a new tab, then press %(button)s again.",
+        button=form.button,
     )
     return show(status=401)
 

@@ -4,6 +4,7 @@ from flask import Response, request
 
 from ..core.changes import get_client
 from ..core.database import reading
+from ..core.words import lazy_gettext
 from ..host import services
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
@@ -12,9 +13,9 @@ from .list import parse_key
 
 # What a plain form says on the page that it leads to; a fixed set, so that an address can carry it.
 DONE = {
-    "edited": "Saved. Changes apply to the client’s next token.",
-    "enabled": "Enabled. The client can ask for tokens again.",
-    "disabled": "Disabled. The client gets no new tokens.",
+    "edited": lazy_gettext("Saved. Changes apply to the client’s next token."),
+    "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
+    "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
 }
 
 

@@ -11,6 +11,7 @@ from ..core.database import reading, unit_of_work
 from ..core.errors import InvalidFields, StaleVersion, Throttled
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
+from ..core.words import gettext
 from ..host import author_of, services
 from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
 from .conflict import show_conflict
@@ -55,12 +56,12 @@ def edit_client(key: str) -> ResponseReturnValue:
     except Throttled as throttled:
         if htmx().partial:
             raise  # the notice goes into the form that is open, and nothing of it changes
-        form.message = BEYOND_QUOTA.format(form.button)
+        form.message = str(BEYOND_QUOTA) % {"button": form.button}
         response = _show(form, client, status=429)
         response.headers["Retry-After"] = str(throttled.retry_after_seconds)
         return response
     if form.secret:
-        return hand_over(client, Secret(form.secret), title="Saved, with a new secret")
+        return hand_over(client, Secret(form.secret), title=gettext("Saved, with a new secret"))
     if htmx().partial:
         return close_dialog(render_template("identity_clients/_saved.html", client=client))
     return redirect(url_for(".details", key=client.id, done="edited"), 303)

@@ -20,6 +20,7 @@ from ..core.fields import check_client_id, check_description, check_name, check_
 from ..core.models import IdentityClient
 from ..core.roles import ApiRole
 from ..core.secrets import Secret, check_chosen_secret, needs_form_encoding, weaknesses
+from ..core.words import gettext, lazy_gettext
 from ..host import services
 
 # Short enough that a leaked token soon runs out, long enough that no system asks all the time.
@@ -30,9 +31,12 @@ CSRF_LIMIT_SECONDS = 10 * 365 * 24 * 3600
 
 # Sets of roles to start from, by key: label and roles.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
-    "read": ("Read only", frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"})),
-    "pay": ("Create payments", frozenset({"MerchantUser", "CreatePayment"})),
-    "none": ("Clear", frozenset()),
+    "read": (
+        lazy_gettext("Read only"),
+        frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"}),
+    ),
+    "pay": (lazy_gettext("Create payments"), frozenset({"MerchantUser", "CreatePayment"})),
+    "none": (lazy_gettext("Clear"), frozenset()),
 }
 
 CHECKED_FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
@@ -87,7 +91,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
             """Read the fields of a POST, never JSON or files, which the form library would read as well (I5)."""
             return request.form if formdata is not None and request.method == "POST" else None
 
-    button: ClassVar[str] = "the button"
+    button: ClassVar[str] = lazy_gettext("the button")
 
     def __init__(self, **data: Any) -> None:
         super().__init__(**data)
@@ -103,12 +107,14 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
     def validate(self, extra_validators: Any = None) -> bool:
         """Tell whether the form may be acted upon."""
         if g.get("identity_clients_csrf_refused") or not super().validate(extra_validators):
-            self.message = f"Your session was renewed while this form was open. Please press {self.button} again."
+            self.message = gettext(
+                "Your session was renewed while this form was open. Please press %(button)s again.", button=self.button
+            )
             return False
         for field in self:
             if len(field.raw_data or ()) > 1 and not isinstance(field, RolesField):
-                label = field.label.text
-                self.add_errors([FieldError(field.name, f"{label} was sent twice. Send one value.")])
+                message = gettext("%(field)s was sent twice. Send one value.", field=field.label.text)
+                self.add_errors([FieldError(field.name, message)])
         return not (self.message or self.field_errors)
 
     def add_errors(self, errors: Iterable[FieldError]) -> None:
@@ -129,7 +135,7 @@ class VersionForm(ScreenForm):
 class SecretForm(ScreenForm):
     """A form in which a client's secret is set."""
 
-    client_secret = StringField("Client secret", default="")
+    client_secret = StringField(lazy_gettext("Client secret"), default="")
     secret_warning = HiddenField("Warning", default="")
     """The warning about the secret as the screen showed it: whoever saves after that has read it."""
 
@@ -160,7 +166,9 @@ class SecretForm(ScreenForm):
         if not unread:
             return True
         check()
-        self.message = f"Nothing is saved yet. Read the note at the client secret, then press {self.button} again."
+        self.message = gettext(
+            "Nothing is saved yet. Read the note at the client secret, then press %(button)s again.", button=self.button
+        )
         return False
 
     def warn_of_secret(self) -> bool:
@@ -171,22 +179,22 @@ class SecretForm(ScreenForm):
             return False
         reasons = weaknesses(chosen, *self.holder())
         if reasons:
-            reasons.insert(0, "This secret is easy to guess.")
+            reasons.insert(0, gettext("This secret is easy to guess."))
         if needs_form_encoding(chosen):
-            reasons.append("Many callers send + and % wrongly by HTTP Basic.")
+            reasons.append(gettext("Many callers send + and % wrongly by HTTP Basic."))
         if reasons:
-            self.notices["client_secret"] = " ".join([*reasons, "You may use it, or press Generate new."])
+            self.notices["client_secret"] = " ".join([*reasons, gettext("You may use it, or press Generate new.")])
         return self.notices.get("client_secret", "") not in ("", self.secret_warning.data)
 
 
 class ClientForm(SecretForm):
     """What New Client and Edit have in common. It can write nothing else of a client (A5)."""
 
-    client_id = StringField("Client ID", default="")
-    name = StringField("Client name", default="")
-    description = StringField("Description", default="")
-    token_duration = StringField("Token duration", default=str(TOKEN_DURATION_DEFAULT_MINUTES))
-    roles = RolesField("Roles")
+    client_id = StringField(lazy_gettext("Client ID"), default="")
+    name = StringField(lazy_gettext("Client name"), default="")
+    description = StringField(lazy_gettext("Description"), default="")
+    token_duration = StringField(lazy_gettext("Token duration"), default=str(TOKEN_DURATION_DEFAULT_MINUTES))
+    roles = RolesField(lazy_gettext("Roles"))
 
     def values(self) -> ClientValues:
         """Return what was typed, as it was typed."""
@@ -230,8 +238,9 @@ class ClientForm(SecretForm):
     def tell_of_changed_id(self, client: IdentityClient | None) -> None:
         """Say on the client ID what follows where it differs from the client's."""
         if client and self.client_id.data not in (None, "", client.client_id):
-            self.notices["client_id"] = (
-                f"When you save, callers that still use {client.client_id} are refused from their next request."
+            self.notices["client_id"] = gettext(
+                "When you save, callers that still use %(client_id)s are refused from their next request.",
+                client_id=client.client_id,
             )
 
     def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
@@ -242,7 +251,7 @@ class ClientForm(SecretForm):
 class NewForm(ClientForm):
     """New Client."""
 
-    button = "Create"
+    button = lazy_gettext("Create")
     creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
     """Of one time, so that the same form makes one client however often it is sent. No secret."""
 
@@ -250,8 +259,8 @@ class NewForm(ClientForm):
 class EditForm(ClientForm):
     """Edit."""
 
-    button = "Save"
-    enabled = BooleanField("Enabled")
+    button = lazy_gettext("Save")
+    enabled = BooleanField(lazy_gettext("Enabled"))
     version = VersionField("Version")
     base = HiddenField("Form", default="")
     """The values that the form was filled with, as JSON: they tell what its user changed (I7)."""

@@ -9,6 +9,7 @@ from flask import Response
 
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
+from ..core.words import gettext
 from ..host import services
 from .guard import actor
 from .htmx import htmx, render
@@ -103,12 +104,12 @@ def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequen
         "SCOPE": shlex.quote(scope),
     }
     return (
-        Snippet("cURL", "cURL command", " \\\n  ".join(curl), secret is not None),
+        Snippet("cURL", gettext("cURL command"), " \\\n  ".join(curl), secret is not None),
         Snippet(
             ".env",
-            ".env lines",
+            gettext(".env lines"),
             "\n".join(f"{prefix}_{name}={value}" for name, value in environment.items()),
             secret is not None,
         ),
-        Snippet("Python", "Python code", _PYTHON.format(prefix=prefix, minutes=client.token_duration_minutes)),
+        Snippet("Python", gettext("Python code"), _PYTHON.format(prefix=prefix, minutes=client.token_duration_minutes)),
     )

@@ -11,6 +11,7 @@ from ..core.database import reading, unit_of_work
 from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled, TooManyNewClients
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
+from ..core.words import gettext, lazy_gettext
 from ..host import author_of, services
 from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
 from .forms import CHECKED_FIELDS, ClientForm, NewForm, edit_data
@@ -19,8 +20,9 @@ from .handover import hand_over
 from .htmx import htmx, render
 from .list import parse_key
 
-TOO_MANY_NEW_CLIENTS = (
-    "Nothing is saved: your account made as many clients as it may in an hour. Wait a little, then press {} again."
+TOO_MANY_NEW_CLIENTS = lazy_gettext(
+    "Nothing is saved: your account made as many clients as it may in an hour."
+    " Wait a little, then press %(button)s again."
 )
 
 
@@ -59,11 +61,11 @@ def new_client() -> ResponseReturnValue:
         if htmx().partial:
             raise  # the notice goes into the form that is open, and nothing of it changes
         beyond = TOO_MANY_NEW_CLIENTS if isinstance(throttled, TooManyNewClients) else BEYOND_QUOTA
-        form.message = beyond.format(form.button)
+        form.message = str(beyond) % {"button": form.button}
         response = _show(form, copied, status=429)
         response.headers["Retry-After"] = str(throttled.retry_after_seconds)
         return response
-    return hand_over(client, Secret(form.secret), title="Client created and enabled", new=True)
+    return hand_over(client, Secret(form.secret), title=gettext("Client created and enabled"), new=True)
 
 
 def new_client_form() -> Response:

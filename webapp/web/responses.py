@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ..core.errors import Busy, NotFound, Throttled
+from ..core.words import lazy_gettext as _
 from ..host import request_id, services
 from . import presenters
 from .assets import HTMX, asset_url
@@ -29,16 +30,19 @@ HEADERS = FILE_HEADERS | {
 }
 # Title, and what to do next. Words for the statuses that a person can meet.
 ERROR_TEXTS = {
-    400: ("That request could not be read", "Go back and try again."),
-    401: ("You are signed out", "Sign in, then open this page again."),
-    403: ("That was refused", "Reload the page and try again from there."),
-    404: ("There is no such page", "It may have been moved, or the address is wrong."),
-    405: ("That page cannot be used this way", "Open it from the list of clients."),
-    413: ("That is too much text", "Shorten what you typed, then try again."),
-    415: ("That request could not be read", "Send the form from its own page."),
-    429: ("Too many attempts", "Wait a little, then try again."),
-    500: ("Something went wrong on our side", "Nothing was changed. Try again; if it happens again, tell support."),
-    503: ("The service is busy", "Nothing was changed. Try again in a few seconds."),
+    400: (_("That request could not be read"), _("Go back and try again.")),
+    401: (_("You are signed out"), _("Sign in, then open this page again.")),
+    403: (_("That was refused"), _("Reload the page and try again from there.")),
+    404: (_("There is no such page"), _("It may have been moved, or the address is wrong.")),
+    405: (_("That page cannot be used this way"), _("Open it from the list of clients.")),
+    413: (_("That is too much text"), _("Shorten what you typed, then try again.")),
+    415: (_("That request could not be read"), _("Send the form from its own page.")),
+    429: (_("Too many attempts"), _("Wait a little, then try again.")),
+    500: (
+        _("Something went wrong on our side"),
+        _("Nothing was changed. Try again; if it happens again, tell support."),
+    ),
+    503: (_("The service is busy"), _("Nothing was changed. Try again in a few seconds.")),
 }
 
 
