@@ -33,7 +33,11 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
 
 
 def test_a1_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> None:
-    rules = {rule.rule for rule in endpoint.app.url_map.iter_rules() if rule.endpoint.startswith("identity_clients_endpoint.")}
+    rules = {
+        rule.rule
+        for rule in endpoint.app.url_map.iter_rules()
+        if rule.endpoint.startswith("identity_clients_endpoint.")
+    }
     assert PATHS == ["/connect/introspect", "/connect/revocation"]
     assert rules == {"/connect/token", *PATHS, "/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
 

@@ -16,7 +16,7 @@ from ..core.changes import get_client
 from ..core.database import reading
 from ..core.models import IdentityClient, TokenRequest, TokenRequestCount, utc_now
 from ..core.usage import Outcome
-from ..core.words import LazyText, gettext, lazy_gettext
+from ..core.words import gettext, lazy_gettext
 from ..host import services
 from .chart import Bars, draw
 from .guard import actor
@@ -25,7 +25,7 @@ from .list import parse_key
 
 DAYS = 30
 SHOWN = 7
-_RESULTS: dict[str, LazyText] = {
+_RESULTS: dict[str, str] = {
     Outcome.ISSUED: lazy_gettext("issued"),
     Outcome.THROTTLED: lazy_gettext("too many attempts"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
