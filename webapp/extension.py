@@ -8,7 +8,7 @@ from flask import Flask
 from . import cli, oauth, web
 from .core import accounts
 from .core.authentication import Authenticator
-from .core.database import make_engine, unit_of_work
+from .core.database import make_engine, share_engine, unit_of_work
 from .core.keys import KeyRing
 from .core.recording import Recorder
 from .core.roles import DEFAULT_ROLES, Catalogue
@@ -38,7 +38,9 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
-        engine = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+        engine = (
+            share_engine(settings.engine) if settings.engine is not None else make_engine(str(settings.database_url))
+        )
         catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)

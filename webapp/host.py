@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from typing import cast
+from urllib.parse import urlencode
 
 import flask_login
 from flask import current_app, g, request
@@ -26,8 +27,6 @@ from .settings import Settings
 
 EXTENSION = "identity_clients"
 MANAGER_ROLES = frozenset({"MerchantAdmin", "ManageIdentityClients"})
-BACKGROUND_HEADER = "X-Background-Refresh"
-"""A request that carries it as `true` is a panel's own, sent while nobody may be there: it is no activity (W3)."""
 _ADDRESS_CHARACTERS_MAX = 64
 _PORT = re.compile(r":[0-9]*\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
@@ -198,8 +197,11 @@ def read_body(limit_bytes: int) -> bytes:
     environ, length = request.environ, request.content_length
     if length is not None and length > limit_bytes:
         raise RequestEntityTooLarge
-    stream = environ["wsgi.input"]
-    if length is not None:
+    stream, seen = environ["wsgi.input"], vars(request)
+    if "form" in seen or "_cached_data" in seen:
+        # A hook of the host has read it: nothing is left, and to read once more would wait for ever.
+        body = request.get_data() or urlencode([*request.form.items(multi=True)]).encode()
+    elif length is not None:
         body = stream.read(length)
     else:
         body = stream.read(limit_bytes + 1) if environ.get("wsgi.input_terminated") else b""
@@ -207,4 +209,4 @@ def read_body(limit_bytes: int) -> bytes:
         raise RequestEntityTooLarge
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
-    return cast(bytes, body)
+    return body

@@ -58,6 +58,14 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
+def share_engine(engine: Engine) -> Engine:
+    """Return a host's engine, with its own pool, that for us hides statement parameters as ours does (L5)."""
+    ours = engine.execution_options()
+    ours.hide_parameters = True
+    event.listen(ours, "handle_error", _hide_row)
+    return ours
+
+
 def _guard_sqlite_file(name: str) -> None:
     """Make the directory 0700 and the file 0600 where they are new; refuse looser ones (C4)."""
     if not name or name.startswith((":", "file:")):

@@ -12,7 +12,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from ..core.accounts import set_account
 from ..core.database import unit_of_work
 from ..core.models import utc_now
-from ..host import BACKGROUND_HEADER, Actor, current_actor, read_body, services, sign_in_url
+from ..host import Actor, current_actor, read_body, services, sign_in_url
 from . import responses
 from .htmx import render
 
@@ -45,8 +45,6 @@ def guard(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
     writes = request.method not in ("GET", "HEAD")
     if writes:
         _refuse_other_sites()
-        read_body(BODY_LIMIT_BYTES)
-        request.max_form_parts = FORM_PARTS_LIMIT
     manages = found.may_manage
     views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
     if not (manages if writes or access is Access.MANAGE else views):
@@ -67,6 +65,16 @@ def guard(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
     return None
 
 
+def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> None:
+    """Read what was sent, within our limits (D1), before a hook of the host can: its CSRF layer parses every form.
+
+    :raises RequestEntityTooLarge: it is longer.
+    """
+    if request.method not in ("GET", "HEAD"):
+        read_body(BODY_LIMIT_BYTES)
+        request.max_form_parts = FORM_PARTS_LIMIT
+
+
 def actor() -> Actor:
     """Return who is signed in; for views, which the guard reaches only with an actor."""
     found = current_actor()
@@ -83,8 +91,6 @@ def signed_out() -> ResponseReturnValue:
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
             return make_response(render_template("identity_clients/_signed_out.html", sign_in_url=url), 401)
-        if request.headers.get(BACKGROUND_HEADER) == "true":  # nobody asked: whoever types in a dialog stays there
-            return make_response(render_template("identity_clients/_no_refresh.html", sign_in_url=url), 401)
         response = make_response("", 401)
         response.headers["HX-Redirect"] = url
         return response

@@ -1,11 +1,10 @@
 """How values read on a screen."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ..core.models import utc_now
-from ..core.words import gettext
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -60,22 +59,3 @@ class Times:
         if local.year == today.year:
             return f"{local.day} {local:%b, %H:%M}"
         return f"{local.day} {local:%b %Y, %H:%M}"
-
-    def exact(self, at: datetime) -> str:
-        """Return the time to the second, for a table: "Today, 10:42:07", "Wed 18 Nov, 16:03:09"."""
-        local, today = at.astimezone(self.zone), utc_now().astimezone(self.zone)
-        if local.date() == today.date():
-            return gettext("Today, %(time)s", time=f"{local:%H:%M:%S}")
-        return f"{self.weekday(local)}, {local:%H:%M:%S}"
-
-    def day(self, on: date) -> str:
-        """Return a day of the last months as short as it stays plain: "18 Nov"."""
-        return f"{on.day} {on:%b}"
-
-    def weekday(self, on: date) -> str:
-        """Return the same with the day of the week: "Wed 18 Nov"."""
-        return f"{on:%a} {self.day(on)}"
-
-    def day_in_words(self, on: date) -> str:
-        """Return a day of the last months for a sentence: "18 November"."""
-        return f"{on.day} {on:%B}"

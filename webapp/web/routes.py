@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, assets, details, edit, guard, new, requests, responses, words
+from . import actions, assets, details, edit, guard, new, responses, words
 from . import list as client_list
 from .guard import Access
 
@@ -25,7 +25,6 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
     ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
     ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/requests", "requests", requests.requests, ("GET",), Access.VIEW),
     ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
 )
 ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
@@ -36,6 +35,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("identity_clients", __name__, template_folder=str(folder("templates")))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
+    blueprint.url_value_preprocessor(guard.limit_body)
     blueprint.before_request(refuse_other_hosts)
     blueprint.before_request(partial(guard.guard, ACCESS))
     blueprint.after_request(responses.finish)
