@@ -1,0 +1,120 @@
+"""The wheel: what is in it, and that it needs nothing of this repository (C6)."""
+
+import re
+import subprocess
+import zipfile
+from email import message_from_string
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.embed.conftest import INTEGRATOR, LIST, MakePortal
+from tests.servers import ROOT
+
+KINDS = {
+    "": {".py", ".typed", ".txt"},
+    "templates": {".html"},
+    "static": {".css", ".js"},
+    "migrations": {".py", ".mako"},
+}
+
+
+def names(wheel: Path) -> list[str]:
+    """Return the files in the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_c6_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """C6: with templates, static files and migrations; no tests, no stand-alone, no demo data, no database, no keys."""
+    found = {PurePosixPath(name) for name in names(wheel)}
+    assert {path.parts[0] for path in found} == {"identity_clients", "identity_clients-0.1.0.dist-info"}
+    for path in found:
+        if path.parts[0] == "identity_clients":
+            folder = path.parts[1] if path.parts[1] in KINDS else ""
+            assert path.suffix in KINDS[folder], path
+    assert not [path for path in found if re.search(r"standalone|demo|test|conftest|\.env|\.git|sqlite", str(path))]
+
+
+def test_c6_every_file_of_the_product_is_in_it(wheel: Path) -> None:
+    """Byte for byte, under the name that it is found by."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "webapp", "templates/identity_clients", "static/identity_clients", "migrations"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    expected = {
+        name.replace("webapp", "identity_clients", 1)
+        if name.startswith("webapp/")
+        else f"identity_clients/{name}": name
+        for name in tracked
+        if "/standalone/" not in name
+    }
+    assert expected.keys() == {name for name in names(wheel) if ".dist-info" not in name}
+    with zipfile.ZipFile(wheel) as archive:
+        for inside, name in expected.items():
+            assert archive.read(inside) == (ROOT / name).read_bytes(), name
+
+
+def test_what_the_wheel_asks_for(wheel: Path) -> None:
+    """Python 3.11 and later, SQLAlchemy 2.0 and 2.1, no Flask with the fault of 3.1.0 (C1)."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith("METADATA"))
+        fields = message_from_string(archive.read(metadata).decode())
+    assert fields["Name"] == "identity-clients"
+    assert fields["Requires-Python"] == ">=3.11"
+    asked = fields.get_all("Requires-Dist") or []
+    assert "sqlalchemy<3,>=2.0" in asked
+    assert "flask>=3.1.1" in asked
+
+
+def test_the_environment_knows_the_wheel_only(installed: Path) -> None:
+    """So that the other tests here show something."""
+    script = "import identity_clients, sys; print(identity_clients.__file__); import webapp"
+    done = subprocess.run([installed, "-c", script], cwd="/", capture_output=True, text=True)
+    assert Path(done.stdout.strip()).is_relative_to(installed.parents[1])
+    assert "No module named 'webapp'" in done.stderr
+
+
+def test_importing_it_brings_no_stand_alone_and_no_typed_surprise(installed: Path) -> None:
+    """Neither ours nor its dependencies: importing is quick, and changes nothing."""
+    script = (
+        "import sys, identity_clients; print(*(name for name in sys.modules if name.startswith('identity_clients')))"
+    )
+    done = subprocess.run([installed, "-c", script], cwd="/", check=True, capture_output=True, text=True)
+    assert "standalone" not in done.stdout
+    assert not {"granian", "redis", "psycopg"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_the_example_runs_with_the_wheel_beside_a_webapp_of_its_own(make_portal: MakePortal, database: str) -> None:
+    """Create, list, disable, on both engines, in the host's own frame."""
+    with make_portal(database=database).serving() as portal:
+        browser = portal.browser(INTEGRATOR)
+        page = browser.get()
+        assert page.status_code == 200
+        assert "No clients yet" in page.text
+        assert "Quayside Payments, 1 Quay Street" in page.text
+        created = browser.post(
+            f"{LIST}/new",
+            {
+                "client_id": "tidewater-claims",
+                "client_secret": "a secret of sixteen and more",
+                "name": "Claims",
+                "token_duration": "30",
+                "roles": "MerchantUser",
+                "creation_key": _creation_key(browser.get(f"{LIST}/new").text),
+            },
+        )
+        assert created.status_code == 200, created.text
+        assert "a secret of sixteen and more" in created.text
+        assert "tidewater-claims" in browser.get().text
+        assert "Traceback" not in portal.log
+
+
+def _creation_key(page: str) -> str:
+    found = re.search(r'name="creation_key"[^>]*value="([^"]+)"', page)
+    assert found
+    return found[1]
