@@ -182,6 +182,26 @@ class Details(Screen):
         return Question(self.page)
 
 
+class Activity(Screen):
+    """The trail, of the account or of one client."""
+
+    ROOT = "#ic .ic-page:has(#ic-results):has(#ic-action)"
+
+    @classmethod
+    def open(cls, page: Page, of: str = "", query: str = "") -> Self:
+        """Go there.
+
+        :param of: a client's key and a slash; empty: the account's.
+        """
+        page.goto(f"{PREFIX}/{of}activity{query}")
+        return cls(page)
+
+    @property
+    def events(self) -> Locator:
+        """What is told, the newest first."""
+        return self.root.locator(".ic-time > li")
+
+
 class ClientForm(Screen):
     """The fields that New Client and Edit share."""
 

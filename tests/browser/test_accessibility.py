@@ -13,10 +13,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.factories import CATALOGUE
-from webapp.core.models import IdentityClient
+from tests.stories import tell_story
+from webapp.core.models import IdentityClient, utc_now
 
 from .conftest import Merchant, Visit
-from .pages import PREFIX, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
+from .pages import PREFIX, Activity, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
@@ -210,6 +211,43 @@ def _details(scene: Scene) -> Page:
 
 def _details_disabled(scene: Scene) -> Page:
     return Details.open(scene.tab(), scene.merchant.add_client(enabled=False).id).page
+
+
+def with_a_story(scene: Scene) -> IdentityClient:
+    """Return a client to which all that can be done was done."""
+    client = scene.merchant.add_client(name="Claims payments", roles=ROLES)
+    tell_story(scene.merchant.engine, client)
+    return client
+
+
+def _details_with_a_story(scene: Scene) -> Page:
+    return Details.open(scene.tab(), with_a_story(scene).id).page
+
+
+def _activity(scene: Scene) -> Page:
+    with_a_story(scene)
+    return Activity.open(scene.tab()).page
+
+
+def _activity_of_a_client(scene: Scene) -> Page:
+    return Activity.open(scene.tab(), f"{with_a_story(scene).id}/").page
+
+
+def _activity_of_a_deleted_client(scene: Scene) -> Page:
+    client = scene.merchant.add_client(deleted_at=utc_now())
+    return Activity.open(scene.tab(), f"{client.id}/").page
+
+
+def _activity_without_a_match(scene: Scene) -> Page:
+    return Activity.open(scene.tab(), query="?client=nothing&action=deleted&since=2026-03-01&until=2026-03-31").page
+
+
+def _long_activity(scene: Scene) -> Page:
+    client = long_texts(scene)
+    scene.merchant.change(client, name="", description="E" * 1000, roles=frozenset({"MerchantUser"}))
+    screen = Activity.open(scene.tab())
+    screen.root.get_by_text("With these values").click()
+    return screen.page
 
 
 def _edit(scene: Scene) -> Page:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event, insert, select, text
 from webapp.core import trail
 from webapp.core.audit import Action, Refusal, record_export, record_refusal
 from webapp.core.database import reading, unit_of_work
-from webapp.core.errors import Throttled
+from webapp.core.errors import NotFound, Throttled
 from webapp.core.models import Event, IdentityClient, new_id
 from webapp.core.throttle import Throttles
 from webapp.core.trail import ACTIONS, CSV_HEADINGS, Person, TrailPage, TrailQuery, csv_line, events, export_lines
@@ -291,11 +291,13 @@ def test_whatever_is_in_the_cells_comes_back(rows: list[list[str]]) -> None:
         ] == row
 
 
-def export(engine: Engine, account_id: str = ACCOUNT, **arguments: str) -> list[list[str]]:
+def export(
+    engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: str
+) -> list[list[str]]:
     """Return the cells of the file that the account gets."""
     with reading(engine) as session:
         query = TrailQuery.from_arguments(arguments)
-        lines = export_lines(session, account_id=account_id, query=query, zone=LONDON)
+        lines = export_lines(session, account_id=account_id, query=query, zone=LONDON, key=key)
         return list(csv.reader(StringIO("".join(lines), newline="")))
 
 
@@ -334,6 +336,20 @@ def test_the_file_keeps_to_the_filters(story: Engine) -> None:
         "edited",
         "edited",
     ]
+
+
+def test_a_client_has_a_file_of_its_own(story: Engine) -> None:
+    """A3: of the account's own clients only, deleted ones too."""
+    with reading(story) as session:
+        clients = {row.client_id: row for row in session.scalars(select(IdentityClient))}
+        for client_id, account_id in (("acme-renamed", ACCOUNT), ("acme-foreign", OTHER_ACCOUNT)):
+            key = clients[client_id].id
+            assert trail.get_client_of_trail(session, account_id=account_id, key=key).client_id == client_id
+            with pytest.raises(NotFound):
+                trail.get_client_of_trail(session, account_id="nobody", key=key)
+    assert [row[3] for row in export(story, key=clients["acme-renamed"].id, action="deleted")] == ["Action", "deleted"]
+    assert [row[3] for row in export(story, key=clients["other_path"].id)] == ["Action", "created"]
+    assert [row[3] for row in export(story, key=clients["acme-foreign"].id)] == ["Action"]
 
 
 def test_the_file_has_10000_rows_at_most(engine: Engine) -> None:

@@ -124,14 +124,22 @@ def record_refusal(
     record(session, author, Action.REFUSED, client, {"refusal": [None, refusal], "attempt": [None, attempt]})
 
 
-def record_export(session: Session, *, author: Author, filters: Mapping[str, str], throttles: Throttles) -> None:
+def record_export(
+    session: Session,
+    *,
+    author: Author,
+    filters: Mapping[str, str],
+    throttles: Throttles,
+    client: IdentityClient | None = None,
+) -> None:
     """Record that somebody exports a trail, before they get it (L7).
 
     :param filters: what was asked for, as in the address.
+    :param client: whose trail it is; None: the account's.
     :raises Throttled: they exported too often within the hour (D5).
     """
     throttles.count_export(author.actor_id)
-    record(session, author, Action.EXPORTED, None, {"filters": [None, dict(filters)]})
+    record(session, author, Action.EXPORTED, client, {"filters": [None, dict(filters)]})
 
 
 def record_for_platform(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from .audit import Action
 from .cursors import UNSEARCHABLE, read_cursor, write_cursor
+from .errors import NotFound
 from .models import CLIENT_ID_MAX, ClaimedId, Event, IdentityClient
 
 PAGE_SIZE = 50
@@ -150,6 +151,18 @@ def events(
     return _page(found[:PAGE_SIZE], is_first=True, is_last=len(found) <= PAGE_SIZE)
 
 
+def get_client_of_trail(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account, also one that is deleted: its trail stays.
+
+    :raises NotFound: the account never had it, whether or not another one has (A3).
+    """
+    own = (IdentityClient.id == key, IdentityClient.account_id == account_id)
+    client = session.scalar(select(IdentityClient).where(*own))
+    if client is None:
+        raise NotFound
+    return client
+
+
 def people(session: Session, account_id: str) -> list[Person]:
     """Return everybody who stands in the account's trail, by label."""
     rows = session.execute(
@@ -162,8 +175,12 @@ def people(session: Session, account_id: str) -> list[Person]:
     return sorted((Person(*pair) for pair in labels.items()), key=lambda person: person.label.casefold())
 
 
-def export_lines(session: Session, *, account_id: str, query: TrailQuery, zone: ZoneInfo) -> Iterator[str]:
-    """Give the lines of a CSV file of the account's trail one by one, the newest event first, 10,000 at most (L7).
+def export_lines(
+    session: Session, *, account_id: str, query: TrailQuery, zone: ZoneInfo, key: uuid.UUID | None = None
+) -> Iterator[str]:
+    """Give the lines of a CSV file of the account's trail, or of that of its client `key`: 10,000 events at most (L7).
+
+    They come one by one, the newest event first.
 
     Call `audit.record_export` before. The session must stay open until the last line.
     """
@@ -171,7 +188,7 @@ def export_lines(session: Session, *, account_id: str, query: TrailQuery, zone: 
     columns = (Event.at, Event.actor_label, Event.actor_id, Event.action, Event.client_id, Event.changes)
     for at, label, actor_id, action, client_id, changes, address, request_id in session.execute(
         select(*columns, Event.address, Event.request_id)
-        .where(*_conditions(account_id, query, zone, None))
+        .where(*_conditions(account_id, query, zone, key))
         .order_by(Event.at.desc(), Event.id.desc())
         .limit(EXPORT_MAX)
         .execution_options(yield_per=EXPORT_AT_ONCE)

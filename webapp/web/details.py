@@ -6,6 +6,7 @@ from ..core.changes import get_client
 from ..core.database import reading
 from ..core.words import lazy_gettext
 from ..host import services
+from .activity import latest
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
@@ -24,6 +25,7 @@ def details(key: str) -> Response:
     catalogue = services().catalogue
     with reading(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+        told_events = latest(session, client)
     return render(
         "details.html",
         "_details.html",
@@ -33,5 +35,6 @@ def details(key: str) -> Response:
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
         token_url=token_url(),
         snippet_texts=snippets_for(client),
+        told_events=told_events,
         done=DONE.get(request.args.get("done", "")),
     )

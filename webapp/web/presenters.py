@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ..core.models import utc_now
+from ..core.words import gettext, ngettext
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -42,6 +43,24 @@ class Times:
     def clock(self, at: datetime) -> str:
         """Return clock time and zone: "11:42 GMT"."""
         return f"{at.astimezone(self.zone):%H:%M %Z}"
+
+    def full(self, at: datetime) -> str:
+        """Return the time with its zone, the day only where it is not today: "Today, 10:42 GMT"."""
+        is_today = at.astimezone(self.zone).date() == utc_now().astimezone(self.zone).date()
+        return gettext("Today, %(time)s", time=self.clock(at)) if is_today else self.long(at)
+
+    def ago(self, at: datetime) -> str:
+        """Return the time within a sentence: relative up to an hour, then date and time with zone."""
+        minutes = (utc_now() - at) // MINUTE
+        if not 0 <= minutes < 60:
+            return gettext("on %(time)s", time=self.long(at))
+        return ngettext("%(number)s minute ago", "%(number)s minutes ago", minutes) if minutes else gettext("just now")
+
+    def day(self, at: datetime) -> str:
+        """Return a day to come and its time within a sentence: "on Friday 27 November at 10:45 GMT"."""
+        local = at.astimezone(self.zone)
+        year = "" if local.year == utc_now().astimezone(self.zone).year else f" {local.year}"
+        return gettext("on %(day)s at %(time)s", day=f"{local:%A} {local.day} {local:%B}{year}", time=self.clock(at))
 
     def short(self, at: datetime) -> str:
         """Return the time for a table: relative up to an hour, then as short as it stays plain."""

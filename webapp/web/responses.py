@@ -80,7 +80,7 @@ def carries_secret(response: Response) -> Response:
 
 
 def _compress(response: Response) -> None:
-    if "Pragma" in response.headers or response.direct_passthrough or "Content-Encoding" in response.headers:
+    if "Pragma" in response.headers or response.is_streamed or "Content-Encoding" in response.headers:
         return
     response.vary.add("Accept-Encoding")
     body = response.get_data()

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, assets, details, edit, guard, new, responses, words
+from . import actions, activity, assets, details, edit, guard, new, responses, words
 from . import list as client_list
 from .guard import Access
 
@@ -20,12 +20,15 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/new/form", "new_form", new.new_client_form, ("POST",), Access.MANAGE),
     ("/check", "check", new.check_field, ("POST",), Access.MANAGE),
     ("/static/<digest>/<path:filename>", "asset", assets.asset, ("GET",), Access.PUBLIC),
+    ("/activity", "activity", activity.activity, ("GET",), Access.VIEW),
+    ("/activity.csv", "activity_csv", activity.activity_csv, ("GET",), Access.VIEW),
     ("/<key>", "details", details.details, ("GET",), Access.VIEW),
     ("/<key>/menu", "menu", client_list.menu, ("GET",), Access.VIEW),
     ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
     ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
     ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
     ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/activity", "client_activity", activity.client_activity, ("GET",), Access.VIEW),
 )
 ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 
