@@ -4,6 +4,7 @@ The message is the English text itself, as with GNU gettext. Variables are named
 least=6)`. What is defined at import time is `lazy_gettext`: it is translated each time it is shown.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -18,17 +19,28 @@ class Translations(Protocol):
         """Return the translation for this number, or the singular or plural."""
 
 
-_current: ContextVar[Translations | None] = ContextVar("identity_clients_translations", default=None)
+def format_english_number(number: int) -> str:
+    """Return a number with its thousands set apart: "1,234"."""
+    return f"{number:,}"
 
 
-def use_translations(translations: Translations | None) -> None:
-    """Translate with these from now on, in this context; None: English."""
-    _current.set(translations)
+_translations: ContextVar[Translations | None] = ContextVar("identity_clients_translations", default=None)
+_number_format: ContextVar[Callable[[int], str]] = ContextVar(
+    "identity_clients_number_format", default=format_english_number
+)
+
+
+def use_translations(
+    translations: Translations | None, number_format: Callable[[int], str] = format_english_number
+) -> None:
+    """Translate with these from now on, and write numbers so, in this context; None: English."""
+    _translations.set(translations)
+    _number_format.set(number_format)
 
 
 def gettext(message: str, /, **variables: Any) -> str:
     """Return a message in the language of the request, its variables filled in."""
-    translations = _current.get()
+    translations = _translations.get()
     text = translations.gettext(message) if translations else message
     return text % variables if variables else text
 
@@ -40,15 +52,15 @@ def ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> st
 
 def ngettext_text(singular: str, plural: str, number: int, /) -> str:
     """Return the message for a number with its variables still to be filled in."""
-    translations = _current.get()
+    translations = _translations.get()
     if translations:
         return translations.ngettext(singular, plural, number)
     return singular if number == 1 else plural
 
 
 def format_number(number: int) -> str:
-    """Return a number with its thousands set apart."""
-    return f"{number:,}"
+    """Return a number as the language of the request writes it."""
+    return _number_format.get()(number)
 
 
 class LazyText(str):

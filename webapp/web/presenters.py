@@ -1,11 +1,13 @@
 """How values read on a screen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ..core.models import utc_now
 from ..core.words import gettext, ngettext
+from .formats import Formats
+from .words import language
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -16,9 +18,11 @@ class Times:
     """Times in the words of the screens: in one zone, relative up to an hour.
 
     :param zone_name: a name of the IANA time zone database.
+    :param formats: those of the request's language.
     """
 
     zone_name: str
+    formats: Formats = field(default_factory=lambda: language().formats)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -28,8 +32,8 @@ class Times:
     @property
     def zone_label(self) -> str:
         """The zone in words, such as "London time (GMT)"."""
-        city = self.zone_name.rpartition("/")[2].replace("_", " ")
-        return f"{city} time ({utc_now().astimezone(self.zone):%Z})"
+        zone = self.formats.zone(utc_now().astimezone(self.zone))
+        return gettext("%(city)s time (%(zone)s)", city=self.formats.city(self.zone_name), zone=zone)
 
     def machine(self, at: datetime) -> str:
         """Return the time for a `datetime` attribute, in UTC."""
@@ -37,12 +41,12 @@ class Times:
 
     def long(self, at: datetime) -> str:
         """Return date, clock time and zone: "4 March 2026, 09:12 GMT"."""
-        local = at.astimezone(self.zone)
-        return f"{local.day} {local:%B %Y, %H:%M %Z}"
+        return self.formats.date_and_time(self.formats.long_date(at.astimezone(self.zone)), self.clock(at))
 
     def clock(self, at: datetime) -> str:
         """Return clock time and zone: "11:42 GMT"."""
-        return f"{at.astimezone(self.zone):%H:%M %Z}"
+        local = at.astimezone(self.zone)
+        return f"{self.formats.time(local)} {self.formats.zone(local)}"
 
     def full(self, at: datetime) -> str:
         """Return the time with its zone, the day only where it is not today: "Today, 10:42 GMT"."""
@@ -59,8 +63,9 @@ class Times:
     def day(self, at: datetime) -> str:
         """Return a day to come and its time within a sentence: "on Friday 27 November at 10:45 GMT"."""
         local = at.astimezone(self.zone)
-        year = "" if local.year == utc_now().astimezone(self.zone).year else f" {local.year}"
-        return gettext("on %(day)s at %(time)s", day=f"{local:%A} {local.day} {local:%B}{year}", time=self.clock(at))
+        this_year = local.year == utc_now().astimezone(self.zone).year
+        day = self.formats.weekday_and_day(local) if this_year else self.formats.weekday_and_date(local)
+        return gettext("on %(day)s at %(time)s", day=day, time=self.clock(at))
 
     def short(self, at: datetime) -> str:
         """Return the time for a table: relative up to an hour, then as short as it stays plain."""
@@ -68,13 +73,13 @@ class Times:
         past = now - at
         if timedelta(0) <= past < HOUR:
             minutes = past // MINUTE
-            return f"{minutes} min ago" if minutes else "Just now"
+            return ngettext("%(number)s min ago", "%(number)s min ago", minutes) if minutes else gettext("Just now")
         local, today = at.astimezone(self.zone), now.astimezone(self.zone)
-        days = (today.date() - local.date()).days
+        days, time = (today.date() - local.date()).days, self.formats.time(local)
         if days == 0:
-            return f"Today, {local:%H:%M}"
+            return gettext("Today, %(time)s", time=time)
         if 0 < days < 7:
-            return f"{local:%a, %H:%M}"
+            return self.formats.date_and_time(self.formats.short_weekday(local), time)
         if local.year == today.year:
-            return f"{local.day} {local:%b, %H:%M}"
-        return f"{local.day} {local:%b %Y, %H:%M}"
+            return self.formats.date_and_time(self.formats.short_day(local), time)
+        return self.formats.date_and_time(self.formats.short_date(local), time)

@@ -38,12 +38,12 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint("identity_clients", __name__, template_folder=str(folder("templates")))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
+    words.init_blueprint(blueprint)
     blueprint.url_value_preprocessor(guard.limit_body)
     blueprint.before_request(refuse_other_hosts)
     blueprint.before_request(partial(guard.guard, ACCESS))
     blueprint.after_request(responses.finish)
     blueprint.context_processor(responses.template_context)
-    words.init_blueprint(blueprint)
     blueprint.register_error_handler(CSRFError, partial(guard.csrf_refused, ACCESS))
     blueprint.register_error_handler(NotFound, responses.not_found)
     blueprint.register_error_handler(Throttled, responses.throttled)
