@@ -1,7 +1,8 @@
 """All that a host calls."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
+from typing import TypeVar
 
 from flask import Flask
 
@@ -18,7 +19,8 @@ from .core.tokens import Tokens
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
 from .settings import Settings
 
-ActorLoader = Callable[[], Actor | None]
+ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
+Loader = TypeVar("Loader", bound=ActorLoader)
 
 
 class IdentityClients:
@@ -27,8 +29,8 @@ class IdentityClients:
     def __init__(self) -> None:
         self._load_actor: ActorLoader = actor_from_flask_login
 
-    def actor_loader(self, loader: ActorLoader) -> ActorLoader:
-        """Use this function to learn who is signed in; it is called within each request to a screen."""
+    def actor_loader(self, loader: Loader) -> Loader:
+        """Use this function to learn who is signed in; it is called in each request to a screen, and may be async."""
         self._load_actor = loader
         return loader
 
@@ -70,7 +72,7 @@ class IdentityClients:
             ),
             tokens=tokens,
             recorder=Recorder(engine, next(iter(peppers.values()))),
-            load_actor=lambda: self._load_actor(),
+            load_actor=lambda: app.ensure_sync(self._load_actor)(),
         )
         name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)

@@ -1,0 +1,737 @@
+"""Hosts of every kind, each with the screens and the endpoint in it (E1, E2, E3, E5, E6)."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
+
+import flask_login
+import pytest
+from flask import Blueprint, Flask, Response, abort, jsonify, request
+from flask.testing import FlaskClient
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from jinja2 import DictLoader, StrictUndefined
+from sqlalchemy import Engine, func, select, text
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import TestResponse
+
+from tests.factories import SECRET, make_client
+from tests.oauth.endpoint import settings
+from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host
+from webapp import Actor, IdentityClients, SettingsError
+from webapp.core.database import make_engine, reading, share_engine
+from webapp.core.models import Event, IdentityClient
+from webapp.host import EXTENSION
+from webapp.web.routes import ROUTES
+
+CONNECT = ("/connect/token", "/connect/introspect", "/connect/revocation")
+TOKEN = {"grant_type": "client_credentials", "client_id": "first-client", "client_secret": SECRET}
+VALUES = {
+    "client_id": "second-client",
+    "client_secret": "a secret of sixteen and more",
+    "token_duration": "25",
+    "roles": "MerchantUser",
+}
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+    engine = make_engine(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+def embed(app: Flask, engine: Engine, loader: Callable[[], Any] = lambda: NORTHWIND, **overrides: Any) -> Flask:
+    """Add the product to an application, as a host does."""
+    app.secret_key = app.secret_key or "k" * 32
+    app.config.update(settings(ENGINE=engine, **{name.upper(): value for name, value in overrides.items()}))
+    identity_clients = IdentityClients()
+    identity_clients.actor_loader(loader)
+    identity_clients.init_app(app)
+    return app
+
+
+def create(client: FlaskClient, prefix: str = PREFIX, *, htmx: bool = False, **changes: str) -> TestResponse:
+    """Create a client through the form, as a browser does."""
+    page = client.get(f"{prefix}/new").text
+    found = {name: re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) for name in ("csrf_token", "creation_key")}
+    hidden = {name: match[1] if match else "" for name, match in found.items()}
+    return client.post(f"{prefix}/new", data={**hidden, **VALUES, **changes}, headers=HTMX if htmx else None)
+
+
+def client_ids(engine: Engine) -> set[str]:
+    with reading(engine) as session:
+        return set(session.scalars(select(IdentityClient.client_id)))
+
+
+# Start order, and the host's CSRF layer
+
+STARTS: dict[str, Callable[[Flask, Engine], object]] = {
+    "ours": embed,
+    "csrf": lambda app, _engine: CSRFProtect(app),
+    "sign-in": lambda app, _engine: flask_login.LoginManager(app).user_loader(lambda user_id: None),
+}
+ORDERS = (
+    ("csrf", "sign-in", "ours"),
+    ("ours", "csrf", "sign-in"),
+    ("sign-in", "ours", "csrf"),
+    ("csrf", "ours", "sign-in"),
+)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" then ".join)
+def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str, ...]) -> None:
+    """E1, W8: three POSTs are exempt from the host's CSRF layer; every other one is guarded, the host's own too."""
+    app = Flask("host")
+    app.add_url_rule("/pay", "pay", lambda: "paid", methods=["POST"])
+    for name in order:
+        STARTS[name](app, sqlite_engine)
+    client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    browser = app.test_client()
+    assert browser.post("/pay").status_code == 400
+    for path in CONNECT:
+        answer = browser.post(path, base_url="https://localhost", data=TOKEN | {"token": "x"})
+        assert answer.status_code == 200, path
+        assert answer.mimetype in ("application/json",), path
+
+    def rows() -> list[Any]:
+        with reading(sqlite_engine) as session:
+            tables = (IdentityClient.__table__, Event.__table__)
+            return [session.execute(select(table)).all() for table in tables]
+
+    before = rows()
+    for rule, endpoint, _, methods, _ in ROUTES:
+        if "POST" not in methods:
+            continue
+        path = PREFIX + rule.replace("<key>", str(client.id))
+        for headers in ({}, HTMX):
+            answer = browser.post(path, data={**VALUES, "version": "1"}, headers=headers)
+            assert answer.status_code in (404, 422), (endpoint, answer.status_code)
+    assert rows() == before
+    assert create(browser).status_code == 200
+    assert client_ids(sqlite_engine) == {"first-client", "second-client"}
+
+
+def test_e1_nothing_but_the_three_is_exempt(sqlite_engine: Engine) -> None:
+    """E1: by the names under which the host's layer keeps its exceptions."""
+    app = Flask("host")
+    csrf = CSRFProtect(app)
+    embed(app, sqlite_engine)
+    exempt = {app.view_functions[f"identity_clients_endpoint.{name}"] for name in ("token", "introspect", "revoke")}
+    assert csrf._exempt_views == {f"{view.__module__}.{view.__name__}" for view in exempt}
+    assert csrf._exempt_blueprints == set()
+
+
+def test_w10_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_engine: Engine) -> None:
+    """W10, E1: also where the host has a page of its own for its layer's refusals."""
+    app = Flask("host")
+    CSRFProtect(app)
+    app.register_error_handler(400, lambda error: ("the host's own page", 400))
+    embed(app, sqlite_engine)
+    browser = app.test_client()
+    page = browser.post(f"{PREFIX}/new", data=VALUES, headers=HTMX)
+    assert page.status_code == 422
+    assert 'value="second-client"' in page.text
+    assert "the host" not in page.text
+    assert VALUES["client_secret"] not in page.text
+
+
+# What else runs in the host
+
+
+@pytest.mark.parametrize("reads", ["form", "get_data", "get_json"])
+def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads: str) -> None:
+    """P3, D1: such as one that writes a log. On a real connection a second reading would wait for ever."""
+    from tests.embed.live import serving
+
+    app = Flask("host")
+
+    @app.before_request
+    def read() -> None:
+        if reads == "form":
+            _ = request.form
+        elif reads == "get_data":
+            request.get_data()
+        else:
+            request.get_json(silent=True)
+
+    embed(app, sqlite_engine, development=True, issuer="http://127.0.0.1")
+    make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    with serving(app) as site:
+        assert site.post("/connect/token", TOKEN).status_code == 200
+        twice = [*TOKEN.items(), ("scope", "a"), ("scope", "a")]
+        assert site.post("/connect/token", twice).json()["error"] == "invalid_request"
+        assert site.post("/connect/token", TOKEN | {"x": "y" * 8192}).status_code == 413
+        assert site.create(VALUES).status_code == 200
+        assert site.create(VALUES | {"description": "d" * 70_000}).status_code == 413
+
+
+def test_d1_limits_hold_before_the_hosts_csrf_layer_reads(sqlite_engine: Engine) -> None:
+    """D1: its layer parses every form."""
+    app = Flask("host")
+    CSRFProtect(app)
+    embed(app, sqlite_engine)
+    browser = app.test_client()
+    browser.get(f"{PREFIX}/new")
+    assert browser.post(f"{PREFIX}/new", data=b"x" * (64 * 1024 + 1), content_type=FORM).status_code == 413
+    parts = {f"part-{number}": "x" for number in range(51)}
+    many = browser.post(f"{PREFIX}/new", data=parts, content_type="multipart/form-data")
+    assert many.status_code == 413
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w12_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: bool) -> None:
+    """W12, E2: ours never shows there, and the host's never within ours."""
+    app = Flask("host")
+    for code in (400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503):
+        app.register_error_handler(code, lambda error: (f"the host's own {error.code}", error.code))
+    app.register_error_handler(HTTPException, lambda error: ("the host's own", error.code))
+    app.register_error_handler(Exception, lambda error: ("the host's own", 500))
+    app.add_url_rule("/broken", "broken", lambda: str(1 / 0))
+    app.add_url_rule("/absent", "absent", lambda: abort(404))
+    loaders: dict[str, Callable[[], Any]] = {"nobody": lambda: None, "broken": lambda: 1 / 0}
+    kind = ["somebody"]
+    embed(app, sqlite_engine, lambda: loaders.get(kind[0], lambda: NORTHWIND)())
+    browser, headers = app.test_client(), HTMX if htmx else {}
+    assert browser.get("/broken").text == "the host's own"
+    assert browser.get("/absent").text == "the host's own 404"
+    assert browser.get("/nowhere").text == "the host's own 404"
+    assert browser.get(f"{PREFIX}/some/where/else").text == "the host's own 404"
+    cases = {
+        404: browser.get(f"{PREFIX}/nonsense", headers=headers),
+        403: browser.post(f"{PREFIX}/new", headers=headers | {"Sec-Fetch-Site": "cross-site"}),
+        413: browser.post(f"{PREFIX}/new", headers=headers, data=b"x" * 70_000),
+        415: browser.post(f"{PREFIX}/new", headers=headers, json={}),
+    }
+    for name, status in (("nobody", 401), ("broken", 500)):
+        kind[0] = name
+        cases[status] = browser.get(PREFIX, headers=headers)
+    for status, answer in cases.items():
+        assert answer.status_code == status
+        assert "the host" not in answer.text
+        assert ("<html" in answer.text) is not htmx, status
+
+
+def test_e2_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
+    """E2: no error handler, hook on answers, context or session of the host's changes, whatever it has of its own."""
+
+    def parts(app: Flask) -> dict[str, Any]:
+        return {
+            "error handlers": {**app.error_handler_spec[None]},
+            "before": len(app.before_request_funcs.get(None, ())),
+            "after": len(app.after_request_funcs.get(None, ())),
+            "teardown": len(app.teardown_request_funcs.get(None, ())) + len(app.teardown_appcontext_funcs),
+            "context": len(app.template_context_processors[None]),
+            "session": app.session_interface,
+            "config": {name for name in app.config if not name.startswith("IDENTITY_CLIENTS_")},
+            "globals": set(app.jinja_env.globals),
+            "filters": set(app.jinja_env.filters),
+            "commands": set(app.cli.commands),
+            "extensions": set(app.extensions),
+            "blueprints": set(app.blueprints),
+        }
+
+    app = Flask("host")
+    app.secret_key = "k" * 32
+    before = parts(app)
+    after = parts(embed(app, sqlite_engine))
+    added = {name: after[name] - before[name] for name in after if isinstance(after[name], set)}
+    assert {name: value for name, value in added.items() if value} == {
+        "globals": {"ic_gettext", "ic_ngettext", "ic_number"},
+        "commands": {"identity-clients"},
+        "extensions": {"identity_clients"},
+        "blueprints": {"identity_clients", "identity_clients_endpoint"},
+    }
+    assert after["before"] == before["before"] + 1  # looks for a CSRF layer that was started later
+    for name in ("error handlers", "after", "teardown", "context", "session"):
+        assert after[name] == before[name], name
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("identity_clients."):
+            assert rule.rule.startswith(PREFIX)
+
+
+def test_no_name_of_a_host_clashes(sqlite_engine: Engine) -> None:
+    """Blueprints, static files, templates, commands, endpoints that another Flask application is likely to have."""
+    app = Flask("host", static_url_path="/static")
+    app.jinja_loader = DictLoader(
+        {"list.html": "the host's list", "layout.html": "x", "base.html": "y", "error.html": "z"}
+    )
+    for name in ("identity", "clients", "oauth", "web", "assets"):
+        blueprint = Blueprint(name, "host")
+        blueprint.add_url_rule(f"/{name}", "list", lambda: app.jinja_env.get_template("list.html").render())
+        app.register_blueprint(blueprint)
+    for name in ("list", "new", "details", "asset", "token", "metadata"):
+        app.add_url_rule(f"/of-the-host/{name}", name, lambda: "the host's view")
+    app.cli.command("upgrade")(lambda: None)
+    embed(app, sqlite_engine)
+    browser = app.test_client()
+    assert browser.get("/identity").text == "the host's list"
+    assert browser.get("/of-the-host/token").text == "the host's view"
+    assert "No clients yet" in browser.get(PREFIX).text
+    assert {"upgrade", "identity-clients"} <= set(app.cli.commands)
+
+
+def test_e2_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: Engine) -> None:
+    """E2: its CSRF token, which a host that uses the library has as well."""
+    app = embed(Flask("host"), sqlite_engine)
+    browser = app.test_client()
+    assert create(browser).status_code == 200
+    with browser.session_transaction() as session:
+        assert set(session) == {"csrf_token"}
+
+
+def test_e2_a_header_of_the_host_wins(sqlite_engine: Engine) -> None:
+    """E2, W15: its hook has the last word, on our pages too; on the endpoint's answers ours stay (P13)."""
+    app = embed(Flask("host"), sqlite_engine)
+    strict = {
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Referrer-Policy": "no-referrer",
+        "Permissions-Policy": "clipboard-write=()",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "X-Frame-Options": "DENY",
+    }
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        response.headers.update(strict)
+        return response
+
+    page = app.test_client().get(PREFIX)
+    for name, value in strict.items():
+        assert page.headers.getlist(name) == [value]
+    token = app.test_client().post("/connect/token", base_url="https://localhost")
+    assert token.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+NAMES = ("title", "client", "form", "page", "query", "actor", "asset_url", "times", "partial", "platform_name", "url")
+
+
+def test_the_hosts_frame_sees_its_own_names(sqlite_engine: Engine) -> None:
+    """A frame may greet with `title` or `client`: what our pages call so never hides what the host calls so."""
+    app = Flask("host")
+    frame = "<!doctype html><title>{% block ic_title %}{% endblock %}</title>{% block ic_head %}{% endblock %}"
+    frame += "".join(f"[{name}={{{{ {name} }}}}]" for name in NAMES) + "{% block ic_content %}{% endblock %}"
+    app.jinja_loader = DictLoader({"identity_clients/base.html": frame})
+    app.context_processor(lambda: {name: f"host-{name}" for name in NAMES})
+    client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    browser = embed(app, sqlite_engine).test_client()
+    for path in ("", "/new", f"/{client.id}", f"/{client.id}/edit", f"/{client.id}/disable", "/nonsense"):
+        text_ = browser.get(PREFIX + path).text
+        assert "".join(f"[{name}=host-{name}]" for name in NAMES) in text_, path
+        assert 'class="ic"' in text_, path
+        assert "<title></title>" not in text_, path
+
+
+def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
+    """A host may have made Jinja raise on every name that is not there, and cut white space."""
+
+    class Strict(Flask):
+        jinja_options: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+            "undefined": StrictUndefined,
+            "trim_blocks": True,
+            "lstrip_blocks": True,
+        }
+
+    make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    host = make_host(sqlite_engine)
+    strict = embed(Strict("host"), sqlite_engine)
+    key = str(make_client(sqlite_engine, account_id="northwind", client_id="third-client").id)
+    for rule, endpoint, _, methods, _ in ROUTES:
+        path = PREFIX + rule.replace("<key>", key)
+        for headers in ({}, HTMX):
+            if "GET" in methods and endpoint != "asset":
+                assert strict.test_client().get(path, headers=headers).status_code == host.client.get(path).status_code
+    browser = strict.test_client()
+    assert create(browser).status_code == 200
+    assert create(browser, client_id="x").status_code == 422
+    assert browser.get(f"{PREFIX}?q=nothing-like-this").status_code == 200
+
+
+# Its names and places
+
+
+def test_another_prefix_and_another_name(sqlite_engine: Engine) -> None:
+    """Every link and form of ours follows; the endpoint stays where its metadata says."""
+    app = Flask("host")
+    embed(app, sqlite_engine, url_prefix="/settings/api", blueprint_name="api_clients")
+    make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    browser = app.test_client()
+    assert {"api_clients", "api_clients_endpoint"} == set(app.blueprints)
+    assert create(browser, "/settings/api").status_code == 200
+    seen, todo = set(), {"/settings/api"}
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        page = browser.get(path)
+        assert page.status_code == 200, path
+        for url in re.findall(r'(?:href|action|hx-get|hx-post|src)="(/[^"]*)"', page.text):
+            assert url.startswith("/settings/api"), (path, url)
+            address = url.partition("?")[0]
+            if address not in seen and not re.search(r"/(form|check)$", address):
+                todo.add(address)
+    assert len(seen) > 8
+    assert browser.post("/connect/token", base_url="https://localhost", data=TOKEN).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["", "with space", "9lives", "a.b", "ünï"])
+def test_a_name_that_no_blueprint_can_have_stops_the_start(sqlite_engine: Engine, name: str) -> None:
+    with pytest.raises(SettingsError, match="BLUEPRINT_NAME"):
+        embed(Flask("host"), sqlite_engine, blueprint_name=name)
+
+
+def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> None:
+    """Nor our configuration of it."""
+    ours = embed(Flask("host"), sqlite_engine).test_client().get(PREFIX).text
+    its = embed(Flask("host"), sqlite_engine, host_loads_htmx=True).test_client().get(PREFIX).text
+    assert (ours.count("vendor/htmx"), ours.count("htmx-config")) == (1, 1)
+    assert (its.count("vendor/htmx"), its.count("htmx-config")) == (0, 0)
+    assert its.count("app.js") == its.count("app.css") == 1
+
+
+@pytest.mark.parametrize("root", ["", "/portal"])
+def test_w11_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: Engine, root: str) -> None:
+    """W11: `next` leads back, also below a sub-path."""
+    app = Flask("host")
+    app.add_url_rule("/enter", "enter", lambda: "enter")
+    embed(app, sqlite_engine, lambda: None, sign_in_endpoint="enter")
+    browser = app.test_client()
+    environ = {"SCRIPT_NAME": root}
+    plain = browser.get(f"{PREFIX}?q=a", environ_overrides=environ)
+    assert plain.status_code == 303
+    assert plain.location == f"{root}/enter?next={root.replace('/', '%2F')}{PREFIX.replace('/', '%2F')}%3Fq%3Da"
+    swapped = browser.get(f"{PREFIX}?q=a", headers=HTMX, environ_overrides=environ)
+    assert (swapped.status_code, swapped.text, swapped.headers["HX-Redirect"]) == (401, "", plain.location)
+    posted = browser.post(f"{PREFIX}/new", environ_overrides=environ)
+    assert posted.location == f"{root}/enter?next={root.replace('/', '%2F')}{PREFIX.replace('/', '%2F')}"
+
+
+def test_without_loader_and_without_flask_login_the_log_says_what_is_missing(
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Flask("host")
+    app.secret_key = "k" * 32
+    app.config.update(settings(ENGINE=sqlite_engine))
+    IdentityClients().init_app(app)
+    assert app.test_client().get(PREFIX).status_code == 500
+    assert "Give IdentityClients an actor_loader" in caplog.text
+
+
+# Who is signed in
+
+HALVES = {
+    "nobody": None,
+    "no id": replace(NORTHWIND, id=""),
+    "no account": replace(NORTHWIND, account_id=""),
+    "None as id": replace(NORTHWIND, id=None),  # type: ignore[arg-type]
+    "None as account": replace(NORTHWIND, account_id=None),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_e3_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
+    """E3: at every route."""
+    key = make_client(sqlite_engine, account_id="northwind", client_id="first-client").id
+    browser = embed(Flask("host"), sqlite_engine, lambda: HALVES[kind]).test_client()
+    for rule, endpoint, _, methods, _ in ROUTES:
+        if method in methods and endpoint != "asset":
+            answer = browser.open(PREFIX + rule.replace("<key>", str(key)), method=method)
+            assert answer.status_code == 401, endpoint
+            assert "first-client" not in answer.text
+
+
+@pytest.mark.parametrize("roles", [frozenset(), frozenset({"Janitor"}), frozenset({"merchantadmin"})])
+def test_e3_an_unknown_role_means_no_access(sqlite_engine: Engine, roles: frozenset[str]) -> None:
+    """E3."""
+    actor = replace(NORTHWIND, roles=roles)
+    assert embed(Flask("host"), sqlite_engine, lambda: actor).test_client().get(PREFIX).status_code == 403
+
+
+MISTAKES: dict[str, Callable[[], Any]] = {
+    "raises": lambda: 1 / 0,
+    "number as id": lambda: replace(NORTHWIND, id=7),  # type: ignore[arg-type]
+    "number as account": lambda: replace(NORTHWIND, account_id=7),  # type: ignore[arg-type]
+    "text as roles": lambda: replace(NORTHWIND, roles="MerchantAdmin"),  # type: ignore[arg-type]
+    "list as roles": lambda: replace(NORTHWIND, roles=["MerchantAdmin"]),  # type: ignore[arg-type]
+    "time without zone": lambda: replace(NORTHWIND, signed_in_at=datetime(2026, 1, 1)),  # noqa: DTZ001
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_e3_a_loader_with_a_fault_is_500_without_data(
+    sqlite_engine: Engine, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """E3, L5: and the host's programmer reads in the log what it was."""
+    make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    page = embed(Flask("host"), sqlite_engine, MISTAKES[kind]).test_client().get(PREFIX)
+    assert page.status_code == 500
+    assert "first-client" not in page.text
+    assert "ZeroDivisionError" in caplog.text or "Actor." in caplog.text
+    assert "Actor." not in page.text
+
+
+def test_e3_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> None:
+    """E3, A3: not by query, form, header or cookie."""
+    make_client(sqlite_engine, account_id="harbour", client_id="harbour-client")
+    clerk = replace(NORTHWIND, roles=frozenset({"Clerk"}))
+    for actor, status in ((NORTHWIND, 200), (clerk, 403)):
+        browser = embed(Flask("host"), sqlite_engine, partial(replace, actor)).test_client()
+        for name in ("account_id", "account", "roles", "actor", "actor_id"):
+            browser.set_cookie(name, "harbour")
+        with browser.session_transaction() as session:
+            session.update(account_id="harbour", roles=["MerchantAdmin"], user_id=HARBOUR.id)
+        headers = {"X-Account-Id": "harbour", "X-Roles": "MerchantAdmin", "X-Forwarded-User": HARBOUR.id}
+        page = browser.get(f"{PREFIX}?account_id=harbour&roles=MerchantAdmin", headers=headers)
+        assert page.status_code == status
+        assert "harbour-client" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "status"), [(None, 200), (timedelta(minutes=1), 200), (timedelta(minutes=31), 401)]
+)
+def test_e5_an_actor_that_tells_the_time_of_sign_in_gets_w5(
+    sqlite_engine: Engine, signed_in: timedelta | None, status: int
+) -> None:
+    """E5, W5: where the host cannot tell, the sign-in counts as recent."""
+    at = None if signed_in is None else datetime.now(UTC) - signed_in
+    actor = replace(NORTHWIND, signed_in_at=at)
+    assert create(embed(Flask("host"), sqlite_engine, lambda: actor).test_client()).status_code == status
+    assert client_ids(sqlite_engine) == ({"second-client"} if status == 200 else set())
+
+
+def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
+    """A gateway signs people in, and says in a header who it is."""
+
+    def actor() -> Actor | None:
+        mail = request.headers.get("X-Gateway-User")
+        return replace(NORTHWIND, id=mail, label=mail) if mail else None
+
+    browser = embed(Flask("host"), sqlite_engine, actor).test_client()
+    assert browser.get(PREFIX).status_code == 401
+    browser.environ_base["HTTP_X_GATEWAY_USER"] = "ann@northwind.example"
+    assert create(browser).status_code == 200
+    with reading(sqlite_engine) as session:
+        assert session.scalars(select(Event.actor_id).where(Event.action == "created")).one() == "ann@northwind.example"
+
+
+def test_an_async_host(sqlite_engine: Engine) -> None:
+    """Async views and hooks of the host's, and an actor loader that awaits."""
+    app = Flask("host")
+    CSRFProtect(app)
+
+    @app.before_request
+    async def before() -> None:
+        await asyncio.sleep(0)
+
+    @app.after_request
+    async def after(response: Response) -> Response:
+        await asyncio.sleep(0)
+        response.headers["X-Host"] = "async"
+        return response
+
+    @app.get("/home")
+    async def home() -> str:
+        await asyncio.sleep(0)
+        return "home"
+
+    async def actor() -> Actor | None:
+        await asyncio.sleep(0)
+        return NORTHWIND
+
+    browser = embed(app, sqlite_engine, actor).test_client()
+    assert browser.get("/home").text == "home"
+    assert browser.get(PREFIX).headers["X-Host"] == "async"
+    assert create(browser).status_code == 200
+
+
+# One process, several applications
+
+
+def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
+    """The extension is made once, beside the factory; tests of the host make an application each."""
+    identity_clients = IdentityClients()
+
+    @identity_clients.actor_loader
+    def actor() -> Actor | None:
+        return NORTHWIND
+
+    def create_app() -> Flask:
+        app = Flask("host")
+        app.secret_key = "k" * 32
+        app.config.update(settings(DATABASE_URL=sqlite_url))
+        identity_clients.init_app(app)
+        return app
+
+    for number in range(3):
+        app = create_app()
+        assert create(app.test_client(), client_id=f"client-{number}").status_code == 200
+        app.extensions[EXTENSION].engine.dispose()
+
+
+def test_e6_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
+    """E6: two databases, two prefixes, two names, two actors, two sets of throttles and keys."""
+    first_engine, second_engine = make_engine(sqlite_url), make_engine(postgresql_url)
+    first = embed(Flask("first"), first_engine, taken_id_answers_per_hour=1)
+    second = embed(
+        Flask("second"), second_engine, lambda: HARBOUR, url_prefix="/keys", blueprint_name="keys", time_zone="UTC"
+    )
+    mine, its = first.test_client(), second.test_client()
+    assert create(mine).status_code == 200
+    assert create(its, "/keys", client_id="third-client").status_code == 200
+    assert (client_ids(first_engine), client_ids(second_engine)) == ({"second-client"}, {"third-client"})
+    assert "third-client" not in mine.get(PREFIX).text
+    assert "second-client" not in its.get("/keys").text
+    assert [create(mine).status_code for _ in range(3)] == [422, 429, 429]
+    assert create(its, "/keys", client_id="third-client").status_code == 422
+    form = {"grant_type": "client_credentials", "client_id": "second-client", "client_secret": VALUES["client_secret"]}
+    statuses = [app.post("/connect/token", base_url="https://localhost", data=form).status_code for app in (mine, its)]
+    assert statuses == [200, 401]
+    assert first.extensions[EXTENSION] is not second.extensions[EXTENSION]
+    kids = [app.get("/.well-known/jwks.json", base_url="https://localhost").get_json()["keys"] for app in (mine, its)]
+    assert {key["kid"] for key in kids[0]}.isdisjoint(key["kid"] for key in kids[1])
+    for engine in (first_engine, second_engine):
+        engine.dispose()
+
+
+def test_e6_an_unknown_setting_stops_the_start(sqlite_engine: Engine) -> None:
+    """E6: a slip of the pen is no default."""
+    with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_PREFIX is not a setting"):
+        embed(Flask("host"), sqlite_engine, prefix="/keys")
+
+
+# One database, two owners
+
+
+class Notes:
+    """A host with Flask-SQLAlchemy, whose every request leaves a note; its engine is ours as well."""
+
+    def __init__(self, url: str, *, flushes: bool) -> None:
+        self.app = Flask("host")
+        self.app.secret_key = "k" * 32
+        self.app.config["SQLALCHEMY_DATABASE_URI"] = url
+        self.db = SQLAlchemy(self.app)
+        self.fails = False
+
+        class Note(self.db.Model):  # type: ignore[name-defined,misc]
+            id = self.db.Column(self.db.Integer, primary_key=True)
+            path = self.db.Column(self.db.String(200))
+
+        self.note = Note
+        with self.app.app_context():
+            self.db.create_all()
+            embed(self.app, self.db.engine)
+
+        @self.app.before_request
+        def note() -> None:
+            self.db.session.add(Note(path=request.path))
+            if flushes:
+                self.db.session.flush()
+
+        @self.app.after_request
+        def finish(response: Response) -> Response:
+            if self.fails:
+                raise RuntimeError("the host has failed")
+            self.db.session.commit()
+            return response
+
+    def notes(self) -> list[str]:
+        with self.app.app_context():
+            return [str(path) for path in self.db.session.scalars(self.db.select(self.note.path))]
+
+
+@pytest.mark.parametrize("name", ["sqlite", "postgresql"])
+def test_e6_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureRequest, name: str) -> None:
+    """E6: what the host rolls back leaves ours alone, and the other way round, on one engine."""
+    # On SQLite one transaction at a time may write, so a host that writes in every request does it at the end.
+    host = Notes(request.getfixturevalue(f"{name}_url"), flushes=name == "postgresql")
+    with host.app.app_context():
+        engine = host.db.engine
+    browser = host.app.test_client()
+    page = browser.get(f"{PREFIX}/new").text
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert token
+    count = len(host.notes())
+    form = {**VALUES, "csrf_token": token[1], "creation_key": ""}
+    # The host fails after ours is done: ours stays, its own is gone.
+    host.fails = True
+    assert browser.post(f"{PREFIX}/new", data=form).status_code == 500
+    host.fails = False
+    assert client_ids(engine) == {"second-client"}
+    assert len(host.notes()) == count
+    # Ours is refused while the host goes on: its own stays, of ours there is nothing.
+    assert browser.post(f"{PREFIX}/new", data=form).status_code == 422
+    assert len(host.notes()) == count + 1
+    with reading(engine) as session:
+        assert session.scalar(select(func.count()).select_from(IdentityClient)) == 1
+    with host.app.app_context():
+        engine.dispose()
+
+
+def test_l5_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) -> None:
+    """L5, E2: what it shows of its own statements stays as it was."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import OperationalError
+
+    host = create_engine("sqlite://")
+    for engine, shown in ((host, True), (share_engine(host), False)):
+        with pytest.raises(OperationalError) as caught, engine.connect() as connection:
+            connection.execute(text("SELECT :value FROM nowhere"), {"value": "canary"})
+        assert ("canary" in str(caught.value)) is shown
+    host.dispose()
+
+
+def test_e6_our_tables_need_rights_on_themselves_only(postgresql_url: str, postgresql_server: Engine) -> None:
+    """E6: a database user who may read and write our tables, and nothing else, is all that the application needs."""
+    owner = make_engine(postgresql_url)
+    user = f"app_{owner.url.database}"
+    with owner.begin() as connection:
+        connection.execute(text("CREATE TABLE hosts_own (id integer)"))
+        connection.execute(text(f"CREATE ROLE {user} LOGIN"))
+        tables = connection.scalars(
+            text("SELECT tablename FROM pg_tables WHERE tablename LIKE 'identity_client%'")
+        ).all()
+        for table in tables:
+            connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"))
+    engine = make_engine(owner.url.set(username=user).render_as_string(hide_password=False))
+    app = embed(Flask("host"), engine)
+    browser = app.test_client()
+    try:
+        assert create(browser).status_code == 200
+        assert "second-client" in browser.get(PREFIX).text
+        form = TOKEN | {"client_id": "second-client", "client_secret": VALUES["client_secret"]}
+        assert browser.post("/connect/token", base_url="https://localhost", data=form).status_code == 200
+        app.extensions[EXTENSION].recorder.write()
+        for command in (["purge"], ["attention"], ["keys", "rotate"]):
+            result = app.test_cli_runner().invoke(args=["identity-clients", *command])
+            assert result.exit_code == 0, result.output
+    finally:
+        engine.dispose()
+        with owner.begin() as connection:
+            connection.execute(text(f"DROP OWNED BY {user}"))
+            connection.execute(text(f"DROP ROLE {user}"))
+        owner.dispose()
+
+
+def test_a_host_that_lets_nobody_in_lets_machines_in(sqlite_engine: Engine) -> None:
+    """As the guide says: a hook that demands a sign-in everywhere leaves the endpoint's blueprint alone."""
+    app = Flask("host")
+
+    @app.before_request
+    def demand_sign_in() -> Response | None:
+        if request.blueprint == "identity_clients_endpoint":
+            return None
+        return None if request.cookies.get("user") else jsonify(error="sign in")
+
+    make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    browser = embed(app, sqlite_engine).test_client()
+    assert browser.get(PREFIX).get_json() == {"error": "sign in"}
+    for path in CONNECT:
+        answer = browser.post(path, base_url="https://localhost", data=TOKEN | {"token": "x"})
+        assert answer.status_code == 200
+        assert "sign in" not in answer.text
+    assert "keys" in browser.get("/.well-known/jwks.json", base_url="https://localhost").get_json()
