@@ -202,6 +202,7 @@ def make_portal(
 ) -> Iterator[MakePortal]:
     """Return a function that copies the example host, its tables and people included."""
     databases: list[tuple[Engine, str]] = []
+    ready: dict[bool, Path] = {}
 
     def make(*, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
         directory = tmp_path_factory.mktemp("portal") / "host_mas"
@@ -221,7 +222,14 @@ def make_portal(
         portal = Portal(
             directory, installed, SETTINGS | own | {"QUAYSIDE_SQLALCHEMY_DATABASE_URI": url, "GIT_DIR": "/nowhere"}
         )
-        portal.set_up(with_us=with_us)
+        if database != "sqlite":
+            portal.set_up(with_us=with_us)
+        elif with_us in ready:
+            shutil.copyfile(ready[with_us], directory / "quayside.sqlite3")
+        else:
+            portal.set_up(with_us=with_us)
+            ready[with_us] = directory.with_name("ready.sqlite3")
+            shutil.copyfile(directory / "quayside.sqlite3", ready[with_us])
         return portal
 
     yield make
