@@ -83,6 +83,11 @@ class ClientList(Screen):
         return self.root.locator("tbody th a")
 
     @property
+    def strip(self) -> Locator:
+        """The strip that says what needs attention."""
+        return self.root.get_by_role("region", name="Needs attention")
+
+    @property
     def search(self) -> Locator:
         """The field to search in."""
         return self.root.get_by_label("Search by client ID, name or description")

@@ -6,15 +6,18 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import update
 
 from tests.factories import CATALOGUE
 from tests.stories import tell_story
-from webapp.core.models import IdentityClient, utc_now
+from webapp.core.database import unit_of_work
+from webapp.core.models import ClientSecret, IdentityClient, utc_now
 
 from .conftest import Merchant, Visit
 from .pages import PREFIX, Activity, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
@@ -55,6 +58,11 @@ class Scene:
         merchant = self.merchant
         merchant.add_client(merchant.new_id, name="Claims payments", description="Pays claims.", roles=ROLES)
         merchant.add_client(f"{merchant.new_id}-off", enabled=False)
+        old = merchant.add_client(f"{merchant.new_id}-old", created_at=utc_now() - timedelta(days=1200))
+        with unit_of_work(merchant.engine) as session:
+            session.execute(
+                update(ClientSecret).where(ClientSecret.client_key == old.id).values(created_at=old.created_at)
+            )
         return ClientList.open(self.tab(), query)
 
     def filled(self, form: NewClient) -> NewClient:
@@ -71,6 +79,12 @@ class Scene:
 
 def _list(scene: Scene) -> Page:
     return scene.list().page
+
+
+def _attention(scene: Scene) -> Page:
+    screen = scene.list("?attention=any")
+    expect(screen.client_ids).to_have_count(1)
+    return screen.page
 
 
 def _empty(scene: Scene) -> Page:

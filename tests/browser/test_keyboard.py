@@ -1,9 +1,12 @@
 """Everything by keyboard, and where the focus goes: what a person without a mouse or without sight meets."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from webapp.core.models import utc_now
 
 from .conftest import Merchant
 from .pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
@@ -16,17 +19,20 @@ def press(tab: Page, *keys: str) -> None:
 
 
 def test_the_list_is_walked_through_in_reading_order(tab: Page, merchant: Merchant) -> None:
-    merchant.add_client(f"{merchant.new_id}-a")
+    merchant.add_client(f"{merchant.new_id}-a", created_at=utc_now() - timedelta(days=9))
     merchant.add_client(f"{merchant.new_id}-b")
     screen = ClientList.open(tab)
-    screen.root.get_by_role("link", name="New Client").focus()
+    screen.root.get_by_role("link", name="Activity").focus()
     for name in (
+        "New Client",
+        "1 client never used",
         "Search by client ID, name or description",
         "Status",
         "Role",
+        "Needs attention",
         "Client ID ↑",
         "Client name",
-        "Updated",
+        "Last token",
         f"{merchant.new_id}-a",
         f"Actions for {merchant.new_id}-a",
         f"{merchant.new_id}-b",

@@ -1,9 +1,13 @@
 """The list in a real browser: search, filters, order and pages, with the state in the address."""
 
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from tests.core.test_listing import fill
+from webapp.core.models import utc_now
 
 from .conftest import Merchant, Visit
 from .pages import ClientList, Details
@@ -128,6 +132,29 @@ def test_the_first_client_turns_the_empty_list_into_a_list(tab: Page, merchant: 
     expect(screen.search).to_be_visible()
 
 
+def test_attention_as_a_filter_and_the_strip_follows_a_change(tab: Page, merchant: Merchant) -> None:
+    """Issue: as a strip, as a filter and on the row; what was seen to leaves all three at once."""
+    merchant.add_client(f"{merchant.new_id}-used", last_token_at=utc_now())
+    merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
+    screen = ClientList.open(tab)
+    expect(screen.strip).to_have_text("Needs attention: 1 client never used")
+    expect(screen.row(f"{merchant.new_id}-never")).to_contain_text("Never used")
+    screen.root.get_by_role("combobox", name="Needs attention").select_option("unused")
+    expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
+    screen = ClientList.open(tab)
+    screen.strip.get_by_role("link", name="1 client never used").click()
+    expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
+    screen.menu(f"{merchant.new_id}-never").disable().confirm(then=ClientList)
+    expect(screen.strip).to_have_count(0)
+    expect(screen.client_ids).to_have_count(0)
+
+
+def test_a_large_account_gets_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
+    fill(merchant.engine, merchant.account_id, 5_001)
+    merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
+    expect(ClientList.open(tab).strip).to_have_text("Needs attention: 1 client never used")
+
+
 def test_changes_keep_search_and_order(tab: Page, merchant: Merchant) -> None:
     for word in ("alpha", "beta", "gamma"):
         merchant.add_client(f"{merchant.new_id}-{word}", name=f"Common {word}")
@@ -171,5 +198,5 @@ def test_the_list_without_javascript(visit: Visit, merchant: Merchant, clients: 
     screen.root.get_by_label("Status").select_option("disabled")
     screen.search.press("Enter")
     expect(screen.client_ids).to_have_text(clients[::10])
-    screen.root.get_by_role("link", name="Updated").click()
-    expect(screen.root.get_by_role("columnheader", name="Updated")).to_have_attribute("aria-sort", "descending")
+    screen.root.get_by_role("link", name="Last token").click()
+    expect(screen.root.get_by_role("columnheader", name="Last token")).to_have_attribute("aria-sort", "descending")

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.servers import LiveServer
+from webapp.core.models import utc_now
 
 from .conftest import Merchant
 from .pages import PREFIX, ClientList, NewClient
@@ -76,12 +78,14 @@ def wire(tab: Page) -> Iterator[Wire]:
 
 @pytest.fixture
 def many(merchant: Merchant) -> Merchant:
-    """Return the merchant with 50 believable clients."""
+    """Return the merchant with 50 believable clients: each got its last token at another time, a fifth is idle."""
+    now = utc_now()
     merchant.add_clients(
         50,
         name=lambda number: f"Claims payments, region {number}",
         description=lambda number: f"Pays settled claims of region {number}. Contact: claims-{number}@company.test",
         roles=lambda number: ("MerchantUser", "AccountViewer", "CreatePayment", "UploadBatches")[: number % 4 + 1],
+        last_token_at=lambda number: now - timedelta(days=0 if number % 5 else 100, seconds=number**2 * 97),
     )
     return merchant
 

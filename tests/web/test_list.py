@@ -71,7 +71,7 @@ def test_search_filters_and_order(host: Host, arguments: str, expected: list[str
 
 
 def test_what_a_row_shows(host: Host) -> None:
-    """Issue: client ID, name, roles, token duration, status, updated, action menu."""
+    """Issue: client ID, name, roles, token duration, last token, status, action menu."""
     with time_machine.travel(NOW, tick=False):
         client = make_client(
             host.engine,
@@ -79,7 +79,7 @@ def test_what_a_row_shows(host: Host) -> None:
             name="Motor claims",
             roles={"MerchantUser", "CreatePayment", "UploadBatches"},
             token_duration=45,
-            updated_at=NOW - timedelta(minutes=3),
+            last_token_at=NOW - timedelta(minutes=3),
         )
         text = host.get().text
     row = text[text.index('<tr role="row" id="row-') :]

@@ -4,6 +4,7 @@ import uuid
 
 from flask import Response, request
 
+from ..core import attention
 from ..core.changes import get_client
 from ..core.database import reading
 from ..core.errors import NotFound
@@ -11,13 +12,16 @@ from ..core.listing import ListQuery
 from ..core.listing import list_clients as find_clients
 from ..core.words import lazy_gettext
 from ..host import services
+from .attention_words import FILTER_WORDS, mark, strip_links
 from .guard import actor
-from .htmx import render
+from .htmx import htmx, render
 
 # What the list can be sorted by, in the order of its select.
 ORDERS = {
     "client_id": lazy_gettext("Client ID, A to Z"),
     "-client_id": lazy_gettext("Client ID, Z to A"),
+    "-last_token": lazy_gettext("Last token, newest first"),
+    "last_token": lazy_gettext("Last token, oldest first"),
     "name": lazy_gettext("Client name, A to Z"),
     "-name": lazy_gettext("Client name, Z to A"),
     "-updated_at": lazy_gettext("Updated, newest first"),
@@ -25,6 +29,9 @@ ORDERS = {
     "-created_at": lazy_gettext("Created, newest first"),
     "created_at": lazy_gettext("Created, oldest first"),
 }
+# Judging a client takes about 6 us: a large account gets its strip after the page, a very large one has none.
+STRIP_AT_ONCE_CLIENTS = 5_000
+STRIP_CLIENTS_MAX = 100_000
 
 
 def parse_key(text: str) -> uuid.UUID:
@@ -45,10 +52,15 @@ def parse_key(text: str) -> uuid.UUID:
 
 def list_clients() -> Response:
     """Show the clients that match the search and the filters, a page of them."""
-    catalogue = services().catalogue
+    if htmx().partial and request.args.get("part") == "attention":
+        return _attention_strip()
+    catalogue, account_id = services().catalogue, actor().account_id
     query = ListQuery.from_arguments(request.args, catalogue)
     with reading(services().engine) as session:
-        page = find_clients(session, account_id=actor().account_id, query=query)
+        page = find_clients(session, account_id=account_id, query=query)
+        found = attention.reasons(session, account_id, page.clients)
+        at_once = page.account_total <= STRIP_AT_ONCE_CLIENTS and not htmx().partial
+        summary = attention.summary(session, account_id) if at_once else None
     return render(
         "list.html",
         "_results.html",
@@ -57,7 +69,18 @@ def list_clients() -> Response:
         catalogue=catalogue,
         orders=ORDERS,
         changed=_changed(),
+        attention_words=FILTER_WORDS,
+        marks={key: [mark(one) for one in reasons] for key, reasons in found.items()},
+        has_strip=page.account_total <= STRIP_CLIENTS_MAX,
+        strip_links=strip_links(summary) if summary else [],
+        strip_later=summary is None,
     )
+
+
+def _attention_strip() -> Response:
+    with reading(services().engine) as session:
+        summary = attention.summary(session, actor().account_id)
+    return render("list.html", "_attention.html", strip_links=strip_links(summary), strip_later=False)
 
 
 def menu(key: str) -> Response:
