@@ -4,6 +4,7 @@ import itertools
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -12,12 +13,15 @@ from sqlalchemy.orm import Session
 
 from webapp.core.accounts import set_account
 from webapp.core.audit import Author
+from webapp.core.authentication import Reason
 from webapp.core.clients import ClientValues, create_client
 from webapp.core.database import unit_of_work
-from webapp.core.models import Account, IdentityClient
+from webapp.core.models import Account, IdentityClient, utc_now
+from webapp.core.recording import Recorder
 from webapp.core.roles import DEFAULT_ROLES, Catalogue
 from webapp.core.secrets import Secret, SecretHasher, StoredHash
 from webapp.core.throttle import Throttles
+from webapp.core.usage import Outcome
 
 ACCOUNT = "northwind"
 OTHER_ACCOUNT = "harbour"
@@ -126,6 +130,35 @@ def make_client(
             setattr(client, column, value)
         session.flush()
     return client
+
+
+def make_requests(
+    engine: Engine,
+    client: IdentityClient,
+    count: int = 1,
+    *,
+    outcome: Outcome | Reason = Outcome.ISSUED,
+    secret_label: str | None = "A",
+    at: datetime | None = None,
+    address: str | None = "203.0.113.7",
+    scope: str = "",
+) -> None:
+    """Make token requests of a client, all at one moment, as the identity endpoint would have recorded them.
+
+    :param at: None: now.
+    """
+    recorder = Recorder(engine, PEPPER)
+    for _ in range(count):
+        recorder.note(
+            client.id,
+            outcome,
+            secret_label,
+            client_id=client.client_id,
+            at=at or utc_now(),
+            address=address,
+            scope=scope,
+        )
+    recorder.write()
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from .settings import Settings
 
 EXTENSION = "identity_clients"
 MANAGER_ROLES = frozenset({"MerchantAdmin", "ManageIdentityClients"})
+BACKGROUND_HEADER = "X-Background-Refresh"
+"""A request that carries it as `true` is a panel's own, sent while nobody may be there: it is no activity (W3)."""
 _ADDRESS_CHARACTERS_MAX = 64
 _PORT = re.compile(r":[0-9]*\Z")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")

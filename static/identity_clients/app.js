@@ -9,6 +9,18 @@
   /* Words, in the language of the page. */
   const words = () => byId('ic-say').dataset;
 
+  /* What somebody opened or closed stays so. */
+  let opened = [];
+  d.addEventListener('htmx:before:swap', () => { opened = [...d.querySelectorAll('.ic details[id]')].map(part => [part.id, part.open]); });
+  d.addEventListener('htmx:after:swap', () => opened.forEach(([id, open]) => { if (byId(id)) byId(id).open = open; }));
+
+  /* A panel that refreshes itself waits while nobody sees the page, and nothing below takes notice of it. */
+  ['htmx:before:request', 'htmx:after:swap', 'htmx:finally:request', 'htmx:error'].forEach(name => d.addEventListener(name, event => {
+    if (!event.detail.ctx?.sourceElement.matches('[data-background]')) return;
+    event.stopImmediatePropagation();
+    if (d.hidden) event.preventDefault();
+  }));
+
   /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
   let opener = null;
   const place = () => byId('ic-dialog');

@@ -171,6 +171,10 @@ class Details(Screen):
         """Return what the configuration says of a term."""
         return self.root.locator(f"dt:text-is('{term}') + dd")
 
+    def section(self, heading: str) -> Locator:
+        """Return a section by its heading."""
+        return self.root.get_by_role("region", name=heading, exact=True)
+
     def edit(self) -> "EditClient":
         """Open Edit."""
         self.root.get_by_role("link", name="Edit", exact=True).click()

@@ -14,8 +14,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE
+from tests.factories import CATALOGUE, make_requests
 from tests.stories import tell_story
+from webapp.core.authentication import Reason
 from webapp.core.database import unit_of_work
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
 
@@ -262,6 +263,41 @@ def _long_activity(scene: Scene) -> Page:
     screen = Activity.open(scene.tab())
     screen.root.get_by_text("With these values").click()
     return screen.page
+
+
+def used(scene: Scene, **values: Any) -> IdentityClient:
+    """Return a client that was used for a month, and refused at times."""
+    client = scene.merchant.add_client(name="Claims payments", description="Pays claims.", roles=ROLES, **values)
+    engine, now = scene.merchant.engine, utc_now()
+    for days_ago in range(30):
+        at = now - timedelta(days=days_ago, hours=1)
+        make_requests(engine, client, 40 + days_ago * 37 % 110, at=at, scope="payment-requests stored-recipients")
+    for days_ago, reason in enumerate(Reason):
+        at = now - timedelta(minutes=3 + days_ago)
+        make_requests(engine, client, 1 + days_ago % 3, at=at, outcome=reason, secret_label=None, address="2001:db8::7")
+    return client
+
+
+def _details_used(scene: Scene) -> Page:
+    screen = Details.open(scene.tab(), used(scene).id)
+    screen.section("Token requests").get_by_text("Show as a table").click()
+    return screen.page
+
+
+def _details_signed_out(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.clock.install()
+    screen = Details.open(tab, used(scene).id)
+    tab.context.clear_cookies()
+    tab.clock.fast_forward(30_000)
+    expect(screen.section("Token requests")).to_contain_text("You were signed out")
+    return tab
+
+
+def _requests(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{used(scene).id}/requests")
+    return tab
 
 
 def _edit(scene: Scene) -> Page:

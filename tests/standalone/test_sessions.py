@@ -8,12 +8,14 @@ import pytest
 import time_machine
 from flask import Flask, session
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from webapp.core.database import reading
-from webapp.host import current_actor
+from webapp.host import BACKGROUND_HEADER, current_actor
 from webapp.standalone import create_app, users
-from webapp.standalone.sessions import BACKGROUND_HEADER
+from webapp.standalone.models import MasAccount
 
+from ..factories import make_client
 from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -108,6 +110,29 @@ def test_w3_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -
             clock.shift(timedelta(minutes=1))
             answers.append(client.get("/", headers={BACKGROUND_HEADER: "true"}).status_code)
         assert answers == [200] * 14 + [303] * 2
+
+
+def test_w3_w11_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, client: FlaskClient) -> None:
+    """W3, W11: the figures of a client's page end with a notice, and nobody is led away from what they type."""
+    mas.add_user()
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        with reading(mas.engine) as database:
+            account_id = database.scalars(select(MasAccount.id)).one()
+        key = make_client(mas.engine, account_id=account_id).id
+        path = f"/administration/identity-clients/{key}/requests"
+        headers = {"HX-Request": "true", "HX-Request-Type": "partial", BACKGROUND_HEADER: "true"}
+        answers = []
+        for _ in range(32):
+            clock.shift(timedelta(seconds=30))
+            answers.append(client.get(path, headers=headers))
+    assert [answer.status_code for answer in answers] == [200] * 29 + [401] * 3
+    assert all("Set-Cookie" not in answer.headers for answer in answers[:29])
+    assert "HX-Redirect" not in answers[29].headers
+    assert "You were signed out" in answers[29].text
+    assert "/login?next=" in answers[29].text
+    del headers[BACKGROUND_HEADER]
+    assert "HX-Redirect" in client.get(path, headers=headers).headers
 
 
 def test_w3_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClient) -> None:

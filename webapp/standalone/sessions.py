@@ -10,14 +10,12 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
 
-from ..host import services
+from ..host import BACKGROUND_HEADER, services
 from . import users
 from .models import MasUser
 
 IDLE_LIMIT_SECONDS = 15 * 60
 ABSOLUTE_LIMIT_SECONDS = 8 * 60 * 60
-BACKGROUND_HEADER = "X-Background-Refresh"
-"""A request that carries it as `true` is a panel's own: it does not count as activity."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from ..core.changes import get_client
 from ..core.database import reading
 from ..core.words import lazy_gettext
 from ..host import services
+from . import requests
 from .activity import latest
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
@@ -26,6 +27,7 @@ def details(key: str) -> Response:
     with reading(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         told_events = latest(session, client)
+        used = requests.usage_of(session, client)
     return render(
         "details.html",
         "_details.html",
@@ -36,5 +38,6 @@ def details(key: str) -> Response:
         token_url=token_url(),
         snippet_texts=snippets_for(client),
         told_events=told_events,
+        **requests.context(used),
         done=DONE.get(request.args.get("done", "")),
     )

@@ -12,7 +12,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from ..core.accounts import set_account
 from ..core.database import unit_of_work
 from ..core.models import utc_now
-from ..host import Actor, current_actor, read_body, services, sign_in_url
+from ..host import BACKGROUND_HEADER, Actor, current_actor, read_body, services, sign_in_url
 from . import responses
 from .htmx import render
 
@@ -91,6 +91,8 @@ def signed_out() -> ResponseReturnValue:
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
             return make_response(render_template("identity_clients/_signed_out.html", sign_in_url=url), 401)
+        if request.headers.get(BACKGROUND_HEADER) == "true":  # nobody asked: whoever types in a dialog stays there
+            return make_response(render_template("identity_clients/_no_refresh.html", sign_in_url=url), 401)
         response = make_response("", 401)
         response.headers["HX-Redirect"] = url
         return response

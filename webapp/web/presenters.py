@@ -83,3 +83,11 @@ class Times:
         if local.year == today.year:
             return self.formats.date_and_time(self.formats.short_day(local), time)
         return self.formats.date_and_time(self.formats.short_date(local), time)
+
+    def exact(self, at: datetime) -> str:
+        """Return the time to the second, for a table: "Today, 10:42:07", "Wed 18 Nov, 16:03:09"."""
+        local, today = at.astimezone(self.zone), utc_now().astimezone(self.zone)
+        time = self.formats.time_with_seconds(local)
+        if local.date() == today.date():
+            return gettext("Today, %(time)s", time=time)
+        return self.formats.date_and_time(self.formats.short_weekday_and_day(local), time)

@@ -1,0 +1,133 @@
+"""The token requests on a client's page, which ask for themselves anew."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from tests.factories import make_requests
+from webapp.core.authentication import Reason
+from webapp.core.models import IdentityClient
+from webapp.host import BACKGROUND_HEADER
+
+from .conftest import Merchant
+from .pages import Details
+
+HALF_A_MINUTE = 30_000
+
+
+@pytest.fixture
+def client(merchant: Merchant) -> IdentityClient:
+    """Return a client that got one token."""
+    client = merchant.add_client(roles=["MerchantUser"])
+    make_requests(merchant.engine, client, address="192.0.2.1")
+    return client
+
+
+@contextmanager
+def background(tab: Page) -> Iterator[list[Request]]:
+    """Collect what the page asks for by itself."""
+    found: list[Request] = []
+    tab.on("request", lambda request: found.append(request) if request.url.endswith("/requests") else None)
+    yield found
+    assert all(request.headers[BACKGROUND_HEADER.lower()] == "true" for request in found)
+
+
+def half_a_minute_later(tab: Page) -> None:
+    """Let the page's own clock run on, and wait for what it asks for."""
+    with tab.expect_response("**/requests"):
+        tab.clock.fast_forward(HALF_A_MINUTE)
+
+
+def open_details(tab: Page, client: IdentityClient) -> Details:
+    """Open the page of the client, with a clock that can be put forward."""
+    tab.clock.install()
+    return Details.open(tab, client.id)
+
+
+def test_w3_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
+    """W3, issue: without moving focus, closing what is open, or counting as activity."""
+    screen = open_details(tab, client)
+    section = screen.section("Token requests")
+    section.get_by_text("Show as a table").click()
+    link = section.get_by_role("link", name="See all requests")
+    link.focus()
+    session = tab.context.cookies()
+    make_requests(merchant.engine, client, outcome=Reason.WRONG_SECRET, secret_label=None, address="198.51.100.20")
+    with background(tab) as requests:
+        half_a_minute_later(tab)
+        expect(section.get_by_text("198.51.100.20")).to_be_visible()
+    assert len(requests) == 1
+    expect(section).to_contain_text("1 issued, 1 refused")
+    expect(section.get_by_role("table", name="Token requests per day")).to_be_visible()
+    expect(link).to_be_focused()
+    assert tab.context.cookies() == session
+
+
+def test_it_takes_no_focus_back_and_closes_no_dialog(tab: Page, client: IdentityClient) -> None:
+    """Focus that was given up stays so; a dialog that is on its way opens, and returns focus to what opened it."""
+    screen = open_details(tab, client)
+    form = screen.edit()
+    form.field("name").fill("typed")
+    half_a_minute_later(tab)
+    expect(form.field("name")).to_have_value("typed")
+    expect(form.field("name")).to_be_focused()
+    tab.keyboard.press("Escape")
+    opener = screen.root.get_by_role("link", name="Edit", exact=True)
+    expect(opener).to_be_focused()
+    half_a_minute_later(tab)
+    expect(opener).to_be_focused()
+    opener.evaluate("link => link.blur()")
+    half_a_minute_later(tab)
+    tab.clock.run_for(100)
+    assert tab.evaluate("document.activeElement === document.body")
+
+
+def test_it_waits_while_nobody_sees_the_page(tab: Page, client: IdentityClient) -> None:
+    """Issue: while visible; and it catches up as soon as the page is seen again."""
+    screen = open_details(tab, client)
+    hide = "hidden => Object.defineProperty(document, 'hidden', {value: hidden, configurable: true})"
+    with background(tab) as requests:
+        tab.evaluate(hide, True)
+        for _ in range(3):
+            tab.clock.fast_forward(HALF_A_MINUTE)
+        tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.wait_for_timeout(300)
+        assert requests == []
+        tab.evaluate(hide, False)
+        with tab.expect_response("**/requests"):
+            tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(screen.section("Token requests")).to_be_visible()
+
+
+def test_w11_signed_out_it_says_so_and_stops(tab: Page, client: IdentityClient) -> None:
+    """W11: what is typed in a dialog above stays, and nobody is led away."""
+    screen = open_details(tab, client)
+    form = screen.edit().fill(description="typed and not saved")
+    tab.context.clear_cookies()
+    with background(tab) as requests:
+        half_a_minute_later(tab)
+        expect(screen.section("Token requests")).to_contain_text("You were signed out")
+        for _ in range(3):
+            tab.clock.fast_forward(HALF_A_MINUTE)
+        tab.wait_for_timeout(300)
+    assert len(requests) == 1
+    expect(form.field("description")).to_have_value("typed and not saved")
+    expect(screen.section("Token requests").get_by_role("row")).not_to_have_count(0)
+
+
+def test_a_fault_changes_nothing_and_is_asked_again(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
+    """A server that is away for a while leaves the figures as they are, and nothing is announced."""
+    screen = open_details(tab, client)
+    tab.route("**/requests", lambda route: route.abort())
+    tab.clock.fast_forward(HALF_A_MINUTE)
+    tab.unroute("**/requests")
+    tab.route("**/requests", lambda route: route.fulfill(status=503, body="busy"))
+    half_a_minute_later(tab)
+    expect(screen.section("Token requests")).to_contain_text("1 issued")
+    expect(tab.locator("#ic-say")).to_be_empty()
+    tab.unroute("**/requests")
+    make_requests(merchant.engine, client)
+    half_a_minute_later(tab)
+    expect(screen.section("Token requests")).to_contain_text("2 issued")
