@@ -154,7 +154,9 @@ class Menu(Screen):
 class Details(Screen):
     """The page of one client."""
 
-    ROOT = "#ic .ic-page:has(#ic-details)"
+    ROOT = (
+        "#ic .ic-page:has(#ic-details, #ic-networks)"  # without JavaScript an address is checked on a page of its own
+    )
 
     @classmethod
     def open(cls, page: Page, key: object) -> Self:
@@ -174,6 +176,29 @@ class Details(Screen):
     def section(self, heading: str) -> Locator:
         """Return a section by its heading."""
         return self.root.get_by_role("region", name=heading, exact=True)
+
+    @property
+    def address(self) -> Locator:
+        """The field in which an address is checked or added."""
+        return self.root.get_by_label("Check or add an address")
+
+    def check_address(self, address: str, words: str) -> Self:
+        """Check an address, and wait for what is said of it."""
+        self.address.fill(address)
+        self.root.get_by_role("button", name="Check", exact=True).click()
+        expect(self.root.locator("#ic-address-said")).to_contain_text(words)
+        return self
+
+    def add_address(self, address: str) -> "Networks":
+        """Open the list with one line more."""
+        self.address.fill(address)
+        self.root.get_by_role("button", name="Add", exact=True).click()
+        return Networks(self.page)
+
+    def remove_network(self, network: str) -> "Networks":
+        """Open the list with one line less."""
+        self.root.get_by_role("link", name=f"Remove {network}").click()
+        return Networks(self.page)
 
     def edit(self) -> "EditClient":
         """Open Edit."""
@@ -392,3 +417,31 @@ class Question(Screen):
         self.root.get_by_role("button", name=re.compile("^(En|Dis)able$")).click()
         expect(self.root).to_have_count(0)
         return then(self.page)
+
+
+class Networks(Screen):
+    """The list of allowed addresses, to be changed."""
+
+    ROOT = "#ic-form:has(#f-allowed_networks)"
+
+    @property
+    def list(self) -> Locator:
+        """The list."""
+        return self.root.get_by_label("Allowed addresses")
+
+    @property
+    def alert(self) -> Locator:
+        """The notice: what is wrong, or what would follow."""
+        return self.root.get_by_role("alert")
+
+    def save(self) -> Details:
+        """Press Save."""
+        self.root.get_by_role("button", name="Save", exact=True).click()
+        expect(self.root).to_have_count(0)
+        return Details(self.page)
+
+    def save_in_vain(self) -> Self:
+        """Press Save, and get the form back."""
+        self.root.get_by_role("button", name="Save", exact=True).click()
+        expect(self.alert).to_be_visible()
+        return self

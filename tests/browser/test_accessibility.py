@@ -19,6 +19,7 @@ from tests.stories import tell_story
 from webapp.core.authentication import Reason
 from webapp.core.database import unit_of_work
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.networks import AllowedNetwork
 
 from .conftest import Merchant, Visit
 from .pages import PREFIX, Activity, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
@@ -104,11 +105,11 @@ def _second_page(scene: Scene) -> Page:
     return screen.page
 
 
-def long_texts(scene: Scene) -> IdentityClient:
+def long_texts(scene: Scene, **values: Any) -> IdentityClient:
     """Return a client whose every text is as long as it may be, without a place to break it."""
     client_id = scene.merchant.new_id.ljust(100, "W")
     roles = list(CATALOGUE)
-    return scene.merchant.add_client(client_id, name="N" * 100, description="D" * 1000, roles=roles)
+    return scene.merchant.add_client(client_id, name="N" * 100, description="D" * 1000, roles=roles, **values)
 
 
 def _long_list(scene: Scene) -> Page:
@@ -291,6 +292,59 @@ def _details_signed_out(scene: Scene) -> Page:
     tab.context.clear_cookies()
     tab.clock.fast_forward(30_000)
     expect(screen.section("Token requests")).to_contain_text("You were signed out")
+    return tab
+
+
+NETWORKS = (AllowedNetwork("203.0.113.0/28", "London data centre"), AllowedNetwork("2001:db8:40::/48", "Dublin"))
+
+
+def _details_networks(scene: Scene) -> Page:
+    screen = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id)
+    screen.check_address("198.51.100.20", "Would be refused").address.scroll_into_view_if_needed()
+    return screen.page
+
+
+def _networks(scene: Scene) -> Page:
+    screen = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id)
+    return screen.remove_network("203.0.113.0/28").page
+
+
+def _networks_page(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{used(scene, allowed_networks=NETWORKS).id}/networks?remove=203.0.113.0/28")
+    return tab
+
+
+def _networks_errors(scene: Scene) -> Page:
+    form = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id).add_address("198.51.100.20/24")
+    return form.save_in_vain().page
+
+
+def _networks_conflict(scene: Scene) -> Page:
+    client = used(scene, allowed_networks=NETWORKS)
+    form = Details.open(scene.tab(), client.id).remove_network("203.0.113.0/28")
+    scene.merchant.change(client, name="Theirs")
+    return form.save_in_vain().page
+
+
+def _networks_check_page(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{used(scene, allowed_networks=NETWORKS).id}/networks/check?address=203.0.113.7")
+    return tab
+
+
+def _long_networks(scene: Scene) -> Page:
+    addresses = [f"2001:db8:{number:x}:ffff:ffff:ffff:ffff:ffff/128" for number in range(4096, 4146)]
+    client = long_texts(scene, allowed_networks=[AllowedNetwork(address, "L" * 60) for address in addresses])
+    return Details.open(scene.tab(), client.id).add_address("x" * 200).page
+
+
+def _long_requests(scene: Scene) -> Page:
+    client = long_texts(scene)
+    address = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+    make_requests(scene.merchant.engine, client, 3, address=address, scope="s" * 1000)
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{client.id}/requests")
     return tab
 
 

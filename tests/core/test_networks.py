@@ -2,14 +2,18 @@
 
 import ipaddress
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from webapp.core.allowed_networks import set_networks
+from webapp.core.allowed_networks import ANYWHERE, NetworksUnconfirmed, set_networks
 from webapp.core.audit import Action
+from webapp.core.authentication import Reason
+from webapp.core.changes import get_client
 from webapp.core.database import reading, unit_of_work
 from webapp.core.errors import FieldError, InvalidFields, NotFound, StaleVersion
 from webapp.core.models import Event, IdentityClient
@@ -22,8 +26,10 @@ from webapp.core.networks import (
     is_allowed,
     networks_text,
 )
+from webapp.core.seen_addresses import seen_addresses
+from webapp.core.usage import LATEST_MAX, Outcome
 
-from ..factories import OTHER_ACCOUNT, make_author, make_client
+from ..factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_requests
 
 # Reading the list
 
@@ -264,4 +270,75 @@ def test_i3_i7_a3_nothing_is_written_for_a_wrong_list_a_stale_version_or_a_stran
     ):
         with pytest.raises(error), unit_of_work(engine) as session:
             set_networks(session, author=author, key=client.id, version=version, text=text)
+    assert networks_of(engine, client.id) == ()
+
+
+# What follows from another list
+
+
+def change(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> None:
+    """Set the networks of a client as it stands."""
+    with unit_of_work(engine) as session:
+        version = session.get_one(IdentityClient, client.id).version
+        set_networks(
+            session, author=make_author(), key=client.id, version=version, text=text, confirmed=frozenset(confirmed)
+        )
+
+
+def refusals(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> dict[str, datetime]:
+    """Return the addresses that have to be confirmed first."""
+    with pytest.raises(NetworksUnconfirmed) as unconfirmed:
+        change(engine, client, text, *confirmed)
+    return dict(unconfirmed.value.consequences.refused)
+
+
+CALLER, OTHER_CALLER, GUESSER = "203.0.113.7", "2001:db8::9", "198.51.100.20"
+NOW = datetime(2026, 11, 23, 10, 42, tzinfo=UTC)
+WEEK, SECOND = timedelta(days=7), timedelta(seconds=1)
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a8_an_address_that_called_within_a_week_is_refused_only_knowingly(engine: Engine) -> None:
+    """A8, issue: each is named with its last call; a confirmation counts for what it names."""
+    client = make_client(engine)
+    make_requests(engine, client, at=NOW - WEEK, address=CALLER)
+    make_requests(engine, client, at=NOW - SECOND, address=CALLER, outcome=Outcome.SCOPE_NOT_ALLOWED)
+    make_requests(engine, client, at=NOW - WEEK, address=OTHER_CALLER)
+    make_requests(engine, client, at=NOW - WEEK - SECOND, address="203.0.113.8")
+    make_requests(engine, client, 9, address=GUESSER, outcome=Reason.WRONG_SECRET, secret_label=None)
+    make_requests(engine, client, 9, address=GUESSER, outcome=Outcome.THROTTLED, secret_label=None)
+    refused = {CALLER: NOW - SECOND, OTHER_CALLER: NOW - WEEK}
+    assert list(refusals(engine, client, "192.0.2.0/24").items()) == list(refused.items())
+    assert refusals(engine, client, "192.0.2.0/24", CALLER) == refused
+    assert refusals(engine, client, "203.0.113.0/28") == {OTHER_CALLER: NOW - WEEK}
+    assert networks_of(engine, client.id) == ()
+    change(engine, client, "203.0.113.0/28\n192.0.2.0/24", OTHER_CALLER)
+    change(engine, client, "203.0.113.0/29\n192.0.2.0/24 Renamed")  # what is refused already is not news
+    assert refusals(engine, client, "192.0.2.0/24") == {CALLER: NOW - SECOND}
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a8_a_secret_remembers_its_caller_where_the_requests_are_gone(engine: Engine) -> None:
+    """A8: of a busy client 200 requests are minutes; who called before is told by the secret alone."""
+    client = make_client(engine)
+    make_requests(engine, client, at=NOW - SECOND, address=CALLER)
+    make_requests(engine, client, 300, outcome=Reason.ADDRESS_NOT_ALLOWED, address=GUESSER)
+    with reading(engine) as session:
+        seen = seen_addresses(session, get_client(session, account_id=ACCOUNT, key=client.id))
+    assert seen.count(CALLER) == 0
+    assert seen.count(GUESSER) == LATEST_MAX
+    assert seen.complete_since == NOW
+    assert seen.last_seen(AllowedNetwork("203.0.113.0/28", "")) == NOW - SECOND
+    assert seen.last_seen(AllowedNetwork("192.0.2.0/28", "")) is None
+    assert refusals(engine, client, "192.0.2.0/24") == {CALLER: NOW - SECOND}
+
+
+def test_a8_a_client_is_opened_to_everybody_only_knowingly(engine: Engine) -> None:
+    """A8: an empty list allows all."""
+    client = make_client(engine)
+    change(engine, client, "")
+    change(engine, client, "192.0.2.0/24")
+    assert refusals(engine, client, "  \n") == {}
+    assert networks_of(engine, client.id) == (AllowedNetwork("192.0.2.0/24", ""),)
+    change(engine, client, "", ANYWHERE)
     assert networks_of(engine, client.id) == ()

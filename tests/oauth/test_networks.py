@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from webapp import SettingsError
 from webapp.core import usage
-from webapp.core.allowed_networks import set_networks
+from webapp.core.allowed_networks import ANYWHERE, set_networks
 from webapp.core.database import reading, unit_of_work
 from webapp.core.models import IdentityClient
 from webapp.host import client_address, is_secure
@@ -26,7 +26,7 @@ def allow(engine: Engine, client: IdentityClient, text: str) -> None:
     """Give a client these networks, as its administrator does."""
     with unit_of_work(engine) as session:
         version = session.get_one(IdentityClient, client.id).version
-        set_networks(session, author=make_author(), key=client.id, version=version, text=text)
+        set_networks(session, author=make_author(), key=client.id, version=version, text=text, confirmed=[ANYWHERE])
 
 
 def ask(endpoint: Endpoint, path: str, client: IdentityClient, address: str, **headers: str) -> TestResponse:

@@ -106,7 +106,7 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
         raise FieldError(
             "allowed_networks",
             " ".join(errors[:5] + [gettext("There are more such lines.")] * (len(errors) > 5)),
-            gettext("Allowed networks: %(problem)s", problem=errors[0].rstrip(".")),
+            gettext("Allowed addresses: %(problem)s", problem=errors[0].rstrip(".")),
         )
     if len(found) > NETWORKS_MAX:
         raise FieldError(
@@ -116,7 +116,7 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
                 number=format_number(len(found)),
                 most=NETWORKS_MAX,
             ),
-            gettext("Allowed networks: use at most %(most)s", most=NETWORKS_MAX),
+            gettext("Allowed addresses: use at most %(most)s", most=NETWORKS_MAX),
         )
     return tuple(found.values())
 

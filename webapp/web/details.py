@@ -4,9 +4,10 @@ from flask import Response, request
 
 from ..core.changes import get_client
 from ..core.database import reading
+from ..core.seen_addresses import seen_addresses
 from ..core.words import lazy_gettext
 from ..host import services
-from . import requests
+from . import networks, requests
 from .activity import latest
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
@@ -17,6 +18,7 @@ from .list import parse_key
 DONE = {
     "edited": lazy_gettext("Saved. Changes apply to the client’s next token."),
     "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
+    "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
     "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
 }
 
@@ -28,6 +30,7 @@ def details(key: str) -> Response:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         told_events = latest(session, client)
         used = requests.usage_of(session, client)
+        seen = seen_addresses(session, client, used.requests)
     return render(
         "details.html",
         "_details.html",
@@ -39,5 +42,6 @@ def details(key: str) -> Response:
         snippet_texts=snippets_for(client),
         told_events=told_events,
         **requests.context(used),
+        **networks.context(client, seen),
         done=DONE.get(request.args.get("done", "")),
     )

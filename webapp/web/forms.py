@@ -132,6 +132,20 @@ class VersionForm(ScreenForm):
     version = VersionField("Version")
 
 
+class NetworksForm(VersionForm):
+    """From where a client may call."""
+
+    button = lazy_gettext("Save")
+    allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
+    confirmed = StringField(lazy_gettext("Confirmation"), default="")
+    """What follows and was read: `allowed_networks.Consequences.keys`, separated by spaces."""
+
+    @property
+    def text(self) -> str:
+        """The list as it was typed."""
+        return self.allowed_networks.data or ""
+
+
 class SecretForm(ScreenForm):
     """A form in which a client's secret is set."""
 

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, activity, assets, details, edit, guard, new, requests, responses, words
+from . import actions, activity, assets, details, edit, guard, networks, new, requests, responses, words
 from . import list as client_list
 from .guard import Access
 
@@ -27,6 +27,8 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
     ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
     ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/networks", "networks", networks.networks, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/networks/check", "networks_check", networks.check_address, ("GET",), Access.VIEW),
     ("/<key>/requests", "requests", requests.requests, ("GET",), Access.VIEW),
     ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
     ("/<key>/activity", "client_activity", activity.client_activity, ("GET",), Access.VIEW),

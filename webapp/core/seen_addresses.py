@@ -1,0 +1,86 @@
+"""From where a client was asked for tokens lately, as far as its latest requests and its secrets tell (A8)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from . import usage
+from .models import IdentityClient, TokenRequest
+from .networks import AllowedNetwork, is_allowed
+from .usage import LATEST_MAX, Outcome
+
+REFUSAL_LOOKS_BACK = timedelta(days=7)
+"""How long an address counts as one from which the client calls."""
+_AUTHENTICATED = frozenset(Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAddresses:
+    """The latest token requests of a client, asked for their addresses.
+
+    :param requests: the newest first; at most 200 are kept, which a busy client makes within minutes.
+    :param last_uses: when each address last showed a right secret, as the secrets themselves remember.
+    """
+
+    requests: Sequence[TokenRequest]
+    last_uses: Mapping[str, datetime]
+
+    @property
+    def complete_since(self) -> datetime | None:
+        """Since when every request is known; None: for as long as they are kept."""
+        return self.requests[-1].at if len(self.requests) >= LATEST_MAX else None
+
+    def last_seen(self, network: AllowedNetwork) -> datetime | None:
+        """Return when a request last came from a network, whatever became of it; None: not lately."""
+        times = [request.at for request in self.requests if is_allowed((network,), request.address)]
+        times += [at for address, at in self.last_uses.items() if is_allowed((network,), address)]
+        return max(times, default=None)
+
+    def count(self, address: str, since: datetime | None = None) -> int:
+        """Return how many of the requests came from an address, whatever became of them."""
+        return sum(request.address == address and (since is None or request.at >= since) for request in self.requests)
+
+    def refused_by(
+        self, networks: Sequence[AllowedNetwork], instead_of: Sequence[AllowedNetwork], now: datetime
+    ) -> dict[str, datetime]:
+        """Return from which addresses the client called within 7 days that these networks would refuse, and when last.
+
+        Calling is showing a right secret: whoever only guesses one is no caller.
+
+        :param instead_of: the networks until now; what they refuse already is not named.
+        """
+        times: dict[str, datetime] = {}
+        calls = [
+            (request.address, request.at)
+            for request in self.requests
+            if request.secret_label and request.outcome in _AUTHENTICATED
+        ]
+        for address, at in [*calls, *self.last_uses.items()]:
+            if address and at >= now - REFUSAL_LOOKS_BACK:
+                times[address] = max(at, times.get(address, at))
+        newest_first = sorted(times.items(), key=lambda seen: seen[1], reverse=True)
+        return {
+            address: at
+            for address, at in newest_first
+            if is_allowed(instead_of, address) and not is_allowed(networks, address)
+        }
+
+
+def seen_addresses(
+    session: Session, client: IdentityClient, requests: Sequence[TokenRequest] | None = None
+) -> SeenAddresses:
+    """Return from where a client was asked for tokens lately, by one statement.
+
+    :param client: of the account that asks, with its secrets (A3).
+    :param requests: `usage.recent` of the client, where it was read before.
+    """
+    if requests is None:
+        requests = usage.recent(session, client.account_id, client.id)
+    last_uses: dict[str, datetime] = {}
+    for secret in client.secrets:
+        if secret.last_used_at and secret.last_used_address:
+            before = last_uses.get(secret.last_used_address, secret.last_used_at)
+            last_uses[secret.last_used_address] = max(before, secret.last_used_at)
+    return SeenAddresses(requests, last_uses)
