@@ -1,18 +1,20 @@
 """The seam to the host: who is signed in, and what every request of ours needs."""
 
+import os
 import re
-import secrets
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
 from typing import cast
 from urllib.parse import urlencode
+from wsgiref.types import WSGIEnvironment
 
 import flask_login
 from flask import current_app, g, request
 from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.sansio.utils import get_content_length
 
 from .core.audit import Author
 from .core.authentication import Authenticator
@@ -31,6 +33,7 @@ BACKGROUND_HEADER = "X-Background-Refresh"
 """A request that carries it as `true` is a panel's own, sent while nobody may be there: it is no activity (W3)."""
 _ADDRESS_CHARACTERS_MAX = 64
 _PORT = re.compile(r":[0-9]*\Z")
+_REQUEST_ID_KEY = "identity_clients.request_id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
@@ -147,21 +150,30 @@ def sign_in_url(next_path: str) -> str | None:
 
 
 def request_id() -> str:
-    """Return this request's id: the caller's own if it is well formed, else a new one (L6)."""
-    if "identity_clients_request_id" not in g:
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        g.identity_clients_request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(16)
-    return cast(str, g.identity_clients_request_id)
+    """Return the id of the request at work."""
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: WSGIEnvironment) -> str:
+    """Return a request's id: the caller's own if it is well formed, else a new one, the same each time (L6)."""
+    known: str | None = environ.get(_REQUEST_ID_KEY)
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        known = environ[_REQUEST_ID_KEY] = given if _REQUEST_ID.match(given) else os.urandom(16).hex()
+    return known
 
 
 def client_address() -> str | None:
-    """Return the caller's address in canonical form: the peer's, or the one that the outermost trusted proxy saw (C5).
+    """Return the address of the caller at work."""
+    return address_of(request.environ, services().settings)
+
+
+def address_of(environ: WSGIEnvironment, settings: Settings) -> str | None:
+    """Return a caller's address in canonical form: the peer's, or the one that the outermost trusted proxy saw (C5).
 
     None where that is no address, such as the peer of a socket in the file system.
     """
-    # What every token request reads comes from the environment itself: `request.headers` takes 3 us for this one.
-    environ, hops = request.environ, services().settings.trusted_proxies
-    address, header = environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR")
+    hops, address, header = settings.trusted_proxies, environ.get("REMOTE_ADDR"), environ.get("HTTP_X_FORWARDED_FOR")
     if hops and header is not None:
         forwarded = header.split(",")
         if len(forwarded) >= hops:
@@ -169,12 +181,11 @@ def client_address() -> str | None:
     return canonical_address((address or "").strip()[:_ADDRESS_CHARACTERS_MAX])
 
 
-def is_secure() -> bool:
+def is_secure(environ: WSGIEnvironment, settings: Settings) -> bool:
     """Tell whether the caller came over https: to us, or to the trusted proxy nearest to us (C6)."""
-    environ = request.environ
     if environ["wsgi.url_scheme"] == "https":
         return True
-    forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "") if services().settings.trusted_proxies else ""
+    forwarded = environ.get("HTTP_X_FORWARDED_PROTO", "") if settings.trusted_proxies else ""
     return forwarded.rpartition(",")[2].strip().lower() == "https"
 
 
@@ -183,32 +194,51 @@ def refuse_other_hosts() -> None:
 
     :raises BadRequest: the `Host` header holds another.
     """
-    trusted = services().settings.trusted_hosts
-    name = _PORT.sub("", request.environ.get("HTTP_HOST", "")).lower()
-    if trusted and not any(name == host or (host[0] == "." and f".{name}".endswith(host)) for host in trusted):
+    if not is_for_us(request.environ, services().settings):
         raise BadRequest
 
 
-def read_body(limit_bytes: int) -> bytes:
+def is_for_us(environ: WSGIEnvironment, settings: Settings) -> bool:
+    """Tell whether a request is to a name of ours, where a setting says which those are (C5)."""
+    trusted = settings.trusted_hosts
+    if not trusted:
+        return True
+    name = _PORT.sub("", environ.get("HTTP_HOST", "")).lower()
+    return any(name == host or (host[0] == "." and f".{name}".endswith(host)) for host in trusted)
+
+
+def read_body(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
     """Read the whole body once and leave it to be read again, by us or by the form parser.
 
     Werkzeug cuts a chunked body off at its limit without a word, so the limit is kept here (D1).
 
     :raises RequestEntityTooLarge: the body is longer than the limit.
     """
-    environ, length = request.environ, request.content_length
+    length = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
     if length is not None and length > limit_bytes:
         raise RequestEntityTooLarge
-    stream, seen = environ["wsgi.input"], vars(request)
-    if "form" in seen or "_cached_data" in seen:
-        # A hook of the host has read it: nothing is left, and to read once more would wait for ever.
-        body = request.get_data() or urlencode([*request.form.items(multi=True)]).encode()
-    elif length is not None:
+    stream = environ["wsgi.input"]
+    if length is not None:
         body = stream.read(length)
     else:
         body = stream.read(limit_bytes + 1) if environ.get("wsgi.input_terminated") else b""
     if len(body) > limit_bytes:
         raise RequestEntityTooLarge
+    _put_body(environ, body)
+    return body
+
+
+def put_body_back() -> None:
+    """Let the body of the request at work be read again where a hook of the host has read it.
+
+    Nothing is left of it then, and to read once more would wait for ever.
+    """
+    seen = vars(request)
+    if "form" in seen or "_cached_data" in seen:
+        body = request.get_data() or urlencode([*request.form.items(multi=True)]).encode()
+        _put_body(request.environ, body)
+
+
+def _put_body(environ: WSGIEnvironment, body: bytes) -> None:
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
-    return body

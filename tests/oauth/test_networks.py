@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
+from flask import request
 from flask_login import LoginManager
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
@@ -170,7 +171,7 @@ def test_c6_the_scheme_is_the_nearest_proxys_word(
     headers = {"Forwarded": "proto=https", "X-Forwarded-Ssl": "on", "Front-End-Https": "on"}
     headers |= {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
     with endpoint.app.test_request_context(base_url=f"{scheme}://localhost", headers=headers):
-        assert is_secure() is secure
+        assert is_secure(request.environ, endpoint.services.settings) is secure
 
 
 # Our names (C5)

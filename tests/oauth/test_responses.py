@@ -15,7 +15,7 @@ from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
 from webapp.core.database import make_engine
 from webapp.core.errors import Busy
-from webapp.oauth.responses import Refusal
+from webapp.oauth.answers import Refusal
 
 from ..factories import SECRET, make_client
 from .endpoint import FORM, Endpoint, hash_cheaply, statements

@@ -1,13 +1,12 @@
 """What the endpoint publishes of itself: its metadata (RFC 8414) and its keys (RFC 7517)."""
 
 from urllib.parse import urlsplit
-
-from flask import Response
+from wsgiref.types import WSGIEnvironment
 
 from ..core.models import utc_now
-from ..host import services
+from ..host import Services
 from ..settings import Settings
-from .responses import JsonResponse
+from .answers import FIXED_HEADERS, Answer, json_answer
 
 TOKEN_PATH = "/connect/token"  # noqa: S105 - a path
 INTROSPECTION_PATH = "/connect/introspect"
@@ -15,20 +14,19 @@ REVOCATION_PATH = "/connect/revocation"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
-_PUBLIC = {"Cache-Control": "public, max-age=300"}
+_PUBLIC = {"Cache-Control": "public, max-age=300"} | FIXED_HEADERS
 
 
-def metadata_paths(settings: Settings) -> list[str]:
-    """Return where the metadata stands: for an issuer with a path also where section 3.1 inserts it (T14)."""
+def inserted_metadata_path(settings: Settings) -> str | None:
+    """Return where RFC 8414 section 3.1 looks for the metadata of an issuer with a path; None if it has none (T14)."""
     path = urlsplit(settings.issuer).path
-    return [METADATA_PATH, METADATA_PATH + path] if path else [METADATA_PATH]
+    return METADATA_PATH + path if path else None
 
 
-def metadata() -> Response:
+def metadata(_environ: WSGIEnvironment, ours: Services) -> Answer:
     """Tell a client all that it needs to know, from the settings alone (T14)."""
-    ours = services()
     issuer = ours.settings.issuer
-    return JsonResponse(
+    return json_answer(
         {
             "issuer": issuer,
             "token_endpoint": issuer + TOKEN_PATH,
@@ -46,8 +44,8 @@ def metadata() -> Response:
     )
 
 
-def jwks() -> Response:
+def jwks(_environ: WSGIEnvironment, ours: Services) -> Answer:
     """Publish the public half of every key (T7), the first one before it signs anything."""
-    keys, now = services().keys, utc_now()
+    keys, now = ours.keys, utc_now()
     keys.signing_key(now)
-    return JsonResponse({"keys": [key.public_jwk for key in keys.published(now)]}, headers=_PUBLIC)
+    return json_answer({"keys": [key.public_jwk for key in keys.published(now)]}, headers=_PUBLIC)

@@ -4,12 +4,11 @@ import binascii
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
-
-from flask import request
+from wsgiref.types import WSGIEnvironment
 
 from ..core.secrets import Secret
 from ..host import read_body
-from .responses import Refusal, Refused
+from .answers import Refusal, Refused
 
 BODY_BYTES_MAX = 8 * 1024
 PARAMETERS_MAX = 50
@@ -26,14 +25,13 @@ class Credentials(NamedTuple):
     secret: Secret
 
 
-def read_parameters() -> dict[str, str]:
+def read_parameters(environ: WSGIEnvironment) -> dict[str, str]:
     """Return the form parameters of a POST; one without a value counts as absent (P3).
 
     :raises Refused: wrong method or content type (P1), a parameter in the query string (P2), one that is there twice
         (P3), an undecodable body.
     :raises RequestEntityTooLarge: more than 8 KiB or 50 parameters (D1).
     """
-    environ = request.environ
     if environ["REQUEST_METHOD"] != "POST":
         raise Refused(Refusal.METHOD)
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != FORM:
@@ -41,7 +39,7 @@ def read_parameters() -> dict[str, str]:
     query = environ.get("QUERY_STRING", "")
     if query and not BODY_ONLY.isdisjoint(name for name, _ in parse_qsl(query, keep_blank_values=True)):
         raise Refused(Refusal.IN_QUERY)
-    body = read_body(BODY_BYTES_MAX)
+    body = read_body(environ, BODY_BYTES_MAX)
     if body.count(b"&") >= PARAMETERS_MAX:
         raise Refused(Refusal.TOO_LARGE)
     try:
@@ -54,12 +52,12 @@ def read_parameters() -> dict[str, str]:
     return {name: value for name, value in pairs if value}
 
 
-def read_credentials(parameters: Mapping[str, str]) -> Credentials:
+def read_credentials(environ: WSGIEnvironment, parameters: Mapping[str, str]) -> Credentials:
     """Return the client's ID and secret, from HTTP Basic or from the body (P4, P5).
 
     :raises Refused: they are missing or undecodable, or given in two ways.
     """
-    header = request.environ.get("HTTP_AUTHORIZATION")
+    header = environ.get("HTTP_AUTHORIZATION")
     ways = (header is not None) + ("client_secret" in parameters) + ("client_assertion" in parameters)
     if ways > 1:
         raise Refused(Refusal.TWO_CREDENTIALS)

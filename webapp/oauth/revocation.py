@@ -1,25 +1,27 @@
 """`POST /connect/revocation`: a client takes one of its tokens back (RFC 7009)."""
 
-from flask import Response
+from wsgiref.types import WSGIEnvironment
 
 from ..core import revocation
 from ..core.database import unit_of_work
 from ..core.models import utc_now
-from ..host import client_address, services
+from ..host import Services, address_of
+from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
-from .responses import JsonResponse, Refusal, Refused
+from .transport import refuse_plain_http
 
 
-def revoke() -> Response:
+def revoke(environ: WSGIEnvironment, ours: Services) -> Answer:
     """Revoke a client's own token. One that is not ours, or counts no more, needs no revoking: that is a success (T12).
 
     Every token of ours is an access token, so `token_type_hint` is not read.
     """
-    parameters = read_parameters()
-    credentials = read_credentials(parameters)
-    ours, now = services(), utc_now()
+    refuse_plain_http(environ, ours)
+    parameters = read_parameters(environ)
+    credentials = read_credentials(environ, parameters)
+    now = utc_now()
     client = ours.authenticator.authenticate(
-        credentials.client_id, credentials.secret, address=client_address(), now=now
+        credentials.client_id, credentials.secret, address=address_of(environ, ours.settings), now=now
     )
     if "token" not in parameters:
         raise Refused(Refusal.NO_TOKEN)
@@ -30,4 +32,4 @@ def revoke() -> Response:
             if standing is None or standing.client_key != client.key:
                 raise Refused(Refusal.FOREIGN_TOKEN)
             revocation.revoke_token(session, claims)
-    return JsonResponse(None)
+    return json_answer(None)

@@ -1,31 +1,35 @@
 """The table of contents of the endpoint: every URL, one line each."""
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, current_app
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
-from flask.typing import RouteCallable
 from werkzeug.exceptions import default_exceptions
 
-from ..core import authentication
-from ..core.errors import Busy, Throttled
 from ..host import refuse_other_hosts
 from ..settings import Settings
-from . import responses
+from .answers import View
 from .introspection import introspect
-from .metadata import INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH, jwks, metadata, metadata_paths
+from .metadata import (
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    METADATA_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+    inserted_metadata_path,
+    jwks,
+    metadata,
+)
+from .responses import flask_view, respond_to
 from .revocation import revoke
 from .token import token
-from .transport import refuse_plain_http
 
 BLUEPRINT = "identity"
-CLIENT_ROUTES: tuple[tuple[str, str, RouteCallable], ...] = (
+CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
     (TOKEN_PATH, "token", token),
     (INTROSPECTION_PATH, "introspect", introspect),
     (REVOCATION_PATH, "revoke", revoke),
 )
 """Where clients authenticate. These answer every method, so that a wrong one is refused in JSON (P1, P13)."""
-
-_CLIENT_ENDPOINTS = frozenset(endpoint for _, endpoint, _ in CLIENT_ROUTES)
 
 
 class EveryMethod(set[str]):
@@ -39,25 +43,20 @@ def make_blueprint(settings: Settings) -> Blueprint:
     """Return the endpoint as a blueprint."""
     blueprint = Blueprint(BLUEPRINT, __name__)
     for rule, endpoint, view in CLIENT_ROUTES:
-        blueprint.add_url_rule(rule, endpoint, view, methods=["POST"], provide_automatic_options=False)
-    for rule in metadata_paths(settings):
-        blueprint.add_url_rule(rule, "metadata", metadata)
-    blueprint.add_url_rule(JWKS_PATH, "jwks", jwks)
+        blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
+    blueprint.add_url_rule(METADATA_PATH, "metadata", flask_view(metadata))
+    if (inserted := inserted_metadata_path(settings)) is not None:
+        blueprint.add_url_rule(inserted, "metadata")
+    blueprint.add_url_rule(JWKS_PATH, "jwks", flask_view(jwks))
     if settings.trusted_hosts:
         blueprint.before_request(refuse_other_hosts)
-    if not settings.development:
-        blueprint.before_request(_refuse_plain_http)
     blueprint.record(_answer_every_method)
     blueprint.record(lambda state: _exempt_from_csrf(state.app))
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
-    blueprint.register_error_handler(responses.Refused, responses.refused)
-    blueprint.register_error_handler(authentication.Refused, responses.not_authenticated)
-    blueprint.register_error_handler(Busy, responses.busy)
-    blueprint.register_error_handler(Throttled, responses.throttled)
-    blueprint.register_error_handler(Exception, responses.unexpected)
+    blueprint.register_error_handler(Exception, respond_to)
     for code in default_exceptions:
         # By code, since the host's own handler for a code would come before ours for all.
-        blueprint.register_error_handler(code, responses.http_error)
+        blueprint.register_error_handler(code, respond_to)
     return blueprint
 
 
@@ -65,11 +64,6 @@ def _answer_every_method(state: BlueprintSetupState) -> None:
     for _, endpoint, _ in CLIENT_ROUTES:
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
-
-
-def _refuse_plain_http() -> None:
-    if (request.endpoint or "").rpartition(".")[2] in _CLIENT_ENDPOINTS:
-        refuse_plain_http()
 
 
 def _exempt_from_csrf(app: App) -> None:

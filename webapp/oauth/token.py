@@ -3,16 +3,16 @@
 import re
 from collections.abc import Collection
 from functools import partial
-
-from flask import Response
+from wsgiref.types import WSGIEnvironment
 
 from ..core import authentication
 from ..core.errors import Throttled
 from ..core.models import SCOPE_MAX, utc_now
 from ..core.usage import Outcome
-from ..host import client_address, services
+from ..host import Services, address_of
+from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
-from .responses import JsonResponse, Refusal, Refused
+from .transport import refuse_plain_http
 
 GRANT_TYPE = "client_credentials"
 _OUTCOMES = {
@@ -24,15 +24,15 @@ _OUTCOMES = {
 _SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
 
 
-def token() -> Response:
+def token(environ: WSGIEnvironment, ours: Services) -> Answer:
     """Give a client a token."""
-    parameters = read_parameters()
+    refuse_plain_http(environ, ours)
+    parameters = read_parameters(environ)
     grant_type = parameters.get("grant_type")
     if grant_type != GRANT_TYPE:
         raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
-    credentials = read_credentials(parameters)
-    now, address, asked = utc_now(), client_address(), parameters.get("scope")
-    ours = services()
+    credentials = read_credentials(environ, parameters)
+    now, address, asked = utc_now(), address_of(environ, ours.settings), parameters.get("scope")
     note = partial(ours.recorder.note, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
     try:
         client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, address=address, now=now)
@@ -65,7 +65,7 @@ def token() -> Response:
         now=now,
     )
     note(client.key, Outcome.ISSUED, client.secret_label)
-    return JsonResponse(
+    return json_answer(
         {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
     )
 

@@ -2,33 +2,35 @@
 
 import logging
 from contextlib import suppress
+from wsgiref.types import WSGIEnvironment
 
-from flask import request
 from werkzeug.exceptions import HTTPException
 
 from ..core.models import utc_now
 from ..core.usage import Outcome
-from ..host import client_address, is_secure, services
+from ..host import Services, address_of, is_secure
+from .answers import Refusal, Refused
 from .parameters import Credentials, read_credentials, read_parameters
-from .responses import Refusal, Refused
 
 LOG = logging.getLogger(__name__)
 
 
-def refuse_plain_http() -> None:
+def refuse_plain_http(environ: WSGIEnvironment, ours: Services) -> None:
     """Refuse a request over plain http, and record whose credentials it exposed to everybody on its way.
+
+    In development it is let through.
 
     :raises Refused: it came over plain http.
     """
-    if is_secure():
+    if ours.settings.development or is_secure(environ, ours.settings):
         return
-    credentials, address = _sent(), client_address()
+    credentials, address = _sent(environ), address_of(environ, ours.settings)
     if credentials is not None:
         LOG.warning(
             "credentials were sent over plain http: if a proxy ends TLS, set IDENTITY_CLIENTS_TRUSTED_PROXIES",
-            extra={"path": request.path, "address": address},
+            extra={"path": environ["PATH_INFO"], "address": address},
         )
-        services().recorder.note(
+        ours.recorder.note(
             None,
             Outcome.PLAIN_HTTP,
             None,
@@ -40,10 +42,10 @@ def refuse_plain_http() -> None:
     raise Refused(Refusal.PLAIN_HTTP)
 
 
-def _sent() -> Credentials | None:
+def _sent(environ: WSGIEnvironment) -> Credentials | None:
     parameters: dict[str, str] = {}
     with suppress(Refused, HTTPException):
-        parameters = read_parameters()
+        parameters = read_parameters(environ)
     with suppress(Refused):
-        return read_credentials(parameters)
+        return read_credentials(environ, parameters)
     return None

@@ -20,6 +20,7 @@ from . import cli, frame, responses, sessions, settings, transport, views
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .throttle import SignInThrottle
+from .token_door import TokenDoor
 
 LOG = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         # Only the scheme: our own pages ask client_address() for the address, and the Host passes through. Proxies
         # pass one scheme on, however many they are: the nearest one's word counts.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
+    app.wsgi_app = TokenDoor(app.wsgi_app, services)  # type: ignore[method-assign]
     if not development:
         _refuse_demo_users(services)
         if values["PROCESSES"] > 1 and services.settings.throttle_storage_url.startswith("memory:"):

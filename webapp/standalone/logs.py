@@ -4,16 +4,33 @@ import json
 import logging
 import logging.config
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
-from flask import has_request_context
+from flask import has_request_context, request
 
-from ..host import request_id
+from ..host import request_id_of
 
 VALUE_MAX_CHARACTERS = 200
 FRAMES_MAX = 30
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+_about: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", default=None)
+
+
+@contextmanager
+def about(environ: WSGIEnvironment) -> Iterator[None]:
+    """Give the lines logged within the id of a request that Flask knows nothing of."""
+    before = _about.set(environ)
+    try:
+        yield
+    finally:
+        _about.reset(before)
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,8 +44,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _cut(record.getMessage()),
         }
-        if has_request_context():
-            line["request_id"] = request_id()
+        environ = request.environ if has_request_context() else _about.get()
+        if environ is not None:
+            line["request_id"] = request_id_of(environ)
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = _error(record.exc_info[1])

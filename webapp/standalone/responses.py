@@ -2,13 +2,16 @@
 
 import logging
 import time
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ..core.errors import Busy
-from ..host import client_address, request_id
+from ..host import address_of, request_id, services
+from ..oauth.metadata import TOKEN_PATH
+from ..settings import Settings
 
 LOG = logging.getLogger(__name__)
 
@@ -65,17 +68,28 @@ def _finish(response: Response) -> Response:
     for name, value in wanted.items():
         if name.lower() not in present:
             response.headers.add(name, value)
-    LOG.info(
+    log_request(environ, services().settings, response.status_code, g.get("mas_began", time.perf_counter()))
+    return response
+
+
+def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began: float) -> None:
+    """Log one request; never its query, which may carry a credential (L4).
+
+    An issued token is only worth a line to who debugs: it is counted and kept for its client anyway (L2).
+
+    :param began: `time.perf_counter()` as it came in.
+    """
+    LOG.log(
+        logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO,
         "request",
         extra={
             "method": environ["REQUEST_METHOD"],
-            "path": request.path,  # never the query: it may carry a credential (L4)
-            "status": response.status_code,
-            "milliseconds": round((time.perf_counter() - g.get("mas_began", time.perf_counter())) * 1000, 1),
-            "address": client_address(),
+            "path": environ["PATH_INFO"],
+            "status": status,
+            "milliseconds": round((time.perf_counter() - began) * 1000, 1),
+            "address": address_of(environ, settings),
         },
     )
-    return response
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:

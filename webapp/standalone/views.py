@@ -44,7 +44,7 @@ def make_blueprint(throttle: SignInThrottle) -> Blueprint:
 def _read_form() -> None:
     """Refuse a body that is no form or too long before anything reads it (D1)."""
     if request.method == "POST":
-        read_body(BODY_LIMIT_BYTES)
+        read_body(request.environ, BODY_LIMIT_BYTES)
         if request.mimetype != FORM_TYPE:
             raise UnsupportedMediaType
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from ..core.accounts import set_account
 from ..core.database import unit_of_work
 from ..core.models import utc_now
-from ..host import BACKGROUND_HEADER, Actor, current_actor, read_body, services, sign_in_url
+from ..host import BACKGROUND_HEADER, Actor, current_actor, put_body_back, read_body, services, sign_in_url
 from . import responses
 from .htmx import render
 
@@ -71,7 +71,8 @@ def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> N
     :raises RequestEntityTooLarge: it is longer.
     """
     if request.method not in ("GET", "HEAD"):
-        read_body(BODY_LIMIT_BYTES)
+        put_body_back()
+        read_body(request.environ, BODY_LIMIT_BYTES)
         request.max_form_parts = FORM_PARTS_LIMIT
 
 
