@@ -10,6 +10,7 @@ from . import cli, oauth, web
 from .core import accounts
 from .core.authentication import Authenticator
 from .core.database import make_engine, share_engine, unit_of_work
+from .core.direct_reads import DirectReads
 from .core.keys import KeyRing
 from .core.recording import Recorder
 from .core.roles import DEFAULT_ROLES, Catalogue
@@ -40,9 +41,8 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
-        engine = (
-            share_engine(settings.engine) if settings.engine is not None else make_engine(str(settings.database_url))
-        )
+        owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+        engine = owned if settings.engine is None else share_engine(settings.engine)
         catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
@@ -63,7 +63,8 @@ class IdentityClients:
             catalogue=catalogue,
             hasher=hasher,
             throttles=throttles,
-            authenticator=Authenticator(engine, hasher, throttles),
+            # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
+            authenticator=Authenticator(engine, DirectReads(owned), hasher, throttles),
             keys=KeyRing(
                 engine,
                 settings.encryption_keys(),

@@ -225,7 +225,7 @@ def read_body(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
     if len(body) > limit_bytes:
         raise RequestEntityTooLarge
     _put_body(environ, body)
-    return body
+    return cast(bytes, body)
 
 
 def put_body_back() -> None:

@@ -13,6 +13,7 @@ from webapp.core import revocation
 from webapp.core.authentication import Authenticator, Reason, Refused
 from webapp.core.clients import delete_client, set_enabled
 from webapp.core.database import reading, unit_of_work
+from webapp.core.direct_reads import DirectReads
 from webapp.core.errors import AlreadyCreated, FieldError, InvalidFields, NotFound, StaleVersion
 from webapp.core.listing import ListQuery, list_clients
 from webapp.core.models import ClientSecret, Event, IdentityClient, utc_now
@@ -89,7 +90,7 @@ def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -
 def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
     """A7, T11: it gets none, and those that it got count no more."""
     client = make_client(engine)
-    authenticator = Authenticator(engine, HASHER, make_throttles())
+    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
     come_in = partial(authenticator.authenticate, client.client_id, Secret(SECRET), address="192.0.2.1", now=utc_now())
     assert come_in().key == client.id
     delete(engine, client)

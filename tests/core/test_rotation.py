@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event, select, text
 from webapp.core.authentication import Authenticator, Reason, Refused
 from webapp.core.client_secrets import not_ended
 from webapp.core.database import reading, unit_of_work
+from webapp.core.direct_reads import DirectReads
 from webapp.core.errors import (
     FieldError,
     LastSecret,
@@ -177,7 +178,7 @@ def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: t
     """S8, S9: at -1 s, 0 s and +1 s; that it was right a second ago does not help it."""
     client = make_client(engine)
     change(engine, client, overlap=Overlap.HOUR)
-    authenticator = Authenticator(engine, HASHER, make_throttles())
+    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
     for moment, answer in ((-SECOND, None), (0 * SECOND, Reason.ENDED_SECRET), (SECOND, Reason.ENDED_SECRET)):
         clock.move_to(NOON + HOUR + moment)
         assert may_come_in(authenticator, client, SECRET) is answer, moment
@@ -254,7 +255,7 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     assert added.label == "C"
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
-    authenticator = Authenticator(engine, HASHER, make_throttles())
+    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is not None
     assert may_come_in(authenticator, client, NEXT) is Reason.ENDED_SECRET
     assert may_come_in(authenticator, client, newest) is None
@@ -300,7 +301,7 @@ def test_nothing_brings_an_ended_secret_back(
     """S8: pause, pass the end, resume: refused, as is every request with it."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
-    authenticator = Authenticator(engine, HASHER, make_throttles())
+    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is Reason.PAUSED_SECRET
     clock.shift(HOUR)
     with pytest.raises(SecretHasEnded) as caught:
@@ -316,7 +317,7 @@ def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Travel
     client = pause(engine, client, "A")
     clock.shift(HOUR - SECOND)
     client = resume(engine, client, "A")
-    authenticator = Authenticator(engine, HASHER, make_throttles())
+    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is None
     clock.shift(SECOND)
     assert may_come_in(authenticator, client, SECRET) is Reason.ENDED_SECRET

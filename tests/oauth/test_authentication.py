@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from webapp.core.authentication import Authenticator, Reason, Refused, SuccessfulChecks
 from webapp.core.database import reading
+from webapp.core.direct_reads import DirectReads
 from webapp.core.models import ClientSecret, IdentityClient
 from webapp.core.networks import AllowedNetwork
 from webapp.core.secrets import Secret, SecretHasher, StoredHash
@@ -228,17 +229,20 @@ def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: En
     """S2: version 1 beside version 2; afterwards version 1 may go."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine)
     newest = b"the newest pepper of 32 bytes or more"
-    both = Authenticator(engine, SecretHasher({2: newest, 1: PEPPER}), make_throttles())
+    both = Authenticator(engine, DirectReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
     assert both.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
     assert stored_secret(engine, client).pepper_version == 2
-    only_newest = Authenticator(engine, SecretHasher({2: newest}), make_throttles())
+    only_newest = Authenticator(engine, DirectReads(engine), SecretHasher({2: newest}), make_throttles())
     assert only_newest.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
 
 
 def test_s2_a_hash_under_a_lost_pepper_lets_nobody_in_at_the_same_price(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     without = Authenticator(
-        endpoint.engine, SecretHasher({2: b"the newest pepper of 32 bytes or more"}), make_throttles()
+        endpoint.engine,
+        DirectReads(endpoint.engine),
+        SecretHasher({2: b"the newest pepper of 32 bytes or more"}),
+        make_throttles(),
     )
     with argon2_computations() as hashed, pytest.raises(Refused):
         without.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW)

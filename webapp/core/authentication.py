@@ -163,9 +163,9 @@ def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:
 class Authenticator:
     """Authenticates clients by ID and secret."""
 
-    def __init__(self, engine: Engine, hasher: SecretHasher, throttles: Throttles) -> None:
+    def __init__(self, engine: Engine, reads: DirectReads, hasher: SecretHasher, throttles: Throttles) -> None:
         self._engine = engine
-        self._reads = DirectReads(engine)
+        self._reads = reads
         self._clients = self._reads.prepare(_CLIENTS)
         self._resource_servers = self._reads.prepare(_RESOURCE_SERVERS)
         self._hasher = hasher
