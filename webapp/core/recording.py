@@ -27,7 +27,7 @@ from .models import SCOPE_MAX
 from .secrets import is_well_formed
 from .usage import Count, CountKey, Outcome, Request
 
-WRITE_EVERY_SECONDS = 0.25
+WRITE_EVERY_SECONDS = 1
 REQUESTS_MAX = 10_000
 """How many requests wait in memory to be written one by one; beyond, the oldest are only counted."""
 COUNTS_MAX = 20_000

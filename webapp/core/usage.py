@@ -20,6 +20,7 @@ LATEST_MAX = 200
 """How many token requests of a client are kept one by one."""
 TRIM_AFTER = 50
 """About how many more pile up before they are deleted, since deleting costs more than adding."""
+AT_ONCE = 500
 
 
 class Outcome(StrEnum):
@@ -127,10 +128,10 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
         _ADD_COUNT[connection.dialect.name], [{**key._asdict(), "count": count.count} for key, count in ordered]
     )
     latest = _latest(requests)
-    connection.execute(
-        _ADD_REQUEST,
-        [request._asdict() | {"number": next(_numbers)} for of_client in latest.values() for request in of_client],
-    )
+    kept = itertools.chain.from_iterable(latest.values())
+    # Some at a time: a process would keep the memory that all of them together need for a moment.
+    while some := [request._asdict() | {"number": next(_numbers)} for request in itertools.islice(kept, AT_ONCE)]:
+        connection.execute(_ADD_REQUEST, some)
     surplus = [
         {"key": key}
         for key, of_client in latest.items()
