@@ -30,13 +30,13 @@ PATHS = ("/new", "/new/form", "/{key}/edit", "/{key}/edit/form")
 
 
 def rows(host: Host) -> tuple[Any, ...]:
-    """Return what must not change: every client, the number of secrets and of events."""
+    """Return what must not change: every client, the number of secrets and of events, but for refusals."""
     with reading(host.engine) as session:
         clients = session.execute(select(IdentityClient.__table__)).all()
         return (
             clients,
             session.scalar(select(func.count()).select_from(ClientSecret)),
-            session.scalar(select(func.count()).select_from(Event)),
+            session.scalar(select(func.count()).select_from(Event).where(Event.action != "refused")),
         )
 
 

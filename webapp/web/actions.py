@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from ..core.changes import get_client
 from ..core.clients import set_enabled
-from ..core.database import reading, unit_of_work
+from ..core.database import reading
 from ..core.errors import StaleVersion
 from ..core.models import TOKEN_DURATION_MAX_MINUTES, IdentityClient, utc_now
 from ..host import author_of, services
@@ -15,6 +15,7 @@ from .forms import VersionForm
 from .guard import actor
 from .htmx import close_dialog, htmx, render
 from .list import parse_key
+from .writing import writing
 
 
 def enable(key: str) -> ResponseReturnValue:
@@ -36,7 +37,7 @@ def _switch(key: str, *, enabled: bool) -> ResponseReturnValue:
     if not form.validate():
         return _question(client, form, enabled=enabled, status=422)
     try:
-        with unit_of_work(services().engine) as session:
+        with writing() as session:
             client = set_enabled(
                 session, author=author_of(actor()), key=client.id, version=form.version.data, enabled=enabled
             )

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from ..core import audit, trail
-from ..core.database import reading, unit_of_work
+from ..core.database import reading
 from ..core.models import Event, IdentityClient
 from ..core.trail import TrailQuery
 from ..host import author_of, services
@@ -17,6 +17,7 @@ from .guard import actor
 from .htmx import htmx, render
 from .list import parse_key
 from .presenters import Times
+from .writing import writing
 
 FILE_NAME = "identity-clients-activity.csv"
 LATEST = 10
@@ -36,7 +37,7 @@ def client_activity(key: str) -> Response:
 def activity_csv() -> Response:
     """Answer with the trail of the account, or of the client that `key` names, as a file (L7)."""
     query, key = TrailQuery.from_arguments(request.args), request.args.get("key")
-    with unit_of_work(services().engine) as session:
+    with writing() as session:
         client = _client(session, parse_key(key)) if key else None
         audit.record_export(
             session, author=author_of(actor()), filters=query.filters(), throttles=services().throttles, client=client

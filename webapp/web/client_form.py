@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Response, make_response, render_template, request, url_for
 
+from ..core.audit import Refusal
 from ..core.secrets import generate_secret
 from ..core.words import gettext, lazy_gettext
 from ..host import services, sign_in_url
@@ -12,6 +13,7 @@ from .forms import ClientForm, presets, role_groups
 from .guard import actor
 from .htmx import htmx, render
 from .responses import carries_secret
+from .writing import note_refusal
 
 BEYOND_QUOTA = lazy_gettext(
     "Nothing is saved: too many client IDs that you tried were in use. Wait a little, then press %(button)s again."
@@ -48,6 +50,7 @@ def sign_in_again(form: ClientForm, show: Callable[..., Response]) -> Response:
 
     :param show: answers with the form; takes the options of `show_form`.
     """
+    note_refusal(Refusal.SIGN_IN_TOO_OLD)
     url = sign_in_url(url_for(".list"))
     if htmx().partial:
         return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)

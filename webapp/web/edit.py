@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from ..core import clients
 from ..core.changes import get_client
-from ..core.database import reading, unit_of_work
+from ..core.database import reading
 from ..core.errors import InvalidFields, StaleVersion, Throttled
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
@@ -20,6 +20,7 @@ from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import close_dialog, htmx
 from .list import parse_key
+from .writing import writing
 
 
 def edit_client(key: str) -> ResponseReturnValue:
@@ -33,7 +34,7 @@ def edit_client(key: str) -> ResponseReturnValue:
     if not form.may_be_saved(granted=granted):
         return _show(form, client, status=422)
     try:
-        with unit_of_work(services().engine) as session:
+        with writing() as session:
             client = clients.edit_client(
                 session,
                 author=author_of(actor()),

@@ -14,6 +14,7 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, HiddenField, StringField
 from wtforms.widgets import HiddenInput
 
+from ..core.audit import Refusal
 from ..core.clients import ClientValues
 from ..core.errors import FieldError
 from ..core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
@@ -22,6 +23,7 @@ from ..core.roles import ApiRole
 from ..core.secrets import Secret, check_chosen_secret, needs_form_encoding, weaknesses
 from ..core.words import gettext, lazy_gettext
 from ..host import services
+from .writing import note_refusal
 
 # Short enough that a leaked token soon runs out, long enough that no system asks all the time.
 TOKEN_DURATION_DEFAULT_MINUTES = 15
@@ -107,6 +109,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
     def validate(self, extra_validators: Any = None) -> bool:
         """Tell whether the form may be acted upon."""
         if g.get("identity_clients_csrf_refused") or not super().validate(extra_validators):
+            note_refusal(Refusal.FORM_EXPIRED)
             self.message = gettext(
                 "Your session was renewed while this form was open. Please press %(button)s again.", button=self.button
             )

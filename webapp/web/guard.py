@@ -10,11 +10,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.accounts import set_account
+from ..core.audit import Refusal
 from ..core.database import unit_of_work
 from ..core.models import utc_now
 from ..host import BACKGROUND_HEADER, Actor, current_actor, put_body_back, read_body, services, sign_in_url
 from . import responses
 from .htmx import render
+from .writing import note_refusal
 
 BODY_LIMIT_BYTES = 64 * 1024
 FORM_PARTS_LIMIT = 50
@@ -48,8 +50,10 @@ def guard(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
     manages = found.may_manage
     views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
     if not (manages if writes or access is Access.MANAGE else views):
+        note_refusal(Refusal.FORBIDDEN)
         return render("no_access.html", "_no_access.html", status=403, actor=found)
     if not found.feature_enabled:
+        note_refusal(Refusal.FEATURE_OFF)
         return render("not_enabled.html", "_not_enabled.html", status=403, actor=found)
     if writes:
         if request.mimetype not in FORM_TYPES:
@@ -117,12 +121,14 @@ def _refuse_other_sites() -> None:
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if fetch_site is not None:
         if fetch_site in ("cross-site", "same-site"):
+            note_refusal(Refusal.OTHER_SITE)
             abort(403)
         return
     source = request.headers.get("Origin") or request.headers.get("Referer")
     if source is not None:
         parts = urlsplit(source)
         if f"{parts.scheme}://{parts.netloc}" != request.host_url.rstrip("/"):
+            note_refusal(Refusal.OTHER_SITE)
             abort(403)
 
 

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from ..core.changes import get_client
 from ..core.clients import create_client, is_taken
-from ..core.database import reading, unit_of_work
+from ..core.database import reading
 from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled, TooManyNewClients
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
@@ -19,6 +19,7 @@ from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import htmx, render
 from .list import parse_key
+from .writing import writing
 
 TOO_MANY_NEW_CLIENTS = lazy_gettext(
     "Nothing is saved: your account made as many clients as it may in an hour."
@@ -38,7 +39,7 @@ def new_client() -> ResponseReturnValue:
     if not form.may_be_saved(granted=granted):
         return _show(form, copied, status=422)
     try:
-        with unit_of_work(services().engine) as session:
+        with writing() as session:
             client = create_client(
                 session,
                 author=author_of(actor()),
