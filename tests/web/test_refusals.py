@@ -174,7 +174,7 @@ def test_l2_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
 
 
 def test_what_can_be_tried_has_words() -> None:
-    assert set(ATTEMPTS) == set(ACCESS) - {"asset"}
+    assert set(ACCESS) - {"asset"} <= set(ATTEMPTS)
 
 
 def test_screens_write_in_the_way_that_records_refusals() -> None:

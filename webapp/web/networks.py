@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from ..core.allowed_networks import Consequences, NetworksUnconfirmed, consequences, set_networks
 from ..core.changes import get_client
-from ..core.database import reading, unit_of_work
+from ..core.database import reading
 from ..core.errors import FieldError, InvalidFields, StaleVersion
 from ..core.models import IdentityClient, utc_now
 from ..core.networks import AllowedNetwork, canonical_address, check_networks, is_allowed, networks_text
@@ -22,6 +22,7 @@ from .guard import actor
 from .htmx import close_dialog, htmx, render
 from .list import parse_key
 from .presenters import Times
+from .writing import writing
 
 TYPED_MAX = 200
 DAY = timedelta(days=1)
@@ -52,7 +53,7 @@ def networks(key: str) -> ResponseReturnValue:
     if not form.validate():
         return _show(form, client, _judge(form, client, seen), status=422)
     try:
-        with unit_of_work(services().engine) as session:
+        with writing() as session:
             client = set_networks(
                 session,
                 author=author_of(actor()),
