@@ -1,5 +1,6 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
 # make test   install what the tests run for real, and run all of them
+# make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
 # make lint   style, types, and which module may import which
 # make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
 # make screenshots   the README's images, and every screen in dist/screens
@@ -14,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run test lint bench screenshots dist sbom audit lock
+.PHONY: run test test-matrix lint bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -24,6 +25,10 @@ test:
 	@.ci/components
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
 	$(BIN)/python -m pytest -n 2
+
+test-matrix: | $(BIN)/python
+	@.ci/components
+	@$(BIN)/python .ci/matrix.py $(ARGUMENTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -54,6 +59,8 @@ audit: $(VENV)/.installed-dev
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/uv pip compile .ci/oldest.in --no-deps --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+		--custom-compile-command "make lock" --output-file .ci/oldest.lock
 
 $(BIN)/python:
 	@.ci/venv $(VENV)

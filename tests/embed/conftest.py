@@ -98,12 +98,13 @@ class Portal:
         """All that the server wrote."""
         return self._log.read_text()
 
-    def run(self, *arguments: str, code: int = 0) -> str:
+    def run(self, *arguments: str, code: int = 0, say: str = "") -> str:
         """Run Python in the host's directory; return what it printed."""
         done = subprocess.run(
             [self.python, *arguments],
             cwd=self.directory,
             env=self.environment,
+            input=say,
             capture_output=True,
             text=True,
             timeout=SLOW_SECONDS,

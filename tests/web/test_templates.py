@@ -30,6 +30,8 @@ FORBIDDEN = [
     (r"hx-trigger=\"[^\"]*\[(?!name=)", "a trigger filter is code"),
     (r"https?://", "no page loads from another host"),
     (r"=\{\{", "an attribute without quotes"),
+    (r"(?<!script_root ~ )request\.path", "it lacks the sub-path of a host"),
+    (r"(href|action|src)=\"/", "it lacks the sub-path of a host"),
 ]
 
 
@@ -52,7 +54,7 @@ def test_w17_a_template_holds_no_way_for_data_to_become_code(path: Path) -> None
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
 def test_w17_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
     """W17: only addresses made by url_for, and names that a template itself gives."""
-    allowed = re.compile(r"\A(url|target|swap|status|request\.path|url_for\(.*\))\Z")
+    allowed = re.compile(r"\A(url|target|swap|status|url_for\(.*\))\Z")
     for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
         for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
             assert allowed.match(expression), expression

@@ -13,7 +13,6 @@ from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
 from .list import parse_key
-from .preview import preview_of
 
 # What a plain form says on the page that it leads to; a fixed set, so that an address can carry it.
 DONE = {
@@ -45,6 +44,5 @@ def details(key: str) -> Response:
         **requests.context(used),
         **networks.context(client, seen),
         check=None,
-        preview=preview_of(client),
         done=DONE.get(request.args.get("done", "")),
     )

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, activity, assets, details, edit, guard, networks, new, preview, requests, responses, words
+from . import actions, activity, assets, details, edit, guard, networks, new, requests, responses, words
 from . import list as client_list
 from .guard import Access
 
@@ -19,7 +19,6 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/new", "new", new.new_client, ("GET", "POST"), Access.MANAGE),
     ("/new/form", "new_form", new.new_client_form, ("POST",), Access.MANAGE),
     ("/check", "check", new.check_field, ("POST",), Access.MANAGE),
-    ("/check/roles", "check_roles", new.check_roles, ("POST",), Access.MANAGE),
     ("/static/<digest>/<path:filename>", "asset", assets.asset, ("GET",), Access.PUBLIC),
     ("/activity", "activity", activity.activity, ("GET",), Access.VIEW),
     ("/activity.csv", "activity_csv", activity.activity_csv, ("GET",), Access.VIEW),
@@ -30,7 +29,6 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/enable", "enable", actions.enable, ("GET", "POST"), Access.MANAGE),
     ("/<key>/networks", "networks", networks.networks, ("GET", "POST"), Access.MANAGE),
     ("/<key>/networks/check", "networks_check", networks.check_address, ("GET",), Access.VIEW),
-    ("/<key>/preview", "preview", preview.preview, ("GET",), Access.VIEW),
     ("/<key>/requests", "requests", requests.requests, ("GET",), Access.VIEW),
     ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
     ("/<key>/activity", "client_activity", activity.client_activity, ("GET",), Access.VIEW),

@@ -1,0 +1,346 @@
+"""`docs/embedding.md`: followed word for word on a bare Flask application, with nothing but the wheel."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from jinja2 import ChoiceLoader, DictLoader
+from sqlalchemy import Engine, create_engine
+from sqlalchemy import inspect as inspect_database
+
+from tests.embed.conftest import DIFF, EXAMPLE
+from tests.embed.live import Site
+from tests.embed.test_hosts import TOKEN, VALUES, create, embed
+from tests.factories import make_client
+from tests.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
+from tests.web.conftest import HTMX, NORTHWIND, PREFIX
+from webapp import Actor, IdentityClients
+from webapp.cli import commands
+from webapp.core import signals
+from webapp.core.database import make_engine
+from webapp.host import actor_from_flask_login
+from webapp.settings import Settings
+
+GUIDE = (ROOT / "docs" / "embedding.md").read_text("utf-8")
+SLOW_SECONDS = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the file that it belongs into, its text."""
+
+    language: str
+    file: str
+    text: str
+
+
+def section(heading: str) -> str:
+    """Return the text below a heading, up to the next of the same level or above."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n", GUIDE, re.MULTILINE)
+    assert found, heading
+    rest = GUIDE[found.end() :]
+    end = re.search(rf"^#{{1,{len(found[1])}}} ", re.sub(r"```.*?```", _blank, rest, flags=re.DOTALL), re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def blocks(heading: str) -> list[Block]:
+    """Return the fenced blocks of a section."""
+    found = re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", section(heading), re.MULTILINE | re.DOTALL)
+    return [Block(*parts) for parts in found]
+
+
+class Follower:
+    """Somebody who has the guide and the wheel, and types what the guide says.
+
+    Three things differ from a machine with a network: pip takes what the wheel depends on from the environment that
+    runs the tests, `flask` is called as a module since it was not installed into this one, and the port is free.
+    """
+
+    def __init__(self, directory: Path, wheel: Path) -> None:
+        self.directory, self.port = directory, free_port()
+        shutil.copy(wheel, directory)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
+        python = directory / "venv" / "bin" / "python"
+        (packages,) = directory.glob("venv/lib/python*/site-packages")
+        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        for name, command in {
+            "pip": f'"{sys.executable}" -m pip --quiet --python "{python}" "$@" --no-index',
+            "flask": f'"{python}" -m flask "$@"',
+        }.items():
+            shim = python.with_name(name)
+            shim.write_text(f"#!/bin/sh\nexec {command}\n")
+            shim.chmod(0o755)
+        self.environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "FLASK_RUN_PORT": str(self.port)}
+
+    def follow(self, heading: str) -> str:
+        """Do what a section says; return what its commands printed. What is exported stays so."""
+        printed = ""
+        for block in blocks(heading):
+            if block.file:
+                path = self.directory / block.file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(("\n\n" if file.tell() else "") + block.text)
+            elif block.language == "sh" and block.text != "flask run\n":
+                printed += self.type(block.text)
+        return printed
+
+    def type(self, script: str) -> str:
+        """Type lines into a shell."""
+        done = subprocess.run(
+            ["/bin/sh", "-e", "-c", f"{script}\nenv -0 > environment"],
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SLOW_SECONDS,
+        )
+        assert done.returncode == 0, script + done.stdout + done.stderr
+        lines = (self.directory / "environment").read_text().split("\0")
+        self.environment = dict(line.split("=", 1) for line in lines if line)
+        return done.stdout
+
+    def run(self) -> subprocess.Popen[bytes]:
+        """Start `flask run` as the guide says, and wait until it answers."""
+        with (self.directory / "log").open("ab") as log:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", "exec flask run"], cwd=self.directory, env=self.environment, stdout=log, stderr=log
+            )
+        deadline, site = time.monotonic() + START_SECONDS, Site(self.url)
+        while True:
+            try:
+                site.get("/sign-in")
+            except OSError:
+                assert process.poll() is None, (self.directory / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            else:
+                site.session.close()
+                return process
+
+    @property
+    def url(self) -> str:
+        """Where the application answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def test_the_guide_word_for_word(wheel: Path, tmp_path: Path) -> None:
+    """From an empty directory to the list, a client and its token; then signals, housekeeping, and out again."""
+    follower = Follower(tmp_path, wheel)
+    assert "up to date" in follower.follow("In ten minutes")
+    follower.follow("Signals")
+    process = follower.run()
+    try:
+        site = Site(follower.url)
+        address = re.search(r"Open `http://127.0.0.1:5000(\S+)`", GUIDE)
+        assert address
+        asked = site.get(address[1])
+        assert asked.url.startswith(f"{follower.url}/sign-in?next=")
+        shown = site.session.post(asked.url, data={"name": "Ann"}, timeout=10)
+        assert shown.url == follower.url + address[1]
+        assert "No clients yet" in shown.text
+        assert "<header>Portal</header>" in shown.text
+        assert "<title>Identity Clients - Portal</title>" in shown.text
+        assert site.create(VALUES, address[1]).status_code == 200
+        form = TOKEN | {"client_id": VALUES["client_id"], "client_secret": VALUES["client_secret"]}
+        assert site.post("/connect/token", form).json()["expires_in"] == 25 * 60
+        lines = [json.loads(line) for line in (tmp_path / "clients.jsonl").read_text().splitlines()]
+        assert [(line["signal"], line["client_id"], line["actor_label"]) for line in lines] == [
+            ("created", VALUES["client_id"], "Ann")
+        ]
+        site.session.close()
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+    printed = follower.follow("Housekeeping")
+    assert "New reasons for attention: 0" in printed
+    assert "Deleted:" in printed
+    engine = create_engine(f"sqlite:///{tmp_path}/data/clients.sqlite3")
+    assert inspect_database(engine).get_table_names()
+    follower.follow("Take it out again")
+    assert inspect_database(engine).get_table_names() == []
+    engine.dispose()
+
+
+# What it says of the code
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the cells of a section's table, without its heading."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def named(text: str) -> list[str]:
+    """Return what stands in backticks."""
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def test_the_table_of_the_actor_is_the_class() -> None:
+    assert [named(row[0])[0] for row in rows("The actor")] == [field.name for field in dataclasses.fields(Actor)]
+    sentence = re.search(r"read by the attributes (.*?)\.\n", section("The actor"), re.DOTALL)
+    assert sentence
+    code = inspect.getsource(actor_from_flask_login)
+    for name in named(sentence[1]):
+        assert re.search(rf"user\.{name}\b|\"{name}\"", code), name
+
+
+def test_every_setting_and_command_that_is_named_exists() -> None:
+    settings = {field.name.upper() for field in dataclasses.fields(Settings)}
+    text = re.sub(r"```.*?```", "", GUIDE, flags=re.DOTALL)
+    names = {name for name in named(text) if re.fullmatch(r"[A-Z]+(_[A-Z]+)*", name)} - {"SCRIPT_NAME"}
+    assert names - settings == set()
+    assert len(names) > 8
+    assert set(re.findall(r"IDENTITY_CLIENTS_([A-Z_]+)", GUIDE)) - settings == {"ENGINE"} - settings
+    for command in re.findall(r"flask identity-clients ([a-z]+)", GUIDE):
+        assert command in commands.commands, command
+
+
+def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
+    style = (ROOT / "static/identity_clients/app.css").read_text("utf-8")
+    listed = [name for row in rows("Theming") for name in named(row[0])]
+    assert sorted(listed) == sorted(set(re.findall(r"(--ic-[a-z-]+):", style)))
+
+
+def test_the_signals_are_those_of_the_code() -> None:
+    sentence = re.search(r"after it is committed: (.*?) \(", section("Signals"), re.DOTALL)
+    assert sentence
+    assert set(named(sentence[1])) == set(signals.namespace)
+    (block,) = [block for block in blocks("Signals") if block.file == "signals_to_file.py"]
+    assert block.text == (ROOT / "examples/signals_to_file.py").read_text("utf-8")
+    (names,) = re.findall(r"^NAMES = (\(.*\))$", block.text, re.MULTILINE)
+    assert set(ast.literal_eval(names)) == set(signals.namespace)
+
+
+def test_the_examples_lines_are_the_guides() -> None:
+    """Those of `base.html`, of Alembic and of the engine, and the diff that is pointed to."""
+    frame = (EXAMPLE / "webapp/templates/identity_clients/base.html").read_text("utf-8")
+    assert [block.text for block in blocks("Your frame") if block.language == "html"][1:] == [frame] or frame in GUIDE
+    environment = (EXAMPLE / "migrations/env.py").read_text("utf-8")
+    (lines,) = [block.text for block in blocks("Alembic")]
+    assert lines in environment
+    assert "include_object=include_object)" in environment
+    (engine,) = [block.text for block in blocks("Database") if "ENGINE" in block.text]
+    assert "".join(f"    {line}\n" for line in engine.splitlines()) in (EXAMPLE / "webapp/__init__.py").read_text(
+        "utf-8"
+    )
+    assert f"`{DIFF.name}`" in GUIDE
+
+
+# Single blocks, each in an application of its own
+
+
+@pytest.fixture
+def engine(sqlite_url: str) -> Iterator[Engine]:
+    engine = make_engine(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+def run_block(heading: str, contains: str, **names: Any) -> dict[str, Any]:
+    """Run one block of Python with these names."""
+    (block,) = [block for block in blocks(heading) if contains in block.text and block.language == "python"]
+    exec(compile(block.text, heading, "exec"), names)
+    return names
+
+
+def test_an_actor_of_a_gateway(engine: Engine) -> None:
+    loaders: list[Callable[[], Actor | None]] = []
+    identity_clients = IdentityClients()
+    run_block(
+        "The actor", "X-Gateway-User", identity_clients=identity_clients, request=request, Actor=Actor, found=loaders
+    )
+    app = embed(Flask("host"), engine, identity_clients._load_actor)
+    browser = app.test_client()
+    assert browser.get(PREFIX).status_code == 401
+    headers = {"X-Gateway-User": "ann", "X-Gateway-Account": "northwind", "X-Gateway-Roles": "MerchantAdmin"}
+    assert browser.get(PREFIX, headers=headers).status_code == 200
+    assert browser.get(PREFIX, headers=headers | {"X-Gateway-Roles": "Clerk"}).status_code == 403
+
+
+def test_a_change_of_an_account(engine: Engine) -> None:
+    """A4, A7: what the endpoint is told counts for the next token."""
+    make_client(engine, account_id="company", client_id="first-client", roles=("CreatePayment", "AccountViewer"))
+    app = embed(Flask("host"), engine)
+
+    def scopes() -> set[str]:
+        answer = app.test_client().post("/connect/token", base_url="https://localhost", data=TOKEN)
+        return set(answer.get_json().get("scope", "").split())
+
+    before = scopes()
+    run_block("When an account changes", "account_changed", identity_clients=IdentityClients, app=app)
+    assert scopes() < before
+    assert scopes()
+
+
+def test_a_hook_that_demands_a_sign_in(engine: Engine) -> None:
+    app = Flask("host")
+    run_block("Sign-in before every request", "demand_sign_in", app=app, request=request)
+    make_client(engine, account_id="northwind", client_id="first-client")
+    embed(app, engine)
+    answer = app.test_client().post("/connect/token", base_url="https://localhost", data=TOKEN)
+    assert answer.status_code == 200
+
+
+OVERRIDES: dict[str, Callable[[Any], Any]] = {
+    "base.html": lambda host: host.get(""),
+    "_no_access.html": lambda host: host.get("", roles=frozenset()),
+    "_not_enabled.html": lambda host: host.get("", feature_enabled=False),
+    "error.html": lambda host: host.get("/nonsense"),
+    "_signed_out.html": lambda host: host.post("/new", id=""),
+    "_sign_in_again.html": lambda host: host.create_long_after_sign_in(),
+}
+
+
+class Overriding:
+    """A host with one template of its own."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.actor = NORTHWIND
+        self.app = Flask("host")
+        page = re.findall("```html\n(.*?)```", section("Templates that you may override"), re.DOTALL)[0]
+        own = DictLoader({f"identity_clients/{name}": page if name == "error.html" else "the host's own words"})
+        self.app.jinja_loader = ChoiceLoader([own, self.app.jinja_loader]) if self.app.jinja_loader else own
+        embed(self.app, engine, lambda: self.actor)
+        self.client = self.app.test_client()
+
+    def get(self, path: str, **changes: Any) -> Any:
+        self.actor = dataclasses.replace(NORTHWIND, **changes)
+        return self.client.get(PREFIX + path)
+
+    def post(self, path: str, **changes: Any) -> Any:
+        self.actor = dataclasses.replace(NORTHWIND, **changes)
+        return self.client.post(PREFIX + path, headers=HTMX)
+
+    def create_long_after_sign_in(self) -> Any:
+        self.actor = dataclasses.replace(NORTHWIND, signed_in_at=datetime(2026, 1, 1, tzinfo=UTC))
+        return create(self.client, htmx=True)
+
+
+def test_the_list_of_templates_is_tested() -> None:
+    assert [named(row[0])[0] for row in rows("Templates that you may override")] == list(OVERRIDES)
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_a_template_may_be_overridden(engine: Engine, name: str) -> None:
+    """And it is what people then see."""
+    assert "the host's own words" in OVERRIDES[name](Overriding(engine, name)).text
+    assert (ROOT / "templates" / "identity_clients" / name).read_text("utf-8").startswith("{# ")
