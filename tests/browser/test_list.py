@@ -150,7 +150,7 @@ def test_attention_as_a_filter_and_the_strip_follows_a_change(tab: Page, merchan
 
 
 def test_a_large_account_gets_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
-    fill(merchant.engine, merchant.account_id, 5_001)
+    fill(merchant.engine, merchant.account_id, 2_001)
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
     expect(ClientList.open(tab).strip).to_have_text("Needs attention: 1 client never used")
 
