@@ -227,3 +227,18 @@ def test_w6_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: st
     assert asked.status_code == 303
     answer = sign_in(client, path=asked.location)
     assert (answer.status_code, answer.location) == (303, target)
+
+
+def test_w6_below_a_sub_path_the_same_pages_are_followed(mas: Mas) -> None:
+    """W6: asked for, led to the sign-in, and back; a page beside the sub-path is none of ours."""
+    mas.add_user()
+    below = {"base_url": "https://localhost/identity"}
+    for target in ("/", f"{LIST}?q=a"):
+        client = mas.app.test_client()
+        asked = client.get(target, **below)
+        assert asked.location.startswith("/identity/login?next=%2Fidentity")
+        answer = sign_in(client, path=asked.location.removeprefix("/identity"), **below)
+        assert (answer.status_code, answer.location) == (303, f"/identity{target}")
+    with mas.app.test_request_context(**below):
+        for beside in (LIST, "/identity-of-another/", "/other"):
+            assert safe_next(beside) == "/identity/"
