@@ -245,6 +245,18 @@ def test_the_examples_lines_are_the_guides() -> None:
     assert f"`{DIFF.name}`" in GUIDE
 
 
+def test_the_readme_says_the_same_in_short() -> None:
+    """Its lines are valid, its actor has only fields that there are, and it leads here."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    part = readme.partition("\n## Embed\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"^```python\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    (made,) = [call for call in calls if ast.unparse(call.func) == "Actor"]
+    assert {word.arg for word in made.keywords} <= {field.name for field in dataclasses.fields(Actor)}
+    assert "](docs/embedding.md)" in part
+    assert f"`{DIFF.name}`" in part
+
+
 # Single blocks, each in an application of its own
 
 

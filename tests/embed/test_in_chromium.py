@@ -45,6 +45,14 @@ details { border: 2px solid } hr { margin: 4em } small { font-size: 40px }
 SHEETS = {"pico": PICO + ":root { --pico-font-size: 100% }", "bootstrap": REBOOT, "rude": RUDE}
 
 
+def enter(context: BrowserContext, base: str) -> None:
+    """Sign the owner in, by the host's own page."""
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', context.request.get(f"{base}/enter").text())
+    assert token
+    form = {"csrf_token": token[1], "mail": OWNER, "password": PASSWORD}
+    assert context.request.post(f"{base}/enter", form=dict(form), max_redirects=0).status == 303
+
+
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Return a function that opens a browser in which somebody is signed in; no page may fail or break its policy."""
@@ -56,11 +64,7 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         context.on("weberror", lambda error: faults.append(str(error.error)))
         context.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-        page = context.request.get(f"{base}/enter").text()
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-        assert token
-        form = {"csrf_token": token[1], "mail": OWNER, "password": PASSWORD}
-        assert context.request.post(f"{base}/enter", form=form, max_redirects=0).status == 303
+        enter(context, base)
         return context.new_page()
 
     yield open_
@@ -290,6 +294,21 @@ def test_the_screens_within_the_host(portal: Portal, open_tab: Callable[..., Pag
     go_through(page, portal.url + LIST, "tidewater-here")
     expect(page.get_by_role("navigation").get_by_role("link", name="Payouts")).to_be_visible()
     expect(page).to_have_title(re.compile(r" - Quayside$"))
+
+
+def test_w10_the_hosts_csrf_layer_refuses_a_dialog_and_nothing_typed_is_lost(
+    portal: Portal, open_tab: Callable[..., Page]
+) -> None:
+    """W10, E1: signed in anew in another tab, the form is sent once more, with the secret as it was typed."""
+    page = open_tab(portal.url)
+    page.goto(portal.url + LIST)
+    form = ClientList(page).new()
+    form.fill(client_id="tidewater-late", client_secret="typed by a person, twice").choose({"MerchantUser"})
+    enter(page.context, portal.url)
+    form.create_in_vain()
+    expect(form.root).to_contain_text("press Create again")
+    expect(form.secret).to_have_value("typed by a person, twice")
+    assert form.create().secret == "typed by a person, twice"
 
 
 def test_another_prefix_and_another_blueprint_name(make_portal: MakePortal, open_tab: Callable[..., Page]) -> None:
