@@ -30,6 +30,7 @@
     if (place().contains(element)) return;
     const menu = element.closest('.ic-menu');
     opener = menu ? menu.previousElementSibling : element;
+    menu?.hidePopover();
   };
   const backToOpener = () => {
     const target = opener?.isConnected ? opener : opener?.id && byId(opener.id);

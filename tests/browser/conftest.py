@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,13 +10,13 @@ from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
 from tests.servers import LiveServer
 from webapp.core.clients import ClientValues, edit_client
 from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import IdentityClient
+from webapp.core.models import ClientSecret, IdentityClient
 from webapp.standalone import users
 
 TIMEOUT_MILLISECONDS = 10_000
@@ -88,6 +89,22 @@ class Merchant:
                 hasher=HASHER,
                 throttles=make_throttles(),
             )
+
+    def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:
+        """Give a client's secret these columns, such as `last_used_at`, as if it had come to be so."""
+        with unit_of_work(self.engine) as session:
+            session.execute(
+                update(ClientSecret)
+                .where(ClientSecret.client_key == client.id, ClientSecret.label == label)
+                .values(**columns)
+            )
+
+    def wait_for_use(self, client_id: str) -> None:
+        """Wait until the server has recorded that a client got a token, which takes up to a second."""
+        deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
+        while self.client(client_id).last_token_at is None:
+            assert time.monotonic() < deadline, "its token is not recorded"
+            time.sleep(0.05)
 
     def client(self, client_id: str) -> IdentityClient:
         """Return a client as it is stored."""

@@ -140,9 +140,29 @@ class Menu(Screen):
         self._press("Disable")
         return Question(self.page)
 
-    def enable(self) -> "Question":
-        """Ask to enable the client."""
-        self._press("Enable")
+    def enable(self, then: type[AnyScreen]) -> AnyScreen:
+        """Enable the client, which needs no question."""
+        self.root.get_by_role("button", name=re.compile(r"^Enable\b")).click()
+        return then(self.page)
+
+    def change_secret(self) -> "ChangeSecret":
+        """Open Change secret."""
+        self._press("Change secret")
+        return ChangeSecret(self.page)
+
+    def leaked(self) -> "Question":
+        """Ask to replace a leaked secret."""
+        self._press("Leaked secret")
+        return Question(self.page)
+
+    def revoke_tokens(self) -> "Question":
+        """Ask to revoke the client's tokens."""
+        self._press("Revoke tokens")
+        return Question(self.page)
+
+    def delete(self) -> "Question":
+        """Ask to delete the client."""
+        self._press("Delete")
         return Question(self.page)
 
     def copy(self) -> "NewClient":
@@ -205,14 +225,23 @@ class Details(Screen):
         self.root.get_by_role("link", name="Edit", exact=True).click()
         return EditClient(self.page)
 
-    def copy(self) -> "NewClient":
-        """Open New Client with the values of this one."""
-        self.root.get_by_role("link", name="Copy to new client").click()
-        return NewClient(self.page)
+    def change_secret(self) -> "ChangeSecret":
+        """Open Change secret."""
+        self.root.get_by_role("link", name="Change secret", exact=True).click()
+        return ChangeSecret(self.page)
 
-    def switch(self) -> "Question":
-        """Ask to disable the client, or to enable it."""
-        self.root.get_by_role("link", name=re.compile("^(En|Dis)able$")).click()
+    def more(self) -> "Menu":
+        """Open the menu of further actions."""
+        self.root.get_by_role("button", name="More actions").click()
+        return Menu(self.page)
+
+    def secret(self, label: str) -> Locator:
+        """Return the row of a secret."""
+        return self.root.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=f"Secret {label}"))
+
+    def ask_of_secret(self, label: str, verb: str) -> "Question":
+        """Press one of the actions of a secret; one that looks locked can be pressed as well, and says why."""
+        self.secret(label).get_by_role("link", name=verb).press("Enter")
         return Question(self.page)
 
 
@@ -339,6 +368,39 @@ class EditClient(ClientForm):
         return Conflict(self.page)
 
 
+class ChangeSecret(ClientForm):
+    """Change secret."""
+
+    ROOT = "#ic-form:has([name=revoke])"
+
+    def arrived(self) -> None:
+        """Wait until the generated secret is there as well."""
+        super().arrived()
+        expect(self.secret).not_to_have_value("")
+
+    @classmethod
+    def open(cls, page: Page, key: object) -> Self:
+        """Go to its page."""
+        page.goto(f"{PREFIX}/{key}/secret")
+        return cls(page)
+
+    def keep_old(self, overlap: str) -> Self:
+        """Choose when the old secret ends, in words."""
+        self.root.get_by_role("radio", name=overlap).check()
+        return self
+
+    def change(self) -> "HandOver":
+        """Press the button."""
+        self.press("Change secret")
+        return HandOver(self.page)
+
+    def change_in_vain(self) -> Self:
+        """Press the button, and get the form back."""
+        self.press("Change secret")
+        expect(self.summary).to_be_visible()
+        return self
+
+
 class Conflict(Screen):
     """Both values of each field that differs, and a choice between them."""
 
@@ -408,15 +470,29 @@ class HandOver(Screen):
 
 
 class Question(Screen):
-    """The question before a client is enabled or disabled."""
+    """The question before something is done."""
 
-    ROOT = "form:has(.ic-does)"
+    ROOT = "form[method=post]:has(a:text-is('Cancel'))"
 
-    def confirm(self, then: type[AnyScreen]) -> AnyScreen:
-        """Press the button that repeats the verb."""
-        self.root.get_by_role("button", name=re.compile("^(En|Dis)able$")).click()
+    def confirm(self, then: type[AnyScreen], button: str = "") -> AnyScreen:
+        """Press the button that repeats the verb.
+
+        :param button: which, where there are several.
+        """
+        self.press(button)
         expect(self.root).to_have_count(0)
         return then(self.page)
+
+    def confirm_in_vain(self) -> Self:
+        """Press the button that repeats the verb, and get the question back."""
+        self.press()
+        expect(self.root.get_by_role("alert")).to_be_visible()
+        return self
+
+    def press(self, button: str = "") -> None:
+        """Press a button."""
+        buttons = self.root.get_by_role("button", name=button, exact=True) if button else self.root.locator(".ic-go")
+        buttons.click()
 
 
 class Networks(Screen):

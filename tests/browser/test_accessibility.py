@@ -14,15 +14,28 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE, make_requests
+from tests.factories import CATALOGUE, HASHER, make_author, make_requests
 from tests.stories import tell_story
 from webapp.core.authentication import Reason
 from webapp.core.database import unit_of_work
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.networks import AllowedNetwork
+from webapp.core.rotation import Overlap, change_secret
 
 from .conftest import Merchant, Visit
-from .pages import PREFIX, Activity, ClientList, Details, EditClient, HandOver, Home, NewClient, SignIn
+from .pages import (
+    PREFIX,
+    Activity,
+    ChangeSecret,
+    ClientList,
+    Details,
+    EditClient,
+    HandOver,
+    Home,
+    NewClient,
+    Question,
+    SignIn,
+)
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
@@ -66,6 +79,28 @@ class Scene:
                 update(ClientSecret).where(ClientSecret.client_key == old.id).values(created_at=old.created_at)
             )
         return ClientList.open(self.tab(), query)
+
+    def rotated(self) -> IdentityClient:
+        """Return a client with two secrets that work, both in use, the older one ending."""
+        client = self.merchant.add_client(name="Claims payments", last_token_at=utc_now() - timedelta(minutes=3))
+        self.rotate(client)
+        used = {"last_used_at": utc_now() - timedelta(minutes=3), "last_used_address": "203.0.113.7"}
+        self.merchant.change_secret_row(client, "A", **used)
+        self.merchant.change_secret_row(client, "B", **used | {"last_used_address": "2001:db8:40::203:113:7"})
+        return client
+
+    def rotate(self, client: IdentityClient) -> None:
+        """Change the secret of a client as Priya Nair does, who has it open at the same time."""
+        with unit_of_work(self.merchant.engine) as session:
+            change_secret(
+                session,
+                author=make_author(self.merchant.account_id, label="Priya Nair"),
+                key=client.id,
+                version=client.version,
+                secret="the next secret of this client",
+                overlap=Overlap.WEEK,
+                hasher=HASHER,
+            )
 
     def filled(self, form: NewClient) -> NewClient:
         """Return New Client, ready to be created."""
@@ -133,11 +168,19 @@ def _long_conflict(scene: Scene) -> Page:
 
 
 def _long_disable(scene: Scene) -> Page:
-    return Details.open(scene.tab(), long_texts(scene).id).switch().page
+    return Details.open(scene.tab(), long_texts(scene).id).more().disable().page
+
+
+def _long_delete(scene: Scene) -> Page:
+    return Details.open(scene.tab(), long_texts(scene).id).more().delete().page
+
+
+def _long_change_secret(scene: Scene) -> Page:
+    return Details.open(scene.tab(), long_texts(scene).id).change_secret().page
 
 
 def _long_hand_over(scene: Scene) -> Page:
-    form = Details.open(scene.tab(), long_texts(scene).id).copy()
+    form = Details.open(scene.tab(), long_texts(scene).id).more().copy()
     form.fill(client_id=f"{scene.merchant.new_id}-".ljust(100, "i"), client_secret="s" * 50 + "~" * 50)
     form.field("name").focus()
     return form.create().page
@@ -383,8 +426,97 @@ def _disable(scene: Scene) -> Page:
     return scene.list().menu(scene.merchant.new_id).disable().page
 
 
-def _enable(scene: Scene) -> Page:
-    return scene.list().menu(f"{scene.merchant.new_id}-off").enable().page
+def _enable_page(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client(enabled=False).id}/enable")
+    return tab
+
+
+def _details_menu(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).more().page
+
+
+def _details_secrets(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).page
+
+
+def _details_last_secret_ends(scene: Scene) -> Page:
+    client = scene.merchant.add_client(last_token_at=utc_now())
+    scene.merchant.change_secret_row(client, "A", ends_at=utc_now() + timedelta(hours=20))
+    return Details.open(scene.tab(), client.id).page
+
+
+def _change_secret(scene: Scene) -> Page:
+    return scene.list().menu(scene.merchant.new_id).change_secret().page
+
+
+def _change_secret_of_two(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).change_secret().change_in_vain().page
+
+
+def _change_secret_page(scene: Scene) -> Page:
+    return ChangeSecret.open(scene.tab(), scene.rotated().id).page
+
+
+def _change_secret_too_late(scene: Scene) -> Page:
+    client = scene.merchant.add_client()
+    form = Details.open(scene.tab(), client.id).change_secret()
+    scene.rotate(client)
+    return form.change_in_vain().page
+
+
+def _changed_secret(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.merchant.add_client().id).change_secret().change().page
+
+
+def _leaked(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).more().leaked().page
+
+
+def _revoke_tokens(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).more().revoke_tokens().page
+
+
+def _delete(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).more().delete().page
+
+
+def _delete_page_with_error(scene: Scene) -> Page:
+    tab = scene.visit(scene.merchant.admin, java_script_enabled=False)
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/delete")
+    tab.locator("#f-confirm").evaluate("field => { field.removeAttribute('pattern'); field.value = 'something else'; }")
+    Question(tab).confirm_in_vain()
+    return tab
+
+
+def _end_secret(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "End now").page
+
+
+def _pause_secret(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("B", "Pause").page
+
+
+def _secret_paused(scene: Scene) -> Page:
+    question = Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "Pause")
+    details = question.confirm(then=Details)
+    details.said("Secret paused.")
+    expect(details.secret("A")).to_contain_text("Paused")
+    return details.page
+
+
+def _last_secret(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.merchant.add_client().id).ask_of_secret("A", "End now").page
+
+
+def _end_date(scene: Scene) -> Page:
+    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "Set end date").page
+
+
+def _end_date_of_the_last(scene: Scene) -> Page:
+    question = Details.open(scene.tab(), scene.merchant.add_client().id).ask_of_secret("A", "Set end date")
+    question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
+    return question.confirm_in_vain().page
 
 
 def _disable_page(scene: Scene) -> Page:

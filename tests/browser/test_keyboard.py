@@ -51,7 +51,7 @@ def test_the_menu_opens_with_enter_is_walked_with_tab_and_gives_the_focus_back(t
     press(tab, "Enter")
     menu = Menu(tab)
     expect(button).to_have_attribute("aria-expanded", "true")
-    for verb in ("View", "Edit", "Disable", "Copy"):
+    for verb in ("View", "Edit", "Change secret", "Disable", "Copy", "Leaked secret", "Revoke tokens", "Delete"):
         press(tab, "Tab")
         expect(menu.actions.filter(has_text=re.compile(f"^{verb}"))).to_be_focused()
     press(tab, "Escape")
@@ -173,20 +173,54 @@ def test_focus_finds_a_place_if_what_opened_the_dialog_is_gone(tab: Page, mercha
 def test_disable_begins_at_cancel_and_says_what_was_done(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     details = Details.open(tab, client.id)
-    link = details.root.get_by_role("link", name="Disable", exact=True)
-    link.focus()
+    button = details.root.get_by_role("button", name="More actions")
+    button.focus()
     press(tab, "Enter")
+    Menu(tab)
+    press(tab, "Tab", "Enter")
     question = Question(tab)
     expect(question.root.get_by_role("link", name="Cancel")).to_be_focused()
     press(tab, "Escape")
     expect(question.root).to_have_count(0)
-    expect(link).to_be_focused()
-    press(tab, "Enter")
+    expect(button).to_be_focused()
+    press(tab, "Enter", "Tab", "Enter")
     question = Question(tab)
     press(tab, "Tab", "Enter")
     expect(question.root).to_have_count(0)
     details.said("gets no new tokens")
-    expect(details.root.get_by_role("link", name="Enable", exact=True)).to_be_focused()
+    expect(button).to_be_focused()
+
+
+def test_enable_asks_nothing_says_what_was_done_and_gives_the_focus_back(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client(enabled=False)
+    screen = ClientList.open(tab)
+    button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}", exact=True)
+    button.focus()
+    press(tab, "Enter")
+    menu = Menu(tab)
+    press(tab, "Tab", "Tab", "Tab", "Tab", "Enter")
+    expect(menu.root).to_be_hidden()
+    screen.said("can ask for tokens again")
+    expect(screen.row(merchant.new_id)).to_contain_text("Enabled")
+    expect(button).to_be_focused()
+
+
+def test_change_secret_begins_at_its_heading_and_delete_at_its_field(tab: Page, merchant: Merchant) -> None:
+    client = merchant.add_client()
+    details = Details.open(tab, client.id)
+    form = details.change_secret()
+    expect(form.root.get_by_role("heading", name="Change secret of")).to_be_focused()
+    press(tab, "Escape")
+    question = details.more().delete()
+    expect(question.root.get_by_label("Type")).to_be_focused()
+    tab.keyboard.type("something else")
+    press(tab, "Enter")
+    expect(question.root).to_be_visible()
+    assert question.root.get_by_label("Type").evaluate("field => field.validity.patternMismatch")
+    press(tab, "Control+a")
+    tab.keyboard.type(client.client_id)
+    press(tab, "Enter")
+    ClientList(tab).said("its client ID stays taken")
 
 
 def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, merchant: Merchant) -> None:

@@ -377,10 +377,12 @@ def test_disable_refuses_the_next_token_and_enable_gives_it(
 ) -> None:
     client = merchant.add_client()
     issued = ask(live_server.url, client.client_id, SECRET)
+    merchant.wait_for_use(client.client_id)
     clients = ClientList.open(tab)
     question = clients.menu(client.client_id).disable()
     expect(question.root).to_contain_text("No new tokens from now")
     expect(question.root).to_contain_text(re.compile(r"stay valid until \d\d:\d\d \w+ at the latest"))
+    expect(question.root).to_contain_text("It was last used just now from 127.0.0.1.")
     assert ask(live_server.url, client.client_id, SECRET).ok, "asking is not yet disabling"
     clients = question.confirm(then=ClientList)
     expect(clients.row(client.client_id)).to_contain_text("Disabled")
@@ -388,17 +390,20 @@ def test_disable_refuses_the_next_token_and_enable_gives_it(
     assert is_refused(ask(live_server.url, client.client_id, SECRET))
     claims(live_server.url, issued)
 
-    clients = clients.menu(client.client_id).enable().confirm(then=ClientList)
+    clients = clients.menu(client.client_id).enable(then=ClientList)
+    clients.said("The client can ask for tokens again.")
     expect(clients.row(client.client_id)).to_contain_text("Enabled")
     assert ask(live_server.url, client.client_id, SECRET).ok
 
 
 def test_disable_from_the_page_of_the_client(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     client = merchant.add_client()
-    details = Details.open(tab, client.id).switch().confirm(then=Details)
+    details = Details.open(tab, client.id).more().disable().confirm(then=Details)
     expect(details.root).to_contain_text("This client is disabled.")
     assert is_refused(ask(live_server.url, client.client_id, SECRET))
-    expect(details.root.get_by_role("link", name="Enable", exact=True)).to_be_visible()
+    details = details.more().enable(then=Details)
+    expect(details.root).not_to_contain_text("This client is disabled.")
+    assert ask(live_server.url, client.client_id, SECRET).ok
 
 
 def test_copy_fills_in_everything_but_id_and_secret(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
@@ -503,10 +508,10 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     assert (token["exp"] - token["iat"], token["roles"]) == (600, ["ReportViewer"])
 
     menu = ClientList.open(tab).menu(merchant.new_id)
-    expect(menu.actions).to_have_count(4)
+    expect(menu.actions).to_have_count(8)
     menu.disable().confirm(then=Details).said("gets no new tokens")
     assert is_refused(ask(live_server.url, merchant.new_id, secret))
-    ClientList.open(tab).menu(merchant.new_id).enable().confirm(then=Details)
+    ClientList.open(tab).menu(merchant.new_id).enable(then=Details).said("can ask for tokens again")
     assert ask(live_server.url, merchant.new_id, secret).ok
 
     form = ClientList.open(tab).menu(merchant.new_id).copy()

@@ -74,7 +74,7 @@ def test_a2_w11_every_route_by_every_kind_of_user(
     for rule in app.url_map.iter_rules():
         if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED:
             continue
-        path = rule.rule.replace("<key>", str(uuid.uuid4()))
+        path = rule.rule.replace("<key>", str(uuid.uuid4())).replace("<secret_id>", str(uuid.uuid4()))
         for method in (rule.methods or set()) & {"GET", "POST"}:
             answer = client.open(path, method=method, content_type=FORM)
             what = f"{method} {rule.endpoint} as {kind}: {answer.status_code}"

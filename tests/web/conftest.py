@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from tests.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
 from webapp.core.database import make_engine
+from webapp.core.models import IdentityClient
 
 PREFIX = "/administration/identity-clients"
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -42,6 +43,15 @@ class CompiledTemplates(BytecodeCache):
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep what was compiled."""
         self.compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
+    """Return the path of a route for a client, and for its first secret where the route is about one.
+
+    :param key: in place of the client's own.
+    """
+    path = PREFIX + rule.replace("<key>", key or str(client.id))
+    return path.replace("<secret_id>", str(client.secrets[0].id))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.factories import make_client
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
 from webapp import Actor
 from webapp.host import EXTENSION
 from webapp.web.guard import Access
@@ -72,7 +72,7 @@ def test_a2_roles_by_routes(viewing_host: Host, kind: str) -> None:
     client = make_client(viewing_host.engine, account_id="northwind", client_id="northwind-1")
     viewing_host.actor = ACTORS[kind]
     for rule, endpoint, _, methods, access in ROUTES:
-        path = PREFIX + rule.replace("<key>", str(client.id))
+        path = path_of(rule, client)
         if access is Access.PUBLIC:
             continue
         for method, expected in zip(("GET", "POST"), EXPECTED[kind][access], strict=True):
@@ -134,7 +134,7 @@ def test_a3_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx:
         ):
             statements.clear()
             answer = host.client.open(
-                PREFIX + rule.replace("<key>", key),
+                path_of(rule, foreign, key),
                 method=method,
                 data={"csrf_token": token, "version": "1"} if method == "POST" else None,
                 headers=HTMX if htmx else None,

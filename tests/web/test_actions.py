@@ -21,12 +21,18 @@ def stored(host: Host, client: IdentityClient) -> IdentityClient:
 def test_disable_says_what_will_happen_and_until_when(host: Host) -> None:
     """Issue: no new tokens from now; tokens already issued stay valid until HH:MM at the latest."""
     old = NOW - timedelta(days=1)
-    client = make_client(host.engine, client_id="alpha-claims", token_duration=30, updated_at=old)
-    fresh = make_client(host.engine, client_id="bravo-claims", token_duration=10, updated_at=NOW - timedelta(minutes=5))
+    client = make_client(host.engine, client_id="alpha-claims", token_duration=30, updated_at=old, last_token_at=NOW)
+    fresh = make_client(
+        host.engine,
+        client_id="bravo-claims",
+        token_duration=10,
+        updated_at=NOW - timedelta(minutes=5),
+        last_token_at=NOW - timedelta(minutes=4),
+    )
     with time_machine.travel(NOW, tick=False):
         assert "11:12 GMT at the latest" in host.get(f"/{client.id}/disable").text
         # Edited minutes ago: its tokens may have had the longest duration before.
-        assert "11:42 GMT at the latest" in host.get(f"/{fresh.id}/disable").text
+        assert "11:39 GMT at the latest" in host.get(f"/{fresh.id}/disable").text
     assert "No new tokens from now" in host.get(f"/{client.id}/disable", htmx=True).text
 
 

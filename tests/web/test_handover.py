@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.web.conftest import HTMX, PREFIX, Host, make_host
+from tests.web.conftest import HTMX, PREFIX, Host, make_host, path_of
 from tests.web.markup import read
+from webapp.core.changes import get_client
+from webapp.core.database import reading
 from webapp.core.models import IdentityClient
 from webapp.core.secrets import Secret, generate_secret
 from webapp.web.handover import snippets_for
@@ -108,9 +111,11 @@ def test_s6_the_secret_is_nowhere_afterwards(
     shown = [CANARY, "canary'7Q", "canary&#39;7Q", quote(CANARY), quote_plus(CANARY), "canary"]
     key = re.search(PREFIX + r"/([0-9a-f-]{36})", answer.text)
     assert key
+    with reading(host.engine) as session:
+        client = get_client(session, account_id="northwind", key=uuid.UUID(key[1]))
     host.post("/new", {**VALUES, "name": "x"}, htmx=htmx)
     later = [
-        host.client.get(PREFIX + rule.replace("<key>", key[1]), headers=headers)
+        host.client.get(path_of(rule, client), headers=headers)
         for rule, _, _, methods, _ in ROUTES
         if "GET" in methods and "<path:" not in rule
         for headers in (None, HTMX)

@@ -371,7 +371,7 @@ def test_pressing_create_twice_makes_one_client(host: Host, htmx: bool) -> None:
     assert SECRET not in answer.text
     (client,) = clients(host)
     assert f'href="{PREFIX}/{client.id}"' in answer.text
-    assert f'href="{PREFIX}/{client.id}/edit"' in answer.text
+    assert f'href="{PREFIX}/{client.id}/secret"' in answer.text
     assert (answer.headers.get("HX-Retarget") == "#ic-dialog") is htmx
     assert host.post("/new", {**VALUES, "client_id": "another-client"}).status_code == 200
 

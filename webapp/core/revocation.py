@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, select, update
@@ -14,7 +14,7 @@ from .audit import Action, Author
 from .changes import get_client
 from .database import violated_constraint
 from .keys import CLOCK_SKEW
-from .models import Account, ClaimedId, IdentityClient, RevokedToken
+from .models import TOKEN_DURATION_MAX_MINUTES, Account, ClaimedId, IdentityClient, RevokedToken
 from .tokens import generation_of
 
 
@@ -83,6 +83,20 @@ def revoke_tokens(session: Session, *, author: Author, key: uuid.UUID) -> None:
         .execution_options(synchronize_session=False)
     )
     audit.record(session, author, Action.TOKENS_REVOKED, client, {})
+
+
+def last_token_ends_at(client: IdentityClient, now: datetime) -> datetime | None:
+    """Return when the last of a client's tokens will have run out; None where that is past, as far as we know.
+
+    Its last token is known true to the minute, a second after it was issued. One that was changed within the longest
+    life of a token may have had a longer duration before.
+    """
+    if client.last_token_at is None:
+        return None
+    longest, minute = timedelta(minutes=TOKEN_DURATION_MAX_MINUTES), timedelta(minutes=1)
+    life = longest if now - client.updated_at < longest else timedelta(minutes=client.token_duration_minutes)
+    ends_at = min(now, client.last_token_at.replace(second=0, microsecond=0) + minute) + life
+    return ends_at if ends_at > now else None
 
 
 def purge(session: Session, now: datetime) -> int:

@@ -1,75 +1,74 @@
-"""Enable and disable: a question that says what will happen, then the deed."""
+"""Enable and disable: a question that says what will happen, then the deed. Enabling needs no question."""
 
-from datetime import datetime, timedelta
-
-from flask import redirect, render_template, request, url_for
+from flask import Response
 from flask.typing import ResponseReturnValue
 
-from ..core.changes import get_client
 from ..core.clients import set_enabled
-from ..core.database import reading
 from ..core.errors import StaleVersion
-from ..core.models import TOKEN_DURATION_MAX_MINUTES, IdentityClient, utc_now
-from ..host import author_of, services
-from .forms import VersionForm
-from .guard import actor
-from .htmx import close_dialog, htmx, render
-from .list import parse_key
+from ..core.models import IdentityClient, utc_now
+from ..core.revocation import last_token_ends_at
+from ..host import author_of
+from .client_form import sign_in_again
+from .done import done
+from .forms import DisableForm, VersionForm
+from .guard import actor, sign_in_is_recent
+from .loading import load_client
+from .question import ask
+from .secret_table import last_used
 from .writing import writing
 
 
 def enable(key: str) -> ResponseReturnValue:
     """Let the client ask for tokens again."""
-    return _switch(key, enabled=True)
-
-
-def disable(key: str) -> ResponseReturnValue:
-    """Refuse the client's token requests from now on."""
-    return _switch(key, enabled=False)
-
-
-def _switch(key: str, *, enabled: bool) -> ResponseReturnValue:
-    with reading(services().engine) as session:
-        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+    client = load_client(key)
     form = VersionForm(version=client.version)
     if not form.is_submitted():
-        return _question(client, form, enabled=enabled)
+        return ask("ask_enable.html", client, form)
     if not form.validate():
-        return _question(client, form, enabled=enabled, status=422)
+        return ask("ask_enable.html", client, form, status=422)
     try:
         with writing() as session:
             client = set_enabled(
-                session, author=author_of(actor()), key=client.id, version=form.version.data, enabled=enabled
+                session, author=author_of(actor()), key=client.id, version=form.version.data, enabled=True
             )
     except StaleVersion as stale:
-        fresh = VersionForm(formdata=None, version=stale.current.version)
-        return _question(stale.current, fresh, enabled=enabled, status=409)
-    done = "enabled" if enabled else "disabled"
-    if htmx().partial:
-        return close_dialog(render_template("identity_clients/_switched.html", client=client))
-    return redirect(url_for(".details", key=client.id, done=done), 303)
+        form.version.data = stale.current.version
+        return ask("ask_enable.html", stale.current, form, status=409)
+    return done(client, "enabled")
 
 
-def _question(client: IdentityClient, form: VersionForm, *, enabled: bool, status: int = 200) -> ResponseReturnValue:
-    return render(
-        "switch.html",
-        "_switch_form.html" if request.method == "POST" else "_switch_dialog.html",
+def disable(key: str) -> ResponseReturnValue:
+    """Refuse the client's token requests from now on; on demand revoke its tokens as well."""
+    client = load_client(key)
+    form = DisableForm(version=client.version)
+    if not form.is_submitted():
+        return _ask_disable(client, form)
+    if form.revoke.data and not sign_in_is_recent():
+        return sign_in_again(form, lambda **options: _ask_disable(client, form, **options))
+    if not form.validate():
+        return _ask_disable(client, form, status=422)
+    try:
+        with writing() as session:
+            client = set_enabled(
+                session,
+                author=author_of(actor()),
+                key=client.id,
+                version=form.version.data,
+                enabled=False,
+                revoke_tokens=form.revoke.data,
+            )
+    except StaleVersion as stale:
+        form.version.data = stale.current.version
+        return _ask_disable(stale.current, form, status=409)
+    return done(client, "disabled")
+
+
+def _ask_disable(client: IdentityClient, form: DisableForm, *, status: int = 200) -> Response:
+    return ask(
+        "ask_disable.html",
+        client,
+        form,
         status=status,
-        client=client,
-        form=form,
-        enabled=enabled,
-        stale=status == 409,
-        last_token_ends_at=_last_token_ends_at(client),
+        last=last_used(client),
+        tokens_end_at=last_token_ends_at(client, utc_now()),
     )
-
-
-def _last_token_ends_at(client: IdentityClient) -> datetime:
-    """Return the moment by which every token issued until now has run out.
-
-    A client that was edited within the longest life of a token may have had a longer duration before.
-    """
-    longest = timedelta(minutes=TOKEN_DURATION_MAX_MINUTES)
-    now = utc_now()
-    if now - client.updated_at < longest:
-        return now + longest
-    return now + timedelta(minutes=client.token_duration_minutes)

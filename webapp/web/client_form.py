@@ -9,7 +9,7 @@ from ..core.audit import Refusal
 from ..core.secrets import generate_secret
 from ..core.words import gettext, lazy_gettext
 from ..host import services, sign_in_url
-from .forms import ClientForm, presets, role_groups
+from .forms import ClientForm, ScreenForm, SecretForm, presets, role_groups
 from .guard import actor
 from .htmx import htmx, render
 from .responses import carries_secret
@@ -21,11 +21,11 @@ BEYOND_QUOTA = lazy_gettext(
 
 
 def show_form(
-    name: str, form: ClientForm, *, fragment: str = "", status: int = 200, propose: bool = False, **context: Any
+    name: str, form: SecretForm, *, fragment: str = "", status: int = 200, propose: bool = False, **context: Any
 ) -> Response:
     """Answer with the form: in a dialog to a GET of htmx, by itself to a POST of htmx, else in a page.
 
-    :param name: `new` or `edit`, as the templates are called.
+    :param name: `new`, `edit` or `change`, as the templates are called.
     :param fragment: the part of the form that htmx asks for, where it is not all.
     :param propose: fill in a generated secret, which is not stored. A secret that was typed is never sent back (S6).
     """
@@ -37,7 +37,8 @@ def show_form(
         form=form,
         proposed=generate_secret(services().settings.secret_prefix).reveal() if propose else "",
         typed_is_lost=posted and not htmx().partial and bool(form.secret) and "generate" not in request.form,
-        generate_on_load=name == "new" and not posted,
+        may_keep_secret=name == "edit",
+        generate_on_load=name != "edit" and not posted,
         groups=role_groups(granted),
         presets=presets(granted),
         **context,
@@ -45,7 +46,7 @@ def show_form(
     return carries_secret(response) if propose else response
 
 
-def sign_in_again(form: ClientForm, show: Callable[..., Response]) -> Response:
+def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
     """Answer a change of secrets long after sign-in: with a notice for the dialog, or the page as it was typed (W5).
 
     :param show: answers with the form; takes the options of `show_form`.
@@ -61,7 +62,7 @@ def sign_in_again(form: ClientForm, show: Callable[..., Response]) -> Response:
     return show(status=401)
 
 
-def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:
+def remake_form(form: SecretForm, show: Callable[..., Response]) -> Response:
     """Answer Generate with a new secret, a preset with its roles; whatever else was typed stays.
 
     :param show: answers with the form; takes the options of `show_form`.
@@ -74,7 +75,7 @@ def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:
             response.headers["HX-Reswap"] = "outerMorph"
         return response
     preset = presets(actor().grantable_roles).get(request.form.get("preset", ""))
-    if preset:
+    if preset and isinstance(form, ClientForm):
         form.roles.data = preset[1]
         return show(fragment="_form_roles.html")
     return show(fragment="_form_secret.html", propose=True)

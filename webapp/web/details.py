@@ -5,22 +5,16 @@ from flask import Response, request
 from ..core.changes import get_client
 from ..core.database import reading
 from ..core.seen_addresses import seen_addresses
-from ..core.words import lazy_gettext
 from ..host import services
 from . import networks, requests
 from .activity import latest
+from .done import DONE
+from .forms import VersionForm
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
 from .list import parse_key
-
-# What a plain form says on the page that it leads to; a fixed set, so that an address can carry it.
-DONE = {
-    "edited": lazy_gettext("Saved. Changes apply to the client’s next token."),
-    "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
-    "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
-    "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
-}
+from .secret_table import about_secrets
 
 
 def details(key: str) -> Response:
@@ -35,6 +29,7 @@ def details(key: str) -> Response:
         "details.html",
         "_details.html",
         client=client,
+        form=VersionForm(version=client.version),
         roles=catalogue.effective(client.roles, None),
         scopes=scopes_of(client),
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
@@ -45,4 +40,5 @@ def details(key: str) -> Response:
         **networks.context(client, seen),
         check=None,
         done=DONE.get(request.args.get("done", "")),
+        **about_secrets(client),
     )

@@ -20,6 +20,7 @@ from ..core.errors import FieldError
 from ..core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 from ..core.models import IdentityClient
 from ..core.roles import ApiRole
+from ..core.rotation import Overlap
 from ..core.secrets import Secret, check_chosen_secret, needs_form_encoding, weaknesses
 from ..core.words import gettext, lazy_gettext
 from ..host import services
@@ -149,6 +150,32 @@ class NetworksForm(VersionForm):
         return self.allowed_networks.data or ""
 
 
+class DisableForm(VersionForm):
+    """Disable."""
+
+    revoke = BooleanField(lazy_gettext("Also revoke issued tokens"))
+
+
+class DeleteForm(VersionForm):
+    """Delete."""
+
+    confirm = StringField(lazy_gettext("Client ID"), default="")
+
+
+class ReadForm(VersionForm):
+    """A question whose consequences may have to be read first."""
+
+    confirmed = StringField(lazy_gettext("Confirmation"), default="")
+    """What its user has read, as the screen named it."""
+
+
+class EndDateForm(ReadForm):
+    """The end date of a secret."""
+
+    ends_at = StringField(lazy_gettext("End date"), default="")
+    clear = BooleanField(lazy_gettext("Remove end date"))
+
+
 class SecretForm(ScreenForm):
     """A form in which a client's secret is set."""
 
@@ -263,6 +290,39 @@ class ClientForm(SecretForm):
     def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
         """Tell whether the form may go to core, as `has_been_read` does."""
         return self.has_been_read(lambda: self.check(CHECKED_FIELDS, granted=granted))
+
+
+class ChangeForm(SecretForm):
+    """Change secret.
+
+    :param client: whose secret it is.
+    """
+
+    button = lazy_gettext("Change secret")
+    version = VersionField("Version")
+    overlap = StringField(lazy_gettext("When the old secret ends"), default=Overlap.DAY)
+    end_older = StringField(lazy_gettext("End the older secret"), default="")
+    """The label of the secret that its user agrees to end now, where two have not ended."""
+    revoke = BooleanField(lazy_gettext("Also revoke issued tokens"))
+
+    def __init__(self, client: IdentityClient, **data: Any) -> None:
+        super().__init__(version=client.version, **data)
+        self.client_secret.label.text = gettext("New secret")
+        self._holder = client.client_id, client.name
+
+    def holder(self) -> tuple[str, str]:
+        """Return client ID and name as they are stored."""
+        return self._holder
+
+    def chosen_overlap(self) -> Overlap:
+        """Return when the old secret is to end.
+
+        :raises FieldError: something else was posted than the form offers.
+        """
+        try:
+            return Overlap(self.overlap.data or "")
+        except ValueError:
+            raise FieldError("overlap", gettext("Choose when the old secret ends.")) from None
 
 
 class NewForm(ClientForm):

@@ -15,7 +15,7 @@ from ..core.database import unit_of_work
 from ..core.models import utc_now
 from ..host import BACKGROUND_HEADER, Actor, current_actor, put_body_back, read_body, services, sign_in_url
 from . import responses
-from .htmx import render
+from .htmx import htmx, render
 from .writing import note_refusal
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -95,7 +95,8 @@ def signed_out() -> ResponseReturnValue:
     url = sign_in_url(next_path)
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
-            return make_response(render_template("identity_clients/_signed_out.html", sign_in_url=url), 401)
+            name = "_signed_out_dialog.html" if htmx().into_dialog else "_signed_out.html"
+            return make_response(render_template(f"identity_clients/{name}", sign_in_url=url), 401)
         if request.headers.get(BACKGROUND_HEADER) == "true":  # nobody asked: whoever types in a dialog stays there
             return make_response(render_template("identity_clients/_no_refresh.html", sign_in_url=url), 401)
         response = make_response("", 401)

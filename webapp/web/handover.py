@@ -45,10 +45,13 @@ class Snippet:
     holds_secret: bool = False
 
 
-def hand_over(client: IdentityClient, secret: Secret, *, title: str, new: bool = False) -> Response:
+def hand_over(
+    client: IdentityClient, secret: Secret, *, title: str, new: bool = False, note: str | None = None
+) -> Response:
     """Answer the POST that set a secret; no other answer ever shows it (S6, W14).
 
     :param new: whether the client was made by the same POST.
+    :param note: what became of the secrets before; None: they were replaced at once.
     """
     response = render(
         "handover.html",
@@ -58,6 +61,7 @@ def hand_over(client: IdentityClient, secret: Secret, *, title: str, new: bool =
         texts=snippets_for(client, secret),
         title=title,
         new=new,
+        note=note,
     )
     if htmx().partial:
         response.headers["HX-Retarget"] = "#ic-dialog"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Response, current_app, make_response, render_template, request
 
@@ -13,10 +14,12 @@ class HtmxHeaders:
 
     :param partial: a fragment is wanted: htmx asks, for a part of the page, and not to restore the history.
     :param into_dialog: the answer goes into the place where dialogs open.
+    :param path: of the page from which it asks, empty if it does not tell.
     """
 
     partial: bool
     into_dialog: bool
+    path: str
 
 
 def htmx() -> HtmxHeaders:
@@ -27,6 +30,7 @@ def htmx() -> HtmxHeaders:
         and headers.get("HX-Request-Type") == "partial"
         and headers.get("HX-History-Restore-Request") != "true",
         into_dialog=headers.get("HX-Target", "").endswith("#ic-dialog"),
+        path=urlsplit(headers.get("HX-Current-URL", "")).path,
     )
 
 

@@ -13,6 +13,8 @@ from ..core.listing import list_clients as find_clients
 from ..core.words import lazy_gettext
 from ..host import services
 from .attention_words import FILTER_WORDS, mark, strip_links
+from .done import DONE
+from .forms import VersionForm
 from .guard import actor
 from .htmx import htmx, render
 
@@ -74,6 +76,7 @@ def list_clients() -> Response:
         has_strip=page.account_total <= STRIP_CLIENTS_MAX,
         strip_links=strip_links(summary) if summary else [],
         strip_later=summary is None,
+        done=DONE.get(request.args.get("done", "")),
     )
 
 
@@ -87,7 +90,7 @@ def menu(key: str) -> Response:
     """Show what can be done with one client: a menu for htmx, a page of links without script."""
     with reading(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
-    return render("menu.html", "_menu.html", client=client)
+    return render("menu.html", "_menu.html", client=client, form=VersionForm(version=client.version))
 
 
 def _changed() -> str:

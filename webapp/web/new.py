@@ -80,7 +80,9 @@ def check_field() -> Response:
 
     A taken client ID is told within the quota only, and beyond it nothing is said of it (A6).
     """
-    client, form, name = _client_of("client"), ClientForm(), request.args.get("field", "")
+    client, name = _client_of("client"), request.args.get("field", "")
+    # Change secret has no field for what else the secret is compared with.
+    form = ClientForm(client_id=client.client_id, name=client.name) if client else ClientForm()
     if not form.validate():
         return make_response("", 422)
     if name not in CHECKED_FIELDS:

@@ -9,6 +9,7 @@ from ..core.words import gettext, ngettext
 from .formats import Formats
 from .words import language
 
+DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
@@ -62,10 +63,7 @@ class Times:
 
     def day(self, at: datetime) -> str:
         """Return a day to come and its time within a sentence: "on Friday 27 November at 10:45 GMT"."""
-        local = at.astimezone(self.zone)
-        this_year = local.year == utc_now().astimezone(self.zone).year
-        day = self.formats.weekday_and_day(local) if this_year else self.formats.weekday_and_date(local)
-        return gettext("on %(day)s at %(time)s", day=day, time=self.clock(at))
+        return gettext("on %(time)s", time=self.moment(at))
 
     def short(self, at: datetime) -> str:
         """Return the time for a table: relative up to an hour, then as short as it stays plain."""
@@ -91,3 +89,25 @@ class Times:
         if local.date() == today.date():
             return gettext("Today, %(time)s", time=time)
         return self.formats.date_and_time(self.formats.short_weekday_and_day(local), time)
+
+    def moment(self, at: datetime) -> str:
+        """Return day, clock time and zone: "Tuesday 24 November at 10:45 GMT"."""
+        local = at.astimezone(self.zone)
+        this_year = local.year == utc_now().astimezone(self.zone).year
+        day = self.formats.weekday_and_day(local) if this_year else self.formats.weekday_and_date(local)
+        return gettext("%(day)s at %(time)s", day=day, time=self.clock(at))
+
+    def today_or_moment(self, at: datetime) -> str:
+        """Return what `moment` does, for today in words: "Today at 11:45 GMT"."""
+        if at.astimezone(self.zone).date() == utc_now().astimezone(self.zone).date():
+            return gettext("Today at %(time)s", time=self.clock(at))
+        return self.moment(at)
+
+    def until(self, at: datetime) -> str:
+        """Return how long it is to a time to come, rounded up: "in 4 days"."""
+        left = at - utc_now()
+        if left <= HOUR:
+            return ngettext("in %(number)s minute", "in %(number)s minutes", -(-left // MINUTE))
+        if left <= 2 * DAY:
+            return ngettext("in %(number)s hour", "in %(number)s hours", -(-left // HOUR))
+        return ngettext("in %(number)s day", "in %(number)s days", -(-left // DAY))

@@ -10,7 +10,22 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from ..core.errors import Busy, NotFound, Throttled
 from ..core.migrate import folder
 from ..host import refuse_other_hosts
-from . import actions, activity, assets, details, edit, guard, networks, new, requests, responses, words
+from . import (
+    actions,
+    activity,
+    assets,
+    deletion,
+    details,
+    edit,
+    guard,
+    networks,
+    new,
+    requests,
+    responses,
+    secret,
+    secret_actions,
+    words,
+)
 from . import list as client_list
 from .guard import Access
 
@@ -32,6 +47,21 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/requests", "requests", requests.requests, ("GET",), Access.VIEW),
     ("/<key>/disable", "disable", actions.disable, ("GET", "POST"), Access.MANAGE),
     ("/<key>/activity", "client_activity", activity.client_activity, ("GET",), Access.VIEW),
+    ("/<key>/delete", "delete", deletion.delete, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/secret", "secret", secret.change_secret, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/secret/form", "secret_form", secret.change_secret_form, ("POST",), Access.MANAGE),
+    ("/<key>/secrets/<secret_id>/end", "end_secret", secret_actions.end, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/secrets/<secret_id>/pause", "pause_secret", secret_actions.pause, ("GET", "POST"), Access.MANAGE),
+    (
+        "/<key>/secrets/<secret_id>/resume",
+        "resume_secret",
+        secret_actions.resume,
+        ("GET", "POST"),
+        Access.MANAGE,
+    ),
+    ("/<key>/secrets/<secret_id>/end-date", "end_date", secret_actions.end_date, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/leaked", "leaked", secret.leaked, ("GET", "POST"), Access.MANAGE),
+    ("/<key>/revoke-tokens", "revoke_tokens", deletion.revoke_tokens, ("GET", "POST"), Access.MANAGE),
 )
 ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 
