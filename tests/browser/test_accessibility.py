@@ -482,7 +482,7 @@ def _delete(scene: Scene) -> Page:
 
 
 def _delete_page_with_error(scene: Scene) -> Page:
-    tab = scene.visit(scene.merchant.admin, java_script_enabled=False)
+    tab = scene.tab()
     tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/delete")
     tab.locator("#f-confirm").evaluate("field => { field.removeAttribute('pattern'); field.value = 'something else'; }")
     Question(tab).confirm_in_vain()
