@@ -7,9 +7,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from webapp.core import attention
+from webapp.core.attention import AttentionReason
 from webapp.core.database import reading
 from webapp.core.errors import FieldError
-from webapp.core.models import Account, ClientSecret, Event, IdentityClient, utc_now
+from webapp.core.models import (
+    Account,
+    ClientSecret,
+    Event,
+    IdentityClient,
+    TokenRequest,
+    TokenRequestCount,
+    utc_now,
+)
+from webapp.core.networks import is_allowed
+from webapp.core.usage import LATEST_MAX
 from webapp.host import EXTENSION, Services
 from webapp.standalone import demo, users
 from webapp.standalone.models import MasAccount, MasUser
@@ -46,20 +58,84 @@ def test_accounts_users_and_clients(services: Services) -> None:
 
 
 def test_the_clients_have_a_past(services: Services) -> None:
-    """Made over months, some disabled since, each with its events at those times."""
+    """Made over months, some changed or disabled since, each with its events at those times."""
     with reading(services.engine) as session:
         clients = session.scalars(select(IdentityClient)).all()
-        events = session.execute(select(Event.client_key, Event.action, Event.at)).all()
-        secrets = {secret.client_key: secret.created_at for secret in session.scalars(select(ClientSecret))}
+        events = session.scalars(select(Event).order_by(Event.at, Event.id)).all()
+        secrets = {(row.client_key, row.label): row for row in session.scalars(select(ClientSecret))}
     now = utc_now()
     for client in clients:
-        mine = {action: at for key, action, at in events if key == client.id}
-        assert mine["created"] == client.created_at == secrets[client.id]
+        mine = [event for event in events if event.client_key == client.id]
+        assert mine[0].action == "created"
+        assert mine[0].at == client.created_at == secrets[client.id, "A"].created_at
         assert now - client.created_at > timedelta(days=4)
-        assert ("disabled" in mine) != client.enabled
-        assert client.updated_at == mine.get("disabled", client.created_at)
-    assert max(now - client.created_at for client in clients) > timedelta(days=180)
+        assert len(mine) == client.version
+        assert mine[-1].at == client.updated_at < now
+        assert (mine[-1].action == "disabled") != client.enabled
+        assert [secrets[client.id, "B"].created_at for event in mine if event.action == "secret changed"] == [
+            event.at for event in mine if event.action == "secret changed"
+        ]
+    assert max(now - client.created_at for client in clients) > timedelta(days=365)
     assert 1 <= sum(not client.enabled for client in clients) <= 2
+    assert {event.action for event in events} >= {"created", "edited", "disabled", "secret changed", "networks changed"}
+    assert len({event.actor_label for event in events}) > 2
+
+
+def test_every_reason_for_attention_is_to_be_seen(services: Services) -> None:
+    """Each with one client of Northwind, so that six of twelve need none or were seen to."""
+    with reading(services.engine) as session:
+        account_id = session.scalars(select(MasAccount.id).where(MasAccount.name == "Northwind Insurance")).one()
+        clients = session.scalars(select(IdentityClient).where(IdentityClient.account_id == account_id)).all()
+        found = attention.reasons(session, account_id, clients)
+    reasons = sorted(reason.reason for those in found.values() for reason in those)
+    assert reasons == sorted(AttentionReason)
+    assert len(found) == len(AttentionReason)
+    [ending] = [those[0] for those in found.values() if those[0].reason is AttentionReason.ENDING]
+    assert ending.days == 4
+
+
+def test_token_requests_of_a_month(services: Services) -> None:
+    """Issued and refused ones for several reasons; what is kept in full is the latest of what is counted."""
+    now = utc_now()
+    with reading(services.engine) as session:
+        counts = session.scalars(select(TokenRequestCount)).all()
+        requests = session.scalars(select(TokenRequest)).all()
+        clients = {client.id: client for client in session.scalars(select(IdentityClient))}
+        secrets = session.scalars(select(ClientSecret)).all()
+    assert len({count.day for count in counts if now.date() - count.day < timedelta(days=30)}) >= 29
+    outcomes = {count.outcome for count in counts}
+    assert outcomes >= {
+        "issued",
+        "wrong secret",
+        "ended secret",
+        "disabled",
+        "address not allowed",
+        "scope not allowed",
+    }
+    for key, client in clients.items():
+        kept = [request for request in requests if request.client_key == key]
+        assert len(kept) <= LATEST_MAX
+        assert all(request.at <= now for request in kept)
+        assert len(kept) == min(LATEST_MAX, sum(count.count for count in counts if count.client_key == key))
+        issued = [request.at for request in kept if request.outcome == "issued"]
+        assert client.last_token_at is None or not issued or client.last_token_at == max(issued)
+        after = [secret.last_used_at for secret in secrets if secret.client_key == key and secret.last_used_at]
+        assert bool(after) == (client.last_token_at is not None)
+        wrong = [request for request in kept if not client.enabled and request.outcome == "issued"]
+        assert all(request.at < client.updated_at for request in wrong)
+
+
+def test_a_call_from_anywhere_else_would_be_refused(services: Services) -> None:
+    """Some clients may call from named addresses only, and did."""
+    with reading(services.engine) as session:
+        rows = session.execute(
+            select(IdentityClient.allowed_networks, TokenRequest.address, TokenRequest.outcome).join(
+                TokenRequest, TokenRequest.client_key == IdentityClient.id
+            )
+        ).all()
+    bound = [(is_allowed(networks, address), outcome) for networks, address, outcome in rows if networks]
+    assert (False, "address not allowed") in bound
+    assert all(allowed != (outcome == "address not allowed") for allowed, outcome in bound)
 
 
 def test_all_or_nothing(mas: Mas) -> None:

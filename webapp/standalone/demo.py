@@ -1,193 +1,27 @@
-"""Demo data for the development mode: three accounts, five users, and clients as a real account has them."""
+"""Loading the demo data of the development mode: what `demo_clients` tells, with the events of its months."""
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
-from ..core import clients
+from ..core import audit, clients
 from ..core.accounts import set_account
-from ..core.audit import Author
+from ..core.allowed_networks import set_networks
+from ..core.audit import Action, Author
+from ..core.changes import changing, get_client
+from ..core.client_secrets import Picture, new_secret, not_ended
 from ..core.database import reading, unit_of_work
 from ..core.models import ClientSecret, Event, IdentityClient, utc_now
-from ..core.secrets import generate_secret
+from ..core.secrets import Secret, generate_secret
 from ..host import Services
-from . import users
+from . import demo_usage, users
+from .demo_clients import ACCOUNTS, CLIENTS, DEMO_EMAILS, USERS, DemoClient, Edit, SecondSecret
 from .models import MasUser
 
-
-@dataclass(frozen=True, slots=True)
-class DemoUser:
-    """A person of the demo data; `account` is the account's name."""
-
-    email: str
-    name: str
-    account: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class DemoClient:
-    """A client of the demo data, made and perhaps disabled so many days ago."""
-
-    account: str
-    days_ago: int
-    client_id: str
-    name: str
-    description: str
-    minutes: int
-    roles: frozenset[str]
-    disabled_days_ago: int | None = None
-
-
-NORTHWIND, HARBOUR, FABLE = "Northwind Insurance", "Harbour Claims", "Fable Mutual"
-ACCOUNTS = {NORTHWIND: True, HARBOUR: True, FABLE: False}
-"""Whether Identity Clients is on for each account."""
-
-USERS = (
-    DemoUser("admin@northwind.example", "Hannah Okafor", NORTHWIND, "MerchantAdmin"),
-    DemoUser("manager@northwind.example", "Priya Nair", NORTHWIND, "ManageIdentityClients"),
-    DemoUser("viewer@northwind.example", "Tom Reilly", NORTHWIND, "MerchantUser"),
-    DemoUser("admin@harbour.example", "Grace Lindqvist", HARBOUR, "MerchantAdmin"),
-    DemoUser("admin@fable.example", "Omar Haddad", FABLE, "MerchantAdmin"),
-)
-DEMO_EMAILS = tuple(user.email for user in USERS)
-
-_READ = frozenset({"MerchantUser", "AccountViewer", "TransactionViewer"})
-_PAY = _READ | {"CreatePayment", "StoredRecipientEditor"}
-
-CLIENTS = (
-    DemoClient(
-        NORTHWIND,
-        212,
-        "northwind-claims-payments",
-        "Claims payments",
-        "Pays settled motor and property claims from the claims platform, through the day.",
-        30,
-        _PAY,
-    ),
-    DemoClient(
-        NORTHWIND,
-        205,
-        "northwind-claims-payments-test",
-        "Claims payments (test)",
-        "The same integration against the test environment. Owned by the claims platform team.",
-        60,
-        _PAY,
-    ),
-    DemoClient(
-        NORTHWIND,
-        191,
-        "northwind-bordereaux",
-        "Bordereaux reports",
-        "Collects the month's bordereaux for the delegated authority team.",
-        10,
-        frozenset({"MerchantUser", "ReportViewer"}),
-    ),
-    DemoClient(
-        NORTHWIND,
-        174,
-        "northwind-ledger-feed",
-        "General ledger feed",
-        "Reads balances and movements every hour for finance.\nContact: finance-systems@northwind.example",
-        15,
-        _READ | {"ReportViewer"},
-    ),
-    DemoClient(
-        NORTHWIND,
-        160,
-        "northwind-cat-response",
-        "Catastrophe response",
-        "Urgent payments to policyholders after a declared event. Used only while one is open.",
-        10,
-        _READ | {"CreatePayment", "CreateUrgentPayments", "StoredRecipientEditor"},
-        21,
-    ),
-    DemoClient(
-        NORTHWIND,
-        143,
-        "northwind-batch-upload",
-        "Nightly batch upload",
-        "Uploads the file of premium refunds at 01:30.",
-        60,
-        frozenset({"MerchantUser", "UploadBatches"}),
-    ),
-    DemoClient(
-        NORTHWIND,
-        118,
-        "northwind-cheque-voids",
-        "Cheque voids",
-        "Asks for cheques to be cancelled where a customer has moved.",
-        20,
-        frozenset({"MerchantUser", "TransactionViewer", "MerchantCreateVoidRequest"}),
-    ),
-    DemoClient(
-        NORTHWIND,
-        97,
-        "northwind-treasury-sweep",
-        "Treasury sweep",
-        "Moves surplus funds between our own accounts at close of business.",
-        10,
-        frozenset({"MerchantUser", "AccountViewer", "AccountMovementEditor"}),
-    ),
-    DemoClient(
-        NORTHWIND,
-        81,
-        "brightside-adjusters",
-        "Brightside Adjusters",
-        "Our loss adjuster reads the status of payments that they asked for. Contract ends in March.",
-        10,
-        frozenset({"MerchantUser", "TransactionViewer"}),
-    ),
-    DemoClient(
-        NORTHWIND,
-        66,
-        "northwind-data-warehouse",
-        "",
-        "Loads transactions for reporting. Read only.",
-        45,
-        _READ,
-    ),
-    DemoClient(
-        NORTHWIND,
-        33,
-        "northwind-claims-portal-old",
-        "Claims portal, before the move",
-        "Replaced by northwind-claims-payments. Kept until nobody asks for it.",
-        30,
-        _PAY,
-        12,
-    ),
-    DemoClient(
-        NORTHWIND,
-        5,
-        "northwind-recipient-sync",
-        "Recipient sync",
-        "Keeps stored recipients equal to the supplier list in procurement.",
-        20,
-        frozenset({"MerchantUser", "StoredRecipientEditor"}),
-    ),
-    DemoClient(
-        HARBOUR,
-        88,
-        "harbour-marine-claims",
-        "Marine claims",
-        "Pays marine and cargo claims.",
-        30,
-        _PAY,
-    ),
-    DemoClient(
-        HARBOUR,
-        40,
-        "harbour-statements",
-        "Statements",
-        "Downloads account statements for the auditors.",
-        10,
-        frozenset({"MerchantUser", "AccountViewer", "ReportViewer"}),
-    ),
-)
+__all__ = ["DEMO_EMAILS", "USERS", "has_users", "load", "set_password"]
 
 
 def has_users(engine: Engine) -> bool:
@@ -218,11 +52,11 @@ def load(services: Services, password: str) -> None:
                 roles={person.role},
                 password_hash=password_hash,
             )
-            people.setdefault(person.account, user)
+            people[person.name] = user
         for account in accounts.values():
             set_account(session, account.id, feature_enabled=account.identity_clients_enabled, grantable_roles=None)
         for client in CLIENTS:
-            _add_client(session, services, client, people[client.account], clock)
+            _add_client(session, services, client, people, clock)
 
 
 def set_password(engine: Engine, password: str) -> bool:
@@ -238,25 +72,88 @@ def set_password(engine: Engine, password: str) -> bool:
     return bool(found)
 
 
-def _add_client(session: Session, services: Services, demo: DemoClient, owner: MasUser, clock: "_Clock") -> None:
-    author = Author(owner.id, owner.name, owner.account_id)
+def _add_client(
+    session: Session, services: Services, demo: DemoClient, people: Mapping[str, MasUser], clock: "_Clock"
+) -> None:
+    owner = next(person for person in people.values() if person.account.name == demo.account)
+    author = _author(owner)
     clock.moment = _in_office_hours(demo.days_ago, demo.client_id)
     client = clients.create_client(
         session,
         author=author,
         values=clients.ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
-        secret=generate_secret(services.settings.secret_prefix).reveal(),  # nobody is told it: change it to use it
+        secret=_secret(services),
         creation_key=None,
         catalogue=services.catalogue,
         granted=None,
         hasher=services.hasher,
         throttles=services.throttles,
     )
-    session.flush()
+    if demo.networks:
+        version = _flushed(session, client).version
+        clock.moment += timedelta(minutes=4)
+        set_networks(session, author=author, key=client.id, version=version, text=demo.networks)
+    later: list[Edit | SecondSecret] = [*demo.edits, *([demo.second_secret] if demo.second_secret else [])]
+    for change in sorted(later, key=lambda change: -change.days_ago):
+        clock.moment = _in_office_hours(change.days_ago, f"{demo.client_id} {change.days_ago}")
+        _flushed(session, client)
+        if isinstance(change, Edit):
+            _edit(session, services, client, people[change.by], change)
+        else:
+            _change_secret(session, services, client, author, change, clock.moment)
     if demo.disabled_days_ago is not None:
+        version = _flushed(session, client).version
         clock.moment = _in_office_hours(demo.disabled_days_ago, demo.name)
-        clients.set_enabled(session, author=author, key=client.id, version=client.version, enabled=False)
-        session.flush()
+        clients.set_enabled(session, author=author, key=client.id, version=version, enabled=False)
+    _flushed(session, client)
+    demo_usage.record(session, client, demo.callers, demo.refusals, utc_now())
+
+
+def _edit(session: Session, services: Services, client: IdentityClient, by: MasUser, change: Edit) -> None:
+    minutes = change.minutes or client.token_duration_minutes
+    clients.edit_client(
+        session,
+        author=_author(by),
+        key=client.id,
+        version=client.version,
+        values=clients.ClientValues(
+            client.client_id, client.name, client.description, str(minutes), change.roles or client.roles
+        ),
+        enabled=client.enabled,
+        secret=None,
+        catalogue=services.catalogue,
+        granted=None,
+        hasher=services.hasher,
+        throttles=services.throttles,
+    )
+
+
+def _change_secret(
+    session: Session, services: Services, client: IdentityClient, author: Author, change: SecondSecret, at: datetime
+) -> None:
+    # From the parts of `rotation.change_secret`, which ends the old one from now on, not from that day.
+    client = get_client(session, account_id=author.account_id, key=client.id)
+    [old] = not_ended(client, at)
+    added = new_secret(Secret(_secret(services)), 1, hasher=services.hasher, author=author, now=at)
+    with changing(session, author, client, at):
+        before = Picture([old], at)
+        if change.old_ends_in_days is not None:
+            old.ends_at = (utc_now() + timedelta(days=change.old_ends_in_days)).replace(second=0, microsecond=0)
+        client.secrets.append(added)
+        audit.record(session, author, Action.SECRET_CHANGED, client, before.compared_to(Picture([old, added], at)))
+
+
+def _author(person: MasUser) -> Author:
+    return Author(person.id, person.name, person.account_id, address="192.0.2.200")
+
+
+def _secret(services: Services) -> str:
+    return generate_secret(services.settings.secret_prefix).reveal()  # nobody is told it: change it to use it
+
+
+def _flushed(session: Session, client: IdentityClient) -> IdentityClient:
+    session.flush()
+    return client
 
 
 def _in_office_hours(days_ago: int, text: str) -> datetime:

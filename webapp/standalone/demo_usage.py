@@ -1,0 +1,94 @@
+"""Token requests for the demo data: a month of them, as the identity endpoint would have recorded them."""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from heapq import nlargest
+from operator import attrgetter
+
+from sqlalchemy.orm import Session
+
+from ..core import usage
+from ..core.authentication import Reason
+from ..core.models import IdentityClient
+from ..core.usage import LATEST_MAX, Count, CountKey, Outcome, Request
+
+DAYS = 30
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A system that asks for tokens with one secret of a client.
+
+    :param weekday: how many times on a working day, about; at the weekend a third of that.
+    :param last_minutes_ago: when it last did, before now; with `hour` that day at the latest.
+    :param hour: it asks at this hour (UTC) only; None: through the day.
+    :param since_days_ago: when it began.
+    """
+
+    address: str
+    weekday: int
+    last_minutes_ago: int
+    label: str = "A"
+    scope: str = ""
+    hour: int | None = None
+    since_days_ago: int = DAYS - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Some token requests that were refused, a few minutes apart.
+
+    :param minutes_ago: when the last of them was.
+    """
+
+    outcome: Reason | Outcome
+    count: int
+    minutes_ago: int
+    address: str
+    label: str | None = None
+    scope: str = ""
+
+
+def record(
+    session: Session, client: IdentityClient, callers: Iterable[Caller], refusals: Iterable[Refusals], now: datetime
+) -> None:
+    """Add the token requests of a client: counts for all, the latest in full, and when its secrets were last used."""
+    now = now.replace(microsecond=0)
+    chance = random.Random(client.client_id)  # noqa: S311 - it keeps no secret
+    counts: dict[CountKey, Count] = {}
+    requests = [
+        Request(client.id, at, Outcome.ISSUED, caller.label, caller.address, caller.scope)
+        for caller in callers
+        for at in _moments(caller, now, chance)
+    ]
+    for some in refusals:
+        for number in range(some.count):
+            at = now - timedelta(minutes=some.minutes_ago + number * 4, seconds=chance.randrange(60))
+            requests.append(Request(client.id, at, some.outcome, some.label, some.address, some.scope))
+    for request in sorted(requests, key=attrgetter("at")):
+        key = CountKey(request.at.date(), client.id, request.secret_label or "", request.outcome)
+        count = counts.setdefault(key, Count(0, request.at, request.address))
+        count.count += 1
+        count.at, count.address = request.at, request.address
+    if counts:
+        latest = nlargest(LATEST_MAX, requests, key=attrgetter("at"))
+        usage.write(session.connection(), counts, reversed(latest))
+
+
+def _moments(caller: Caller, now: datetime, chance: random.Random) -> Iterator[datetime]:
+    last = asked = now - timedelta(minutes=caller.last_minutes_ago)
+    if caller.hour is not None:
+        last = asked.replace(hour=caller.hour, minute=30)
+        last -= _DAY if last > asked else timedelta(0)
+    for days_ago in range(caller.since_days_ago + 1):
+        day = last.date() - days_ago * _DAY
+        about = caller.weekday if day.weekday() < 5 else caller.weekday // 3
+        for _ in range(chance.randint(about * 7 // 8, about * 9 // 8)):
+            hour = chance.randrange(24) if caller.hour is None else caller.hour
+            at = datetime.combine(day, time(hour, chance.randrange(60), chance.randrange(60)), UTC)
+            if at < last:
+                yield at
+    yield last
