@@ -1,4 +1,4 @@
-"""`docs/operations.md`, and a place to do what it says, word for word but for paths and ports."""
+"""The guides in `docs/`, and a place to do what `operations.md` says, word for word but for paths and ports."""
 
 import os
 import re
@@ -20,20 +20,21 @@ from . import servers
 from .factories import SECRET, make_client
 
 GUIDE = (servers.ROOT / "docs" / "operations.md").read_text("utf-8")
+SETTINGS = (servers.ROOT / "docs" / "settings.md").read_text("utf-8")
 NAME = "id.example.com"
 SLOW_SECONDS = 60
 
 
-def section(heading: str) -> str:
-    """Return the guide's text below a heading, up to the next one of any level."""
-    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", GUIDE, re.MULTILINE | re.DOTALL)
+def section(heading: str, guide: str = GUIDE) -> str:
+    """Return a guide's text below a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", guide, re.MULTILINE | re.DOTALL)
     assert found, heading
     return found[1]
 
 
-def blocks(heading: str, language: str) -> list[str]:
+def blocks(heading: str, language: str, guide: str = GUIDE) -> list[str]:
     """Return the fenced blocks of a section."""
-    return re.findall(rf"^```{language}\n(.*?)^```", section(heading), re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", section(heading, guide), re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -114,3 +114,57 @@ def read(answer: TestResponse | str) -> Markup:
         if attributes.get("href", "").startswith("#"):
             assert attributes["href"][1:] in markup.ids
     return markup
+
+
+class _Words(HTMLParser):
+    """Collects the text of a page that stands outside of «...», where every message of ours stands."""
+
+    NO_WORDS = frozenset(("script", "style", "pre", "code", "textarea"))
+    SPOKEN = frozenset(("title", "placeholder", "alt", "label", "aria-label", "aria-description", "aria-valuetext"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+        self.without_words = 0
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        if tag in self.NO_WORDS:
+            self.without_words += 1
+        for name, value in attributes.items():
+            if name in self.SPOKEN or (name.startswith("data-") and re.search(r"[A-Z]|\s", value)):
+                self.found.append(_outside(value))
+        if tag == "input" and attributes.get("type") in ("submit", "button", "reset"):
+            self.found.append(_outside(attributes.get("value", "")))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.NO_WORDS:
+            self.without_words -= 1
+
+    def handle_data(self, data: str) -> None:
+        if self.without_words:
+            return
+        outside = ""
+        for character in data:
+            self.depth += {"«": 1, "»": -1}.get(character, 0)
+            if not self.depth and character != "»":
+                outside += character
+        self.found.append(outside)
+
+
+def _outside(text: str) -> str:
+    """Return what stands outside of «...»."""
+    reader = _Words()
+    reader.handle_data(text)
+    assert reader.depth == 0, text
+    return reader.found[0]
+
+
+def outside_of_messages(html: str) -> list[str]:
+    """Return each text of a page, or of an attribute that is read by people, that is no message: «...» is one."""
+    reader = _Words()
+    reader.feed(html)
+    reader.close()
+    assert reader.depth == 0, "a message is cut"
+    return [" ".join(text.split()) for text in reader.found if text.strip()]

@@ -6,6 +6,7 @@ from functools import cache
 import flask_babel
 from babel import Locale, dates, numbers
 from babel.support import Translations
+from flask import current_app
 
 from .formats import Formats
 from .words import ENGLISH, Language
@@ -18,9 +19,9 @@ def language() -> Language:
 
     The words are those of `identity_clients.mo` in one of the host's directories, or English where there is none.
     """
-    locale: Locale | None = flask_babel.get_locale()
-    if locale is None:
+    if not isinstance(current_app.extensions["babel"], flask_babel.BabelConfiguration):
         return ENGLISH
+    locale: Locale = flask_babel.get_locale()
     translations = _load(tuple(flask_babel.get_babel().translation_directories), str(locale))
     tag = str(locale).replace("_", "-") if translations or locale.language == "en" else ENGLISH.tag
     return Language(tag, translations, BabelFormats(locale))
@@ -86,9 +87,9 @@ class BabelFormats(Formats):
         return dates.format_time(at, "medium", tzinfo=at.tzinfo, locale=self._locale)
 
     def zone(self, at: datetime) -> str:
-        """Return the short name of a time's zone, or how far it is from GMT where the language has none."""
-        name = dates.get_timezone_name(at, width="short", locale=self._locale)
-        return dates.get_timezone_gmt(at, "long", self._locale) if name.startswith(("+", "-")) else name
+        """Return the short name of a time's zone: the language's, else the zone's own, else how far it is from GMT."""
+        names = (dates.get_timezone_name(at, width="short", locale=self._locale), super().zone(at))
+        return next(filter(str.isalpha, names), dates.get_timezone_gmt(at, "long", self._locale))
 
     def city(self, zone_name: str) -> str:
         """Return the city by which a zone is called."""

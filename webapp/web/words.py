@@ -50,11 +50,17 @@ def language() -> Language:
     if "identity_clients_language" not in g:
         g.identity_clients_language = ENGLISH  # of the page that says so, should the host's selector fail
         if "babel" in current_app.extensions:
-            from . import hosts_babel
-
-            g.identity_clients_language = hosts_babel.language()
+            g.identity_clients_language = _language_of_host()
     found: Language = g.identity_clients_language
     return found
+
+
+def _language_of_host() -> Language:
+    try:
+        from . import hosts_babel
+    except ImportError:  # it is another library by that name
+        return ENGLISH
+    return hosts_babel.language()
 
 
 class _Words:

@@ -1,0 +1,154 @@
+"""`docs/settings.md`: every setting, signal, template and block of the code, and nothing else; its examples work."""
+
+import re
+from ast import literal_eval
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from jinja2 import Environment, nodes
+from sqlalchemy import create_engine
+
+from tests import servers
+from tests.factories import make_client
+from tests.guide import SETTINGS, blocks, section
+from tests.web.conftest import NORTHWIND, Host, host
+from webapp.core import signals
+from webapp.core.roles import Catalogue
+from webapp.settings import PREFIX, Settings
+
+__all__ = ["host"]  # a fixture
+SETTING_SECTIONS = (
+    "Needed",
+    "In the host",
+    "Secrets and sign-in",
+    "Signing keys",
+    "Quotas and throttles",
+    "Retention",
+    "Network",
+)
+TEMPLATES = servers.ROOT / "templates" / "identity_clients"
+README = (servers.ROOT / "README.md").read_text("utf-8")
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of each row of a section's table."""
+    found = re.findall(r"^\| (`.*) \|$", text, re.MULTILINE)
+    return [[cell.strip() for cell in row.split(" |")] for row in found]
+
+
+def quoted(cell: str) -> list[str]:
+    """Return what stands in code style in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+ROWS = [row for heading in SETTING_SECTIONS for row in rows(section(heading, SETTINGS))]
+DOCUMENTED = {row[0].strip("`"): row[1:] for row in ROWS}
+NEEDED = {
+    f"{PREFIX}{name}": literal_eval(DOCUMENTED[name][2].strip("`"))
+    for name in ("ISSUER", "AUDIENCE", "PEPPER", "KEY_ENCRYPTION_KEY", "DATABASE_URL")
+}
+
+
+# Settings
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    defaults = {field.name.upper(): field.default for field in fields(Settings)}
+    assert sorted(row[0].strip("`") for row in ROWS) == sorted(defaults)
+    for name, (default, meaning, _) in DOCUMENTED.items():
+        assert meaning, name
+        assert (MISSING if default == "needed" else literal_eval(default.strip("`"))) == defaults[name], name
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
+    example = DOCUMENTED[name][2]
+    value: Any
+    if name == "ENGINE":
+        value = create_engine("sqlite://")
+    elif name == "API_ROLES":
+        app = Flask("mas")
+        exec(
+            blocks("In the host", "python", SETTINGS)[0].replace("identity_clients import", "webapp import"),
+            {"app": app},
+        )
+        value = app.config[f"{PREFIX}API_ROLES"]
+        assert list(Catalogue(value)) == ["InvoiceReader", "Payer"]
+    else:
+        value = literal_eval(example.strip("`"))
+    settings = Settings.from_config({**NEEDED, f"{PREFIX}{name}": value})
+    assert getattr(settings, name.lower()) == value
+    assert value != next(field.default for field in fields(Settings) if field.name == name.lower())
+
+
+def test_readme_names_settings_that_exist_with_their_defaults() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(section("Settings", README))}
+    assert set(table) <= set(DOCUMENTED)
+    assert {name for name, row in DOCUMENTED.items() if row[0] == "needed"} <= set(table)
+    assert "docs/settings.md" in section("Settings", README)
+
+
+# Signals
+
+
+def test_every_signal_is_documented_with_the_actions_that_send_it() -> None:
+    documented = {row[0].strip("`"): row for row in rows(section("Signals", SETTINGS))}
+    assert set(documented) == set(signals.namespace)
+    for name, (_, when, *actions) in documented.items():
+        assert when.removesuffix(";").split(";")[0].lower() in (signals.namespace[name].__doc__ or "").lower(), name
+        sent = {action.value for action, signal in signals._OF_ACTION.items() if signal.name == name}
+        assert set(" ".join(actions).split("; ")[0].split(", ")) - {""} == sent, name
+
+
+def test_the_example_of_a_signal_appends_to_a_file(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module: dict[str, Any] = {}
+    exec(blocks("Signals", "python", SETTINGS)[0].replace("identity_clients import", "webapp import"), module)
+    make_client(host.engine, account_id="northwind", client_id="northwind-1")
+    make_client(host.engine, account_id="northwind", client_id="northwind-2")
+    lines = (tmp_path / "identity-clients.log").read_text().splitlines()
+    assert [re.sub(r"^[-\d]+ [:\d]+ ", "", line) for line in lines] == [
+        "admin@northwind.example: northwind-1 created",
+        "admin@northwind.example: northwind-2 created",
+    ]
+
+
+# Templates
+
+
+def test_every_template_that_a_host_may_override_is_documented_with_its_blocks() -> None:
+    may = {
+        f"identity_clients/{path.relative_to(TEMPLATES).as_posix()}": path.read_text("utf-8")
+        for path in TEMPLATES.rglob("*.html")
+        if "a host may override this file" in path.read_text("utf-8").split("#}")[0]
+    }
+    documented = {row[0].strip("`"): quoted(row[1]) for row in rows(section("Templates", SETTINGS))}
+    assert documented == {
+        name: [block.name for block in Environment().parse(text).find_all(nodes.Block)] for name, text in may.items()
+    }
+
+
+@pytest.mark.parametrize("name", [row[0].strip("`") for row in rows(section("Templates", SETTINGS))])
+def test_a_host_overrides_a_template(host: Host, tmp_path: Path, name: str) -> None:
+    """Issue 5: in the place of ours, with what it may use, on a page and in a fragment."""
+    [row] = [row for row in rows(section("Templates", SETTINGS)) if row[0] == f"`{name}`"]
+    kept = "".join(f"<i>{{% block {block} %}}{{% endblock %}}</i>" for block in quoted(row[1]))
+    used = "{{ actor.account_name }} {{ platform_name }}" if "`actor`" in row[2] else "{{ of_the_host }}"
+    path = tmp_path / "templates" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(f"<main>Theirs: {used}</main>{kept}")
+    host.app.jinja_loader = Flask("theirs", root_path=str(tmp_path)).jinja_loader
+    host.app.context_processor(lambda: {"of_the_host": "Northwind Insurance Vitesse"})
+    if name.endswith("_no_access.html"):
+        host.actor = replace(NORTHWIND, roles=frozenset())
+    if name.endswith("_not_enabled.html"):
+        host.actor = replace(NORTHWIND, feature_enabled=False)
+    answers = [host.get()] if kept else [host.get(), host.get(htmx=True)]
+    for answer in answers:
+        assert "<main>Theirs: Northwind Insurance Vitesse</main>" in answer.text
+    if kept:
+        assert "<i>Identity Clients</i>" in answers[0].text
+        assert '<div class="ic" id="ic" lang="en-GB">' in answers[0].text
