@@ -391,6 +391,12 @@ def _long_requests(scene: Scene) -> Page:
     return tab
 
 
+def _preview_page(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client(roles=ROLES, enabled=False).id}/preview?scope=API")
+    return tab
+
+
 def _requests(scene: Scene) -> Page:
     tab = scene.tab()
     tab.goto(f"{PREFIX}/{used(scene).id}/requests")
@@ -399,6 +405,13 @@ def _requests(scene: Scene) -> Page:
 
 def _edit(scene: Scene) -> Page:
     return scene.list().menu(scene.merchant.new_id).edit().page
+
+
+def _edit_roles(scene: Scene) -> Page:
+    form = scene.list().menu(scene.merchant.new_id).edit().choose(["CreatePayment", "UploadBatches", "ReportViewer"])
+    expect(form.root.locator("#f-roles-said")).to_contain_text("Removed when you save")
+    form.root.locator("#f-roles-said").scroll_into_view_if_needed()
+    return form.page
 
 
 def _edit_page(scene: Scene) -> Page:

@@ -38,6 +38,7 @@ def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchan
         "check?field=client_secret": True,
         "check?field=name": False,
         "check?field=description": False,
+        "roles": False,
         "form": False,
         "new": True,
     }
@@ -137,3 +138,23 @@ def test_s6_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, 
     expect(form.secret).to_have_value(SECRET)
     expect(form.field("description")).to_have_value("Theirs")
     assert form.fill(name="Mine").save(then=HandOver).secret == SECRET
+
+
+def test_roles_say_what_saving_them_would_change(merchant: Merchant, tab: Page) -> None:
+    """Issue: as they are chosen, read out, without a step of its own; money-moving marked."""
+    client = merchant.add_client(roles=["MerchantUser"])
+    form = EditClient.open(tab, client.id)
+    said = form.root.locator("#f-roles-said")
+    expect(said).to_be_hidden()
+    box = form.field("roles-CreatePayment")
+    box.check()
+    expect(said).to_contain_text("Added when you save: + Create single payments Moves money")
+    expect(box).to_be_focused()
+    form.said("Create single payments")
+    box.uncheck()
+    expect(said).to_be_hidden()
+    form.press("Read only")
+    expect(said).to_contain_text("Added when you save: + Read accounts + Read transactions + Read reports")
+    form.choose(["MerchantUser", "CreatePayment"]).fill(name="ab").press("Save")
+    expect(form.summary.first).to_be_visible()
+    expect(said).to_contain_text("+ Create single payments")

@@ -476,10 +476,10 @@ def test_each_checked_field_has_its_message_just_before_it(host: Host) -> None:
         page = read(host.get("/new", htmx=htmx))
         slot = ""
         checked = []
-        for _, attributes in page.tags:
+        for tag, attributes in page.tags:
             if attributes.get("class") == "ic-slot":
                 slot = attributes["id"]
-            if "data-check" in attributes:
+            if "data-check" in attributes and tag != "div":  # what is said of the roles stands below them
                 assert attributes["hx-target"] == "previous .ic-slot"
                 assert f"field={attributes['name']}" in attributes["hx-post"]
                 assert slot == f"f-{attributes['name']}-m"

@@ -22,6 +22,8 @@ class ApiRole:
     :param group: the heading under which the form lists it.
     :param scopes: the scopes that it opens, in the order in which a token lists them.
     :param moves_money: whether it can send money or release a payment.
+    :param creates_payments: whether it can make a payment that waits for somebody to release it.
+    :param releases_payments: whether it can release a payment that somebody made.
     """
 
     key: str
@@ -30,6 +32,8 @@ class ApiRole:
     group: str
     scopes: tuple[str, ...]
     moves_money: bool = False
+    creates_payments: bool = False
+    releases_payments: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class Catalogue(Mapping[str, ApiRole]):
         gone = sorted(keys - self._roles.keys())
         return (*self.effective(keys, None), *(ApiRole(key, key, "", "", ()) for key in gone))
 
+    def create_and_release(self, keys: Collection[str]) -> bool:
+        """Tell whether a client with these roles could release a payment that it made itself."""
+        roles = self.effective(keys, None)
+        return any(role.creates_payments for role in roles) and any(role.releases_payments for role in roles)
+
     def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:
         """Return every scope that these roles open, once each, in their order."""
         return tuple(dict.fromkeys(scope for role in roles for scope in role.scopes))
@@ -135,6 +144,7 @@ DEFAULT_ROLES = (
         _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,
+        creates_payments=True,
     ),
     ApiRole(
         "CreateUrgentPayments",
@@ -143,6 +153,7 @@ DEFAULT_ROLES = (
         _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,
+        creates_payments=True,
     ),
     ApiRole(
         "UploadBatches",
@@ -151,6 +162,7 @@ DEFAULT_ROLES = (
         _("Payments"),
         ("payment-requests", "payment-batches"),
         moves_money=True,
+        creates_payments=True,
     ),
     ApiRole(
         "MerchantCreateVoidRequest",

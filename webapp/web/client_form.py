@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 
 from ..core.audit import Refusal
+from ..core.models import IdentityClient
 from ..core.secrets import generate_secret
 from ..core.words import gettext, lazy_gettext
 from ..host import services, sign_in_url
@@ -42,8 +43,21 @@ def show_form(
         groups=role_groups(granted),
         presets=presets(granted),
         **context,
+        **told_roles(form, context["client"]),
     )
     return carries_secret(response) if propose else response
+
+
+def told_roles(form: ClientForm, client: IdentityClient | None) -> dict[str, Any]:
+    """Return what is said of the chosen roles: what changes when they are saved, and whether they sit ill together.
+
+    :param client: what is edited; None: nothing. A role that its account no longer holds is told elsewhere.
+    """
+    catalogue, difference = services().catalogue, None
+    if client:
+        before = {role.key for role in catalogue.effective(client.roles, actor().grantable_roles)}
+        difference = catalogue.difference(before, form.roles.data)
+    return {"difference": difference, "create_and_release": catalogue.create_and_release(form.roles.data)}
 
 
 def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:

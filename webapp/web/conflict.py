@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response
 
 from ..core.models import IdentityClient
+from ..core.roles import ApiRole
 from ..host import services
 from .forms import EditForm, edit_data, one_line_break
 from .guard import actor
@@ -21,13 +22,13 @@ class Side:
     """One of the two values of a field.
 
     :param value: as the Edit form posts it.
-    :param added: names of the API roles that this side added.
-    :param removed: names of those that it took away.
+    :param added: the API roles that this side added.
+    :param removed: those that it took away.
     """
 
     value: str
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
+    added: tuple[ApiRole, ...] = ()
+    removed: tuple[ApiRole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,6 @@ def _side(name: str, value: Any, before: Any) -> Side:
     if name == "enabled":
         return Side("y" if value else "")
     if name == "roles":
-        names = services().catalogue.names
-        return Side(" ".join(value), tuple(names(set(value) - set(before))), tuple(names(set(before) - set(value))))
+        difference = services().catalogue.difference(before, value)
+        return Side(" ".join(value), difference.added, difference.removed)
     return Side(value)

@@ -14,6 +14,7 @@ from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
 from .list import parse_key
+from .preview import preview_of
 from .secret_table import about_secrets
 
 
@@ -39,6 +40,7 @@ def details(key: str) -> Response:
         **requests.context(used),
         **networks.context(client, seen),
         check=None,
+        preview=preview_of(client),
         done=DONE.get(request.args.get("done", "")),
         **about_secrets(client),
     )

@@ -1,4 +1,4 @@
-"""New Client, and the check of a field as it is left."""
+"""New Client, and the checks of fields as they are left."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..core.models import IdentityClient
 from ..core.secrets import Secret
 from ..core.words import gettext, lazy_gettext
 from ..host import author_of, services
-from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
+from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again, told_roles
 from .forms import CHECKED_FIELDS, ClientForm, NewForm, edit_data
 from .guard import actor, sign_in_is_recent
 from .handover import hand_over
@@ -96,6 +96,14 @@ def check_field() -> Response:
     return make_response(render_template("identity_clients/_form_said.html", form=form, name=name))
 
 
+def check_roles() -> Response:
+    """Say what saving the chosen roles would change, as they are chosen; nothing is saved."""
+    client, form = _client_of("client"), ClientForm()
+    if not form.validate():
+        return make_response("", 422)
+    return make_response(render_template("identity_clients/_form_roles_said.html", **told_roles(form, client)))
+
+
 def _check_client_id(form: ClientForm, client: IdentityClient | None) -> None:
     client_id = form.values().client_id
     with reading(services().engine) as session:
@@ -125,6 +133,7 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
         "new",
         form,
         key=None,
+        client=None,
         copied=copied,
         withdrawn=catalogue.names(withdrawn),
         remake_url=url_for(".new_form", copy=copied.id if copied else None),
