@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from tests import servers
 from tests.core.test_attention import DAY, NOON, make
+from tests.core.test_trail import add_events
 from tests.factories import SECRET, make_client, make_requests
 from tests.stories import STORY, tell_story
 from tests.web.catalogues import make_catalogue, use_flask_babel
@@ -23,10 +24,12 @@ from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import outside_of_messages, read
 from webapp.core import errors, words
 from webapp.core.attention import FILTERS
+from webapp.core.audit import Action, Refusal
 from webapp.core.authentication import Reason
 from webapp.core.database import make_engine
 from webapp.core.models import IdentityClient
 from webapp.core.networks import AllowedNetwork
+from webapp.core.trail import PAGE_SIZE
 from webapp.core.usage import Outcome
 from webapp.web.details import DONE
 from webapp.web.list import ORDERS
@@ -113,6 +116,7 @@ def client(host: Host) -> IdentityClient:
     for number, outcome in enumerate([*Outcome, *Reason]):
         make_requests(host.engine, client, outcome=outcome, at=NOW - number * DAY, scope="API")
     make_requests(host.engine, client, at=NOW, address="203.0.113.7")
+    make_requests(host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=Reason.ADDRESS_NOT_ALLOWED)
     tell_story(host.engine, client)
     return client
 
@@ -172,6 +176,7 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
     late = make_client(host.engine, client_id="id-of-a-third") if "<key>" not in rule else client
     for changes in (
         {"csrf_token": "forged"},
+        {"version": "9999"},
         dict.fromkeys(typed, ""),
         dict.fromkeys(typed, "x"),
         dict.fromkeys(typed, "x" * 2000),
@@ -179,7 +184,6 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
         dict.fromkeys(typed, "é" * 8),
         {name: ["x", "y"] for name in typed},
         {"client_id": late.client_id, "roles": ["Forged"]},
-        {"version": "9999"},
         {"version": "9999", "name": "Name Here", "description": "", "token_duration": "20", "client_secret": SECRET},
         {"client_secret": "aaaaaa"},
         {"client_secret": "a+b%c d" * 4, "client_id": "id-of-another"},
@@ -235,10 +239,56 @@ def test_clients_that_need_attention(host: Host) -> None:
         make(host.engine, last_token_at=NOW - 120 * DAY),
         make(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
     ]
-    for query in ("", *(f"?attention={kind}" for kind in FILTERS), "?part=attention"):
-        both(host, query)
+    both(host, "")
     for client in clients:
         both(host, f"/{client.id}")
+    for kind in FILTERS:
+        both(host, f"?attention={kind}")
+        both(host, f"?attention={kind}&q=none")
+    both(host, "?part=attention")
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_the_addresses_from_which_a_client_may_call(host: Host, client: IdentityClient, htmx: bool) -> None:
+    for address in ("", "x", "203.0.113.7", "198.51.100.9", "192.0.2.1", "2001::1"):
+        check(host.get(f"/{client.id}/networks/check?address={address}", htmx=htmx))
+    form = read(host.get(f"/{client.id}/networks")).form()
+    for text in (
+        *(
+            "x",
+            "0.0.0.0/0",
+            "fe80::1%x",
+            "192.0.2.7/24",
+            "192.0.2.1 192.0.2.2",
+            f"192.0.2.1 {'x' * 61}",
+            "192.0.2.1 x\x07",
+        ),
+        *("\n".join(["x"] * 9), "\n".join(f"192.0.2.{number}" for number in range(51)), "192.0.2.1", ""),
+    ):
+        check(host.post(f"/{client.id}/networks", {**form, "allowed_networks": text}, htmx=htmx, token=False))
+
+
+def test_the_trail_as_it_is_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:
+    for query in ("?person=nobody", "?action=edited", f"?client={CLIENT_ID}&since=2025-01-01&until=2026-03-02"):
+        both(host, f"/activity{query}")
+        both(host, f"/{client.id}/activity{query}")
+    for _ in range(4):
+        tell_story(host.engine, client)
+    both(host, "/activity")
+    host.actor = replace(ME, account_id="another")
+    both(host, "/activity")
+
+
+def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
+    """Also those that no client of an account has."""
+    rows: list[dict[str, Any]] = [{"action": action, "changes": {}} for action in Action]
+    rows += [{"action": "refused", "changes": {"refusal": [None, refusal]}} for refusal in Refusal]
+    rows += [{"action": "refused", "changes": {"attempt": [None, endpoint]}} for _, endpoint, *_ in ROUTES]
+    for field in ("client_id", "name", "description", "token_duration_minutes", "roles", "allowed_networks"):
+        rows.append({"action": "edited", "changes": {field: ["", "x"]}})
+    for start in range(0, len(rows), PAGE_SIZE):
+        add_events(host.engine, *({"at": NOW, **row} for row in rows[start : start + PAGE_SIZE]))
+        both(host, "/activity")
 
 
 def test_what_was_done_as_the_page_says_it(host: Host, client: IdentityClient) -> None:
