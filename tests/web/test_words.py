@@ -31,7 +31,7 @@ from webapp.core.models import IdentityClient
 from webapp.core.networks import AllowedNetwork
 from webapp.core.trail import PAGE_SIZE
 from webapp.core.usage import Outcome
-from webapp.web.details import DONE
+from webapp.web.done import DONE
 from webapp.web.list import ORDERS
 from webapp.web.routes import ROUTES
 
