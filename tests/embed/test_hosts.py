@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from tests.factories import SECRET, make_client
 from tests.oauth.endpoint import settings
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host
+from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
 from webapp import Actor, IdentityClients, SettingsError
 from webapp.core.database import make_engine, reading, share_engine
 from webapp.core.models import Event, IdentityClient
@@ -108,7 +108,7 @@ def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[
     for rule, endpoint, _, methods, _ in ROUTES:
         if "POST" not in methods:
             continue
-        path = PREFIX + rule.replace("<key>", str(client.id))
+        path = path_of(rule, client)
         for headers in ({}, HTMX):
             answer = browser.post(path, data={**VALUES, "version": "1"}, headers=headers)
             assert answer.status_code in (404, 422), (endpoint, answer.status_code)
@@ -139,6 +139,18 @@ def test_w10_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_e
     assert 'value="second-client"' in page.text
     assert "the host" not in page.text
     assert VALUES["client_secret"] not in page.text
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w12_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_engine: Engine, htmx: bool) -> None:
+    """W12, A3, W9, I5: without a token, and the client is absent, the sender foreign, the encoding another."""
+    app = Flask("host")
+    CSRFProtect(app)
+    browser, headers = embed(app, sqlite_engine).test_client(), HTMX if htmx else {}
+    for path in ("/nonsense/edit", "/01a21318-90be-7298-8316-3c67cc8ffa40/disable"):
+        assert browser.post(PREFIX + path, headers=headers, data=VALUES).status_code == 404
+    assert browser.post(f"{PREFIX}/new", headers=headers | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert browser.post(f"{PREFIX}/new", headers=headers, json={}).status_code == 415
 
 
 # What else runs in the host
@@ -340,9 +352,9 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     host = make_host(sqlite_engine)
     strict = embed(Strict("host"), sqlite_engine)
-    key = str(make_client(sqlite_engine, account_id="northwind", client_id="third-client").id)
+    client = make_client(sqlite_engine, account_id="northwind", client_id="third-client")
     for rule, endpoint, _, methods, _ in ROUTES:
-        path = PREFIX + rule.replace("<key>", key)
+        path = path_of(rule, client)
         for headers in ({}, HTMX):
             if "GET" in methods and endpoint != "asset":
                 assert strict.test_client().get(path, headers=headers).status_code == host.client.get(path).status_code
@@ -436,11 +448,11 @@ HALVES = {
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_e3_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
     """E3: at every route."""
-    key = make_client(sqlite_engine, account_id="northwind", client_id="first-client").id
+    client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     browser = embed(Flask("host"), sqlite_engine, lambda: HALVES[kind]).test_client()
     for rule, endpoint, _, methods, _ in ROUTES:
         if method in methods and endpoint != "asset":
-            answer = browser.open(PREFIX + rule.replace("<key>", str(key)), method=method)
+            answer = browser.open(path_of(rule, client), method=method)
             assert answer.status_code == 401, endpoint
             assert "first-client" not in answer.text
 

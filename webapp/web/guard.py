@@ -136,11 +136,12 @@ def _refuse_other_sites() -> None:
 def csrf_refused(lists: Mapping[str, Access], _error: Exception) -> ResponseReturnValue:
     """Answer where a host's own CSRF layer refused: with the same form, typed values kept (W10).
 
-    The view itself builds that form; `forms.ScreenForm` reads the mark and never validates.
+    The view itself builds that form; `forms.ScreenForm` reads the mark and never validates. What it raises is answered
+    as ever: within a handler of errors, which this is, Flask would not ask another one.
     """
-    refusal = guard(lists)
-    if refusal is not None:
-        return refusal
-    g.identity_clients_csrf_refused = True
     view = current_app.view_functions[request.endpoint or ""]
-    return current_app.ensure_sync(view)(**(request.view_args or {}))  # type: ignore[no-any-return]
+    g.identity_clients_csrf_refused = True
+    try:
+        return guard(lists) or current_app.ensure_sync(view)(**(request.view_args or {}))
+    except Exception as error:
+        return current_app.handle_user_exception(error)
