@@ -483,6 +483,10 @@ class Question(Screen):
         expect(self.root).to_have_count(0)
         return then(self.page)
 
+    def hand_over(self) -> HandOver:
+        """Return what follows where a new secret comes of it."""
+        return HandOver(self.page)
+
     def confirm_in_vain(self) -> Self:
         """Press the button that repeats the verb, and get the question back."""
         self.press()

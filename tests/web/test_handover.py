@@ -103,16 +103,20 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
         yield caplog
 
 
+@pytest.mark.parametrize("way", ["new", "change"])
 def test_s6_the_secret_is_nowhere_afterwards(
-    host: Host, htmx: bool, everything_logged: pytest.LogCaptureFixture
+    host: Host, htmx: bool, everything_logged: pytest.LogCaptureFixture, way: str
 ) -> None:
     """S6, L4, W14: every later answer, the cookies, the logs, every byte of the database's files."""
-    answer = host.post("/new", VALUES, htmx=htmx)
+    answer = host.post("/new", VALUES if way == "new" else {**VALUES, "client_secret": "the-first-secret-of-acme"})
     shown = [CANARY, "canary'7Q", "canary&#39;7Q", quote(CANARY), quote_plus(CANARY), "canary"]
     key = re.search(PREFIX + r"/([0-9a-f-]{36})", answer.text)
     assert key
     with reading(host.engine) as session:
         client = get_client(session, account_id="northwind", key=uuid.UUID(key[1]))
+    if way == "change":
+        answer = host.post(f"/{key[1]}/secret", {"client_secret": CANARY, "version": "1"}, htmx=htmx)
+        assert read(answer).texts["ic-handover-secret"] == CANARY
     host.post("/new", {**VALUES, "name": "x"}, htmx=htmx)
     later = [
         host.client.get(path_of(rule, client), headers=headers)
@@ -129,6 +133,12 @@ def test_s6_the_secret_is_nowhere_afterwards(
         host.post(f"/{key[1]}/edit", {**VALUES, "version": "0"}, htmx=htmx),
         host.post(f"/{key[1]}/edit/form", {**VALUES, "preset": "read"}, htmx=htmx),
         host.post(f"/{key[1]}/edit", {**VALUES, "version": "1", "name": "x"}, htmx=htmx),
+        host.post(f"/{key[1]}/secret", {"client_secret": CANARY, "version": "0"}, htmx=htmx),
+        host.post(f"/{key[1]}/secret", {"client_secret": CANARY, "version": "1", "overlap": "x"}, htmx=htmx),
+        host.post(f"/{key[1]}/secret", {"client_secret": CANARY}, htmx=htmx, token=False),
+        host.post(f"/{key[1]}/secret/form", {"client_secret": CANARY, "generate": "secret"}, htmx=htmx),
+        host.post(f"/{key[1]}/leaked", {"client_secret": CANARY, "version": "0"}, htmx=htmx),
+        host.post(f"/{key[1]}/delete", {"client_secret": CANARY, "confirm": "x", "version": "1"}, htmx=htmx),
     ]
     cookie = host.client.get_cookie("session")
     assert cookie

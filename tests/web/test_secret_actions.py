@@ -134,6 +134,23 @@ def test_a_viewer_sees_the_table_without_actions(host: Host, client: IdentityCli
         assert words not in page.text
 
 
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (timedelta(seconds=1), "in 1 minute"),
+        (timedelta(minutes=59), "in 59 minutes"),
+        (timedelta(minutes=59, seconds=1), "in 1 hour"),
+        (timedelta(hours=24), "in 24 hours"),
+        (timedelta(hours=47, seconds=1), "in 2 days"),
+        (timedelta(days=4), "in 4 days"),
+        (timedelta(days=6, hours=1), "in 7 days"),
+    ],
+)
+def test_how_long_it_is_to_an_end(host: Host, client: IdentityClient, left: timedelta, words: str) -> None:
+    set_columns(host, client, "A", ends_at=NOW + left)
+    assert words in table(host, client)
+
+
 # The notice of an end
 
 

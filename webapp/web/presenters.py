@@ -106,8 +106,9 @@ class Times:
     def until(self, at: datetime) -> str:
         """Return how long it is to a time to come, rounded up: "in 4 days"."""
         left = at - utc_now()
-        if left <= HOUR:
-            return ngettext("in %(number)s minute", "in %(number)s minutes", -(-left // MINUTE))
-        if left <= 2 * DAY:
-            return ngettext("in %(number)s hour", "in %(number)s hours", -(-left // HOUR))
+        minutes, hours = -(-left // MINUTE), -(-left // HOUR)
+        if minutes < 60:
+            return ngettext("in %(number)s minute", "in %(number)s minutes", minutes)
+        if hours < 48:
+            return ngettext("in %(number)s hour", "in %(number)s hours", hours)
         return ngettext("in %(number)s day", "in %(number)s days", -(-left // DAY))

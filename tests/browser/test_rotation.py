@@ -1,0 +1,175 @@
+"""Two stories on the live server, with a client library that asks for tokens all the time: a rotation, and a leak."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+import pytest
+import requests
+from authlib.integrations.requests_client import OAuth2Session
+from playwright.sync_api import Page, expect
+
+from tests.factories import HASHER, SECRET
+from tests.servers import LiveServer
+from webapp.core.database import unit_of_work
+from webapp.core.resource_servers import add_resource_server
+from webapp.core.secrets import Secret
+
+from .conftest import TIMEOUT_MILLISECONDS, Merchant
+from .identity import ask, is_refused
+from .pages import Details
+
+EVERY_SECONDS = 0.05
+API_SECRET = "the-secret-of-a-resource-server"
+
+
+class Caller(Thread):
+    """An integration that asks for a token every 50 ms.
+
+    :param secret: the one that it sends.
+    """
+
+    def __init__(self, url: str, client_id: str, secret: str) -> None:
+        super().__init__()
+        self.url = f"{url}/connect/token"
+        self.client_id = client_id
+        self.secret = secret
+        self.tokens: list[str] = []
+        self.faults: list[Exception] = []
+        self.over = Event()
+
+    def run(self) -> None:
+        """Ask until it is over, and keep what came of it."""
+        while not self.over.wait(EVERY_SECONDS):
+            try:
+                with OAuth2Session(self.client_id, self.secret) as session:
+                    token = session.fetch_token(self.url, grant_type="client_credentials")
+                self.tokens.append(token["access_token"])
+            except Exception as fault:
+                self.faults.append(fault)
+
+    def go_on(self, requests: int = 5) -> None:
+        """Wait until it has asked so many times more; a request that was under way does not count."""
+        goal = self.requests + 1 + requests
+        deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
+        while self.requests < goal:
+            assert time.monotonic() < deadline, "the caller came to a halt"
+            time.sleep(EVERY_SECONDS)
+
+    @property
+    def requests(self) -> int:
+        """How many times it has asked."""
+        return len(self.tokens) + len(self.faults)
+
+
+@pytest.fixture(autouse=True)
+def _plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # the live server is on loopback
+
+
+@contextmanager
+def calling(url: str, client_id: str, secret: str) -> Iterator[Caller]:
+    """Let an integration ask all the time."""
+    caller = Caller(url, client_id, secret)
+    caller.start()
+    try:
+        caller.go_on()
+        yield caller
+    finally:
+        caller.over.set()
+        caller.join()
+
+
+def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+    """Issue 4: change with overlap, move the caller over, watch last used move, end the old secret."""
+    client = merchant.add_client()
+    with calling(live_server.url, client.client_id, SECRET) as caller:
+        merchant.wait_for_use(client.client_id)
+        details = Details.open(tab, client.id)
+        expect(details.secret("A")).to_contain_text("127.0.0.1")
+
+        form = details.change_secret()
+        expect(form.root).to_contain_text("Old secret A was last used just now from 127.0.0.1.")
+        hand_over = form.keep_old("In 1 hour").change()
+        new = hand_over.secret
+        expect(hand_over.root).to_contain_text("Secret A works until")
+        details = hand_over.done(then=Details)
+        expect(details.secret("A")).to_contain_text("Ending")
+        expect(details.secret("A")).to_contain_text("in 1 hour")
+        expect(details.secret("B")).to_contain_text("Current")
+        expect(details.secret("B")).to_contain_text("Never")
+        expect(details.root).to_contain_text("move that caller to secret B")
+        caller.go_on()
+
+        caller.secret = new
+        caller.go_on()
+        expect_to_be_used(details, "B")
+
+        question = details.ask_of_secret("A", "End now")
+        expect(question.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
+        question.root.get_by_label("Do it all the same").check()
+        details = question.confirm(then=Details)
+        details.said("Secret ended.")
+        expect(details.secret("A")).to_contain_text("Ended")
+        assert is_refused(ask(live_server.url, client.client_id, SECRET))
+        caller.go_on()
+    assert caller.faults == []
+    assert len(caller.tokens) > 20
+
+
+def expect_to_be_used(details: Details, label: str) -> None:
+    """Open the page again until it shows that a secret was used, which takes up to a second."""
+    deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
+    while "127.0.0.1" not in details.secret(label).inner_text():
+        assert time.monotonic() < deadline, "its use is not shown"
+        details.page.reload()
+        details = Details(details.page)
+
+
+def test_after_a_leak_one_click_stops_every_secret_and_every_token(
+    tab: Page, merchant: Merchant, live_server: LiveServer
+) -> None:
+    """Issue 4, T13: both secrets in use, hundreds of tokens under way; an API that asks learns it at once."""
+    client = merchant.add_client()
+    with unit_of_work(merchant.engine) as session:
+        api = add_resource_server(
+            session, actor="tests", name=f"API of {merchant.new_id}", secret=Secret(API_SECRET), hasher=HASHER
+        )
+
+    def counts(token: str) -> bool:
+        answer = requests.post(
+            f"{live_server.url}/connect/introspect",
+            {"token": token},
+            auth=(api.resource_server_id, API_SECRET),
+            timeout=10,
+        )
+        assert answer.status_code == 200
+        return bool(answer.json() != {"active": False})
+
+    with calling(live_server.url, client.client_id, SECRET) as caller:
+        details = Details.open(tab, client.id)
+        hand_over = details.change_secret().keep_old("In 7 days").change()
+        second = hand_over.secret
+        details = hand_over.done(then=Details)
+        caller.secret = second
+        caller.go_on()
+        assert counts(caller.tokens[0])
+        assert counts(caller.tokens[-1])
+        caller.over.set()
+        caller.join()
+        assert caller.faults == []
+
+        question = details.more().leaked()
+        question.press()  # the one click
+        hand_over = question.hand_over()
+        third = hand_over.secret
+    assert len({SECRET, second, third}) == 3
+    assert [token for token in caller.tokens if counts(token)] == []
+    for old in (SECRET, second):
+        assert is_refused(ask(live_server.url, client.client_id, old))
+    fresh = ask(live_server.url, client.client_id, third)
+    assert counts(fresh.json()["access_token"])
+    details = hand_over.done(then=Details)
+    for label, state in (("A", "Ended"), ("B", "Ended"), ("C", "Current")):
+        expect(details.secret(label)).to_contain_text(state)
