@@ -96,6 +96,11 @@ class ClientList(Screen):
         """Return the row of a client."""
         return self.root.get_by_role("row").filter(has=self.page.get_by_role("link", name=client_id, exact=True))
 
+    def activity(self) -> "Activity":
+        """Open the trail of the account."""
+        self.root.get_by_role("link", name="Activity", exact=True).click()
+        return Activity(self.page)
+
     def new(self) -> "NewClient":
         """Open New Client."""
         self.root.get_by_role("link", name="New Client").first.click()
@@ -220,6 +225,11 @@ class Details(Screen):
         self.root.get_by_role("link", name=f"Remove {network}").click()
         return Networks(self.page)
 
+    @property
+    def activity(self) -> Locator:
+        """What was done last, the newest first."""
+        return self.root.get_by_role("region", name="Activity").locator(".ic-time > li")
+
     def edit(self) -> "EditClient":
         """Open Edit."""
         self.root.get_by_role("link", name="Edit", exact=True).click()
@@ -263,6 +273,10 @@ class Activity(Screen):
     def events(self) -> Locator:
         """What is told, the newest first."""
         return self.root.locator(".ic-time > li")
+
+    def filter(self, label: str) -> Locator:
+        """Return a field of the filters."""
+        return self.root.get_by_role("search").get_by_label(label, exact=True)
 
 
 class ClientForm(Screen):

@@ -1,0 +1,121 @@
+"""The trail in a real browser: filters, pages, the file, and a client that is gone."""
+
+import csv
+from io import StringIO
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.core.test_trail import add_events
+from tests.stories import STORY, tell_story
+from webapp.core.models import IdentityClient, utc_now
+
+from .conftest import Merchant, Visit
+from .pages import PREFIX, Activity, ClientList, Details
+
+
+@pytest.fixture
+def client(merchant: Merchant) -> IdentityClient:
+    """Return a client to which all that can be done was done."""
+    client = merchant.add_client(name="Claims payments")
+    tell_story(merchant.engine, client)
+    return client
+
+
+def asked(tab: Page) -> dict[str, str]:
+    """Return the filters that the address bar carries."""
+    return dict(parse_qsl(urlsplit(tab.url).query))
+
+
+def test_filters_change_the_address_and_back_restores_them(tab: Page, client: IdentityClient) -> None:
+    screen = Activity.open(tab)
+    expect(screen.events).to_have_count(len(STORY) + 1)
+    screen.filter("Person").select_option("Priya Nair")
+    expect(screen.events).to_have_count(sum(who == "Priya Nair" for _, who, *_ in STORY))
+    screen.filter("Action").focus()
+    screen.filter("Action").select_option("Disabled")
+    expect(screen.events).to_have_count(1)
+    screen.said("Showing 1 event")
+    expect(screen.events).to_contain_text(f"Priya Nair disabled the client · {client.client_id}")
+    assert asked(tab) == {"person": "Priya Nair", "action": "disabled"}
+    expect(screen.filter("Action")).to_be_focused()
+    screen.root.get_by_role("link", name=client.client_id, exact=True).click()
+    expect(Activity(tab).events).to_have_count(len(STORY) + 1)
+    tab.go_back()
+    screen = Activity(tab)
+    expect(screen.events).to_have_count(1)
+    expect(screen.filter("Person")).to_have_value("Priya Nair")
+    expect(screen.filter("Action")).to_have_value("disabled")
+
+
+def test_dates_and_the_client_id(tab: Page, client: IdentityClient, merchant: Merchant) -> None:
+    merchant.add_client(f"{merchant.new_id}-other")
+    screen = Activity.open(tab)
+    screen.filter("From").fill(f"{utc_now():%Y-%m-%d}")
+    expect(screen.events).to_have_count(3)
+    screen.filter("Client ID").fill("-other")
+    expect(screen.events).to_have_count(1)
+    screen.filter("To").fill("2020-01-01")
+    screen.said("Nothing to show")
+    screen.root.get_by_role("link", name="Clear filters").click()
+    expect(Activity(tab).events).to_have_count(len(STORY) + 2)
+
+
+def test_older_and_newer(tab: Page, merchant: Merchant) -> None:
+    add_events(merchant.engine, *({"at": utc_now(), "account_id": merchant.account_id} for _ in range(60)))
+    screen = Activity.open(tab)
+    expect(screen.events).to_have_count(50)
+    screen.root.get_by_role("link", name="Older").click()
+    expect(screen.events).to_have_count(10)
+    screen.root.get_by_role("link", name="Newer").click()
+    expect(screen.events).to_have_count(50)
+
+
+def test_the_file_has_what_the_page_shows(tab: Page, client: IdentityClient) -> None:
+    """L7: from the page's link, with its filters, and then it stands in the activity."""
+    screen = Activity.open(tab)
+    screen.filter("Person").select_option("Tom Reilly")
+    expect(screen.events).to_have_count(2)
+    with tab.expect_download() as started:
+        screen.root.get_by_role("link", name="Download CSV").click()
+    assert started.value.suggested_filename == "identity-clients-activity.csv"
+    text = started.value.path().read_bytes().decode()
+    assert [row[3] for row in csv.reader(StringIO(text, newline=""))] == ["Action", "refused", "edited"]
+    assert Activity.open(tab).events.first.inner_text().startswith("Ann Example exported the activity")
+
+
+def test_from_the_list_to_the_trail_of_a_client_that_is_gone(tab: Page, merchant: Merchant) -> None:
+    merchant.add_client(deleted_at=utc_now())
+    merchant.add_client(f"{merchant.new_id}-2")
+    screen = ClientList.open(tab).activity()
+    screen.root.get_by_role("link", name=merchant.new_id, exact=True).click()
+    screen = Activity(tab)
+    expect(screen.root.get_by_role("heading", level=1)).to_have_text(f"Activity of {merchant.new_id}")
+    expect(screen.root).to_contain_text("This client is deleted")
+    expect(screen.events).to_have_count(1)
+
+
+def test_a_change_stands_in_the_activity_of_the_page_at_once(tab: Page, client: IdentityClient) -> None:
+    screen = Details.open(tab, client.id)
+    expect(screen.activity).to_have_count(10)
+    form = screen.edit()
+    form.fill(name="Claims payments, new")
+    screen = form.save(then=Details)
+    expect(screen.activity.first).to_contain_text("Ann Example changed the client name")
+    screen.root.get_by_role("link", name="See all activity").click()
+    expect(Activity(tab).events).to_have_count(len(STORY) + 2)
+
+
+def test_the_activity_without_javascript(visit: Visit, merchant: Merchant, client: IdentityClient) -> None:
+    tab = visit(merchant.admin, java_script_enabled=False)
+    screen = Activity.open(tab)
+    screen.filter("Person").select_option("Tom Reilly")
+    screen.root.get_by_role("button", name="Search").click()
+    screen = Activity(tab)
+    expect(screen.events).to_have_count(2)
+    screen.root.get_by_role("link", name=client.client_id).first.click()
+    screen = Activity(tab)
+    assert urlsplit(tab.url).path == f"{PREFIX}/{client.id}/activity"
+    screen.root.get_by_role("link", name="View client").click()
+    expect(Details(tab).activity).to_have_count(10)
