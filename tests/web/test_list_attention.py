@@ -222,3 +222,57 @@ def test_sorted_by_the_last_token(host: Host) -> None:
     assert "sorted by Last token, newest first" in newest_first
     assert '<option value="-last_token" selected>Sort: Last token, newest first</option>' in newest_first
     assert rows(host.get("?sort=last_token").text) == ["alpha-never", "bravo-old", "charlie-new"]
+
+
+# The page of a client
+
+
+def notice(text: str) -> list[str]:
+    """Return what the notice on a client's page says, a line for each reason."""
+    found = re.search(r'<div class="ic-note ic-due" role="region".*?\n?</div></div>', text, re.DOTALL)
+    lines = re.findall("<p>(.*?)</p>", found[0], re.DOTALL) if found else []
+    return [" ".join(html.unescape(re.sub("<[^>]*>", "", line)).split()) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "said"),
+    [
+        ("a-ending", ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on."]),
+        ("c-refused", ["6 of 20 requests refused. The reasons stand under Token requests."]),
+        ("d-unused", ["Never used. If no system needs this client, disable it."]),
+        ("e-idle", ["Idle for 120 days. If no system needs this client any more, disable it."]),
+        (
+            "f-oldest",
+            [
+                "Secret A is 400 days old. Change the secret: the old one can go on working while callers move over.",
+                "Two secrets for 45 days. End the one that no caller uses.",
+            ],
+        ),
+        ("g-in-order", []),
+        ("h-disabled", []),
+    ],
+)
+def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, said: list[str]) -> None:
+    """Prototype: a notice on top."""
+    key = re.search(rf'id="row-([^"]*)">\s*<th[^>]*><a[^>]*>{client_id}<', account.get().text)
+    assert key
+    for htmx in (False, True):
+        text = account.get(f"/{key[1]}", htmx=htmx).text
+        assert notice(text) == said
+        assert text.index('id="ic-h-configuration"') > text.find('role="region" aria-label="Needs attention"')
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"last_token_at": NOON - timedelta(minutes=3)}, "Claims payments · last token 3 minutes ago"),
+        ({"last_token_at": NOON - 9 * DAY}, "Claims payments · last token on 20 February 2026, 12:00 GMT"),
+        ({}, "Claims payments · no token yet"),
+    ],
+)
+def test_the_head_tells_the_last_token(host: Host, columns: dict[str, Any], said: str) -> None:
+    """Prototype."""
+    client = make_client(host.engine, name="Claims payments", **columns)
+    head = re.search(r"</h1>.*?</div><p>(.*?)</p>", host.get(f"/{client.id}").text, re.DOTALL)
+    assert head
+    assert re.sub("<[^>]*>", "", head[1]) == said

@@ -1,6 +1,6 @@
 """Why clients need attention, in the words of the screens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..core.attention import ANY, Attention, AttentionReason, Summary
@@ -93,3 +93,26 @@ def mark(one: Attention) -> str:
             )
         case AttentionReason.TWO:
             return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
+
+
+class Advice(NamedTuple):
+    """One reason, and what to do about it."""
+
+    words: str
+    advice: str
+
+
+_ADVICE: Mapping[AttentionReason, str] = {
+    AttentionReason.REFUSED: lazy_gettext("The reasons stand under Token requests."),
+    AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
+    AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
+    AttentionReason.OLD: lazy_gettext("Change the secret: the old one can go on working while callers move over."),
+    AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
+}
+
+
+def advise(reasons: Iterable[Attention]) -> list[Advice]:
+    """Return what the page of a client says of these reasons, but for a secret that ends: the page tells more of it."""
+    return [
+        Advice(gettext("%(words)s.", words=mark(one)), _ADVICE[one.reason]) for one in reasons if one.reason in _ADVICE
+    ]

@@ -2,12 +2,14 @@
 
 from flask import Response, request
 
+from ..core import attention
 from ..core.changes import get_client
 from ..core.database import reading
 from ..core.seen_addresses import seen_addresses
 from ..host import services
 from . import networks, requests
 from .activity import latest
+from .attention_words import advise
 from .done import DONE
 from .forms import VersionForm
 from .guard import actor
@@ -24,6 +26,7 @@ def details(key: str) -> Response:
     with reading(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         told_events = latest(session, client)
+        reasons = attention.reasons(session, client.account_id, [client]).get(client.id, [])
         used = requests.usage_of(session, client)
         seen = seen_addresses(session, client, used.requests)
     return render(
@@ -37,6 +40,7 @@ def details(key: str) -> Response:
         token_url=token_url(),
         snippet_texts=snippets_for(client),
         told_events=told_events,
+        advice=advise(reasons),
         **requests.context(used),
         **networks.context(client, seen),
         check=None,
