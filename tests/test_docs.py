@@ -2,7 +2,7 @@
 
 import re
 from ast import literal_eval
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from tests import servers
 from tests.factories import make_client
 from tests.guide import SETTINGS, blocks, section
-from tests.web.conftest import NORTHWIND, Host, host
+from tests.web.conftest import Host, host
 from webapp.core import signals
 from webapp.core.roles import Catalogue
 from webapp.settings import PREFIX, Settings
@@ -119,36 +119,15 @@ def test_the_example_of_a_signal_appends_to_a_file(host: Host, tmp_path: Path, m
 # Templates
 
 
-def test_every_template_that_a_host_may_override_is_documented_with_its_blocks() -> None:
-    may = {
-        f"identity_clients/{path.relative_to(TEMPLATES).as_posix()}": path.read_text("utf-8")
-        for path in TEMPLATES.rglob("*.html")
-        if "a host may override this file" in path.read_text("utf-8").split("#}")[0]
-    }
-    documented = {row[0].strip("`"): quoted(row[1]) for row in rows(section("Templates", SETTINGS))}
-    assert documented == {
-        name: [block.name for block in Environment().parse(text).find_all(nodes.Block)] for name, text in may.items()
-    }
-
-
-@pytest.mark.parametrize("name", [row[0].strip("`") for row in rows(section("Templates", SETTINGS))])
-def test_a_host_overrides_a_template(host: Host, tmp_path: Path, name: str) -> None:
-    """Issue 5: in the place of ours, with what it may use, on a page and in a fragment."""
-    [row] = [row for row in rows(section("Templates", SETTINGS)) if row[0] == f"`{name}`"]
-    kept = "".join(f"<i>{{% block {block} %}}{{% endblock %}}</i>" for block in quoted(row[1]))
-    used = "{{ actor.account_name }} {{ platform_name }}" if "`actor`" in row[2] else "{{ of_the_host }}"
-    path = tmp_path / "templates" / name
-    path.parent.mkdir(parents=True)
-    path.write_text(f"<main>Theirs: {used}</main>{kept}")
-    host.app.jinja_loader = Flask("theirs", root_path=str(tmp_path)).jinja_loader
-    host.app.context_processor(lambda: {"of_the_host": "Northwind Insurance Vitesse"})
-    if name.endswith("_no_access.html"):
-        host.actor = replace(NORTHWIND, roles=frozenset())
-    if name.endswith("_not_enabled.html"):
-        host.actor = replace(NORTHWIND, feature_enabled=False)
-    answers = [host.get()] if kept else [host.get(), host.get(htmx=True)]
-    for answer in answers:
-        assert "<main>Theirs: Northwind Insurance Vitesse</main>" in answer.text
-    if kept:
-        assert "<i>Identity Clients</i>" in answers[0].text
-        assert '<div class="ic" id="ic" lang="en-GB">' in answers[0].text
+def test_every_template_that_a_host_may_override_is_documented() -> None:
+    """With its blocks, and what it is given; the guide to embedding lists the same."""
+    openings = {path: path.read_text("utf-8").split("#}")[0] for path in sorted(TEMPLATES.rglob("*.html"))}
+    may = {path.name: path for path, opening in openings.items() if "a host may override this file" in opening}
+    documented = {row[0].strip("`"): row[1:] for row in rows(section("Templates", SETTINGS))}
+    assert set(documented) == set(may)
+    for name, (_, blocks_, given) in documented.items():
+        found = Environment().parse(may[name].read_text("utf-8")).find_all(nodes.Block)
+        assert quoted(blocks_) == [block.name for block in found], name
+        assert all(variable in openings[may[name]] for variable in quoted(given)), name
+    guide = (servers.ROOT / "docs" / "embedding.md").read_text("utf-8")
+    assert {row[0].strip("`") for row in rows(section("Templates that you may override", guide))} == set(may)

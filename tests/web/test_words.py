@@ -52,7 +52,7 @@ def told(value: Any) -> list[str]:
 # What stands outside of messages and is none: data of this test, names of products, what tokens carry, addresses.
 DATA = (
     *(CLIENT_ID, "id-of-another", "id-of-a-third", NAME, DESCRIPTION, "Person Here", "Account Here", "Platform Here"),
-    *("admin@northwind.example", "Hannah Okafor", "Priya Nair", "Tom Reilly"),
+    *("admin@northwind.example", "Hannah Okafor", "Priya Nair", "Tom Reilly", "tests"),
     *(
         line
         for _, _, _, changes in STORY
@@ -64,7 +64,7 @@ DATA = (
     *("stored-recipients", "void-requests", "account-movements"),
     *("GMT", "BST", "MerchantUser", "CreatePayment"),
 )
-_TYPED = ("x+", "y", "é+", r"client-\d+")
+_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+")
 _SECRET_LABELS = ("A", "B")
 _DATA = re.compile(
     r"(?<!\w)(?:"
@@ -192,9 +192,11 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
     host.actor = replace(ME, signed_in_at=NOW - timedelta(hours=3))
     check(host.post(path, {**form, "client_secret": SECRET}, htmx=htmx, token=False))
     host.actor = ME
-    meant = {**form, "client_secret": SECRET, "roles": ["MerchantUser"], "client_id": "id-of-another"}
+    form = read(host.get(path)).form()
+    meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
+    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y"}
     answer = check(host.post(path, meant, htmx=htmx, token=False))
-    assert answer.status_code in (200, 303), answer.text
+    assert answer.status_code in ((200, 303, 409) if "secret_id" in rule else (200, 303)), answer.text
     check(host.post(path, meant, htmx=htmx, token=False))  # once more: made before, or stale
 
 
@@ -350,7 +352,7 @@ def test_no_template_holds_a_word_that_is_no_message(path: Path) -> None:
     """Whatever state its screen is in."""
     source = path.read_text("utf-8")
     markup = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
-    attributes = r"[\w:-]+=\"[^\"]*\"|\bdata-\w+"  # where a macro gives them
+    attributes = r"[\w:-]+=\"[^\"]*\"|\b(?:data|ic)-\w+"  # where a macro or a block gives them
     texts = [re.sub(attributes, "", text) for text in outside_of_messages(markup)]
     assert [text for text in texts if re.search(r"[^\W\d_]|[.?!]", text)] == []
     sentence = re.compile(r"\b[A-Z][a-z]|[a-z][.?!](\s|$)")

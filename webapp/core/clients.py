@@ -26,6 +26,7 @@ from .models import ClaimedId, ClientSecret, IdentityClient, utc_now
 from .roles import Catalogue
 from .secrets import SecretHasher, check_chosen_secret, is_well_formed
 from .throttle import Throttles
+from .words import gettext
 
 _ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
 _CREATION_KEY_CONSTRAINT = "uq_identity_clients_account_id_creation_key"
@@ -204,8 +205,8 @@ def delete_client(
     if typed_client_id.strip() != client.client_id:
         raise FieldError(
             "confirm",
-            f"Type {client.client_id} exactly, with the same capital and small letters.",
-            "Client ID does not match: type it exactly",
+            gettext("Type %(client)s exactly, with the same capital and small letters.", client=client.client_id),
+            gettext("Client ID does not match: type it exactly"),
         )
     now = utc_now()
     kept = not_ended(client, now)
