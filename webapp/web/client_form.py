@@ -53,10 +53,10 @@ def told_roles(form: ClientForm, client: IdentityClient | None) -> dict[str, Any
 
     :param client: what is edited; None: nothing. A role that its account no longer holds is told elsewhere.
     """
-    catalogue, difference = services().catalogue, None
+    catalogue, granted, difference = services().catalogue, actor().grantable_roles, None
     if client:
-        before = {role.key for role in catalogue.effective(client.roles, actor().grantable_roles)}
-        difference = catalogue.difference(before, form.roles.data)
+        before, after = (catalogue.effective(keys, granted) for keys in (client.roles, form.roles.data))
+        difference = catalogue.difference({role.key for role in before}, {role.key for role in after})
     return {"difference": difference, "create_and_release": catalogue.create_and_release(form.roles.data)}
 
 
