@@ -5,17 +5,20 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.factories import SECRET
 from tests.servers import LiveServer
+from webapp.core.models import utc_now
 
 from .conftest import Merchant, Visit
 from .identity import ask, claims, is_refused
 from .pages import (
     PREFIX,
+    ChangeSecret,
     ClientList,
     Details,
     EditClient,
@@ -369,6 +372,46 @@ def test_a_stale_edit_in_a_second_tab_of_ones_own(tab: Page, merchant: Merchant)
     expect(details.fact("Client name")).to_have_text("Tab 1")
 
 
+# Change secret
+
+
+def test_an_own_secret_may_be_set_and_the_old_one_end_now(
+    tab: Page, merchant: Merchant, live_server: LiveServer
+) -> None:
+    client = merchant.add_client()
+    clients = ClientList.open(tab)
+    tab.evaluate("window.untouched = true")
+    form = clients.menu(client.client_id).change_secret()
+    proposed = form.secret.input_value()
+    form.press("Generate new")
+    expect(form.secret).not_to_have_value(proposed)
+    hand_over = form.fill(client_secret="another-secret-of-ours").keep_old("Now").change()
+    expect(hand_over.root).to_contain_text("Requests with secret A are refused from now.")
+    assert hand_over.secret == "another-secret-of-ours"
+    hand_over.done(then=ClientList)
+    assert is_refused(ask(live_server.url, client.client_id, SECRET))
+    assert ask(live_server.url, client.client_id, "another-secret-of-ours").ok
+    assert tab.evaluate("window.untouched"), "the page was loaded again"
+
+
+def test_agreeing_to_end_one_secret_is_not_agreeing_to_end_another(tab: Page, merchant: Merchant) -> None:
+    """S7: what was ticked for A does not stand for B, which is the older one by now; the typed secret stays."""
+    client = merchant.add_client()
+    Details.open(tab, client.id).change_secret().keep_old("In 7 days").change().done(then=Details)
+    form = Details.open(tab, client.id).change_secret().fill(client_secret="a-secret-typed-here")
+    form.root.get_by_label("End secret A now").check()
+    second = tab.context.new_page()
+    other = Details.open(second, client.id).change_secret()
+    other.root.get_by_label("End secret A now").check()
+    other.change().done(then=Details)
+    form = form.change_in_vain()
+    expect(form.summary).to_contain_text("changed the secret at")
+    expect(form.root.get_by_label("End secret B now")).not_to_be_checked()
+    expect(form.secret).to_have_value("a-secret-typed-here")
+    form.root.get_by_label("End secret B now").check()
+    assert form.change().secret == "a-secret-typed-here"
+
+
 # Disable and enable
 
 
@@ -522,6 +565,64 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     clients.search.fill("copy")
     clients.root.get_by_role("button", name="Search").click()
     expect(clients.client_ids).to_have_text([f"{merchant.new_id}-copy"])
+
+
+def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
+    """Change with an overlap, pause, resume, end date, end, leak, revoke, delete: each a page of its own."""
+    client = merchant.add_client()
+    tab = visit(merchant.admin, java_script_enabled=False)
+
+    def works(secret: str) -> bool:
+        answer = ask(live_server.url, client.client_id, secret)
+        assert answer.ok or is_refused(answer)
+        return answer.ok
+
+    form = ClientList.open(tab).menu(client.client_id).change_secret().fill(client_secret="aaaaaa")
+    form = form.keep_old("In 7 days").change_in_vain()
+    expect(form.message("client_secret")).to_contain_text("easy to guess")
+    form.press("Generate new")
+    form = ChangeSecret(tab)
+    expect(form.root.get_by_role("radio", name="In 7 days")).to_be_checked()
+    hand_over = form.change()
+    second = hand_over.secret
+    details = hand_over.done(then=Details)
+    assert works(SECRET)
+    assert works(second)
+
+    details = details.ask_of_secret("A", "Pause").confirm(then=Details)
+    details.said("Secret paused.")
+    assert not works(SECRET)
+    details = details.ask_of_secret("A", "Resume").confirm(then=Details)
+    assert works(SECRET)
+    question = details.ask_of_secret("A", "Set end date")
+    question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=20):%Y-%m-%dT%H:%M}")
+    details = question.confirm(then=Details)
+    expect(details.secret("A")).to_contain_text("in 20 days")
+    merchant.change_secret_row(client, "A", last_used_at=utc_now(), last_used_address="203.0.113.7")
+    question = details.ask_of_secret("A", "End now")
+    expect(question.root).to_contain_text("from 203.0.113.7. That caller will be refused.")
+    question.press()
+    assert question.root.get_by_label("Do it all the same").evaluate("box => box.validity.valueMissing")
+    question.root.get_by_label("Do it all the same").check()
+    details = question.confirm(then=Details)
+    assert not works(SECRET)
+
+    question = details.ask_of_secret("B", "End now")
+    expect(question.root).to_contain_text("It can be neither ended nor paused")
+    question = ClientList.open(tab).menu(client.client_id).leaked()
+    question.press()
+    third = question.hand_over().secret
+    question.hand_over().done(then=Details)
+    assert not works(second)
+    assert works(third)
+
+    ClientList.open(tab).menu(client.client_id).revoke_tokens().confirm(then=Details).said("Tokens revoked.")
+    question = ClientList.open(tab).menu(client.client_id).delete()
+    question.root.get_by_label("Type").fill(client.client_id)
+    clients = question.confirm(then=ClientList)
+    clients.said("its client ID stays taken")
+    expect(clients.client_ids).to_have_count(0)
+    assert not works(third)
 
 
 def test_a_stale_edit_without_javascript(visit: Visit, merchant: Merchant) -> None:
