@@ -28,6 +28,8 @@ from .errors import Busy
 from .models import Base
 
 SQLITE_BUSY_SECONDS = 5
+SQLITE_CACHE_KIBIBYTES = 500
+"""For each connection, of which a busy process has a dozen. The system's own cache holds the pages for all of them."""
 # Of libpq: else a host that is cut off, and says nothing, would hold a request for minutes (D8). In s and ms.
 POSTGRESQL_TIMEOUTS = {"connect_timeout": "3", "tcp_user_timeout": "5000"}
 
@@ -99,6 +101,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         f"busy_timeout={SQLITE_BUSY_SECONDS * 1000}",
+        f"cache_size=-{SQLITE_CACHE_KIBIBYTES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from weakref import WeakSet
 
@@ -14,6 +15,8 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from .database import domain_errors
 
 IDLE_MAX = 16
+CONVERTED_MAX = 4096
+"""How many values of a column are kept converted: the busy clients' come again and again."""
 
 
 class Statement(NamedTuple):
@@ -56,7 +59,7 @@ class DirectReads:
             str(compiled),
             dict(compiled.params),
             getattr(compiled, "positiontup", None),
-            tuple((place, convert) for place, convert in enumerate(converters) if convert),
+            tuple((place, lru_cache(CONVERTED_MAX)(convert)) for place, convert in enumerate(converters) if convert),
         )
 
     def rows(self, statement: Statement, **parameters: Any) -> list[list[Any]]:

@@ -4,8 +4,6 @@ import json
 import logging
 import logging.config
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -20,17 +18,8 @@ FRAMES_MAX = 30
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-_about: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", default=None)
-
-
-@contextmanager
-def about(environ: WSGIEnvironment) -> Iterator[None]:
-    """Give the lines logged within the id of a request that Flask knows nothing of."""
-    before = _about.set(environ)
-    try:
-        yield
-    finally:
-        _about.reset(before)
+at_work: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", default=None)
+"""A request that Flask knows nothing of, so that the lines logged about it bear its id."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _cut(record.getMessage()),
         }
-        environ = request.environ if has_request_context() else _about.get()
+        environ = request.environ if has_request_context() else at_work.get()
         if environ is not None:
             line["request_id"] = request_id_of(environ)
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}

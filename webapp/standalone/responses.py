@@ -79,8 +79,11 @@ def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began
 
     :param began: `time.perf_counter()` as it came in.
     """
+    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO
+    if not LOG.isEnabledFor(level):
+        return
     LOG.log(
-        logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO,
+        level,
         "request",
         extra={
             "method": environ["REQUEST_METHOD"],

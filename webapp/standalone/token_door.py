@@ -34,12 +34,13 @@ class TokenDoor:
         if environ["PATH_INFO"] != TOKEN_PATH:
             return self._others(environ, start_response)
         began, ours = time.perf_counter(), self._services
-        with logs.about(environ):
-            if is_for_us(environ, ours.settings):
-                answer = answered(token, environ, ours)
-            else:
-                answer = answer_to(BadRequest(), environ)
-            log_request(environ, ours.settings, answer.status, began)
+        before = logs.at_work.set(environ)
+        if is_for_us(environ, ours.settings):
+            answer = answered(token, environ, ours)
+        else:
+            answer = answer_to(BadRequest(), environ)
+        log_request(environ, ours.settings, answer.status, began)
+        logs.at_work.reset(before)
         headers = [*answer.headers.items(), ("Content-Length", str(len(answer.body)))]
         headers.append(("X-Request-ID", request_id_of(environ)))
         if is_secure(environ, ours.settings):
