@@ -61,7 +61,7 @@ def backup(file: Path) -> None:
 
 @commands.command()
 def purge() -> None:
-    """Delete what is past its retention: events, token requests, their counts, records of revoked tokens."""
+    """Delete what is past its retention: events, token requests, their counts, callers' addresses, revoked tokens."""
     ours = services()
     with _failures_told():
         purged = retention.purge(
@@ -73,7 +73,8 @@ def purge() -> None:
         )
     click.echo(
         f"Deleted: {purged.events} events, {purged.token_requests} token requests, {purged.token_request_counts}"
-        f" counts of token requests, {purged.revoked_tokens} records of revoked tokens."
+        f" counts of token requests, {purged.caller_addresses} addresses of callers,"
+        f" {purged.revoked_tokens} records of revoked tokens."
     )
 
 

@@ -20,7 +20,7 @@ from webapp.core.recording import Recorder
 
 from ..factories import PEPPER, make_client
 from ..servers import ROOT
-from .test_usage import counts, last_used, note, recent
+from .test_usage import callers, counts, last_used, note, recent
 
 NOW = datetime.now(UTC)
 START = Recorder._start
@@ -81,6 +81,7 @@ def test_what_a_busy_database_does_not_take_is_kept(engine: Engine, caplog: pyte
     assert issued(engine, client) == 4
     assert len(recent(engine, client)) == 4
     assert last_used(engine, client)
+    assert callers(engine, client)
     assert caplog.messages == [HELD_UP]
 
 

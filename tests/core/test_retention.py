@@ -9,7 +9,15 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from webapp.core import retention
 from webapp.core.database import reading, unit_of_work
-from webapp.core.models import Event, IdentityClient, RevokedToken, TokenRequest, TokenRequestCount, utc_now
+from webapp.core.models import (
+    CallerAddress,
+    Event,
+    IdentityClient,
+    RevokedToken,
+    TokenRequest,
+    TokenRequestCount,
+    utc_now,
+)
 from webapp.settings import Settings, SettingsError
 
 from ..factories import make_client
@@ -31,9 +39,10 @@ def add_event(engine: Engine, age: timedelta, number: int = 0) -> None:
 
 
 def add_request(engine: Engine, client: IdentityClient, age: timedelta, number: int = 0) -> None:
-    """Add a token request of this age, and a count of its day."""
+    """Add a token request of this age from an address of its own, and a count of its day."""
     at = utc_now() - age
     with unit_of_work(engine) as session:
+        session.merge(CallerAddress(client_key=client.id, address=f"day {age.days}", last_at=at))
         session.add(TokenRequest(client_key=client.id, at=at, number=number, outcome="issued", scope=""))
         session.merge(
             TokenRequestCount(day=at.date(), client_key=client.id, secret_label="A", outcome="issued", count=1)
@@ -63,13 +72,16 @@ def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
     result = purge(engine)
     assert result.exit_code == 0
     assert result.output.startswith("Deleted: 2 events, 6 token requests, ")
+    assert "6 addresses of callers" in result.output
     now = utc_now()
     with reading(engine) as session:
         ages = {(now - at).days for at in session.scalars(select(Event.at).where(Event.action == "edited"))}
         requests = [(now - at).days for at in session.scalars(select(TokenRequest.at))]
         days = set(session.scalars(select(TokenRequestCount.day)))
+        callers = sorted(session.scalars(select(CallerAddress.address)))
     assert ages == {0, 30, 399, 400}
     assert sorted(requests) == [0, 0, 89, 89]
+    assert callers == ["day 0", "day 0", "day 89", "day 89"]
     # Counts are kept by whole days, so near midnight the last day holds what is a minute too old as well.
     asked = {(now - age).date() for age in (0 * DAY, 90 * DAY - MINUTE, 90 * DAY + MINUTE)}
     assert days == {day for day in asked if day >= (now - 90 * DAY).date()}

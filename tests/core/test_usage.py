@@ -261,6 +261,57 @@ def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: R
     assert not any(last_used(engine, client) for outcome, client in clients.items() if outcome not in used)
 
 
+# From where a client calls
+
+
+def callers(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> dict[str, datetime]:
+    """Return from where a client is known to call."""
+    with reading(engine) as session:
+        return dict(usage.callers(session, account_id, client.id))
+
+
+def test_a8_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
+    """A8: also where the scope was then refused; not where the secret had ended, or none matched."""
+    clients = {outcome: make_client(engine) for outcome in (*Outcome, *Reason)}
+    for outcome, client in clients.items():
+        note(recorder, client, outcome, "A")
+        note(recorder, client, outcome, None, address=OTHER_ADDRESS)
+        note(recorder, client, outcome, "A", address=None)
+    recorder.write()
+    assert {outcome for outcome, client in clients.items() if callers(engine, client)} == set(Outcome)
+    assert callers(engine, clients[Outcome.ISSUED]) == {ADDRESS: NOON}
+
+
+def test_a_callers_time_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> None:
+    """Each process writes it once a minute at most; it never goes back."""
+    client = make_client(engine)
+    for moment, address, told in (
+        (NOON, ADDRESS, {ADDRESS: NOON}),
+        (NOON + 59 * SECOND, ADDRESS, {ADDRESS: NOON}),
+        (NOON + 59 * SECOND, OTHER_ADDRESS, {ADDRESS: NOON, OTHER_ADDRESS: NOON + 59 * SECOND}),
+        (NOON + MINUTE, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
+        (NOON, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
+    ):
+        note(recorder, client, at=moment, address=address)
+        recorder.write()
+        assert callers(engine, client) == told
+
+
+def test_a_client_is_known_to_call_from_about_200_addresses(engine: Engine, recorder: Recorder) -> None:
+    """Within one write and over many; those that called longest ago go."""
+    at_once, one_by_one = make_client(engine), make_client(engine)
+    for number in range(260):
+        note(recorder, at_once, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+    recorder.write()
+    assert callers(engine, at_once) == {f"2001:db8::{number:x}": NOON + number * SECOND for number in range(60, 260)}
+    for number in range(700):
+        note(recorder, one_by_one, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+        recorder.write()
+    known = callers(engine, one_by_one)
+    assert 200 <= len(known) < 600
+    assert known.keys() >= {f"2001:db8::{number:x}" for number in range(500, 700)}
+
+
 # Whose they are
 
 
@@ -275,6 +326,7 @@ def test_l2_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> 
             assert len(usage.recent(session, account_id, client.id)) == seen
             assert len(usage.per_day(session, account_id, client.id)) == seen
             assert len(usage.last_used(session, account_id, [client.id])) == seen
+            assert len(usage.callers(session, account_id, client.id)) == seen
 
 
 # Unknown client IDs

@@ -127,6 +127,18 @@ def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
     assert text_of(fragment.text).strip() == f"Would pass, as any other. {said}"
 
 
+@time_machine.travel(NOW, tick=False)
+def test_a8_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
+    """A8: its requests are gone from the latest 200, its last call is not."""
+    client = make_client(host.engine)
+    make_requests(host.engine, client, at=NOW - 6 * DAY, address=CALLER)
+    make_requests(host.engine, client, 200, at=NOW, address="192.0.2.1")
+    fragment = host.get(f"/{client.id}/networks/check?address={CALLER}", htmx=True)
+    assert "None of the latest 200 requests came from it. It last called on " in text_of(fragment.text)
+    never = host.get(f"/{client.id}/networks/check?address=192.0.2.99", htmx=True)
+    assert "0 of the latest 200 requests came from it." in text_of(never.text)
+
+
 # The form
 
 

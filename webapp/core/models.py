@@ -223,6 +223,17 @@ class TokenRequest(Base):
     """What was asked for, empty if nothing was; a character that a scope cannot have stands as `?`."""
 
 
+class CallerAddress(Base):
+    """An address from which a client showed a right secret, however many other requests came since (A8)."""
+
+    __tablename__ = "identity_client_caller_addresses"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class TokenRequestCount(Base):
     """How many token requests a client's secret made on one day (UTC) with one outcome (L2)."""
 

@@ -67,29 +67,34 @@ class _Notes:
     def add(self, request: Request) -> None:
         self.requests.append(request)
         key = CountKey(request.at.date(), request.client_key, request.secret_label or "", request.outcome)
-        self._count(key, 1, request.at, request.address)
+        count = self._count_of(key)
+        if count is None:
+            self.lost += 1
+        else:
+            count.add(request.at, request.address)
 
     def add_stranger(self, stranger: _Stranger) -> None:
         self.strangers.append(stranger)
         self.strange += 1
 
     def add_newer(self, newer: "_Notes") -> None:
-        for key, count in newer.counts.items():
-            self._count(key, count.count, count.at, count.address)
+        for key, newer_count in newer.counts.items():
+            count = self._count_of(key)
+            if count is None:
+                self.lost += newer_count.count
+            else:
+                count.add_newer(newer_count)
         self.requests.extend(newer.requests)
         self.strangers.extend(newer.strangers)
         self.strange += newer.strange
         self.lost += newer.lost
 
-    def _count(self, key: CountKey, more: int, at: datetime, address: str | None) -> None:
+    def _count_of(self, key: CountKey) -> Count | None:
+        """Return the count of a key, None where there is no room for one more."""
         count = self.counts.get(key)
-        if count is not None:
-            count.count += more
-            count.at, count.address = at, address
-        elif len(self.counts) < COUNTS_MAX:
-            self.counts[key] = Count(more, at, address)
-        else:
-            self.lost += more
+        if count is None and len(self.counts) < COUNTS_MAX:
+            count = self.counts[key] = Count()
+        return count
 
     def recognise(self, connection: Connection) -> None:
         """Give strangers to the client whose ID theirs once was, or is in other letters: its owner looks for them."""
@@ -121,6 +126,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._notes = _Notes()
+        self._written: usage.Written = frozenset()
         self._has_thread = False
         self._is_held_up = False
 
@@ -182,12 +188,14 @@ class Recorder:
                 notes, self._notes = self._notes, _Notes()
             if not notes:
                 return
+            written = self._written
             try:
                 with unit_of_work(self._engine) as session:
                     connection = session.connection()
                     notes.recognise(connection)
                     if notes.counts:
-                        usage.write(connection, notes.counts, notes.requests)
+                        written = usage.write(connection, notes.counts, notes.requests, written)
+                self._written = written
             except Busy:
                 self._keep(notes)
                 return

@@ -10,7 +10,7 @@ from . import audit, revocation
 from .audit import Action
 from .database import reading, unit_of_work
 from .keys import CLOCK_SKEW
-from .models import Event, TokenRequest, TokenRequestCount
+from .models import CallerAddress, Event, TokenRequest, TokenRequestCount
 
 ROWS_AT_ONCE = 5_000
 """How many rows one transaction deletes, so that no request waits long for the database."""
@@ -22,6 +22,7 @@ class Purged(NamedTuple):
     events: int
     token_requests: int
     token_request_counts: int
+    caller_addresses: int
     revoked_tokens: int
 
 
@@ -29,7 +30,7 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
     """Delete what is older than its retention, and tell so in the platform's trail before anything is deleted.
 
     :param event_days: how long events are kept; at least 400.
-    :param token_request_days: how long token requests and their counts are kept.
+    :param token_request_days: how long token requests, their counts and the addresses of callers are kept.
     :raises Busy: the database is locked or out of reach; what was deleted until then stays deleted.
     """
     # The triggers go by the database's clock, which may be behind.
@@ -60,6 +61,7 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
             [counts.day, counts.client_key, counts.secret_label, counts.outcome],
             counts.day < requests_before.date(),
         ),
+        _delete(engine, [CallerAddress.client_key, CallerAddress.address], CallerAddress.last_at < requests_before),
         revoked_tokens,
     )
 

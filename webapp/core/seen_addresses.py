@@ -1,31 +1,33 @@
-"""From where a client was asked for tokens lately, as far as its latest requests and its secrets tell (A8)."""
+"""From where a client was asked for tokens lately (A8)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from sqlalchemy.orm import Session
 
 from . import usage
 from .models import IdentityClient, TokenRequest
 from .networks import AllowedNetwork, is_allowed
-from .usage import LATEST_MAX, Outcome
+from .usage import LATEST_MAX
 
 REFUSAL_LOOKS_BACK = timedelta(days=7)
 """How long an address counts as one from which the client calls."""
-_AUTHENTICATED = frozenset(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
 class SeenAddresses:
-    """The latest token requests of a client, asked for their addresses.
+    """The addresses from which a client called, and those of its latest token requests.
+
+    Calling is showing a right secret: whoever only guesses one is no caller.
 
     :param requests: the newest first; at most 200 are kept, which a busy client makes within minutes.
-    :param last_uses: when each address last showed a right secret, as the secrets themselves remember.
+    :param callers: when each address last called, however many requests came since.
     """
 
     requests: Sequence[TokenRequest]
-    last_uses: Mapping[str, datetime]
+    callers: Mapping[str, datetime]
 
     @property
     def complete_since(self) -> datetime | None:
@@ -35,7 +37,7 @@ class SeenAddresses:
     def last_seen(self, network: AllowedNetwork) -> datetime | None:
         """Return when a request last came from a network, whatever became of it; None: not lately."""
         times = [request.at for request in self.requests if is_allowed((network,), request.address)]
-        times += [at for address, at in self.last_uses.items() if is_allowed((network,), address)]
+        times += [at for address, at in self.callers.items() if is_allowed((network,), address)]
         return max(times, default=None)
 
     def count(self, address: str, since: datetime | None = None) -> int:
@@ -47,40 +49,24 @@ class SeenAddresses:
     ) -> dict[str, datetime]:
         """Return from which addresses the client called within 7 days that these networks would refuse, and when last.
 
-        Calling is showing a right secret: whoever only guesses one is no caller.
-
         :param instead_of: the networks until now; what they refuse already is not named.
         """
-        times: dict[str, datetime] = {}
-        calls = [
-            (request.address, request.at)
-            for request in self.requests
-            if request.secret_label and request.outcome in _AUTHENTICATED
-        ]
-        for address, at in [*calls, *self.last_uses.items()]:
-            if address and at >= now - REFUSAL_LOOKS_BACK:
-                times[address] = max(at, times.get(address, at))
-        newest_first = sorted(times.items(), key=lambda seen: seen[1], reverse=True)
+        newest_first = sorted(self.callers.items(), key=itemgetter(1), reverse=True)
         return {
             address: at
             for address, at in newest_first
-            if is_allowed(instead_of, address) and not is_allowed(networks, address)
+            if at >= now - REFUSAL_LOOKS_BACK and is_allowed(instead_of, address) and not is_allowed(networks, address)
         }
 
 
 def seen_addresses(
     session: Session, client: IdentityClient, requests: Sequence[TokenRequest] | None = None
 ) -> SeenAddresses:
-    """Return from where a client was asked for tokens lately, by one statement.
+    """Return from where a client was asked for tokens lately.
 
-    :param client: of the account that asks, with its secrets (A3).
+    :param client: of the account that asks (A3).
     :param requests: `usage.recent` of the client, where it was read before.
     """
     if requests is None:
         requests = usage.recent(session, client.account_id, client.id)
-    last_uses: dict[str, datetime] = {}
-    for secret in client.secrets:
-        if secret.last_used_at and secret.last_used_address:
-            before = last_uses.get(secret.last_used_address, secret.last_used_at)
-            last_uses[secret.last_used_address] = max(before, secret.last_used_at)
-    return SeenAddresses(requests, last_uses)
+    return SeenAddresses(requests, usage.callers(session, client.account_id, client.id))

@@ -3,25 +3,28 @@
 import itertools
 import random
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, bindparam, delete, insert, inspect, or_, select, tuple_, update
+from sqlalchemy import Connection, Delete, Dialect, bindparam, delete, insert, inspect, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from .models import ClaimedId, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
+from .models import CallerAddress, ClaimedId, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
 
 LATEST_MAX = 200
 """How many token requests of a client are kept one by one."""
 TRIM_AFTER = 50
 """About how many more pile up before they are deleted, since deleting costs more than adding."""
 AT_ONCE = 500
+CALLERS_MAX = 200
+"""From how many addresses a client is known to call; beyond, those that called longest ago are forgotten."""
 
 
 class Outcome(StrEnum):
@@ -87,6 +90,19 @@ def last_used(session: Session, account_id: str, client_keys: Collection[uuid.UU
     return {key: LastUse(at, address, label) for key, at, address, label in rows if at is not None}
 
 
+def callers(session: Session, account_id: str, client_key: uuid.UUID) -> Mapping[str, datetime]:
+    """Return from which addresses a client showed a right secret, and when last; true to the minute.
+
+    At most about 200 are kept.
+    """
+    rows = session.execute(
+        select(CallerAddress.address, CallerAddress.last_at)
+        .join(IdentityClient, IdentityClient.id == CallerAddress.client_key)
+        .where(IdentityClient.account_id == account_id, CallerAddress.client_key == client_key)
+    )
+    return {row.address: row.last_at for row in rows}
+
+
 # Writing. Every process takes the rows in the same order, so that none waits for another in a circle.
 
 
@@ -112,17 +128,51 @@ class CountKey(NamedTuple):
 
 @dataclass(slots=True)
 class Count:
-    """How many token requests fell on one key; when and from where the last of them came."""
+    """How many token requests fell on one key.
 
-    count: int
-    at: datetime
-    address: str | None
+    :param addresses: from where they came, at most 200, each with its last time; the latest stands last.
+    """
+
+    count: int = 0
+    addresses: dict[str | None, datetime] = field(default_factory=dict)
+
+    def add(self, at: datetime, address: str | None) -> None:
+        """Count one more."""
+        self.count += 1
+        self._see(at, address)
+
+    def add_newer(self, newer: "Count") -> None:
+        """Count those as well that came later."""
+        self.count += newer.count
+        for address, at in newer.addresses.items():
+            self._see(at, address)
+
+    def latest(self) -> tuple[datetime, str | None]:
+        """Return when and from where the last one came."""
+        address = next(reversed(self.addresses))
+        return self.addresses[address], address
+
+    def _see(self, at: datetime, address: str | None) -> None:
+        self.addresses.pop(address, None)
+        self.addresses[address] = at
+        if len(self.addresses) > CALLERS_MAX:
+            del self.addresses[next(iter(self.addresses))]
 
 
-def write(connection: Connection, counts: Mapping[CountKey, Count], requests: Iterable[Request]) -> None:
-    """Add to the counts, keep the latest requests of each client, and note the last use of secret and client.
+Written = frozenset[tuple[Any, ...]]
+"""What was written for the running minute and is written once in a minute only."""
+
+
+def write(
+    connection: Connection,
+    counts: Mapping[CountKey, Count],
+    requests: Iterable[Request],
+    written: Written = frozenset(),
+) -> Written:
+    """Add to the counts, keep the latest requests of each client, and note the last use of client, secret and address.
 
     :param requests: the latest of those that were counted, the oldest first; at least one.
+    :param written: what the last call of this process returned, once that was committed.
     """
     ordered = sorted(counts.items(), key=lambda item: (item[0].day, item[0].client_key.int, *item[0][2:]))
     connection.execute(
@@ -134,30 +184,56 @@ def write(connection: Connection, counts: Mapping[CountKey, Count], requests: It
     # Some at a time: a process would keep the memory that all of them together need for a moment.
     while some := [row(request) for request in itertools.islice(kept, AT_ONCE)]:
         connection.exec_driver_sql(text, some)
+    _trim(connection, _TRIM, {key: len(of_client) for key, of_client in latest.items()})
+    return _write_uses(connection, counts, written)
+
+
+def _write_uses(connection: Connection, counts: Mapping[CountKey, Count], written: Written) -> Written:
+    tokens: dict[tuple[Any, ...], dict[str, Any]] = {}
+    uses: dict[tuple[Any, ...], dict[str, Any]] = {}
+    calls: dict[tuple[Any, ...], dict[str, Any]] = {}
+    authenticated = [(*count.latest(), key, count) for key, count in counts.items() if _is_authenticated(key)]
+    for at, address, key, count in sorted(authenticated, key=itemgetter(0)):
+        client_key, minute = key.client_key, _minute(at)
+        if key.outcome == Outcome.ISSUED and (token := (minute, client_key)) not in written:
+            tokens[token] = {"key": client_key, "used_at": at, "minute": minute}
+        if (use := (minute, client_key, key.secret_label)) not in written:
+            uses[use] = {
+                "key": client_key,
+                "of_label": key.secret_label,
+                "used_at": at,
+                "minute": minute,
+                "of_address": address,
+            }
+        for caller, called_at in count.addresses.items():
+            if caller and (call := (_minute(called_at), client_key, caller, None)) not in written:
+                calls[call] = {"key": client_key, "of_address": caller, "used_at": called_at}
+    # The clients before their secrets, as whoever changes a client takes the rows.
+    for statement, new in (_LAST_TOKEN, tokens), (_USE, uses), (_CALL[connection.dialect.name], calls):
+        if new:
+            connection.execute(statement, [new[key] for key in sorted(new, key=itemgetter(slice(1, 3)))])
+    _trim(connection, _TRIM_CALLERS, Counter(client_key for _, client_key, *_ in calls))
+    running = max((minute for minute, *_ in uses), default=datetime.min.replace(tzinfo=UTC))
+    return frozenset(key for key in itertools.chain(written, tokens, uses, calls) if key[0] >= running)
+
+
+def _is_authenticated(key: CountKey) -> bool:
+    return bool(key.secret_label) and key.outcome in _AFTER_AUTHENTICATION
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _trim(connection: Connection, statement: Delete, added: Mapping[uuid.UUID, int]) -> None:
+    """Delete what is too many of a client, now and then."""
     surplus = [
         {"key": key}
-        for key, of_client in latest.items()
-        if random.random() < len(of_client) / TRIM_AFTER  # noqa: S311 - it keeps no secret
+        for key, number in added.items()
+        if random.random() < number / TRIM_AFTER  # noqa: S311 - it keeps no secret
     ]
     if surplus:
-        connection.execute(_TRIM, surplus)
-    uses: dict[tuple[uuid.UUID, str], dict[str, Any]] = {}
-    tokens: dict[uuid.UUID, dict[str, Any]] = {}
-    for key, count in sorted(counts.items(), key=lambda item: item[1].at):
-        if key.secret_label and key.outcome in _AFTER_AUTHENTICATION:
-            uses[key.client_key, key.secret_label] = use = {
-                "key": key.client_key,
-                "of_label": key.secret_label,
-                "used_at": count.at,
-                "minute": count.at.replace(second=0, microsecond=0),
-                "address": count.address,
-            }
-            if key.outcome == Outcome.ISSUED:
-                tokens[key.client_key] = {name: use[name] for name in ("key", "used_at", "minute")}
-    if tokens:  # before its secrets, as whoever changes a client takes the rows
-        connection.execute(_LAST_TOKEN, [tokens[key] for key in sorted(tokens, key=lambda key: key.int)])
-    if uses:
-        connection.execute(_USE, [uses[secret] for secret in sorted(uses, key=lambda secret: secret[0].int)])
+        connection.execute(statement, sorted(surplus, key=lambda one: one["key"].int))
 
 
 def claimants(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
@@ -225,6 +301,17 @@ _TRIM = delete(TokenRequest).where(
     .limit(1)
     .scalar_subquery(),
 )
+_Called = aliased(CallerAddress)
+_TRIM_CALLERS = delete(CallerAddress).where(
+    CallerAddress.client_key == bindparam("key"),
+    CallerAddress.last_at
+    < select(_Called.last_at)
+    .where(_Called.client_key == bindparam("key"))
+    .order_by(_Called.last_at.desc())
+    .offset(CALLERS_MAX - 1)
+    .limit(1)
+    .scalar_subquery(),
+)
 # Both once a minute at most, whichever process is first.
 _LAST_TOKEN = (
     update(IdentityClient)
@@ -238,5 +325,19 @@ _USE = (
         ClientSecret.label == bindparam("of_label"),
         or_(ClientSecret.last_used_at.is_(None), ClientSecret.last_used_at < bindparam("minute")),
     )
-    .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("address"))
+    .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("of_address"))
 )
+
+
+def _calling(insert_into: Any) -> Any:
+    statement = insert_into(CallerAddress).values(
+        client_key=bindparam("key"), address=bindparam("of_address"), last_at=bindparam("used_at")
+    )
+    return statement.on_conflict_do_update(
+        index_elements=inspect(CallerAddress).primary_key,
+        set_={"last_at": statement.excluded.last_at},
+        where=CallerAddress.last_at < statement.excluded.last_at,
+    )
+
+
+_CALL = {"sqlite": _calling(sqlite.insert), "postgresql": _calling(postgresql.insert)}

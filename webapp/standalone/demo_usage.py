@@ -70,9 +70,7 @@ def record(
             requests.append(Request(client.id, at, some.outcome, some.label, some.address, some.scope))
     for request in sorted(requests, key=attrgetter("at")):
         key = CountKey(request.at.date(), client.id, request.secret_label or "", request.outcome)
-        count = counts.setdefault(key, Count(0, request.at, request.address))
-        count.count += 1
-        count.at, count.address = request.at, request.address
+        counts.setdefault(key, Count()).add(request.at, request.address)
     if counts:
         latest = nlargest(LATEST_MAX, requests, key=attrgetter("at"))
         usage.write(session.connection(), counts, reversed(latest))

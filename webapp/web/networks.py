@@ -164,7 +164,13 @@ def _asked(seen: SeenAddresses, address: str, now: datetime) -> str:
     """Say how often an address asked, for as long as all requests are known."""
     known_since = seen.complete_since
     if known_since and known_since > now - DAY:
-        number = seen.count(address)
+        number, called_at = seen.count(address), seen.callers.get(address)
+        if not number and called_at:
+            return gettext(
+                "None of the latest %(kept)s requests came from it. It last called on %(time)s.",
+                kept=len(seen.requests),
+                time=Times(services().settings.time_zone).short(called_at),
+            )
         return ngettext(
             "%(number)s of the latest %(kept)s requests came from it.",
             "%(number)s of the latest %(kept)s requests came from it.",
