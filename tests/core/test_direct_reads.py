@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, bindparam, create_engine, literal, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from webapp.core.database import connected, make_engine
@@ -45,6 +46,40 @@ def test_lost_connections_are_replaced(postgresql_url: str) -> None:
         others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
         connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
     assert reads.rows(one) == [[1]]
+    engine.dispose()
+
+
+def test_an_upgrade_under_a_prepared_statement_is_survived(postgresql_url: str) -> None:
+    """PostgreSQL refuses its plan from then on; the read is done again on a new connection."""
+    engine = make_engine(postgresql_url)
+    reads, things = DirectReads(engine), select(text("*")).select_from(text("things"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE things AS SELECT 1 AS one"))
+    all_of_them = reads.prepare(things)
+    assert reads.rows(all_of_them) == [[1]]
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE things ADD COLUMN two TEXT DEFAULT 'two'"))
+    assert reads.rows(all_of_them) == [[1, "two"]]
+    engine.dispose()
+
+
+def test_what_the_database_refuses_is_an_error_that_shows_no_value(engine: Engine) -> None:
+    """L5: and the connection is not kept."""
+    reads = DirectReads(engine)
+    wrong = reads.prepare(select(text("missing")).select_from(text("nothing")).where(text("1 = :value")))
+    with pytest.raises(DBAPIError) as caught:
+        reads.rows(wrong, value=41)
+    assert "nothing" in str(caught.value)
+    assert "41" not in str(caught.value)
+    assert not reads._idle
+
+
+def test_a_value_with_nul_is_refused_not_cut(postgresql_url: str) -> None:
+    """libpq's texts end at NUL: cut there, a value would be another's."""
+    engine = make_engine(postgresql_url)
+    client, reads = make_client(engine), DirectReads(engine)
+    with pytest.raises(DBAPIError):
+        reads.rows(reads.prepare(STATEMENT), client_id=f"{client.client_id}\0more")
     engine.dispose()
 
 
