@@ -40,7 +40,7 @@ screenshots: $(VENV)/.installed-dev
 	@.ci/components
 	$(BIN)/python -m tests.browser.screenshots docs/images
 	@mkdir -p dist/screens
-	SCREENSHOTS=dist/screens $(BIN)/python -m pytest -n 2 tests/browser/test_accessibility.py
+	SCREENSHOTS=dist/screens $(BIN)/python -m pytest -n 2 tests/browser/test_accessibility.py tests/browser/test_rotation.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.token_endpoint $(ARGUMENTS)

@@ -136,7 +136,9 @@ def fill(url: str, count: int, hashes: list[StoredHash]) -> list[str]:
     asking = []
     for first in range(0, count, BATCH):
         clients = [_client(number) for number in range(first, min(first + BATCH, count))]
-        _insert(engine, clients, [hashes[number % len(hashes)] for number in range(first, first + len(clients))])
+        # Of those that will ask each has a hash of its own: what was seen of one says nothing of another.
+        of_each = [hashes[number * ASKING // count % len(hashes)] for number in range(first, first + len(clients))]
+        _insert(engine, clients, of_each)
         asking += [str(client["client_id"]) for client in clients[:: count // ASKING]]
     engine.dispose()
     return asking

@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import itertools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,6 +20,7 @@ from webapp.core.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.networks import AllowedNetwork
 from webapp.core.rotation import Overlap, change_secret
 
+from .album import looks
 from .conftest import Merchant, Visit
 from .pages import (
     PREFIX,
@@ -44,19 +43,14 @@ EVERY_RULE = {
     "rules": {"target-size": {"enabled": True}},
 }
 # Dark and light differ in nothing but colours.
-RULES: dict[Literal["light", "dark"], dict[str, Any]] = {
+RULES: dict[str, dict[str, Any]] = {
     "light": EVERY_RULE,
     "dark": {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}},
 }
-WIDTHS = (1280, 390)
 REFLOW_WIDTHS = (1280, 1000, 390, 320)  # success criterion 1.4.10; at 1000 tables are at their narrowest
 TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll('.ic-page, dialog .ic-stack, .ic-menu')]
     .filter(box => box.scrollWidth > box.clientWidth && getComputedStyle(box).display !== 'none')
     .map(box => [box.className, box.scrollWidth, box.clientWidth])"""
-# A bar that shows that something is loading has no end.
-FINISH_ANIMATIONS = """() => document.getAnimations()
-    .filter(animation => animation.effect.getComputedTiming().endTime < Infinity)
-    .forEach(animation => animation.finish())"""
 ROLES = ["MerchantUser", "CreatePayment"]
 
 
@@ -603,14 +597,9 @@ def test_a_screen_is_accessible(
     """`make screenshots` keeps what is seen here as pictures, in the folder that `SCREENSHOTS` names."""
     tab = screen(Scene(merchant, visit, make_merchant))
     tab.evaluate(AXE.read_text("utf-8"))  # from the protocol, which the page's policy does not bind
-    tab.evaluate(FINISH_ANIMATIONS)
     found: list[tuple[object, ...]] = []
-    for width, (scheme, rules) in itertools.product(WIDTHS, RULES.items()):
-        tab.set_viewport_size({"width": width, "height": 900})
-        tab.emulate_media(color_scheme=scheme)
-        if "SCREENSHOTS" in os.environ:
-            tab.screenshot(path=f"{os.environ['SCREENSHOTS']}/{screen.__name__.strip('_')}-{width}-{scheme}.png")
-        for violation in tab.evaluate("rules => axe.run(document, rules)", rules)["violations"]:
+    for width, scheme in looks(tab, screen.__name__.strip("_")):
+        for violation in tab.evaluate("rules => axe.run(document, rules)", RULES[scheme])["violations"]:
             nodes = [(node["html"][:200], node["failureSummary"]) for node in violation["nodes"]]
             found.append((width, scheme, violation["id"], nodes))
     assert found == []

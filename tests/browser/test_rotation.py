@@ -16,9 +16,10 @@ from webapp.core.database import unit_of_work
 from webapp.core.resource_servers import add_resource_server
 from webapp.core.secrets import Secret
 
+from .album import keep, keep_text
 from .conftest import TIMEOUT_MILLISECONDS, Merchant
 from .identity import ask, is_refused
-from .pages import Details
+from .pages import PREFIX, Activity, ClientList, Details
 
 EVERY_SECONDS = 0.05
 API_SECRET = "the-secret-of-a-resource-server"
@@ -91,7 +92,9 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
 
         form = details.change_secret()
         expect(form.root).to_contain_text("Old secret A was last used just now from 127.0.0.1.")
+        keep(tab, "rotation-1-change-secret")
         hand_over = form.keep_old("In 1 hour").change()
+        keep(tab, "rotation-2-hand-over")
         new = hand_over.secret
         expect(hand_over.root).to_contain_text("Secret A works until")
         details = hand_over.done(then=Details)
@@ -105,13 +108,16 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
         caller.secret = new
         caller.go_on()
         expect_to_be_used(details, "B")
+        keep(tab, "rotation-3-both-in-use")
 
         question = details.ask_of_secret("A", "End now")
         expect(question.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
         question.root.get_by_label("Do it all the same").check()
+        keep(tab, "rotation-4-end-now")
         details = question.confirm(then=Details)
         details.said("Secret ended.")
         expect(details.secret("A")).to_contain_text("Ended")
+        keep(tab, "rotation-5-ended")
         assert is_refused(ask(live_server.url, client.client_id, SECRET))
         caller.go_on()
     assert caller.faults == []
@@ -161,8 +167,10 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
         assert caller.faults == []
 
         question = details.more().leaked()
+        keep(tab, "leak-1-question")
         question.press()  # the one click
         hand_over = question.hand_over()
+        keep(tab, "leak-2-hand-over")
         third = hand_over.secret
     assert len({SECRET, second, third}) == 3
     assert [token for token in caller.tokens if counts(token)] == []
@@ -173,3 +181,14 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
     details = hand_over.done(then=Details)
     for label, state in (("A", "Ended"), ("B", "Ended"), ("C", "Current")):
         expect(details.secret(label)).to_contain_text(state)
+    keep(tab, "leak-3-ended")
+
+    attention = ClientList.open(tab, "?attention=any")
+    expect(attention.client_ids).to_have_text([client.client_id])
+    keep(tab, "leak-4-attention")
+    trail = Activity.open(tab, f"{client.id}/")
+    expect(trail.events.first).to_contain_text("leaked")
+    keep(tab, "leak-5-trail")
+    export = tab.request.get(f"{PREFIX}/activity.csv?client={client.client_id}").text()
+    assert export.count(client.client_id) == trail.events.count()
+    keep_text(tab, "leak-6-csv", export)

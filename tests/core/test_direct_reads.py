@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from webapp.core.database import connected, make_engine
-from webapp.core.direct_reads import IDLE_MAX, DirectReads
+from webapp.core.direct_reads import CONNECTIONS_MAX, DirectReads
 from webapp.core.errors import Busy
 from webapp.core.models import ClientSecret, IdentityClient
 
@@ -100,8 +100,8 @@ def test_a_database_in_memory_is_read_where_it_is() -> None:
 
 def test_it_keeps_few_connections_and_none_that_was_disposed_of(engine: Engine) -> None:
     reads = DirectReads(engine)
-    _at_once(reads, reads.prepare(select(literal(1))), threads=IDLE_MAX + 4)
-    assert 1 <= len(reads._idle) <= IDLE_MAX
+    _at_once(reads, reads.prepare(select(literal(1))), threads=3 * CONNECTIONS_MAX)
+    assert 1 <= len(reads._idle) <= CONNECTIONS_MAX
     engine.dispose()
     assert not reads._idle
 

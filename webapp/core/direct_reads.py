@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, cast
 from weakref import WeakSet
 
@@ -13,8 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from .database import domain_errors
+from .errors import Busy
 
-IDLE_MAX = 16
+CONNECTIONS_MAX = 10
+"""How many reads run at once in a process; the others wait for one of these to end."""
+WAIT_SECONDS = 3
 CONVERTED_MAX = 4096
 """How many values of a column are kept converted: the busy clients' come again and again."""
 
@@ -45,9 +49,16 @@ class DirectReads:
         # A database in memory is its one connection, or one in each thread: it has none to keep beside the pool.
         self._may_keep = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
         self._uses_libpq = self._may_keep and engine.dialect.driver == "psycopg"
-        self._idle: deque[Any] = deque()
+        self._begin()
         event.listen(engine, "engine_disposed", lambda _engine: self._close_idle())
         _all.add(self)
+
+    def _begin(self) -> None:
+        self._idle: deque[Any] = deque()
+        # A semaphore of C: `threading` has none.
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(CONNECTIONS_MAX):
+            self._places.put(None)
 
     def prepare(self, statement: Select[*tuple[Any, ...]]) -> Statement:
         """Return a statement to run here."""
@@ -68,12 +79,19 @@ class DirectReads:
     def rows(self, statement: Statement, **parameters: Any) -> list[list[Any]]:
         """Return every row, as the columns' types give them.
 
-        :raises Busy: the database is locked or out of reach (D8).
+        :raises Busy: the database is locked or out of reach (D8), or ten reads wait for it already.
         """
         named = {**statement.parameters, **parameters}
         values = named if statement.order is None else [named[name] for name in statement.order]
-        with domain_errors():
-            found = self._fetched(statement.text, values)
+        try:
+            self._places.get(timeout=WAIT_SECONDS)
+        except Empty:
+            raise Busy from None
+        try:
+            with domain_errors():
+                found = self._fetched(statement.text, values)
+        finally:
+            self._places.put(None)
         rows = [list(row) for row in found]
         for place, convert in statement.conversions:
             for row in rows:
@@ -120,10 +138,7 @@ class DirectReads:
         except BaseException:
             connection.close()
             raise
-        if len(self._idle) < IDLE_MAX:
-            self._idle.append(connection)
-        else:
-            connection.close()
+        self._idle.append(connection)
         return found
 
     def _close_idle(self) -> None:
@@ -133,7 +148,7 @@ class DirectReads:
     def _begin_in_child(self) -> None:
         # What was connected before is the parent's: closed here, it would be closed there too.
         _of_parent.append(self._idle)
-        self._idle = deque()
+        self._begin()
 
 
 def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:

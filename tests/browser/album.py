@@ -1,0 +1,49 @@
+"""Pictures of what the tests see, for people to look at: `make screenshots`."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from html import escape
+
+from playwright.sync_api import Page
+
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+# A bar that shows that something is loading has no end.
+FINISH_ANIMATIONS = """() => document.getAnimations()
+    .filter(animation => animation.effect.getComputedTiming().endTime < Infinity)
+    .forEach(animation => animation.finish())"""
+
+
+def looks(page: Page, name: str) -> Iterator[tuple[int, str]]:
+    """Show a page in both widths and both colour schemes, and yield each in turn.
+
+    Where `SCREENSHOTS` names a folder, a picture of each is kept there.
+    """
+    page.evaluate(FINISH_ANIMATIONS)
+    for width, scheme in itertools.product(WIDTHS, SCHEMES):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
+        if "SCREENSHOTS" in os.environ:
+            page.screenshot(path=f"{os.environ['SCREENSHOTS']}/{name}-{width}-{scheme}.png")
+        yield width, scheme
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep pictures of a page, where they are wanted, and leave it as it was."""
+    if "SCREENSHOTS" not in os.environ:
+        return
+    before = page.viewport_size
+    for _ in looks(page, name):
+        pass
+    page.emulate_media(color_scheme="light")
+    if before:
+        page.set_viewport_size(before)
+
+
+def keep_text(page: Page, name: str, text: str) -> None:
+    """Keep pictures of a file's text; a tab of its own shows it."""
+    tab = page.context.new_page()
+    tab.set_content(f"<!doctype html><meta charset=utf-8><title>{escape(name)}</title><pre>{escape(text)}</pre>")
+    keep(tab, name)
+    tab.close()
