@@ -537,5 +537,5 @@ class Networks(Screen):
     def save_in_vain(self) -> Self:
         """Press Save, and get the form back."""
         self.root.get_by_role("button", name="Save", exact=True).click()
-        expect(self.alert).to_be_visible()
+        expect(self.alert.first).to_be_visible()
         return self

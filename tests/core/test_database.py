@@ -296,3 +296,15 @@ def test_the_database_keeps_the_rules_as_well(sqlite_url: str, postgresql_url: s
         with pytest.raises(IntegrityError), unit_of_work(engine) as session:
             setattr(session.get_one(IdentityClient, client.id), column, value)
         engine.dispose()
+
+
+@pytest.mark.parametrize("change", ["RENAME TO elsewhere", "RENAME COLUMN name TO title"])
+def test_missing_tables_are_told_with_the_way_out(
+    engine: Engine, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    """Somebody forgot to upgrade; the log says it in a line, the page shows none of it (L5)."""
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE identity_clients {change}"))
+    with pytest.raises(DatabaseError), reading(engine) as session:
+        session.scalars(select(IdentityClient)).all()
+    assert caplog.messages == ["Tables are missing, or older than this release. Run: flask identity-clients upgrade"]

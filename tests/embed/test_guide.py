@@ -312,6 +312,30 @@ def test_a_hook_that_demands_a_sign_in(engine: Engine) -> None:
     assert answer.status_code == 200
 
 
+def test_a_policy_that_is_widened(engine: Engine) -> None:
+    app = Flask("host")
+    run_block("Headers", "widen_policy", app=app, request=request)
+    embed(app, engine)
+    policy = app.test_client().get(PREFIX).headers["Content-Security-Policy"].split("; ")
+    assert "font-src 'self' https://fonts.example.com" in policy
+    assert len(policy) == len({directive.split()[0] for directive in policy})
+    refused = app.test_client().post("/connect/token", base_url="https://localhost")
+    assert "fonts" not in refused.headers["Content-Security-Policy"]
+
+
+def test_below_a_sub_path_by_a_dispatcher(engine: Engine) -> None:
+    app = embed(Flask("host"), engine, issuer="https://localhost/portal")
+    run_block("Proxies and sub-paths", "DispatcherMiddleware", app=app)
+    browser = app.test_client()
+    listed = browser.get(f"/portal{PREFIX}")
+    assert f'href="/portal{PREFIX}/new"' in listed.text
+    assert browser.get(PREFIX).status_code == 404
+    known = browser.get("/.well-known/oauth-authorization-server/portal").get_json()
+    assert known["issuer"] == "https://localhost/portal"
+    assert known["token_endpoint"] == "https://localhost/portal/connect/token"
+    assert browser.get("/portal/.well-known/jwks.json").status_code == 200
+
+
 OVERRIDES: dict[str, Callable[[Any], Any]] = {
     "base.html": lambda host: host.get(""),
     "_no_access.html": lambda host: host.get("", roles=frozenset()),

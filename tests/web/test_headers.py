@@ -147,6 +147,16 @@ def test_w9_a_post_from_another_site_is_refused(host: Host, headers: dict[str, s
     assert answer.status_code == (403 if refused else 303)
 
 
+def test_w9_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """W9, L4: the log names both origins, and no query."""
+    host.client.post(f"{PREFIX}/new", headers={"Referer": "https://mas.example.com/new?secret=canary"})
+    (said,) = caplog.messages
+    assert "'https://mas.example.com'" in said
+    assert "'http://localhost'" in said
+    assert "Host and X-Forwarded-Proto" in said
+    assert "canary" not in caplog.text
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/xml"])
 def test_i5_only_form_encodings_are_read(host: Host, content_type: str) -> None:
     """I5."""

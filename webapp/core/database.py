@@ -1,5 +1,6 @@
 """Engine, sessions, and the one place that commits."""
 
+import logging
 import os
 import sqlite3
 import stat
@@ -27,6 +28,7 @@ from . import audit, signals
 from .errors import Busy
 from .models import Base
 
+LOG = logging.getLogger(__name__)
 SQLITE_BUSY_SECONDS = 5
 SQLITE_CACHE_KIBIBYTES = 500
 """For each connection, of which a busy process has a dozen. The system's own cache holds the pages for all of them."""
@@ -184,7 +186,16 @@ def domain_errors() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated or _is_outage(error):
             raise Busy from error
+        if _misses_table(error):
+            LOG.error("Tables are missing, or older than this release. Run: flask identity-clients upgrade")
         raise
+
+
+def _misses_table(error: DBAPIError) -> bool:
+    return str(error.orig).startswith(("no such table", "no such column")) or getattr(error.orig, "sqlstate", None) in (
+        "42P01",
+        "42703",
+    )  # undefined_table, undefined_column
 
 
 def _is_outage(error: DBAPIError) -> bool:

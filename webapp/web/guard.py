@@ -1,5 +1,6 @@
 """Who may pass: sign-in, role, feature, origin. Runs before every view of the screens."""
 
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
@@ -18,6 +19,7 @@ from . import responses
 from .htmx import htmx, render
 from .writing import note_refusal
 
+LOG = logging.getLogger(__name__)
 BODY_LIMIT_BYTES = 64 * 1024
 FORM_PARTS_LIMIT = 50
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -128,7 +130,14 @@ def _refuse_other_sites() -> None:
     source = request.headers.get("Origin") or request.headers.get("Referer")
     if source is not None:
         parts = urlsplit(source)
-        if f"{parts.scheme}://{parts.netloc}" != request.host_url.rstrip("/"):
+        theirs, ours = f"{parts.scheme}://{parts.netloc}", request.host_url.rstrip("/")
+        if theirs != ours:
+            LOG.warning(
+                "A form was refused: its page was at %.100r, and this host takes itself for %.100r."
+                " Where a proxy stands in front, it has to pass Host and X-Forwarded-Proto.",
+                theirs,
+                ours,
+            )
             note_refusal(Refusal.OTHER_SITE)
             abort(403)
 
