@@ -44,6 +44,9 @@ def keep(page: Page, name: str) -> None:
 def keep_text(page: Page, name: str, text: str) -> None:
     """Keep pictures of a file's text; a tab of its own shows it."""
     tab = page.context.new_page()
-    tab.set_content(f"<!doctype html><meta charset=utf-8><title>{escape(name)}</title><pre>{escape(text)}</pre>")
+    head = (
+        f"<!doctype html><meta charset=utf-8><meta name=color-scheme content='light dark'><title>{escape(name)}</title>"
+    )
+    tab.set_content(f"{head}<pre style='white-space: pre-wrap'>{escape(text)}</pre>")
     keep(tab, name)
     tab.close()

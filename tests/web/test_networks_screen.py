@@ -163,7 +163,7 @@ def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityCl
     """Issue: the address and when it was last seen, before anything is saved."""
     words = text_of(host.get(f"/{client.id}/networks?remove={LONDON.network}", htmx=True).text)
     assert "1 address called within the last 7 days and would be refused from its next request:" in words
-    assert f"{CALLER} , last seen 3 min ago" in words
+    assert f"{CALLER} , last seen 3 minutes ago" in words
     assert "Refuse this address" in words
     assert STRANGER not in words
     assert "would be refused" not in host.get(f"/{client.id}/networks?remove={DUBLIN.network}", htmx=True).text

@@ -9,7 +9,7 @@ from ..core.words import format_number, gettext, lazy_gettext, ngettext
 
 FILTER_WORDS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
-    ANY: lazy_gettext("Needs any attention"),
+    ANY: lazy_gettext("Needs attention"),
     AttentionReason.ENDING: lazy_gettext("Secret ends soon"),
     AttentionReason.REFUSED: lazy_gettext("Many requests refused"),
     AttentionReason.UNUSED: lazy_gettext("Never used"),

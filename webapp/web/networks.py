@@ -167,9 +167,9 @@ def _asked(seen: SeenAddresses, address: str, now: datetime) -> str:
         number, called_at = seen.count(address), seen.callers.get(address)
         if not number and called_at:
             return gettext(
-                "None of the latest %(kept)s requests came from it. It last called on %(time)s.",
+                "None of the latest %(kept)s requests came from it. It last called %(time)s.",
                 kept=len(seen.requests),
-                time=Times(services().settings.time_zone).short(called_at),
+                time=Times(services().settings.time_zone).ago(called_at),
             )
         return ngettext(
             "%(number)s of the latest %(kept)s requests came from it.",
