@@ -4,10 +4,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, cast
-from weakref import WeakSet
+from weakref import WeakSet, finalize, ref
 
 from sqlalchemy import Engine, Select, event
 from sqlalchemy.exc import DBAPIError
@@ -50,11 +50,12 @@ class DirectReads:
         self._may_keep = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
         self._uses_libpq = self._may_keep and engine.dialect.driver == "psycopg"
         self._begin()
-        event.listen(engine, "engine_disposed", lambda _engine: self._close_idle())
+        event.listen(engine, "engine_disposed", partial(_close_those_of, ref(self)))
         _all.add(self)
 
     def _begin(self) -> None:
         self._idle: deque[Any] = deque()
+        self._at_the_end = finalize(self, _close, self._idle)
         # A semaphore of C: `threading` has none.
         self._places: SimpleQueue[None] = SimpleQueue()
         for _ in range(CONNECTIONS_MAX):
@@ -141,12 +142,9 @@ class DirectReads:
         self._idle.append(connection)
         return found
 
-    def _close_idle(self) -> None:
-        while connection := self._take():
-            connection.close()
-
     def _begin_in_child(self) -> None:
         # What was connected before is the parent's: closed here, it would be closed there too.
+        self._at_the_end.detach()
         _of_parent.append(self._idle)
         self._begin()
 
@@ -160,6 +158,17 @@ def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
     found = cursor.fetchall()
     cursor.close()
     return found
+
+
+def _close(idle: deque[Any]) -> None:
+    while idle:
+        idle.pop().close()
+
+
+def _close_those_of(reads: ref[DirectReads], _engine: Engine) -> None:
+    # An engine of the host's may outlive us.
+    if found := reads():
+        _close(found._idle)
 
 
 _all: WeakSet[DirectReads] = WeakSet()
