@@ -26,7 +26,7 @@ test:
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
 	$(BIN)/python -m pytest -n 2
 
-test-matrix: | $(BIN)/python
+test-matrix: $(VENV)/node/.installed | $(BIN)/python
 	@.ci/components
 	@$(BIN)/python .ci/matrix.py $(ARGUMENTS)
 
