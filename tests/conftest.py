@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from webapp.standalone import create_app
 from webapp.standalone.migrations import MAS
 
 from . import servers
+from .databases import Databases
 from .factories import PEPPER_SETTING
 
 ENGINES = ("sqlite", "postgresql")
@@ -105,14 +105,19 @@ def postgresql_template(postgresql_server: Engine) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def postgresql_databases(postgresql_server: Engine, postgresql_template: str) -> Iterator[Databases]:
+    """Return the databases of this worker."""
+    databases = Databases(postgresql_server, postgresql_template)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: Engine, postgresql_template: str) -> Iterator[str]:
-    """Return the address of a fresh migrated PostgreSQL database."""
-    name = f"test_{uuid.uuid4().hex}"
-    with postgresql_server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {postgresql_template}"))
+def postgresql_url(postgresql_server: Engine, postgresql_databases: Databases) -> Iterator[str]:
+    """Return the address of a PostgreSQL database that is migrated and empty."""
+    with postgresql_databases.one() as name:
         yield _sibling(postgresql_server, name)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(params=ENGINES)
