@@ -153,6 +153,7 @@ def test_the_first_start_prints_a_password_once_and_the_next_ones_keep_it(tmp_pa
         assert password
         assert server.url in written
         assert "admin@northwind.example" in written
+        assert '"warning"' not in written
     with serve(tmp_path, DEMO_PASSWORD="") as server:
         assert server.log.read_text().count(password[1]) == 1
         assert "the password of the first start" in server.log.read_text()

@@ -43,6 +43,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
+class ThreadsAreChosen(logging.Filter):
+    """Drops the server's advice, at each start, to have fewer threads (D7 tells why there are so many)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is anything else."""
+        return not (record.name == "_granian" and "Python threads" in str(record.msg))
+
+
 def _cut(value: Any) -> Any:
     return value if isinstance(value, int | float | None) else str(value)[:VALUE_MAX_CHARACTERS]
 
@@ -69,7 +77,8 @@ def log_configuration() -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "filters": {"threads": {"()": ThreadsAreChosen}},
+        "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["threads"]}},
         "root": {"level": "INFO", "handlers": ["json"]},
         "loggers": {
             "_granian": {"level": "INFO", "handlers": ["json"], "propagate": False},
