@@ -19,13 +19,14 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
-from . import usage
+from . import usage_writing
 from .authentication import Reason
 from .database import unit_of_work
 from .errors import Busy
 from .models import SCOPE_MAX
 from .secrets import is_well_formed
-from .usage import Count, CountKey, Outcome, Request
+from .usage import Outcome
+from .usage_writing import Count, CountKey, Request
 
 WRITE_EVERY_SECONDS = 1
 REQUESTS_MAX = 10_000
@@ -99,7 +100,7 @@ class _Notes:
     def recognise(self, connection: Connection) -> None:
         """Give strangers to the client whose ID theirs once was, or is in other letters: its owner looks for them."""
         well_formed = [stranger.client_id for stranger in self.strangers if is_well_formed(stranger.client_id)]
-        claimants = usage.claimants(connection, well_formed) if well_formed else {}
+        claimants = usage_writing.claimants(connection, well_formed) if well_formed else {}
         for _ in range(len(self.strangers)):
             stranger = self.strangers.popleft()
             client_key = claimants.get(stranger.client_id.casefold())
@@ -126,7 +127,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._notes = _Notes()
-        self._written: usage.Written = frozenset()
+        self._written: usage_writing.Written = frozenset()
         self._has_thread = False
         self._is_held_up = False
 
@@ -194,7 +195,7 @@ class Recorder:
                     connection = session.connection()
                     notes.recognise(connection)
                     if notes.counts:
-                        written = usage.write(connection, notes.counts, notes.requests, written)
+                        written = usage_writing.write(connection, notes.counts, notes.requests, written)
                 self._written = written
             except Busy:
                 self._keep(notes)

@@ -9,10 +9,11 @@ from operator import attrgetter
 
 from sqlalchemy.orm import Session
 
-from ..core import usage
+from ..core import usage_writing
 from ..core.authentication import Reason
 from ..core.models import IdentityClient
-from ..core.usage import LATEST_MAX, Count, CountKey, Outcome, Request
+from ..core.usage import LATEST_MAX, Outcome
+from ..core.usage_writing import Count, CountKey, Request
 
 DAYS = 30
 _DAY = timedelta(days=1)
@@ -73,7 +74,7 @@ def record(
         counts.setdefault(key, Count()).add(request.at, request.address)
     if counts:
         latest = nlargest(LATEST_MAX, requests, key=attrgetter("at"))
-        usage.write(session.connection(), counts, reversed(latest))
+        usage_writing.write(session.connection(), counts, reversed(latest))
 
 
 def _moments(caller: Caller, now: datetime, chance: random.Random) -> Iterator[datetime]:
