@@ -62,7 +62,7 @@ class DirectReads:
             self._places.put(None)
 
     def prepare(self, statement: Select[*tuple[Any, ...]]) -> Statement:
-        """Return a statement to run here."""
+        """Return a statement to run here. Its columns' values are of types that never change: rows share them."""
         dialect = self._engine.dialect
         # libpq knows values by their numbers only.
         numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
