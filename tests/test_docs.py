@@ -109,6 +109,8 @@ def test_the_example_of_a_signal_appends_to_a_file(host: Host, tmp_path: Path, m
     exec(blocks("Signals", "python", SETTINGS)[0].replace("identity_clients import", "webapp import"), module)
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     make_client(host.engine, account_id="northwind", client_id="northwind-2")
+    for signal in (signals.created, signals.secret_changed):
+        signal.disconnect(module["note"])
     lines = (tmp_path / "identity-clients.log").read_text().splitlines()
     assert [re.sub(r"^[-\d]+ [:\d]+ ", "", line) for line in lines] == [
         "admin@northwind.example: northwind-1 created",

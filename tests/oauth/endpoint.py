@@ -2,7 +2,7 @@
 
 import base64
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -16,8 +16,8 @@ from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
 from webapp import IdentityClients
-from webapp.core import direct_reads
 from webapp.core.database import unit_of_work
+from webapp.core.direct_reads import DirectReads
 from webapp.core.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.resource_servers import add_resource_server
 from webapp.core.secrets import Secret, SecretHasher
@@ -166,17 +166,17 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    def note_direct(connection: Any, text: str, values: Any) -> Any:
+    def note_direct(self: DirectReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
         seen.append(text)
-        return execute(connection, text, values)
+        return run(self, connection, text, values)
 
-    execute, direct_reads._execute = direct_reads._execute, note_direct
+    run, DirectReads._run = DirectReads._run, note_direct  # type: ignore[method-assign]
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
-        direct_reads._execute = execute
+        DirectReads._run = run  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -120,3 +120,9 @@ def host(sqlite_url: str) -> Iterator[Host]:
     engine = make_engine(sqlite_url)
     yield make_host(engine)
     engine.dispose()
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
+def htmx(request: pytest.FixtureRequest) -> bool:
+    """Ask for a page, and for its fragment."""
+    return bool(request.param)

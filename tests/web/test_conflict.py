@@ -16,11 +16,6 @@ from webapp.web.conflict import FIELDS
 SECRET = "canary-secret-that-was-typed"
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
     return make_client(

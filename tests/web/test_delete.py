@@ -17,11 +17,6 @@ from webapp.core.models import IdentityClient
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture(autouse=True)
 def now() -> Iterator[None]:
     """Stop the clock."""

@@ -35,11 +35,6 @@ CHANGED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
     return make_client(host.engine, **ORIGINAL)

@@ -35,11 +35,6 @@ VALUES: dict[str, Any] = {
 LIMIT_BYTES = 5 * 1024
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def test_the_hand_over_shows_id_and_secret(host: Host, htmx: bool) -> None:
     """Issue 2: both with copy buttons, three snippets for this server's token address, Done behind a check box."""
     answer = host.post("/new", VALUES, htmx=htmx)

@@ -36,11 +36,6 @@ def clients(host: Host) -> list[IdentityClient]:
         return list(session.scalars(select(IdentityClient).order_by(IdentityClient.id)))
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 # The form
 
 

@@ -24,11 +24,6 @@ NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 NEW = "the-next-secret-of-acme-claims"
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture
 def now() -> Iterator[None]:
     """Stop the clock."""

@@ -23,11 +23,6 @@ NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 EVERY = ("end", "pause", "resume", "end-date")
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 @pytest.fixture(autouse=True)
 def now() -> Iterator[time_machine.Traveller]:
     """Stop the clock, which a test may shift."""

@@ -135,7 +135,7 @@ class DirectReads:
     def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
         """Run it on a connection, and keep that for the next time unless it fails."""
         try:
-            found = _execute(connection, text, values)
+            found = connection.rows(text, values) if self._uses_libpq else _execute(connection, text, values)
         except BaseException:
             connection.close()
             raise
@@ -150,12 +150,9 @@ class DirectReads:
 
 
 def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
-    if hasattr(connection, "rows"):
-        found: Sequence[Any] = connection.rows(text, values)
-        return found
     cursor = connection.cursor()
     cursor.execute(text, values)
-    found = cursor.fetchall()
+    found: Sequence[Any] = cursor.fetchall()
     cursor.close()
     return found
 

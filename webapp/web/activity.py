@@ -15,7 +15,7 @@ from ..host import author_of, services
 from .event_words import ACTION_WORDS, ToldEvent, tell
 from .guard import actor
 from .htmx import htmx, render
-from .list import parse_key
+from .loading import parse_key
 from .presenters import Times
 from .writing import writing
 

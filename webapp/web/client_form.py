@@ -43,7 +43,6 @@ def show_form(
         groups=role_groups(granted),
         presets=presets(granted),
         **context,
-        **(told_roles(form, context["client"]) if isinstance(form, ClientForm) else {}),
     )
     return carries_secret(response) if propose else response
 

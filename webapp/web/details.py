@@ -15,7 +15,7 @@ from .forms import VersionForm
 from .guard import actor
 from .handover import scopes_of, snippets_for, token_url
 from .htmx import render
-from .list import parse_key
+from .loading import parse_key
 from .preview import preview_of
 from .secret_table import about_secrets
 

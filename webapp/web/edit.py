@@ -6,26 +6,24 @@ from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ..core import clients
-from ..core.changes import get_client
-from ..core.database import reading
 from ..core.errors import InvalidFields, StaleVersion, Throttled
 from ..core.models import IdentityClient
 from ..core.secrets import Secret
 from ..core.words import gettext
 from ..host import author_of, services
-from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again
+from .client_form import BEYOND_QUOTA, remake_form, show_form, sign_in_again, told_roles
 from .conflict import show_conflict
 from .forms import EditForm, edit_data
 from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import close_dialog, htmx
-from .list import parse_key
+from .loading import load_client
 from .writing import writing
 
 
 def edit_client(key: str) -> ResponseReturnValue:
     """Show the form; on POST save it, and hand a new secret over if one was typed."""
-    client, granted = _client(key), actor().grantable_roles
+    client, granted = load_client(key), actor().grantable_roles
     if request.method != "POST":
         return _show(EditForm(**edit_data(client, granted)), client)
     form = EditForm()
@@ -70,13 +68,8 @@ def edit_client(key: str) -> ResponseReturnValue:
 
 def edit_client_form(key: str) -> Response:
     """Make the form again after Generate or a preset; nothing is saved."""
-    client, form = _client(key), EditForm()
+    client, form = load_client(key), EditForm()
     return remake_form(form, lambda **options: _show(form, client, **options))
-
-
-def _client(key: str) -> IdentityClient:
-    with reading(services().engine) as session:
-        return get_client(session, account_id=actor().account_id, key=parse_key(key))
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
@@ -90,5 +83,6 @@ def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
         client=client,
         withdrawn=catalogue.names(withdrawn),
         remake_url=url_for(".edit_form", key=client.id),
+        **told_roles(form, client),
         **options,
     )

@@ -1,13 +1,9 @@
 """The list of an account's clients, and the action menu of a row."""
 
-import uuid
-
 from flask import Response, request
 
 from ..core import attention
-from ..core.changes import get_client
 from ..core.database import reading
-from ..core.errors import NotFound
 from ..core.listing import ListQuery
 from ..core.listing import list_clients as find_clients
 from ..core.words import lazy_gettext
@@ -17,6 +13,7 @@ from .done import DONE
 from .forms import VersionForm
 from .guard import actor
 from .htmx import htmx, render
+from .loading import load_client
 
 # What the list can be sorted by, in the order of its select.
 ORDERS = {
@@ -34,22 +31,6 @@ ORDERS = {
 # Judging a client takes 6 to 11 us: a large account gets its strip after the page, a very large one has none.
 STRIP_AT_ONCE_CLIENTS = 2_000
 STRIP_CLIENTS_MAX = 100_000
-
-
-def parse_key(text: str) -> uuid.UUID:
-    """Return the client's key from a URL.
-
-    A URL converter would fall through to the host's 404, which tells a malformed key from an absent one (A3).
-
-    :raises NotFound: it is not a UUID in its usual form.
-    """
-    try:
-        key = uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
-    if str(key) != text:
-        raise NotFound
-    return key
 
 
 def list_clients() -> Response:
@@ -88,8 +69,7 @@ def _attention_strip() -> Response:
 
 def menu(key: str) -> Response:
     """Show what can be done with one client: a menu for htmx, a page of links without script."""
-    with reading(services().engine) as session:
-        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+    client = load_client(key)
     return render("menu.html", "_menu.html", client=client, form=VersionForm(version=client.version))
 
 

@@ -1,12 +1,29 @@
 """What the address of a screen names: a client of the actor's account, and a secret of it."""
 
+import uuid
+
 from ..core.changes import get_client
 from ..core.database import reading
 from ..core.errors import NotFound
 from ..core.models import ClientSecret, IdentityClient
 from ..host import services
 from .guard import actor
-from .list import parse_key
+
+
+def parse_key(text: str) -> uuid.UUID:
+    """Return the client's key from a URL.
+
+    A URL converter would fall through to the host's 404, which tells a malformed key from an absent one (A3).
+
+    :raises NotFound: it is not a UUID in its usual form.
+    """
+    try:
+        key = uuid.UUID(text)
+    except ValueError:
+        raise NotFound from None
+    if str(key) != text:
+        raise NotFound
+    return key
 
 
 def load_client(key: str) -> IdentityClient:

@@ -20,7 +20,7 @@ from ..host import author_of, services
 from .forms import NetworksForm
 from .guard import actor
 from .htmx import close_dialog, htmx, render
-from .list import parse_key
+from .loading import parse_key
 from .presenters import Times
 from .writing import writing
 

@@ -5,7 +5,6 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ..core.changes import get_client
 from ..core.clients import create_client, is_taken
 from ..core.database import reading
 from ..core.errors import AlreadyCreated, ClientIdTaken, InvalidFields, NotFound, Throttled, TooManyNewClients
@@ -18,7 +17,7 @@ from .forms import CHECKED_FIELDS, ClientForm, NewForm, edit_data
 from .guard import actor, sign_in_is_recent
 from .handover import hand_over
 from .htmx import htmx, render
-from .list import parse_key
+from .loading import load_client
 from .writing import writing
 
 TOO_MANY_NEW_CLIENTS = lazy_gettext(
@@ -120,10 +119,7 @@ def _client_of(argument: str) -> IdentityClient | None:
     :raises NotFound: it names one that this account has not.
     """
     key = request.args.get(argument)
-    if not key:
-        return None
-    with reading(services().engine) as session:
-        return get_client(session, account_id=actor().account_id, key=parse_key(key))
+    return load_client(key) if key else None
 
 
 def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Response:
@@ -133,10 +129,10 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
         "new",
         form,
         key=None,
-        client=None,
         copied=copied,
         withdrawn=catalogue.names(withdrawn),
         remake_url=url_for(".new_form", copy=copied.id if copied else None),
+        **told_roles(form, None),
         **{"propose": not htmx().partial, **options},
     )
 

@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 
 from flask import Response, request
 
-from ..core.changes import get_client
 from ..core.client_secrets import live_secrets
-from ..core.database import reading
 from ..core.models import IdentityClient, utc_now
 from ..core.words import gettext
 from ..host import services
 from .guard import actor
 from .htmx import render
-from .list import parse_key
+from .loading import load_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,7 @@ class Preview:
 
 def preview(key: str) -> Response:
     """Show the claims that the client's next token will carry, for the scopes that the address names."""
-    with reading(services().engine) as session:
-        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+    client = load_client(key)
     return render("preview.html", "_details_preview.html", client=client, preview=preview_of(client))
 
 

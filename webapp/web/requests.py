@@ -21,7 +21,7 @@ from ..host import services
 from .chart import Bars, draw
 from .guard import actor
 from .htmx import render
-from .list import parse_key
+from .loading import parse_key
 
 DAYS = 30
 SHOWN = 7
