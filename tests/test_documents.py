@@ -50,6 +50,16 @@ def test_every_path_that_is_named_exists(path: Path) -> None:
         assert any(ROOT.glob(name)) or any(ROOT.glob(f"webapp/{name}")), name
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_name_of_the_code_exists(name: str) -> None:
+    """Functions, which are written with brackets, classes and constants."""
+    code = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "webapp").rglob("*.py")))
+    names = re.findall(r"`((?:[A-Z]\w*\.)?\w+\(\)|[A-Z][a-z]+\w*|[A-Z]+_?[A-Z]+)`", prose(ROOT / name))
+    assert len(names) > 10
+    words = set(re.findall(r"\w+", code))
+    assert sorted({word for name in names for word in re.findall(r"\w+", name)} - words) == []
+
+
 def test_readme_and_makefile_describe_every_make_target() -> None:
     table = re.findall(r"^\| `make ([\w-]+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(table) == sorted(_TARGETS)
