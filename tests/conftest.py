@@ -14,9 +14,9 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 
-from webapp.core import migrate
-from webapp.core.database import make_engine
-from webapp.core.recording import Recorder
+from webapp.core.database import migrations
+from webapp.core.database.engine import make_engine
+from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
 from webapp.standalone.migrations import MAS
@@ -53,8 +53,8 @@ def _nothing_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def migrate_everything(engine: Engine) -> None:
     """Bring our tables and the stand-alone's up to date."""
-    migrate.upgrade(engine)
-    migrate.upgrade(engine, history=MAS)
+    migrations.upgrade(engine)
+    migrations.upgrade(engine, history=MAS)
 
 
 @pytest.fixture(scope="session")

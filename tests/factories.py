@@ -12,23 +12,24 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from webapp.core.accounts import set_account
-from webapp.core.audit import Author
-from webapp.core.authentication import Reason
-from webapp.core.clients import ClientValues, create_client
-from webapp.core.database import unit_of_work
-from webapp.core.models import Account, IdentityClient, utc_now
-from webapp.core.recording import Recorder
-from webapp.core.roles import DEFAULT_ROLES, Catalogue
-from webapp.core.secrets import Secret, SecretHasher, StoredHash
-from webapp.core.throttle import Throttles
-from webapp.core.usage import Outcome
+from webapp.core.audit.events import Author
+from webapp.core.clients.create import create_client
+from webapp.core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from webapp.core.clients.validation import ClientValues
+from webapp.core.database.models import Account, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.rate_limits.limits import RateLimits
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.usage.recorder import Recorder
 
 ACCOUNT = "northwind"
 OTHER_ACCOUNT = "harbour"
 SECRET = "correct-horse-battery-staple"
 PEPPER = b"a pepper for tests of 32 bytes or more"
 PEPPER_SETTING = f"1:{PEPPER.decode()}"
-CATALOGUE = Catalogue(DEFAULT_ROLES)
+CATALOGUE = RoleCatalogue(DEFAULT_ROLES)
 
 _numbers = itertools.count(1)
 
@@ -48,9 +49,9 @@ class CachedHasher(SecretHasher):
 HASHER = CachedHasher()
 
 
-def make_throttles(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> Throttles:
-    """Return throttles that count in this process."""
-    return Throttles("memory://", taken_id_answers_per_hour, **quotas)
+def make_throttles(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> RateLimits:
+    """Return rate_limits that count in this process."""
+    return RateLimits("memory://", taken_id_answers_per_hour, **quotas)
 
 
 def make_author(account_id: str = ACCOUNT, **overrides: Any) -> Author:
@@ -123,7 +124,7 @@ def make_client(
             catalogue=CATALOGUE,
             granted=None,
             hasher=hasher,
-            throttles=make_throttles(),
+            rate_limits=make_throttles(),
             copied_from=copied_from,
         )
         for column, value in overrides.items():
@@ -137,7 +138,7 @@ def make_requests(
     client: IdentityClient,
     count: int = 1,
     *,
-    outcome: Outcome | Reason = Outcome.ISSUED,
+    outcome: Outcome | AuthenticationFailure = Outcome.ISSUED,
     secret_label: str | None = "A",
     at: datetime | None = None,
     address: str | None = "203.0.113.7",
@@ -149,7 +150,7 @@ def make_requests(
     """
     recorder = Recorder(engine, PEPPER)
     for _ in range(count):
-        recorder.note(
+        recorder.record(
             client.id,
             outcome,
             secret_label,

@@ -12,7 +12,7 @@ from secrets import token_urlsafe
 
 from flask import Flask
 
-from webapp.core.models import IdentityClient
+from webapp.core.database.models import IdentityClient
 from webapp.host import EXTENSION, Services
 from webapp.standalone import create_app
 

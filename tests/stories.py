@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Engine, insert
 
-from webapp.core.audit import Action, Refusal
-from webapp.core.database import unit_of_work
-from webapp.core.models import Event, IdentityClient, new_id, utc_now
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.database.models import AuditEvent, IdentityClient, new_id, utc_now
+from webapp.core.database.unit_of_work import unit_of_work
 
 STORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
     (
@@ -58,8 +58,8 @@ STORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
         Action.SECRET_ENDED,
         {"client_secret": [{"A": "ending"}, {"A": "ended"}], "reason": [None, "leaked"]},
     ),
-    (3, "Tom Reilly", Action.REFUSED, {"refusal": [None, Refusal.FORBIDDEN], "attempt": [None, "disable"]}),
-    (2, "Priya Nair", Action.REFUSED, {"refusal": [None, Refusal.STALE_VERSION], "attempt": [None, "edit"]}),
+    (3, "Tom Reilly", Action.REFUSED, {"refusal": [None, RefusalReason.FORBIDDEN], "attempt": [None, "disable"]}),
+    (2, "Priya Nair", Action.REFUSED, {"refusal": [None, RefusalReason.STALE_VERSION], "attempt": [None, "edit"]}),
     (1, "Hannah Okafor", Action.EXPORTED, {"filters": [None, {"action": "edited", "since": "2026-03-01"}]}),
     (
         1,
@@ -97,4 +97,4 @@ def tell_story(engine: Engine, client: IdentityClient) -> None:
         for number, (days_ago, who, action, changes) in enumerate(STORY)
     ]
     with unit_of_work(engine) as session:
-        session.execute(insert(Event), rows)
+        session.execute(insert(AuditEvent), rows)

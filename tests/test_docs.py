@@ -15,8 +15,8 @@ from tests import servers
 from tests.factories import make_client
 from tests.guide import SETTINGS, blocks, section
 from tests.web.conftest import Host, host
-from webapp.core import signals
-from webapp.core.roles import Catalogue
+from webapp.core.audit import signals
+from webapp.core.clients.roles import RoleCatalogue
 from webapp.settings import PREFIX, Settings
 
 __all__ = ["host"]  # a fixture
@@ -76,7 +76,7 @@ def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
             {"app": app},
         )
         value = app.config[f"{PREFIX}API_ROLES"]
-        assert list(Catalogue(value)) == ["InvoiceReader", "Payer"]
+        assert list(RoleCatalogue(value)) == ["InvoiceReader", "Payer"]
     else:
         value = literal_eval(example.strip("`"))
     settings = Settings.from_config({**NEEDED, f"{PREFIX}{name}": value})
@@ -99,7 +99,7 @@ def test_every_signal_is_documented_with_the_actions_that_send_it() -> None:
     assert set(documented) == set(signals.namespace)
     for name, (_, when, *actions) in documented.items():
         assert when.removesuffix(";").split(";")[0].lower() in (signals.namespace[name].__doc__ or "").lower(), name
-        sent = {action.value for action, signal in signals._OF_ACTION.items() if signal.name == name}
+        sent = {action.value for action, signal in signals._BY_ACTION.items() if signal.name == name}
         assert set(" ".join(actions).split("; ")[0].split(", ")) - {""} == sent, name
 
 

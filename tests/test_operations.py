@@ -16,9 +16,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from webapp.cli import commands
-from webapp.core import keys, usage
-from webapp.core.database import make_engine
-from webapp.core.secrets import SecretHasher
+from webapp.core.database.engine import make_engine
+from webapp.core.secrets.hashing import SecretHasher
+from webapp.core.tokens import signing_keys
+from webapp.core.usage import queries
 from webapp.oauth.parameters import BODY_BYTES_MAX
 from webapp.settings import PREFIX, Settings
 from webapp.standalone import __main__ as server
@@ -62,10 +63,10 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert server.STOP_WITHIN_SECONDS == 30
     assert standalone.BODY_LIMIT_BYTES == 64 * 1024
     assert BODY_BYTES_MAX == 8 * 1024
-    assert timedelta(minutes=70) == keys.STAY
-    assert keys.JWKS_CACHE_SECONDS == 5 * 60
-    assert timedelta(minutes=5) == keys.CLOCK_SKEW
-    assert usage.LATEST_MAX == 200
+    assert timedelta(minutes=70) == signing_keys.PUBLISHED_AFTER_SIGNING
+    assert signing_keys.JWKS_CACHE_SECONDS == 5 * 60
+    assert timedelta(minutes=5) == signing_keys.CLOCK_SKEW
+    assert queries.LATEST_MAX == 200
     default = {field.name: field.default for field in fields(Settings)}
     assert (default["key_rotation_days"], default["key_publish_hours"]) == (90, 24)
     assert (default["event_retention_days"], default["token_request_retention_days"]) == (400, 90)
@@ -97,7 +98,7 @@ def test_signing_keys(site: Site) -> None:
     kid = site.flask(show).split("\tsigning\t")[0]
     assert "is published, and signs from" in site.flask(rotate)
     assert f"Key {kid} is withdrawn" in site.flask(withdraw.replace("KID", kid))
-    time.sleep(keys.RELOAD_SECONDS)
+    time.sleep(signing_keys.RELOAD_SECONDS)
     assert token(app, client) == 200
     assert services_of(app).keys.signing_key(datetime.now(UTC)).kid != kid
     assert f"{kid}\twithdrawn" in site.flask(show)

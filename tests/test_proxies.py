@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 
-from webapp.core import usage
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import IdentityClient
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.usage import queries
 from webapp.settings import PREFIX
 
 from . import servers
@@ -203,8 +204,8 @@ def program(name: str) -> str:
 def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]]:
     """Return outcome and address of a client's latest requests, once they are written."""
     engine = make_engine(site.settings[f"{PREFIX}DATABASE_URL"])
-    with reading(engine) as session:
-        found = [(row.outcome, row.address) for row in usage.recent(session, client.account_id, client.id)]
+    with read_session(engine) as session:
+        found = [(row.outcome, row.address) for row in queries.recent_requests(session, client.account_id, client.id)]
     engine.dispose()
     return found
 

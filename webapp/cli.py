@@ -12,15 +12,16 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from .core import migrate, retention
-from .core.attention_notices import tell_of_new_reasons
-from .core.backup import BackupRefused, back_up
-from .core.database import unit_of_work
-from .core.errors import Busy, FieldError, KeyUnusable, NotFound
-from .core.keys import JWKS_CACHE_SECONDS
-from .core.models import utc_now
-from .core.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
-from .core.secrets import generate_secret
+from .core import retention
+from .core.database import migrations
+from .core.database.backup import BackupRefused, back_up
+from .core.database.models import utc_now
+from .core.database.unit_of_work import unit_of_work
+from .core.errors import Busy, FieldError, NotFound, SigningKeyUnusable
+from .core.notifications.attention import send_attention_signals
+from .core.secrets.generation import generate_secret
+from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
+from .core.tokens.signing_keys import JWKS_CACHE_SECONDS
 from .host import services
 
 commands = AppGroup("identity-clients", help="Look after the tables and keys of Identity Clients.")
@@ -33,7 +34,7 @@ commands.add_command(resource_server)
 @commands.command()
 def upgrade() -> None:
     """Create the tables, or bring them up to date. Running it again changes nothing."""
-    migrate.upgrade(services().engine)
+    migrations.upgrade(services().engine)
     click.echo("The tables of Identity Clients are up to date.")
 
 
@@ -82,7 +83,7 @@ def purge() -> None:
 def attention() -> None:
     """Send the signal `attention` for each client that needs it for a new reason. For cron, such as once an hour."""
     with _failures_told():
-        told = tell_of_new_reasons(services().engine)
+        told = send_attention_signals(services().engine)
     click.echo(f"New reasons for attention: {told}.")
 
 
@@ -172,7 +173,7 @@ def _failures_told() -> Iterator[None]:
         yield
     except FieldError as error:
         raise click.ClickException(error.message) from error
-    except KeyUnusable as error:
+    except SigningKeyUnusable as error:
         raise click.ClickException(f"{error} Is IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY the right one?") from error
     except Busy as error:
         raise click.ClickException("The database does not answer, or is locked. Try again.") from error

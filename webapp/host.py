@@ -16,15 +16,15 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
-from .core.audit import Author
-from .core.authentication import Authenticator
-from .core.keys import KeyRing
-from .core.networks import canonical_address
-from .core.recording import Recorder
-from .core.roles import Catalogue
-from .core.secrets import SecretHasher
-from .core.throttle import Throttles
-from .core.tokens import Tokens
+from .core.addresses import canonical_address
+from .core.audit.events import Author
+from .core.authentication.authenticator import Authenticator
+from .core.clients.roles import RoleCatalogue
+from .core.rate_limits.limits import RateLimits
+from .core.secrets.hashing import SecretHasher
+from .core.tokens.access_tokens import AccessTokens
+from .core.tokens.signing_keys import SigningKeys
+from .core.usage.recorder import Recorder
 from .settings import Settings
 
 EXTENSION = "identity_clients"
@@ -89,12 +89,12 @@ class Services:
 
     settings: Settings
     engine: Engine
-    catalogue: Catalogue
+    catalogue: RoleCatalogue
     hasher: SecretHasher
-    throttles: Throttles
+    rate_limits: RateLimits
     authenticator: Authenticator
-    keys: KeyRing
-    tokens: Tokens
+    keys: SigningKeys
+    tokens: AccessTokens
     recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
 
@@ -189,16 +189,16 @@ def is_secure(environ: WSGIEnvironment, settings: Settings) -> bool:
     return forwarded.rpartition(",")[2].strip().lower() == "https"
 
 
-def refuse_other_hosts() -> None:
+def check_trusted_host() -> None:
     """Refuse a request to a name that is not ours, where a setting says which are (C5).
 
     :raises BadRequest: the `Host` header holds another.
     """
-    if not is_for_us(request.environ, services().settings):
+    if not is_trusted_host(request.environ, services().settings):
         raise BadRequest
 
 
-def is_for_us(environ: WSGIEnvironment, settings: Settings) -> bool:
+def is_trusted_host(environ: WSGIEnvironment, settings: Settings) -> bool:
     """Tell whether a request is to a name of ours, where a setting says which those are (C5)."""
     trusted = settings.trusted_hosts
     if not trusted:
@@ -228,7 +228,7 @@ def read_body(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
     return cast(bytes, body)
 
 
-def put_body_back() -> None:
+def restore_body() -> None:
     """Let the body of the request at work be read again where a hook of the host has read it.
 
     Nothing is left of it then, and to read once more would wait for ever.

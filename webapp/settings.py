@@ -56,7 +56,7 @@ class Settings:
     viewer_roles: tuple[str, ...] = ()
     """Host roles that may look at clients but change nothing (A2)."""
     secret_prefix: str = "vcs_"  # noqa: S105 - the beginning of every secret is none
-    """What a generated secret starts with, so that scanners recognise a leaked one (S3)."""
+    """What a generated secret starts with, so that scanners assign_used_ids a leaked one (S3)."""
     refuse_weak_secrets: bool = False
     """Refuse a weak secret, where the default only warns (S4)."""
     recent_sign_in_minutes: int = 30
@@ -82,7 +82,7 @@ class Settings:
     token_request_retention_days: int = 90
     """How old token requests and their counts become before `purge` deletes them (L1); at least 30."""
     throttle_storage_url: str = "memory://"
-    """Where the throttles count: `memory://` in each process, or a `redis://` address shared by all."""
+    """Where rate limits are counted: `memory://` in each process, or a `redis://` address shared by all."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of us append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()

@@ -14,9 +14,11 @@ from sqlalchemy import Engine, select, update
 
 from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
 from tests.servers import LiveServer
-from webapp.core.clients import ClientValues, edit_client
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import ClientSecret, IdentityClient
+from webapp.core.clients.edit import edit_client
+from webapp.core.clients.validation import ClientValues
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import ClientSecret, IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.standalone import users
 
 TIMEOUT_MILLISECONDS = 10_000
@@ -87,7 +89,7 @@ class Merchant:
                 catalogue=CATALOGUE,
                 granted=None,
                 hasher=HASHER,
-                throttles=make_throttles(),
+                rate_limits=make_throttles(),
             )
 
     def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:
@@ -108,7 +110,7 @@ class Merchant:
 
     def client(self, client_id: str) -> IdentityClient:
         """Return a client as it is stored."""
-        with reading(self.engine) as session:
+        with read_session(self.engine) as session:
             return session.scalars(
                 select(IdentityClient).where(
                     IdentityClient.account_id == self.account_id, IdentityClient.client_id == client_id
@@ -118,7 +120,7 @@ class Merchant:
     @property
     def client_ids(self) -> Collection[str]:
         """The client IDs of the account as they are stored."""
-        with reading(self.engine) as session:
+        with read_session(self.engine) as session:
             return session.scalars(
                 select(IdentityClient.client_id).where(IdentityClient.account_id == self.account_id)
             ).all()

@@ -14,11 +14,11 @@ from sqlalchemy import update
 
 from tests.factories import CATALOGUE, HASHER, make_author, make_requests
 from tests.stories import tell_story
-from webapp.core.authentication import Reason
-from webapp.core.database import unit_of_work
-from webapp.core.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.networks import AllowedNetwork
-from webapp.core.rotation import Overlap, change_secret
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.rotation import Overlap, change_secret
 
 from .album import looks
 from .conftest import Merchant, Visit
@@ -227,7 +227,7 @@ def _weak_secret(scene: Scene) -> Page:
     return form.page
 
 
-def _session_renewed(scene: Scene) -> Page:
+def _session_renew_hash(scene: Scene) -> Page:
     form = scene.filled(ClientList.open(scene.tab()).new())
     SignIn.open(form.page.context.new_page()).sign_in(scene.merchant.admin, scene.merchant.password, then=Home)
     return form.create_in_vain().page
@@ -314,7 +314,7 @@ def used(scene: Scene, **values: Any) -> IdentityClient:
     for days_ago in range(30):
         at = now - timedelta(days=days_ago, hours=1)
         make_requests(engine, client, 40 + days_ago * 37 % 110, at=at, scope="payment-requests stored-recipients")
-    for days_ago, reason in enumerate(Reason):
+    for days_ago, reason in enumerate(AuthenticationFailure):
         at = now - timedelta(minutes=3 + days_ago)
         make_requests(engine, client, 1 + days_ago % 3, at=at, outcome=reason, secret_label=None, address="2001:db8::7")
     return client

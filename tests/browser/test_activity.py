@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.core.test_trail import add_events
 from tests.stories import STORY, tell_story
-from webapp.core.models import IdentityClient, utc_now
+from webapp.core.database.models import IdentityClient, utc_now
 
 from .conftest import Merchant, Visit
 from .pages import PREFIX, Activity, ClientList, Details

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from webapp.core.models import utc_now
+from webapp.core.database.models import utc_now
 
 from .conftest import Merchant
 from .pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.core.test_listing import fill
-from webapp.core.models import utc_now
+from webapp.core.database.models import utc_now
 
 from .conftest import Merchant, Visit
 from .pages import ClientList, Details

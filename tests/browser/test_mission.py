@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.factories import SECRET
 from tests.servers import LiveServer
-from webapp.core.models import utc_now
+from webapp.core.database.models import utc_now
 
 from .conftest import Merchant, Visit
 from .identity import ask, claims, is_refused

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.factories import make_requests
-from webapp.core.models import IdentityClient
-from webapp.core.networks import AllowedNetwork
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import IdentityClient
 
 from .conftest import Merchant, Visit
 from .pages import Details

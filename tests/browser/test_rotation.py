@@ -14,9 +14,9 @@ from playwright.sync_api import Page, expect
 
 from tests.factories import HASHER, SECRET
 from tests.servers import LiveServer
-from webapp.core.database import unit_of_work
-from webapp.core.resource_servers import add_resource_server
-from webapp.core.secrets import Secret
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.generation import Secret
+from webapp.core.tokens.resource_servers import add_resource_server
 
 from .album import keep, keep_text
 from .conftest import TIMEOUT_MILLISECONDS, Merchant

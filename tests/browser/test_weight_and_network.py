@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.servers import LiveServer
-from webapp.core.models import utc_now
+from webapp.core.database.models import utc_now
 
 from .conftest import Merchant
 from .pages import PREFIX, ClientList, NewClient

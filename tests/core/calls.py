@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from webapp.core.changes import get_client
-from webapp.core.clients import ClientValues, create_client, edit_client
-from webapp.core.database import reading, unit_of_work
+from webapp.core.client_changes import get_client
+from webapp.core.clients.create import create_client
+from webapp.core.clients.edit import edit_client
+from webapp.core.clients.validation import ClientValues
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import InvalidFields
-from webapp.core.models import IdentityClient
 
 from ..factories import ACCOUNT, CATALOGUE, HASHER, SECRET, make_author, make_throttles, make_values
 
@@ -24,7 +26,7 @@ def create(engine: Engine, *, values: ClientValues | None = None, **overrides: A
         "catalogue": CATALOGUE,
         "granted": None,
         "hasher": HASHER,
-        "throttles": make_throttles(),
+        "rate_limits": make_throttles(),
     }
     with unit_of_work(engine) as session:
         return create_client(session, **(given | overrides))
@@ -56,7 +58,7 @@ def edit(
         "catalogue": CATALOGUE,
         "granted": None,
         "hasher": HASHER,
-        "throttles": make_throttles(),
+        "rate_limits": make_throttles(),
     }
     with unit_of_work(engine) as session:
         return edit_client(session, **(given | overrides))
@@ -64,7 +66,7 @@ def edit(
 
 def stored(engine: Engine, key: uuid.UUID, account_id: str = ACCOUNT) -> IdentityClient:
     """Return a client as the database has it now."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return get_client(session, account_id=account_id, key=key)
 
 

@@ -9,15 +9,16 @@ import time_machine
 from flask import Flask
 from sqlalchemy import Engine, event, insert, text, update
 
-from webapp.core import attention, migrate, signals
-from webapp.core.attention import FILTERS, Attention, AttentionReason, Summary
-from webapp.core.attention_notices import tell_of_new_reasons
-from webapp.core.authentication import Reason
-from webapp.core.database import reading, unit_of_work
-from webapp.core.listing import ListQuery, list_clients
-from webapp.core.models import Account, ClientSecret, IdentityClient, TokenRequestCount
-from webapp.core.recording import Recorder
-from webapp.core.usage import Outcome
+from webapp.core.audit import signals
+from webapp.core.clients import attention
+from webapp.core.clients.attention import FILTERS, Attention, AttentionReason, Summary
+from webapp.core.clients.listing import ListQuery, list_clients
+from webapp.core.database import migrations
+from webapp.core.database.models import Account, ClientSecret, IdentityClient, TokenRequestCount
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.notifications.attention import send_attention_signals
+from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
 
 from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, make_client
@@ -65,7 +66,7 @@ def make(
 
 def reasons(engine: Engine, *clients: IdentityClient) -> list[list[Attention]]:
     """Return why each of these clients needs attention, as its row says."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
         found = attention.reasons(session, ACCOUNT, rows)
     return [found.get(client.id, []) for client in clients]
@@ -75,7 +76,7 @@ def filtered(engine: Engine, reason: str, account_id: str = ACCOUNT) -> list[str
     """Return what the list shows under a filter."""
     query = ListQuery.from_arguments({"attention": reason}, CATALOGUE)
     assert query.attention == reason
-    with reading(engine) as session:
+    with read_session(engine) as session:
         page = list_clients(session, account_id=account_id, query=query)
     assert page.total == len(page.clients)
     return [client.client_id for client in page.clients]
@@ -83,7 +84,7 @@ def filtered(engine: Engine, reason: str, account_id: str = ACCOUNT) -> list[str
 
 def summary(engine: Engine, account_id: str = ACCOUNT) -> Summary:
     """Return what the strip above the list says."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return attention.summary(session, account_id)
 
 
@@ -209,7 +210,7 @@ def test_an_end_is_news_again_as_it_comes_nearer(days: int, within: int) -> None
 def test_a_page_of_rows_costs_two_statements(engine: Engine) -> None:
     clients = [make(engine, {"ends_at": LATER}) for _ in range(3)]
     statements: list[str] = []
-    with reading(engine) as session:
+    with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
         event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
         assert len(attention.reasons(session, ACCOUNT, rows)) == 3
@@ -261,13 +262,13 @@ def test_the_last_token_is_noted_once_a_minute(engine: Engine) -> None:
     client, other = make(engine, last_token_at=None), make(engine, last_token_at=None)
     recorder = Recorder(engine, PEPPER)
 
-    def last_token_after(outcome: Outcome | Reason, label: str | None, at: datetime) -> datetime | None:
-        recorder.note(client.id, outcome, label, client_id=client.client_id, at=at, address=None, scope="")
+    def last_token_after(outcome: Outcome | AuthenticationFailure, label: str | None, at: datetime) -> datetime | None:
+        recorder.record(client.id, outcome, label, client_id=client.client_id, at=at, address=None, scope="")
         recorder.write()
         return stored(engine, client.id).last_token_at
 
     assert last_token_after(Outcome.SCOPE_NOT_ALLOWED, "A", NOON) is None
-    assert last_token_after(Reason.WRONG_SECRET, None, NOON) is None
+    assert last_token_after(AuthenticationFailure.WRONG_SECRET, None, NOON) is None
     assert last_token_after(Outcome.ISSUED, "A", NOON) == NOON
     assert last_token_after(Outcome.ISSUED, "A", NOON + 59 * SECOND) == NOON
     assert last_token_after(Outcome.ISSUED, "B", NOON + 90 * SECOND) == NOON + 90 * SECOND
@@ -280,8 +281,8 @@ def test_the_upgrade_takes_the_last_token_from_the_last_use(engine: Engine) -> N
     """What was known before the column was: when each secret was last used."""
     used = make(engine, {"last_used_at": NOON - DAY}, {"last_used_at": NOON - HOUR})
     unused = make(engine)
-    migrate.downgrade(engine, "0004")
-    migrate.upgrade(engine)
+    migrations.downgrade(engine, "0004")
+    migrations.upgrade(engine)
     assert [stored(engine, client.id).last_token_at for client in (used, unused)] == [NOON - HOUR, None]
 
 
@@ -306,11 +307,11 @@ def test_a_reason_is_told_once_and_again_when_it_comes_back(
 ) -> None:
     client = make(engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="acme-claims")
     make(engine, {"ends_at": LATER}, client_id="acme-foreign", account_id=OTHER_ACCOUNT)
-    assert tell_of_new_reasons(engine) == 2
+    assert send_attention_signals(engine) == 2
     assert sorted(heard) == [("acme-claims", "ending A 30"), ("acme-foreign", "ending A 14")]
-    assert tell_of_new_reasons(engine) == 0
+    assert send_attention_signals(engine) == 0
     clock.shift(6 * DAY)
-    assert tell_of_new_reasons(engine) == 2
+    assert send_attention_signals(engine) == 2
     assert sorted(heard[2:]) == [("acme-claims", "ending A 14"), ("acme-foreign", "ending A 7")]
 
     def set_end(ends_at: datetime | None) -> None:
@@ -322,9 +323,9 @@ def test_a_reason_is_told_once_and_again_when_it_comes_back(
             )
 
     set_end(None)
-    assert tell_of_new_reasons(engine) == 0
+    assert send_attention_signals(engine) == 0
     set_end(NOON + 20 * DAY)
-    assert tell_of_new_reasons(engine) == 1
+    assert send_attention_signals(engine) == 1
     assert heard[4:] == [("acme-claims", "ending A 14")]
 
 
@@ -332,7 +333,7 @@ def test_accounts_without_the_feature_are_not_told_of(engine: Engine, heard: lis
     make(engine, {"ends_at": LATER})
     with unit_of_work(engine) as session:
         session.get_one(Account, ACCOUNT).feature_enabled = False
-    assert tell_of_new_reasons(engine) == 0
+    assert send_attention_signals(engine) == 0
     assert heard == []
 
 
@@ -345,8 +346,8 @@ def test_a_receiver_that_fails_is_asked_again(engine: Engine, heard: list[tuple[
             raise OSError("no mail server")
 
     with signals.attention.connected_to(fail):
-        assert tell_of_new_reasons(engine) == 1
-    assert tell_of_new_reasons(engine) == 1
+        assert send_attention_signals(engine) == 1
+    assert send_attention_signals(engine) == 1
     assert [client_id for client_id, _ in heard].count("acme-others") == 1
 
 

@@ -7,8 +7,9 @@ import time_machine
 from sqlalchemy import Engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import Event, utc_now
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 from ..factories import SECRET, make_account, make_author, make_client, make_values
 from .calls import create, edit, stored, values_of
@@ -23,8 +24,8 @@ def test_what_an_event_tells(engine: Engine) -> None:
         author=make_author(actor_id="42", label="Hannah Okafor", address="2001:db8::1", request_id="abc"),
         values=make_values(client_id="acme-claims", name="Claims", roles=frozenset({"UploadBatches", "MerchantUser"})),
     )
-    with reading(engine) as session:
-        event = session.scalars(select(Event)).one()
+    with read_session(engine) as session:
+        event = session.scalars(select(AuditEvent)).one()
     assert (event.actor_id, event.actor_label, event.account_id) == ("42", "Hannah Okafor", "northwind")
     assert (event.action, event.client_key, event.client_id) == ("created", client.id, "acme-claims")
     assert (event.address, event.request_id) == ("2001:db8::1", "abc")
@@ -67,11 +68,11 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:
 def test_an_event_cannot_be_changed(engine: Engine) -> None:
     """L1: neither by a session nor by a bare statement, however old it is."""
     add_event(engine, days_old=500)
-    for column in Event.__table__.columns:
+    for column in AuditEvent.__table__.columns:
         if column.name == "id":
             continue
         with pytest.raises(IntegrityError, match="never changed"), unit_of_work(engine) as session:
-            session.execute(update(Event).values({column.name: getattr(Event, column.name)}))
+            session.execute(update(AuditEvent).values({column.name: getattr(AuditEvent, column.name)}))
 
 
 @pytest.mark.parametrize(("days_old", "kept"), [(0, True), (399, True), (401, False)])
@@ -80,12 +81,12 @@ def test_an_event_can_be_deleted_only_past_its_retention(engine: Engine, days_ol
     add_event(engine, days_old=days_old)
     if kept:
         with pytest.raises(IntegrityError, match="kept for 400 days"), unit_of_work(engine) as session:
-            session.execute(delete(Event))
+            session.execute(delete(AuditEvent))
     else:
         with unit_of_work(engine) as session:
-            session.execute(delete(Event))
-    with reading(engine) as session:
-        assert len(session.scalars(select(Event)).all()) == kept
+            session.execute(delete(AuditEvent))
+    with read_session(engine) as session:
+        assert len(session.scalars(select(AuditEvent)).all()) == kept
 
 
 def test_the_trail_cannot_be_truncated(postgresql_url: str) -> None:
@@ -99,7 +100,7 @@ def test_the_trail_cannot_be_truncated(postgresql_url: str) -> None:
 def add_event(engine: Engine, *, days_old: int) -> None:
     with unit_of_work(engine) as session:
         session.execute(
-            insert(Event).values(
+            insert(AuditEvent).values(
                 at=utc_now() - timedelta(days=days_old),
                 account_id="northwind",
                 actor_id="42",

@@ -15,8 +15,9 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine, func, select, text
 
-from webapp.core.database import make_engine, reading
-from webapp.core.models import ClaimedId, ClientSecret, Event, IdentityClient
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.unit_of_work import read_session
 
 from .. import servers
 from ..factories import make_client
@@ -83,8 +84,8 @@ def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         restored = make_engine(f"sqlite:///{file}")
-        with reading(restored) as session:
-            tables = (IdentityClient, ClientSecret, ClaimedId, Event)
+        with read_session(restored) as session:
+            tables = (IdentityClient, ClientSecret, UsedClientId, AuditEvent)
             rows = [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
         sizes.append(rows[0])
         assert rows[0] == rows[1] == rows[2]

@@ -8,11 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select, text
 
-from webapp.core.clients import is_taken
-from webapp.core.database import reading
-from webapp.core.errors import AlreadyCreated, InvalidFields, Throttled
-from webapp.core.models import Event, IdentityClient, utc_now
-from webapp.core.secrets import Secret, StoredHash
+from webapp.core.clients.client_ids import is_taken
+from webapp.core.clients.create import AlreadyCreated
+from webapp.core.database.models import AuditEvent, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.errors import InvalidFields, RateLimited
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import StoredHash
 
 from ..factories import (
     ACCOUNT,
@@ -37,7 +39,7 @@ def _accounts(engine: Engine) -> None:
 
 
 def count(engine: Engine, table: type) -> int:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
@@ -121,7 +123,7 @@ def test_an_id_is_unique_over_all_accounts_and_for_ever(engine: Engine, holder: 
 
 def test_is_taken_answers_for_whatever_is_typed(engine: Engine) -> None:
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
-    with reading(engine) as session:
+    with read_session(engine) as session:
         for client_id, taken in (
             ("acme-claims", True),
             ("ACME-CLAIMS", True),
@@ -138,7 +140,7 @@ def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine
     """A3: naming another account's client as the one that is edited changes no answer."""
     other = make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     own = make_client(engine, client_id="own-claims")
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert is_taken(session, client_id="acme-claims", account_id=ACCOUNT, key=other.id)
         assert not is_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=own.id)
         assert is_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=other.id)
@@ -152,7 +154,7 @@ def test_a_repeated_create_makes_nothing(engine: Engine) -> None:
     # The session is closed by now, and what it carries can still be shown.
     assert (caught.value.client.id, caught.value.client.client_id) == (first.id, first.client_id)
     assert [secret.label for secret in caught.value.client.secrets] == ["A"]
-    assert count(engine, IdentityClient) == count(engine, Event) == 1
+    assert count(engine, IdentityClient) == count(engine, AuditEvent) == 1
     with pytest.raises(AlreadyCreated):
         create(engine, values=make_values(), creation_key="one-time")
 
@@ -179,33 +181,33 @@ def test_a_forged_one_time_key_is_a_key_like_any_other(engine: Engine) -> None:
 def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
     """A6: 20 answers per actor and hour, whoever holds the ID; a free one is never blocked."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
-    throttles = make_throttles(taken_id_answers_per_hour=20)
+    rate_limits = make_throttles(taken_id_answers_per_hour=20)
     taken = make_values(client_id="acme-claims")
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         for _ in range(10):
             with pytest.raises(InvalidFields):
-                create(engine, values=taken, throttles=throttles)
-            assert throttles.may_answer_taken_id(make_author().actor_id)  # a check on leaving the field
-        with pytest.raises(Throttled) as caught:
-            create(engine, values=taken, throttles=throttles)
+                create(engine, values=taken, rate_limits=rate_limits)
+            assert rate_limits.may_answer_taken_id(make_author().actor_id)  # a check on leaving the field
+        with pytest.raises(RateLimited) as caught:
+            create(engine, values=taken, rate_limits=rate_limits)
         assert caught.value.retry_after_seconds == 3600
-        assert not throttles.may_answer_taken_id(make_author().actor_id)
-        create(engine, throttles=throttles)
+        assert not rate_limits.may_answer_taken_id(make_author().actor_id)
+        create(engine, rate_limits=rate_limits)
         with pytest.raises(InvalidFields):
-            create(engine, values=taken, throttles=throttles, author=make_author(actor_id="another person"))
+            create(engine, values=taken, rate_limits=rate_limits, author=make_author(actor_id="another person"))
         clock.shift(caught.value.retry_after_seconds)
         with pytest.raises(InvalidFields):
-            create(engine, values=taken, throttles=throttles)
+            create(engine, values=taken, rate_limits=rate_limits)
 
 
 def test_beyond_the_quota_a_form_with_another_error_tells_nothing_of_the_id(engine: Engine) -> None:
     """A6: otherwise a form that can never be saved would be an oracle without end."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
-    throttles = make_throttles(taken_id_answers_per_hour=1)
+    rate_limits = make_throttles(taken_id_answers_per_hour=1)
     told = []
     for client_id in ("acme-claims", "acme-claims", "acme-claims-2"):
         with pytest.raises(InvalidFields) as caught:
-            create(engine, values=make_values(client_id=client_id, name="ab"), throttles=throttles)
+            create(engine, values=make_values(client_id=client_id, name="ab"), rate_limits=rate_limits)
         told.append(messages(caught.value))
     assert told[0].keys() == {"client_id", "name"}
     assert told[1] == told[2]
@@ -218,8 +220,8 @@ def test_where_it_was_copied_from_stands_in_the_trail(engine: Engine) -> None:
     found = []
     for copied_from in (source.id, foreign.id, uuid.uuid4()):
         copy = create(engine, copied_from=copied_from)
-        with reading(engine) as session:
-            event = session.scalars(select(Event).where(Event.client_key == copy.id)).one()
+        with read_session(engine) as session:
+            event = session.scalars(select(AuditEvent).where(AuditEvent.client_key == copy.id)).one()
             found.append(event.changes["copied_from"])
     assert found == [[None, "acme-claims"], [None, None], [None, None]]
 

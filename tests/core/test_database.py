@@ -13,16 +13,17 @@ from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 
-from webapp.core import database
-from webapp.core.database import make_engine, reading, unit_of_work, violated_constraint
+from webapp.core.database.engine import make_engine
+from webapp.core.database.errors import violated_constraint
+from webapp.core.database.models import Account, ClientSecret, IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import Busy
-from webapp.core.models import Account, ClientSecret, IdentityClient
 from webapp.settings import SettingsError
 
 from ..factories import SECRET, make_account, make_client
 from .calls import edit, values_of
 
-SESSIONS: list[Callable[[Engine], AbstractContextManager[Session]]] = [reading, unit_of_work]
+SESSIONS: list[Callable[[Engine], AbstractContextManager[Session]]] = [read_session, unit_of_work]
 
 
 def mode(path: Path) -> int:
@@ -118,18 +119,18 @@ def test_a_unit_of_work_commits_once_or_not_at_all(engine: Engine) -> None:
         session.add(Account(id="kept", feature_enabled=True))
     with pytest.raises(ZeroDivisionError), unit_of_work(engine) as session:
         fail_after_adding(session)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalars(select(Account.id)).all() == ["kept"]
 
 
 def test_what_was_read_can_be_shown_after_the_session(engine: Engine) -> None:
     """What a view passes to a template is whole, and free of the database."""
     client = make_client(engine)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         read = session.get_one(IdentityClient, client.id)
         read.name = "never written"
     assert read.client_id == client.client_id
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.get_one(IdentityClient, client.id).name == ""
 
 
@@ -139,7 +140,7 @@ def test_a_savepoint_takes_back_its_own_part_only(engine: Engine) -> None:
         session.flush()
         with pytest.raises(ZeroDivisionError), session.begin_nested():
             fail_after_adding(session)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalars(select(Account.id)).all() == ["kept"]
 
 
@@ -151,9 +152,9 @@ def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite
         session.execute(select(Account))
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
-        with reading(engine) as reader:
+        with read_session(engine) as reader:
             reader.execute(select(Account))
-    with reading(engine) as session:
+    with read_session(engine) as session:
         session.execute(select(Account))
         other.execute("BEGIN IMMEDIATE")
         other.execute("ROLLBACK")
@@ -164,7 +165,7 @@ def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite
 def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
     """A page and its total come from the same moment."""
     engine = make_engine(sqlite_url)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         before = session.scalar(select(func.count()).select_from(Account))
         make_account(engine)
         assert session.scalar(select(func.count()).select_from(Account)) == before
@@ -183,7 +184,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
     with pytest.raises(ZeroDivisionError), unit_of_work(host) as session:
         fail_after_savepoint(session)
     assert edit(host, client, values=values_of(client, name="New name")).version == 2
-    with reading(host) as session:
+    with read_session(host) as session:
         assert session.scalars(select(Account.id)).all() == [client.account_id]
     other.close()
     host.dispose()
@@ -194,7 +195,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
 
 def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """D8."""
-    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 0)
+    monkeypatch.setattr("webapp.core.database.engine.SQLITE_BUSY_SECONDS", 0)
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -223,14 +224,14 @@ def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url:
     engine = make_engine(postgresql_url)
     with pytest.raises(Busy), unit_of_work(engine) as session:
         session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-    with reading(engine) as session:
+    with read_session(engine) as session:
         session.execute(select(Account))
     engine.dispose()
 
 
 def test_a_pool_that_stays_empty_is_busy(postgresql_url: str) -> None:
     engine = create_engine(postgresql_url, pool_size=1, max_overflow=0, pool_timeout=0.01)
-    with engine.connect(), pytest.raises(Busy), reading(engine) as session:
+    with engine.connect(), pytest.raises(Busy), read_session(engine) as session:
         session.execute(select(Account))
     engine.dispose()
 
@@ -305,6 +306,6 @@ def test_missing_tables_are_told_with_the_way_out(
     """Somebody forgot to upgrade; the log says it in a line, the page shows none of it (L5)."""
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE identity_clients {change}"))
-    with pytest.raises(DatabaseError), reading(engine) as session:
+    with pytest.raises(DatabaseError), read_session(engine) as session:
         session.scalars(select(IdentityClient)).all()
     assert caplog.messages == ["Tables are missing, or older than this release. Run: flask identity-clients upgrade"]

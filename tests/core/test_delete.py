@@ -9,16 +9,20 @@ import pytest
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy import Engine, select
 
-from webapp.core import revocation
-from webapp.core.authentication import Authenticator, Reason, Refused
-from webapp.core.clients import delete_client, set_enabled
-from webapp.core.database import reading, unit_of_work
-from webapp.core.direct_reads import DirectReads
-from webapp.core.errors import AlreadyCreated, FieldError, InvalidFields, NotFound, StaleVersion
-from webapp.core.listing import ListQuery, list_clients
-from webapp.core.models import ClientSecret, Event, IdentityClient, utc_now
-from webapp.core.secrets import Secret
-from webapp.core.trail import TrailQuery, events
+from webapp.core.audit.queries import AuditQuery, list_events
+from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
+from webapp.core.client_changes import StaleVersion
+from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.delete import delete_client
+from webapp.core.clients.enable import set_enabled
+from webapp.core.clients.listing import ListQuery, list_clients
+from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, InvalidFields, NotFound
+from webapp.core.secrets.generation import Secret
+from webapp.core.tokens import revocation
 
 from ..factories import (
     ACCOUNT,
@@ -45,22 +49,24 @@ def delete(engine: Engine, client: IdentityClient, **overrides: Any) -> None:
 
 def actions(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
     """Return what the trail says of a client after its making."""
-    with reading(engine) as session:
-        rows = session.scalars(select(Event).where(Event.client_key == client.id).order_by(Event.at, Event.id))
+    with read_session(engine) as session:
+        rows = session.scalars(
+            select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
+        )
         return [(row.action, row.changes) for row in rows][1:]
 
 
 def generation(engine: Engine, client: IdentityClient) -> int:
     """Return how often the tokens of a client were revoked."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.get_one(IdentityClient, client.id).token_generation
 
 
 def counts(engine: Engine, client: IdentityClient) -> bool:
     """Tell whether the first token that the client got counts at introspection."""
     claims = {"client_id": client.client_id, "jti": urlsafe_b64encode(bytes(20)).decode()}
-    with reading(engine) as session:
-        standing = revocation.standing(session, claims)
+    with read_session(engine) as session:
+        standing = revocation.get_token_status(session, claims)
     return standing is not None and standing.counts
 
 
@@ -69,9 +75,9 @@ def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -
     client = make_client(engine, client_id="acme-claims")
     assert counts(engine, client)
     delete(engine, client, author=make_author(label="Hannah Okafor"))
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert list_clients(session, account_id=ACCOUNT, query=ListQuery()).account_total == 0
-        page = events(session, account_id=ACCOUNT, query=TrailQuery(client="ACME-claims"), zone=ZoneInfo("UTC"))
+        page = list_events(session, account_id=ACCOUNT, query=AuditQuery(client="ACME-claims"), zone=ZoneInfo("UTC"))
         assert [(row.action, row.actor_label) for row in page.events] == [
             ("deleted", "Hannah Okafor"),
             ("created", "admin@northwind.example"),
@@ -90,13 +96,13 @@ def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -
 def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
     """A7, T11: it gets none, and those that it got count no more."""
     client = make_client(engine)
-    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     come_in = partial(authenticator.authenticate, client.client_id, Secret(SECRET), address="192.0.2.1", now=utc_now())
     assert come_in().key == client.id
     delete(engine, client)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(AuthenticationFailed) as caught:
         come_in()
-    assert caught.value.reason is Reason.DELETED
+    assert caught.value.reason is AuthenticationFailure.DELETED
     assert not counts(engine, client)
 
 

@@ -9,12 +9,14 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, event, select
 
-from webapp.core.changes import get_client
-from webapp.core.clients import set_enabled
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.errors import InvalidFields, NotFound, StaleVersion, Throttled
-from webapp.core.models import Event, IdentityClient, utc_now
-from webapp.core.secrets import Secret, StoredHash
+from webapp.core.client_changes import StaleVersion, get_client
+from webapp.core.clients.enable import set_enabled
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import InvalidFields, NotFound, RateLimited
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import StoredHash
 
 from ..factories import HASHER, OTHER_ACCOUNT, make_author, make_client, make_throttles, make_values
 from .calls import edit, messages, stored, values_of
@@ -23,8 +25,10 @@ TAKEN = {"client_id": "This client ID is already in use. Choose another."}
 
 
 def events_of(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
-    with reading(engine) as session:
-        rows = session.scalars(select(Event).where(Event.client_key == client.id).order_by(Event.at, Event.id))
+    with read_session(engine) as session:
+        rows = session.scalars(
+            select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
+        )
         return [(row.action, row.changes) for row in rows]
 
 
@@ -166,13 +170,13 @@ def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:
     """A6: an edit counts like a create."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     client = make_client(engine)
-    throttles = make_throttles(taken_id_answers_per_hour=1)
+    rate_limits = make_throttles(taken_id_answers_per_hour=1)
     values = values_of(client, client_id="other-claims")
     with pytest.raises(InvalidFields):
-        edit(engine, client, values=values, throttles=throttles)
-    with pytest.raises(Throttled):
-        edit(engine, client, values=values, throttles=throttles)
-    edit(engine, client, values=values_of(client, client_id="another-id"), throttles=throttles)
+        edit(engine, client, values=values, rate_limits=rate_limits)
+    with pytest.raises(RateLimited):
+        edit(engine, client, values=values, rate_limits=rate_limits)
+    edit(engine, client, values=values_of(client, client_id="another-id"), rate_limits=rate_limits)
 
 
 @pytest.mark.parametrize("version", [None, 0, 1, 3])

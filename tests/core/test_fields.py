@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webapp.core.clients.validation import (
+    check_client_id,
+    check_description,
+    check_name,
+    check_roles,
+    check_token_duration,
+)
 from webapp.core.errors import FieldError
-from webapp.core.fields import check_client_id, check_description, check_name, check_roles, check_token_duration
 
 from ..factories import CATALOGUE
 

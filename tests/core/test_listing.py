@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, text
 
-from webapp.core.database import reading, unit_of_work
-from webapp.core.listing import SORTS, ListPage, ListQuery, list_clients
-from webapp.core.models import IdentityClient, new_id, utc_now
+from webapp.core.clients.listing import SORTS, ListPage, ListQuery, list_clients
+from webapp.core.database.models import IdentityClient, new_id, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 from ..factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, make_client
 
@@ -24,7 +24,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 def find(engine: Engine, account_id: str = ACCOUNT, **arguments: Any) -> ListPage:
     """Ask as the address bar would."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return list_clients(session, account_id=account_id, query=ListQuery.from_arguments(arguments, CATALOGUE))
 
 

@@ -11,10 +11,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 
-from webapp.core import migrate
-from webapp.core.database import make_engine
-from webapp.core.migrate import IDENTITY_CLIENTS, History
-from webapp.core.models import Base
+from webapp.core.database import migrations
+from webapp.core.database.engine import make_engine
+from webapp.core.database.migrations import IDENTITY_CLIENTS, MigrationHistory
+from webapp.core.database.models import Base
 
 from ..factories import make_client
 
@@ -54,7 +54,7 @@ def test_checks_and_names_agree_too(engine: Engine) -> None:
         }
 
     migrated = description(engine)
-    migrate.downgrade(engine, "base")
+    migrations.downgrade(engine, "base")
     Base.metadata.create_all(engine)
     assert description(engine) == migrated
 
@@ -62,7 +62,7 @@ def test_checks_and_names_agree_too(engine: Engine) -> None:
 def test_upgrade_again_changes_nothing(engine: Engine) -> None:
     client = make_client(engine)
     before = our_tables(engine)
-    migrate.upgrade(engine)
+    migrations.upgrade(engine)
     assert our_tables(engine) == before
     with engine.connect() as connection:
         assert connection.execute(text("SELECT client_id FROM identity_clients")).scalars().all() == [client.client_id]
@@ -72,7 +72,7 @@ def test_downgrade_leaves_nothing_and_upgrade_makes_all_again(engine: Engine) ->
     make_client(engine)  # its event, too young to be deleted, goes with the table
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE the_hosts_own (id INTEGER)"))
-    migrate.downgrade(engine, "base")
+    migrations.downgrade(engine, "base")
     assert our_tables(engine) == set()
     assert "the_hosts_own" in inspect(engine).get_table_names()
     leftovers = {
@@ -81,22 +81,22 @@ def test_downgrade_leaves_nothing_and_upgrade_makes_all_again(engine: Engine) ->
     }
     with engine.connect() as connection:
         assert connection.execute(text(leftovers[engine.dialect.name])).all() == []
-    migrate.upgrade(engine)
+    migrations.upgrade(engine)
     assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
     make_client(engine)
 
 
 def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
-    migrate.downgrade(engine, "base")
+    migrations.downgrade(engine, "base")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))  # the last one of 0001
     with pytest.raises(Exception, match="already exists"):
-        migrate.upgrade(engine)
+        migrations.upgrade(engine)
     assert our_tables(engine) == {"identity_client_signing_keys"}
 
 
 def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> None:
-    migrate.downgrade(engine, "base")
+    migrations.downgrade(engine, "base")
     program = (
         "import sys; from webapp.core import database, migrate; engine = database.make_engine(sys.argv[1]);"
         "print(flush=True); sys.stdin.read(); migrate.upgrade(engine)"
@@ -133,12 +133,12 @@ def test_two_histories_share_a_database(engine: Engine, tmp_path: Path) -> None:
         "def upgrade():\n    op.create_table('another', sa.Column('id', sa.Integer(), primary_key=True))\n"
         "def downgrade():\n    op.drop_table('another')\n"
     )
-    another = History(tmp_path / "versions of another", metadata, "another_version")
+    another = MigrationHistory(tmp_path / "versions of another", metadata, "another_version")
     for _ in range(2):
-        migrate.upgrade(engine, history=another)
-        migrate.upgrade(engine)
+        migrations.upgrade(engine, history=another)
+        migrations.upgrade(engine)
     assert {"another", "another_version", "identity_clients"} <= set(inspect(engine).get_table_names())
-    migrate.downgrade(engine, "base", history=another)
+    migrations.downgrade(engine, "base", history=another)
     assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
     assert not {"another", "another_version"} & set(inspect(engine).get_table_names())
 
@@ -149,11 +149,11 @@ def test_a_hosts_own_sqlite_engine_is_upgraded_as_a_whole(tmp_path: Path) -> Non
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))
     with pytest.raises(Exception, match="already exists"):
-        migrate.upgrade(engine)
+        migrations.upgrade(engine)
     assert our_tables(engine) == {"identity_client_signing_keys"}
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE identity_client_signing_keys"))
-    migrate.upgrade(engine)
+    migrations.upgrade(engine)
     make_client(engine)
     engine.dispose()
 
@@ -162,7 +162,7 @@ def test_revisions_are_one_line_numbered_and_free_of_the_models(tmp_path: Path) 
     """A revision says what was true when it was written: it must not change with the code."""
     (tmp_path / "database").mkdir(mode=0o700)
     engine = make_engine(f"sqlite:///{tmp_path / 'database' / 'x.sqlite3'}")
-    scripts = ScriptDirectory.from_config(migrate.alembic_config(engine))
+    scripts = ScriptDirectory.from_config(migrations.alembic_config(engine))
     revisions = [script.revision for script in scripts.walk_revisions()][::-1]
     assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
     for path in IDENTITY_CLIENTS.versions.glob("*.py"):

@@ -10,24 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from webapp.core.allowed_networks import ANYWHERE, NetworksUnconfirmed, set_networks
-from webapp.core.audit import Action
-from webapp.core.authentication import Reason
-from webapp.core.changes import get_client
-from webapp.core.database import reading, unit_of_work
-from webapp.core.errors import FieldError, InvalidFields, NotFound, StaleVersion
-from webapp.core.models import Event, IdentityClient
-from webapp.core.networks import (
+from webapp.core.addresses import AllowedNetwork, canonical_address, is_allowed, rate_limit_address
+from webapp.core.audit.actions import Action
+from webapp.core.client_changes import StaleVersion, get_client
+from webapp.core.clients.allowed_networks import (
+    ANYWHERE,
     NETWORKS_MAX,
-    AllowedNetwork,
-    block_of,
-    canonical_address,
+    NetworksUnconfirmed,
     check_networks,
-    is_allowed,
-    networks_text,
+    format_networks,
+    set_networks,
 )
-from webapp.core.seen_addresses import seen_addresses
-from webapp.core.usage import LATEST_MAX, Outcome
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, InvalidFields, NotFound
+from webapp.core.usage.queries import LATEST_MAX
+from webapp.core.usage.recent_addresses import recent_addresses
 
 from ..factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_requests
 
@@ -165,7 +164,7 @@ def test_i3_what_was_read_is_read_again_the_same(
 ) -> None:
     networks = check_networks("\n".join(f"{network} {label}" for network, label in lines))
     assert {network for network, _ in networks} == {str(network) for network, _ in lines}
-    assert check_networks(networks_text(networks)) == networks
+    assert check_networks(format_networks(networks)) == networks
 
 
 # Judging an address
@@ -231,14 +230,14 @@ def test_c5_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | No
 )
 def test_d2_c5_addresses_have_one_form_and_one_block(address: str, canonical: str | None, block: str) -> None:
     assert canonical_address(address) == canonical
-    assert block_of(address) == block
+    assert rate_limit_address(address) == block
 
 
 # Writing the list
 
 
 def networks_of(engine: Engine, key: uuid.UUID) -> tuple[AllowedNetwork, ...]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.get_one(IdentityClient, key).allowed_networks
 
 
@@ -249,9 +248,11 @@ def test_i3_the_list_is_kept_with_its_event(engine: Engine) -> None:
     for version, text in ((1, "192.0.2.0/28  Zürich “A”\n2001:db8::1"), (2, "2001:db8::1\r\n"), (3, "2001:db8::1/128")):
         with unit_of_work(engine) as session:
             set_networks(session, author=make_author(), key=client.id, version=version, text=text)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         kept = session.get_one(IdentityClient, client.id)
-        events = session.scalars(select(Event).where(Event.action == Action.NETWORKS_CHANGED).order_by(Event.id)).all()
+        events = session.scalars(
+            select(AuditEvent).where(AuditEvent.action == Action.NETWORKS_CHANGED).order_by(AuditEvent.id)
+        ).all()
     assert kept.allowed_networks == (AllowedNetwork("2001:db8::1/128", ""),)
     assert kept.version == 3
     assert [event.changes for event in events] == [
@@ -305,7 +306,7 @@ def test_a8_an_address_that_called_within_a_week_is_refused_only_knowingly(engin
     make_requests(engine, client, at=NOW - SECOND, address=CALLER, outcome=Outcome.SCOPE_NOT_ALLOWED)
     make_requests(engine, client, at=NOW - WEEK, address=OTHER_CALLER)
     make_requests(engine, client, at=NOW - WEEK - SECOND, address="203.0.113.8")
-    make_requests(engine, client, 9, address=GUESSER, outcome=Reason.WRONG_SECRET, secret_label=None)
+    make_requests(engine, client, 9, address=GUESSER, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None)
     make_requests(engine, client, 9, address=GUESSER, outcome=Outcome.THROTTLED, secret_label=None)
     refused = {CALLER: NOW - SECOND, OTHER_CALLER: NOW - WEEK}
     assert list(refusals(engine, client, "192.0.2.0/24").items()) == list(refused.items())
@@ -323,9 +324,9 @@ def test_a8_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
     client = make_client(engine)
     make_requests(engine, client, at=NOW - 6 * DAY, address=CALLER)
     make_requests(engine, client, 300, at=NOW - SECOND, address=OTHER_CALLER)
-    make_requests(engine, client, 300, outcome=Reason.ADDRESS_NOT_ALLOWED, address=GUESSER)
-    with reading(engine) as session:
-        seen = seen_addresses(session, get_client(session, account_id=ACCOUNT, key=client.id))
+    make_requests(engine, client, 300, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED, address=GUESSER)
+    with read_session(engine) as session:
+        seen = recent_addresses(session, get_client(session, account_id=ACCOUNT, key=client.id))
     assert seen.count(CALLER) == 0
     assert seen.count(GUESSER) == LATEST_MAX
     assert seen.complete_since == NOW

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, func, select
 
-from webapp.core.database import make_engine, reading
-from webapp.core.errors import AlreadyCreated, DomainError, InvalidFields, StaleVersion
-from webapp.core.models import ClaimedId, ClientSecret, Event, IdentityClient
-from webapp.core.secrets import Secret
+from webapp.core.client_changes import StaleVersion
+from webapp.core.clients.create import AlreadyCreated
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.errors import DomainError, InvalidFields
+from webapp.core.secrets.generation import Secret
 
 from ..factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from .calls import create, edit, messages, stored, values_of
@@ -44,7 +47,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
 
 def count(engine: Engine, table: type) -> int:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
@@ -66,7 +69,7 @@ def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
     for outcome in outcomes:
         if isinstance(outcome, InvalidFields):
             assert messages(outcome) == {"client_id": "This client ID is already in use. Choose another."}
-    assert [count(engine, table) for table in (IdentityClient, ClaimedId, ClientSecret, Event)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
 
 
 def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
@@ -75,7 +78,7 @@ def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
     keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
     assert len(keys) == 1
-    assert [count(engine, table) for table in (IdentityClient, ClaimedId, ClientSecret, Event)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
 
 
 def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
@@ -96,7 +99,7 @@ def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
     for outcome in outcomes:
         seen = outcome.current if isinstance(outcome, StaleVersion) else outcome
         assert (seen.name, seen.version) == (kept.name, 2)
-    assert count(engine, Event) == 2
+    assert count(engine, AuditEvent) == 2
 
 
 def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
@@ -115,7 +118,7 @@ def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
     assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
-    assert count(engine, ClaimedId) == 11
+    assert count(engine, UsedClientId) == 11
 
 
 @pytest.mark.parametrize("moment", [0, 1])

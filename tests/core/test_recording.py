@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from webapp.core.database import make_engine
-from webapp.core.models import IdentityClient
-from webapp.core.recording import Recorder
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.usage.recorder import Recorder
 
 from ..factories import PEPPER, make_client
 from ..servers import ROOT
@@ -185,7 +185,7 @@ recorder = Recorder(engine, b"a pepper of 32 bytes or even more")
 
 def note(times=1, address=None):
     for _ in range(times):
-        recorder.note(
+        recorder.record(
             uuid.UUID(sys.argv[2]), Outcome.ISSUED, "A",
             client_id="irrelevant", at=datetime.now(UTC), address=address, scope="",
         )

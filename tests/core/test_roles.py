@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from webapp.core.roles import DEFAULT_ROLES, ApiRole, Catalogue
+from webapp.core.clients.roles import DEFAULT_ROLES, ApiRole, RoleCatalogue
 from webapp.settings import SettingsError
 
 ROLE = ApiRole("Reader", "Read", "Reads.", "Read", ("API",))
 
 
 def test_the_built_in_catalogue() -> None:
-    catalogue = Catalogue(DEFAULT_ROLES)
+    catalogue = RoleCatalogue(DEFAULT_ROLES)
     assert {
         "MerchantUser",
         "CreatePayment",
@@ -54,19 +54,19 @@ def test_the_built_in_catalogue() -> None:
 )
 def test_a_catalogue_that_no_token_could_carry_stops_the_start(roles: list[Any]) -> None:
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_API_ROLES"):
-        Catalogue(roles)
+        RoleCatalogue(roles)
 
 
 def test_a_scope_given_without_its_comma_stops_the_start() -> None:
     """`("API")` is a string: each of its letters would be a scope."""
     scopes: Any = "API"
     with pytest.raises(SettingsError, match="tuple of scopes"):
-        Catalogue([replace(ROLE, scopes=scopes)])
+        RoleCatalogue([replace(ROLE, scopes=scopes)])
 
 
 def test_what_an_account_may_grant_and_what_a_client_still_has() -> None:
     """A4."""
-    catalogue = Catalogue(
+    catalogue = RoleCatalogue(
         [replace(ROLE, key=key, scopes=scopes) for key, scopes in (("A", ("x", "y")), ("B", ("y", "z")))]
     )
     assert [role.key for role in catalogue.grantable(None)] == ["A", "B"]

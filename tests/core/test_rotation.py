@@ -11,32 +11,25 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, event, select, text
 
-from webapp.core.authentication import Authenticator, Reason, Refused
-from webapp.core.client_secrets import not_ended
-from webapp.core.database import reading, unit_of_work
-from webapp.core.direct_reads import DirectReads
-from webapp.core.errors import (
-    FieldError,
-    LastSecret,
-    LastSecretEnds,
-    NotFound,
-    RecentlyUsed,
+from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
+from webapp.core.client_changes import StaleVersion
+from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, NotFound
+from webapp.core.secrets.available_actions import SecretAction, available_actions
+from webapp.core.secrets.client_secrets import not_ended
+from webapp.core.secrets.errors import (
+    LastLiveSecret,
+    LastSecretWouldEnd,
     SecretHasEnded,
-    StaleVersion,
-    TwoSecrets,
+    SecretRecentlyUsed,
+    TwoActiveSecrets,
 )
-from webapp.core.models import ClientSecret, Event, IdentityClient, utc_now
-from webapp.core.rotation import (
-    Overlap,
-    change_secret,
-    end_secret,
-    leaked,
-    pause_secret,
-    resume_secret,
-    set_end_date,
-)
-from webapp.core.secret_controls import SecretAction, controls
-from webapp.core.secrets import Secret
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.lifecycle import end_secret, pause_secret, resume_secret, set_end_date
+from webapp.core.secrets.rotation import Overlap, change_secret, replace_leaked_secret
 
 from ..factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
 from .calls import stored
@@ -81,7 +74,7 @@ def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[Iden
         "hasher": HASHER,
     }
     with unit_of_work(engine) as session:
-        return leaked(session, **(given | overrides))
+        return replace_leaked_secret(session, **(given | overrides))
 
 
 def touch(
@@ -126,16 +119,18 @@ def ends(engine: Engine, client: IdentityClient) -> dict[str, datetime | None]:
 
 def trail(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
     """Return what the trail says of a client after its making."""
-    with reading(engine) as session:
-        rows = session.scalars(select(Event).where(Event.client_key == client.id).order_by(Event.at, Event.id))
+    with read_session(engine) as session:
+        rows = session.scalars(
+            select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
+        )
         return [(row.action, row.changes) for row in rows][1:]
 
 
-def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: str) -> Reason | None:
+def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: str) -> AuthenticationFailure | None:
     """Ask the one function that authenticates; return why not, None if it may."""
     try:
         authenticator.authenticate(client.client_id, Secret(secret), address="192.0.2.1", now=utc_now())
-    except Refused as refused:
+    except AuthenticationFailed as refused:
         return refused.reason
     return None
 
@@ -178,8 +173,12 @@ def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: t
     """S8, S9: at -1 s, 0 s and +1 s; that it was right a second ago does not help it."""
     client = make_client(engine)
     change(engine, client, overlap=Overlap.HOUR)
-    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
-    for moment, answer in ((-SECOND, None), (0 * SECOND, Reason.ENDED_SECRET), (SECOND, Reason.ENDED_SECRET)):
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    for moment, answer in (
+        (-SECOND, None),
+        (0 * SECOND, AuthenticationFailure.ENDED_SECRET),
+        (SECOND, AuthenticationFailure.ENDED_SECRET),
+    ):
         clock.move_to(NOON + HOUR + moment)
         assert may_come_in(authenticator, client, SECRET) is answer, moment
         assert may_come_in(authenticator, client, NEXT) is None, moment
@@ -189,7 +188,7 @@ def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_m
     """S7: at most two that have not ended, a paused one among them."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
-    with pytest.raises(TwoSecrets) as caught:
+    with pytest.raises(TwoActiveSecrets) as caught:
         change(engine, client, "a third secret for it")
     assert (caught.value.secret.label, caught.value.client.version) == ("A", 3)
     assert [secret.label for secret in not_ended(caught.value.client, NOON)] == ["A", "B"]
@@ -255,9 +254,9 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     assert added.label == "C"
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
-    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is not None
-    assert may_come_in(authenticator, client, NEXT) is Reason.ENDED_SECRET
+    assert may_come_in(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
     assert may_come_in(authenticator, client, newest) is None
     reason = {"reason": [None, "leaked"]}
     assert trail(engine, client)[2:] == [
@@ -301,13 +300,13 @@ def test_nothing_brings_an_ended_secret_back(
     """S8: pause, pass the end, resume: refused, as is every request with it."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
-    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
-    assert may_come_in(authenticator, client, SECRET) is Reason.PAUSED_SECRET
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.PAUSED_SECRET
     clock.shift(HOUR)
     with pytest.raises(SecretHasEnded) as caught:
         function(engine, client, "A")
     assert caught.value.secret.label == "A"
-    assert may_come_in(authenticator, client, SECRET) is Reason.ENDED_SECRET
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
     assert ends(engine, client) == {"A": NOON + HOUR, "B": None}
 
 
@@ -317,10 +316,10 @@ def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Travel
     client = pause(engine, client, "A")
     clock.shift(HOUR - SECOND)
     client = resume(engine, client, "A")
-    authenticator = Authenticator(engine, DirectReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is None
     clock.shift(SECOND)
-    assert may_come_in(authenticator, client, SECRET) is Reason.ENDED_SECRET
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
 
 
 @pytest.mark.parametrize(
@@ -364,11 +363,11 @@ def test_the_last_secret_that_works_can_be_neither_ended_nor_paused(
 ) -> None:
     """S7: and the control says why before anybody presses it."""
     client = with_secrets(engine, **secrets)
-    for control in controls(client, NOON):
+    for control in available_actions(client, NOON):
         label = control.secret.label
         for function, action in ((end, SecretAction.END), (pause, SecretAction.PAUSE)):
             if label in refused:
-                with pytest.raises(LastSecret):
+                with pytest.raises(LastLiveSecret):
                     function(engine, client, label, confirmed=True)
                 assert "only secret that works" in (control.actions[action] or "")
             else:
@@ -381,7 +380,7 @@ def test_what_can_be_done_to_a_secret_follows_from_its_state(clock: time_machine
     client = IdentityClient(
         secrets=[ClientSecret(label=label, created_at=NOON, **columns) for label, columns in states.items()][::-1]
     )
-    assert [(control.secret.label, control.state, *control.actions) for control in controls(client, NOON)] == [
+    assert [(control.secret.label, control.state, *control.actions) for control in available_actions(client, NOON)] == [
         ("A", "ended"),
         ("B", "paused", "resume", "end", "end-date"),
         ("C", "ending", "pause", "end", "end-date"),
@@ -401,7 +400,7 @@ def test_two_requests_at_once_leave_one_secret_that_works(
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 1}
     assert len({"current", "ending"} & set(states(engine, client).values())) == 1
-    with pytest.raises(LastSecret):
+    with pytest.raises(LastLiveSecret):
         first(engine, stored(engine, client.id), "A" if "A" in live(engine, client) else "B", confirmed=True)
 
 
@@ -429,7 +428,7 @@ def test_ending_a_secret_that_is_in_use_asks_once_more(
     """It says when and from where; pausing it does not ask, since that can be taken back."""
     client = with_secrets(engine, A={"last_used_address": "203.0.113.7", **columns}, B={})
     if asked:
-        with pytest.raises(RecentlyUsed) as caught:
+        with pytest.raises(SecretRecentlyUsed) as caught:
             end(engine, client, "A")
         assert (caught.value.at, caught.value.address) == (columns["last_used_at"], "203.0.113.7")
         assert stored(engine, client.id).version == 1
@@ -472,7 +471,7 @@ def test_what_leaves_a_client_with_an_end_asks_before(
     """S8: the last live secret gets an end date only after a warning, whichever way it comes to be the last."""
     client = with_secrets(engine, **secrets)
     if last:
-        with pytest.raises(LastSecretEnds) as caught:
+        with pytest.raises(LastSecretWouldEnd) as caught:
             function(engine, client, label, **overrides)
         assert (caught.value.secret.label, caught.value.ends_at) == last
         assert stored(engine, client.id).version == 1
@@ -531,7 +530,7 @@ def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
         counts[what].add(len([statement for statement in statements if statement.startswith("SELECT")]))
     assert counts == {"client": {6}, "secret": {4}}
     assert states(engine, own) == {"A": "current"}
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalars(select(ClientSecret.ends_at)).all() == [None] * 3
 
 

@@ -16,17 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.core.errors import FieldError
-from webapp.core.secrets import (
-    Secret,
-    SecretHasher,
-    StoredHash,
-    check_secret,
-    common_secrets,
-    generate_secret,
-    has_valid_checksum,
-    needs_form_encoding,
-    weaknesses,
-)
+from webapp.core.secrets.generation import Secret, generate_secret, has_valid_checksum
+from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.secrets.policy import check_secret, common_secrets, needs_form_encoding, weaknesses
 from webapp.settings import Settings, SettingsError
 
 from ..factories import HASHER, PEPPER, PEPPER_SETTING, SECRET
@@ -191,7 +183,7 @@ def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
         argon2.PasswordHasher().verify(stored.value, SECRET)
 
 
-def test_a_former_pepper_verifies_until_the_hash_is_renewed() -> None:
+def test_a_former_pepper_verifies_until_the_hash_is_renew_hash() -> None:
     """S2, S1: newest first; a hash under an older pepper or at a lower cost is to be renewed."""
     old = SecretHasher({1: PEPPER})
     new = SecretHasher({2: b"another pepper, also of 32 bytes", 1: PEPPER})

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from webapp.core import signals
-from webapp.core.clients import set_enabled
-from webapp.core.database import reading, unit_of_work
-from webapp.core.errors import StaleVersion
-from webapp.core.models import IdentityClient
-from webapp.core.revocation import revoke_tokens
+from webapp.core.audit import signals
+from webapp.core.client_changes import StaleVersion, revoke_tokens
+from webapp.core.clients.enable import set_enabled
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 from ..factories import SECRET, make_author, make_client
 from .calls import edit, stored, values_of
@@ -30,7 +29,7 @@ def heard(engine: Engine) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     def listen(name: str) -> Any:
         def receive(sender: Engine, **facts: Any) -> None:
             assert sender is engine
-            with reading(engine) as session:
+            with read_session(engine) as session:
                 assert session.get_one(IdentityClient, facts["client_key"]).account_id == facts["account_id"]
             found.append((name, facts))
 

@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, select, text
 
-from webapp.core import trail
-from webapp.core.audit import Action, Refusal, record_export, record_refusal
-from webapp.core.database import reading, unit_of_work
-from webapp.core.errors import NotFound, Throttled
-from webapp.core.models import Event, IdentityClient, new_id
-from webapp.core.throttle import Throttles
-from webapp.core.trail import ACTIONS, CSV_HEADINGS, Person, TrailPage, TrailQuery, csv_line, events, export_lines
+from webapp.core.audit import queries
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.events import record_export, record_refusal
+from webapp.core.audit.export import CSV_HEADINGS, csv_line, export_lines
+from webapp.core.audit.queries import ACTIONS, AuditActor, AuditPage, AuditQuery, list_events
+from webapp.core.database.models import AuditEvent, IdentityClient, new_id
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import NotFound, RateLimited
+from webapp.core.rate_limits.limits import RateLimits
 
 from ..factories import ACCOUNT, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
 from .calls import edit, values_of
@@ -31,11 +33,11 @@ LONDON = ZoneInfo("Europe/London")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: Any) -> TrailPage:
+def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: Any) -> AuditPage:
     """Ask as the address bar would."""
-    with reading(engine) as session:
-        query = TrailQuery.from_arguments(arguments)
-        return events(session, account_id=account_id, query=query, zone=LONDON, key=key)
+    with read_session(engine) as session:
+        query = AuditQuery.from_arguments(arguments)
+        return list_events(session, account_id=account_id, query=query, zone=LONDON, key=key)
 
 
 def add_events(engine: Engine, *rows: dict[str, Any]) -> None:
@@ -53,10 +55,10 @@ def add_events(engine: Engine, *rows: dict[str, Any]) -> None:
         "request_id": None,
     }
     with unit_of_work(engine) as session:
-        session.execute(insert(Event), [{"id": new_id(), **given, **row} for row in rows])
+        session.execute(insert(AuditEvent), [{"id": new_id(), **given, **row} for row in rows])
 
 
-def told(page: TrailPage) -> list[str | None]:
+def told(page: AuditPage) -> list[str | None]:
     """Return the request id of each event."""
     return [row.request_id for row in page.events]
 
@@ -154,7 +156,7 @@ def story(engine: Engine) -> Engine:
 
 def edit_of(engine: Engine, client: IdentityClient) -> IdentityClient:
     """Return a client as it is now."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.get_one(IdentityClient, client.id)
 
 
@@ -192,7 +194,7 @@ def test_a_day_begins_and_ends_in_the_zone_of_the_screens(engine: Engine) -> Non
 
 
 def test_a_client_has_a_trail_of_its_own(story: Engine) -> None:
-    with reading(story) as session:
+    with read_session(story) as session:
         keys = {row.client_id: row.id for row in session.scalars(select(IdentityClient))}
     assert [row.action for row in find(story, key=keys["other_path"]).events] == ["created"]
     assert [row.action for row in find(story, key=keys["acme-renamed"], action="deleted").events] == ["deleted"]
@@ -202,11 +204,11 @@ def test_a_client_has_a_trail_of_its_own(story: Engine) -> None:
 def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
     """A3: those of this account."""
     add_events(story, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
-    with reading(story) as session:
-        assert trail.people(session, ACCOUNT) == [
-            Person("admin@northwind.example", "admin@northwind.example"),
-            Person("1", "ann"),
-            Person("7", "Priya Nair"),
+    with read_session(story) as session:
+        assert queries.list_actors(session, ACCOUNT) == [
+            AuditActor("admin@northwind.example", "admin@northwind.example"),
+            AuditActor("1", "ann"),
+            AuditActor("7", "Priya Nair"),
         ]
 
 
@@ -229,12 +231,12 @@ def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
 )
 def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
     """I4."""
-    assert TrailQuery.from_arguments(arguments) == TrailQuery()
+    assert AuditQuery.from_arguments(arguments) == AuditQuery()
 
 
 def test_an_address_carries_the_query() -> None:
     arguments = {"person": "7", "client": "acme", "action": "edited", "since": "2026-03-01", "until": "2026-03-02"}
-    query = TrailQuery.from_arguments(arguments | {"after": "x", "page": "2"})
+    query = AuditQuery.from_arguments(arguments | {"after": "x", "page": "2"})
     assert (query.since, query.until) == (date(2026, 3, 1), date(2026, 3, 2))
     assert query.arguments() == arguments | {"after": "x"}
     assert query.turned_to(before="y").arguments() == arguments | {"before": "y"}
@@ -295,8 +297,8 @@ def export(
     engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: str
 ) -> list[list[str]]:
     """Return the cells of the file that the account gets."""
-    with reading(engine) as session:
-        query = TrailQuery.from_arguments(arguments)
+    with read_session(engine) as session:
+        query = AuditQuery.from_arguments(arguments)
         lines = export_lines(session, account_id=account_id, query=query, zone=LONDON, key=key)
         return list(csv.reader(StringIO("".join(lines), newline="")))
 
@@ -340,13 +342,13 @@ def test_the_file_keeps_to_the_filters(story: Engine) -> None:
 
 def test_a_client_has_a_file_of_its_own(story: Engine) -> None:
     """A3: of the account's own clients only, deleted ones too."""
-    with reading(story) as session:
+    with read_session(story) as session:
         clients = {row.client_id: row for row in session.scalars(select(IdentityClient))}
         for client_id, account_id in (("acme-renamed", ACCOUNT), ("acme-foreign", OTHER_ACCOUNT)):
             key = clients[client_id].id
-            assert trail.get_client_of_trail(session, account_id=account_id, key=key).client_id == client_id
+            assert queries.get_client_or_deleted(session, account_id=account_id, key=key).client_id == client_id
             with pytest.raises(NotFound):
-                trail.get_client_of_trail(session, account_id="nobody", key=key)
+                queries.get_client_or_deleted(session, account_id="nobody", key=key)
     assert [row[3] for row in export(story, key=clients["acme-renamed"].id, action="deleted")] == ["Action", "deleted"]
     assert [row[3] for row in export(story, key=clients["other_path"].id)] == ["Action", "created"]
     assert [row[3] for row in export(story, key=clients["acme-foreign"].id)] == ["Action"]
@@ -356,8 +358,8 @@ def test_the_file_has_10000_rows_at_most(engine: Engine) -> None:
     """L7: the newest, and one after the other, never all in memory."""
     add_events(engine, *({"at": NOON + timedelta(seconds=number)} for number in range(10_002)))
     fetched: list[Any] = []
-    with reading(engine) as session:
-        lines = export_lines(session, account_id=ACCOUNT, query=TrailQuery(), zone=LONDON)
+    with read_session(engine) as session:
+        lines = export_lines(session, account_id=ACCOUNT, query=AuditQuery(), zone=LONDON)
         rows = list(csv.reader(lines))
         fetched = rows[1:]
     assert len(fetched) == 10_000
@@ -366,12 +368,12 @@ def test_the_file_has_10000_rows_at_most(engine: Engine) -> None:
 
 def test_an_export_is_an_event_and_has_a_quota(engine: Engine) -> None:
     """L7, D5."""
-    throttles = Throttles("memory://", 20, exports_per_actor_and_hour=2)
+    rate_limits = RateLimits("memory://", 20, exports_per_actor_and_hour=2)
     for _ in range(2):
         with unit_of_work(engine) as session:
-            record_export(session, author=make_author(), filters={"client": "acme"}, throttles=throttles)
-    with pytest.raises(Throttled), unit_of_work(engine) as session:
-        record_export(session, author=make_author(), filters={}, throttles=throttles)
+            record_export(session, author=make_author(), filters={"client": "acme"}, rate_limits=rate_limits)
+    with pytest.raises(RateLimited), unit_of_work(engine) as session:
+        record_export(session, author=make_author(), filters={}, rate_limits=rate_limits)
     page = find(engine, action="exported")
     assert [(row.client_key, row.changes) for row in page.events] == [
         (None, {"filters": [None, {"client": "acme"}]})
@@ -388,11 +390,13 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-def refuse(engine: Engine, throttles: Throttles, refusal: Refusal = Refusal.STALE_VERSION, **overrides: Any) -> None:
+def refuse(
+    engine: Engine, rate_limits: RateLimits, refusal: RefusalReason = RefusalReason.STALE_VERSION, **overrides: Any
+) -> None:
     """Record that an administrator was refused."""
     given: dict[str, Any] = {"author": make_author(), "attempt": "edit", "key": None}
     with unit_of_work(engine) as session:
-        record_refusal(session, refusal=refusal, throttles=throttles, **(given | overrides))
+        record_refusal(session, refusal=refusal, rate_limits=rate_limits, **(given | overrides))
 
 
 def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
@@ -410,14 +414,14 @@ def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
 
 def test_refusals_cannot_flood_the_trail(engine: Engine, clock: time_machine.Traveller) -> None:
     """L2: 20 within an hour for each person and kind."""
-    throttles = make_throttles()
+    rate_limits = make_throttles()
     for _ in range(22):
-        refuse(engine, throttles)
-    refuse(engine, throttles, Refusal.FORBIDDEN)
-    refuse(engine, throttles, author=make_author(actor_id="another"))
+        refuse(engine, rate_limits)
+    refuse(engine, rate_limits, RefusalReason.FORBIDDEN)
+    refuse(engine, rate_limits, author=make_author(actor_id="another"))
     assert len(find(engine, action="refused").events) == 22
     clock.shift(3601)
-    refuse(engine, throttles)
+    refuse(engine, rate_limits)
     assert len(find(engine, action="refused").events) == 23
 
 
@@ -449,8 +453,8 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
     find(engine, action="deleted")
     find(engine, since="2026-03-01", until="2026-03-01")
     find(engine, key=client.id)
-    with reading(engine) as session:
-        assert len(trail.people(session, ACCOUNT)) == 51
+    with read_session(engine) as session:
+        assert len(queries.list_actors(session, ACCOUNT)) == 51
     event.remove(engine, "before_cursor_execute", note)
     assert len(statements) == 7
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]

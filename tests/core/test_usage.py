@@ -10,12 +10,13 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, func, select, text
 
-from webapp.core import recording, usage
-from webapp.core.authentication import Reason
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import ClaimedId, IdentityClient, TokenRequest, TokenRequestCount
-from webapp.core.recording import Recorder
-from webapp.core.usage import Outcome
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount, UsedClientId
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.usage import queries
+from webapp.core.usage import recorder as recorder_module
+from webapp.core.usage.recorder import Recorder
 
 from ..factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
 from ..oauth.endpoint import add_secret, change_client
@@ -36,39 +37,39 @@ def recorder(engine: Engine) -> Recorder:
 def note(
     recorder: Recorder,
     client: IdentityClient | None,
-    outcome: Outcome | Reason = Outcome.ISSUED,
+    outcome: Outcome | AuthenticationFailure = Outcome.ISSUED,
     label: str | None = "A",
     at: datetime = NOON,
     **overrides: Any,
 ) -> None:
     """Note a token request."""
     values = {"client_id": client.client_id if client else CANARY, "address": ADDRESS, "scope": ""}
-    recorder.note(client.id if client else None, outcome, label, at=at, **(values | overrides))
+    recorder.record(client.id if client else None, outcome, label, at=at, **(values | overrides))
 
 
 def counts(engine: Engine, client: IdentityClient) -> dict[tuple[date, str, str], int]:
     """Return all counts of a client."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         rows = session.scalars(select(TokenRequestCount).where(TokenRequestCount.client_key == client.id))
         return {(row.day, row.secret_label, row.outcome): row.count for row in rows}
 
 
 def recent(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> list[TokenRequest]:
     """Return what a client's page shows."""
-    with reading(engine) as session:
-        return list(usage.recent(session, account_id, client.id))
+    with read_session(engine) as session:
+        return list(queries.recent_requests(session, account_id, client.id))
 
 
 def kept(engine: Engine) -> int:
     """Return how many token requests the database holds."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(TokenRequest)) or 0
 
 
 def last_used(engine: Engine, client: IdentityClient) -> tuple[datetime, str | None, str] | None:
     """Return the last use of a client."""
-    with reading(engine) as session:
-        return usage.last_used(session, ACCOUNT, [client.id]).get(client.id)
+    with read_session(engine) as session:
+        return queries.last_uses(session, ACCOUNT, [client.id]).get(client.id)
 
 
 # Counting
@@ -81,7 +82,7 @@ def test_l2_requests_are_counted_per_secret_day_and_outcome(engine: Engine, reco
     for at in (midnight - SECOND, midnight, midnight + SECOND):
         note(recorder, client, at=at)
     note(recorder, client, label="B")
-    note(recorder, client, Reason.WRONG_SECRET, None)
+    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None)
     note(recorder, other)
     recorder.write()
     note(recorder, client)
@@ -103,9 +104,9 @@ def test_the_days_to_show_end_today(engine: Engine, recorder: Recorder) -> None:
     for days_ago in (0, 1, 29, 30):
         note(recorder, client, at=datetime.now(UTC) - days_ago * DAY)
     recorder.write()
-    with reading(engine) as session:
-        shown = [row.day for row in usage.per_day(session, ACCOUNT, client.id)]
-        assert [row.day for row in usage.per_day(session, ACCOUNT, client.id, days=1)] == [date(2026, 3, 31)]
+    with read_session(engine) as session:
+        shown = [row.day for row in queries.daily_counts(session, ACCOUNT, client.id)]
+        assert [row.day for row in queries.daily_counts(session, ACCOUNT, client.id, days=1)] == [date(2026, 3, 31)]
     assert shown == [date(2026, 3, 2), date(2026, 3, 30), date(2026, 3, 31)]
 
 
@@ -140,8 +141,8 @@ def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
 def test_l2_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None:
     """L2: time, true reason, secret label and address; and the scope that was asked for."""
     client = make_client(engine)
-    note(recorder, client, Reason.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
-    note(recorder, client, Reason.WRONG_SECRET, None, NOON + SECOND, address=None)
+    note(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
+    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
     note(recorder, client, at=NOON + 2 * SECOND)
     recorder.write()
     assert [(row.at, row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
@@ -175,8 +176,8 @@ def test_l2_a_flood_of_refusals_keeps_200_rows(engine: Engine, recorder: Recorde
         if number % 10_000 == 9_999:
             recorder.write()
             assert kept(engine) <= 201
-        note(recorder, client, Reason.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
-    assert len(recorder._notes.requests) <= recording.REQUESTS_MAX
+        note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
+    assert len(recorder._notes.requests) <= recorder_module.REQUESTS_MAX
     recorder.write()
     assert counts(engine, client) == {(NOON.date(), "", "wrong secret"): 100_000}
     latest = recent(engine, client)
@@ -201,16 +202,16 @@ def test_what_waits_in_memory_is_bounded(
     engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """L2: where there are more than fit, the oldest are only counted, and a count too many is told."""
-    monkeypatch.setattr(recording, "REQUESTS_MAX", 3)
-    monkeypatch.setattr(recording, "STRANGERS_MAX", 3)
-    monkeypatch.setattr(recording, "COUNTS_MAX", 2)
+    monkeypatch.setattr(recorder_module, "REQUESTS_MAX", 3)
+    monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
+    monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
     recorder.write()
     recorder._begin()
     clients = [make_client(engine) for _ in range(3)]
     for second in range(5):
         for client in clients:
             note(recorder, client, at=NOON + second * SECOND)
-        note(recorder, None, Reason.UNKNOWN, None, client_id=f"unknown-{second}")
+        note(recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=f"unknown-{second}")
     recorder.write()
     assert [counts(engine, client) for client in clients] == [{(NOON.date(), "A", "issued"): 5}] * 2 + [{}]
     assert [[row.at for row in recent(engine, client)] for client in clients] == [[NOON + 4 * SECOND]] * 3
@@ -251,7 +252,7 @@ def test_last_used_of_a_client_is_the_latest_of_its_secrets(engine: Engine, reco
 
 def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: Recorder) -> None:
     """Also where the scope was then refused; not where it matched but had ended, or where none matched."""
-    clients = {outcome: make_client(engine) for outcome in (*Outcome, *Reason)}
+    clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         note(recorder, client, outcome, "A")
         note(recorder, client, outcome, None, NOON + MINUTE)
@@ -266,13 +267,13 @@ def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: R
 
 def callers(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> dict[str, datetime]:
     """Return from where a client is known to call."""
-    with reading(engine) as session:
-        return dict(usage.callers(session, account_id, client.id))
+    with read_session(engine) as session:
+        return dict(queries.caller_addresses(session, account_id, client.id))
 
 
 def test_a8_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
     """A8: also where the scope was then refused; not where the secret had ended, or none matched."""
-    clients = {outcome: make_client(engine) for outcome in (*Outcome, *Reason)}
+    clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         note(recorder, client, outcome, "A")
         note(recorder, client, outcome, None, address=OTHER_ADDRESS)
@@ -321,12 +322,12 @@ def test_l2_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> 
     make_client(engine, account_id=OTHER_ACCOUNT)
     note(recorder, client, at=datetime.now(UTC))
     recorder.write()
-    with reading(engine) as session:
+    with read_session(engine) as session:
         for account_id, seen in ((ACCOUNT, 1), (OTHER_ACCOUNT, 0), ("nobody", 0)):
-            assert len(usage.recent(session, account_id, client.id)) == seen
-            assert len(usage.per_day(session, account_id, client.id)) == seen
-            assert len(usage.last_used(session, account_id, [client.id])) == seen
-            assert len(usage.callers(session, account_id, client.id)) == seen
+            assert len(queries.recent_requests(session, account_id, client.id)) == seen
+            assert len(queries.daily_counts(session, account_id, client.id)) == seen
+            assert len(queries.last_uses(session, account_id, [client.id])) == seen
+            assert len(queries.caller_addresses(session, account_id, client.id)) == seen
 
 
 # Unknown client IDs
@@ -347,10 +348,10 @@ def test_l3_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
     caplog.set_level(logging.DEBUG)
     lines = []
     for one in (recorder, Recorder(engine, PEPPER), Recorder(engine, b"another pepper of 32 bytes or so")):
-        note(one, None, Reason.UNKNOWN, None)
-        note(one, None, Reason.UNKNOWN, None)
-        note(one, None, Reason.UNKNOWN, None, client_id="hunter2-again", address=OTHER_ADDRESS)
-        note(one, None, Reason.MALFORMED, None, client_id=f"{CANARY}\0\r\n")
+        note(one, None, AuthenticationFailure.UNKNOWN, None)
+        note(one, None, AuthenticationFailure.UNKNOWN, None)
+        note(one, None, AuthenticationFailure.UNKNOWN, None, client_id="hunter2-again", address=OTHER_ADDRESS)
+        note(one, None, AuthenticationFailure.MALFORMED, None, client_id=f"{CANARY}\0\r\n")
         one.write()
         lines.append(next(line for line in caplog.messages[::-1] if "unknown client IDs" in line))
     assert lines[0] == lines[1] != lines[2]
@@ -368,11 +369,13 @@ def test_an_id_that_was_once_a_clients_is_told_to_its_owner(engine: Engine, reco
     client = make_client(engine, client_id="northwind-old")
     make_client(engine, client_id="northwind-ol2")
     with unit_of_work(engine) as session:
-        session.add(ClaimedId(client_id_folded="northwind-new", client_key=client.id))
+        session.add(UsedClientId(client_id_folded="northwind-new", client_key=client.id))
     change_client(engine, client, client_id="northwind-new")
     for second, sent in enumerate(["northwind-old", "NORTHWIND-old", "Northwind-New"]):
-        note(recorder, None, Reason.UNKNOWN, None, client_id=sent, at=NOON + second * SECOND, scope="API")
-    note(recorder, None, Reason.MALFORMED, None, client_id="northwind-new", at=NOON + 3 * SECOND)
+        note(
+            recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=sent, at=NOON + second * SECOND, scope="API"
+        )
+    note(recorder, None, AuthenticationFailure.MALFORMED, None, client_id="northwind-new", at=NOON + 3 * SECOND)
     recorder.write()
     assert [(row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
         ("malformed", None, ADDRESS, ""),

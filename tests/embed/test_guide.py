@@ -30,8 +30,8 @@ from tests.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
 from tests.web.conftest import HTMX, NORTHWIND, PREFIX
 from webapp import Actor, IdentityClients
 from webapp.cli import commands
-from webapp.core import signals
-from webapp.core.database import make_engine
+from webapp.core.audit import signals
+from webapp.core.database.engine import make_engine
 from webapp.host import actor_from_flask_login
 from webapp.settings import Settings
 

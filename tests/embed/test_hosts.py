@@ -24,8 +24,9 @@ from tests.factories import SECRET, make_client
 from tests.oauth.endpoint import settings
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
 from webapp import Actor, IdentityClients, SettingsError
-from webapp.core.database import make_engine, reading, share_engine
-from webapp.core.models import Event, IdentityClient
+from webapp.core.database.engine import make_engine, share_engine
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session
 from webapp.host import EXTENSION
 from webapp.web.routes import ROUTES
 
@@ -66,7 +67,7 @@ def create(client: FlaskClient, prefix: str = PREFIX, *, htmx: bool = False, **c
 
 
 def client_ids(engine: Engine) -> set[str]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return set(session.scalars(select(IdentityClient.client_id)))
 
 
@@ -101,9 +102,9 @@ def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[
         assert answer.mimetype in ("application/json",), path
 
     def rows() -> list[Any]:
-        with reading(sqlite_engine) as session:
+        with read_session(sqlite_engine) as session:
             clients = session.execute(select(IdentityClient.__table__)).all()
-            return [clients, session.execute(select(Event.__table__).where(Event.action != "refused")).all()]
+            return [clients, session.execute(select(AuditEvent.__table__).where(AuditEvent.action != "refused")).all()]
 
     before = rows()
     for rule, endpoint, _, methods, _ in ROUTES:
@@ -527,8 +528,11 @@ def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
     assert browser.get(PREFIX).status_code == 401
     browser.environ_base["HTTP_X_GATEWAY_USER"] = "ann@northwind.example"
     assert create(browser).status_code == 200
-    with reading(sqlite_engine) as session:
-        assert session.scalars(select(Event.actor_id).where(Event.action == "created")).one() == "ann@northwind.example"
+    with read_session(sqlite_engine) as session:
+        assert (
+            session.scalars(select(AuditEvent.actor_id).where(AuditEvent.action == "created")).one()
+            == "ann@northwind.example"
+        )
 
 
 def test_an_async_host(sqlite_engine: Engine) -> None:
@@ -588,7 +592,7 @@ def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
 
 
 def test_e6_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
-    """E6: two databases, two prefixes, two names, two actors, two sets of throttles and keys."""
+    """E6: two databases, two prefixes, two names, two actors, two sets of rate_limits and keys."""
     first_engine, second_engine = make_engine(sqlite_url), make_engine(postgresql_url)
     first = embed(Flask("first"), first_engine, taken_id_answers_per_hour=1)
     second = embed(
@@ -680,7 +684,7 @@ def test_e6_the_transactions_of_host_and_product_are_apart(request: pytest.Fixtu
     # Ours is refused while the host goes on: its own stays, of ours there is nothing.
     assert browser.post(f"{PREFIX}/new", data=form).status_code == 422
     assert len(host.notes()) == count + 1
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalar(select(func.count()).select_from(IdentityClient)) == 1
     with host.app.app_context():
         engine.dispose()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from webapp.core.database import make_engine
+from webapp.core.database.engine import make_engine
 
 from .endpoint import Endpoint
 

@@ -16,11 +16,12 @@ from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
 from webapp import IdentityClients
-from webapp.core.database import unit_of_work
-from webapp.core.direct_reads import DirectReads
-from webapp.core.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.resource_servers import add_resource_server
-from webapp.core.secrets import Secret, SecretHasher
+from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher
+from webapp.core.tokens.resource_servers import add_resource_server
 from webapp.host import EXTENSION, Services
 
 from ..factories import HASHER, PEPPER_SETTING, SECRET
@@ -166,17 +167,17 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    def note_direct(self: DirectReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
+    def note_direct(self: FastReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
         seen.append(text)
         return run(self, connection, text, values)
 
-    run, DirectReads._run = DirectReads._run, note_direct  # type: ignore[method-assign]
+    run, FastReads._run = FastReads._run, note_direct  # type: ignore[method-assign]
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)
-        DirectReads._run = run  # type: ignore[method-assign]
+        FastReads._run = run  # type: ignore[method-assign]
 
 
 @contextmanager

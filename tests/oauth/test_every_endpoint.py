@@ -176,7 +176,9 @@ def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) ->
 
 
 @every_path
-@pytest.mark.parametrize("place", ["webapp.core.authentication.DirectReads.rows", "webapp.core.keys.connected"])
+@pytest.mark.parametrize(
+    "place", ["webapp.core.authentication.authenticator.FastReads.rows", "webapp.core.tokens.signing_keys.connect"]
+)
 def test_p13_d8_a_database_out_of_reach_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

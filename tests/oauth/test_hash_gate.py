@@ -15,10 +15,11 @@ import argon2
 import pytest
 from flask import Flask
 
-from webapp.core import hash_gate
 from webapp.core.errors import Busy
-from webapp.core.hash_gate import PLACES_MAX, in_a_place, places
-from webapp.core.secrets import Secret, SecretHasher
+from webapp.core.secrets import argon2_pool
+from webapp.core.secrets.argon2_pool import POOL_SIZE_MAX, pool_size, run_in_pool
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher
 from webapp.standalone import users
 
 from .. import servers
@@ -32,15 +33,15 @@ from .endpoint import Endpoint, argon2_computations
 def all_places_taken() -> Iterator[None]:
     """Sit in every place until the block ends."""
     leave = threading.Event()
-    seated = [threading.Event() for _ in range(places())]
+    seated = [threading.Event() for _ in range(pool_size())]
 
     def sit(place: threading.Event) -> None:
         place.set()
         leave.wait()
 
-    with ThreadPoolExecutor(places()) as pool:
+    with ThreadPoolExecutor(pool_size()) as pool:
         for place in seated:
-            pool.submit(in_a_place, partial(sit, place))
+            pool.submit(run_in_pool, partial(sit, place))
         assert all(place.wait(5) for place in seated)
         try:
             yield
@@ -51,12 +52,12 @@ def all_places_taken() -> Iterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a tenth of a second for a place."""
-    monkeypatch.setattr(hash_gate, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(argon2_pool, "WAIT_SECONDS", 0.1)
 
 
 def test_d7_at_most_four_computations_at_once() -> None:
     """D7: 40 threads hash, verify and waste; one place serves all that one request computes."""
-    assert 1 <= places() <= PLACES_MAX == 4
+    assert 1 <= pool_size() <= POOL_SIZE_MAX == 4
     hasher, stored = SecretHasher({1: PEPPER}), HASHER.hash(Secret(SECRET))
     password_hash = users.hash_password(SECRET)
     module: Any = sys.modules[argon2.PasswordHasher.__module__]
@@ -79,16 +80,16 @@ def test_d7_at_most_four_computations_at_once() -> None:
     works: list[Callable[[], object]] = [
         lambda: hasher.hash(Secret(SECRET)),
         lambda: hasher.verify(Secret(SECRET), stored),
-        lambda: hasher.waste(Secret(SECRET)),
+        lambda: hasher.hash_dummy(Secret(SECRET)),
         lambda: users.is_password(password_hash, SECRET),
     ]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(40) as pool:
-        patch.setattr(hash_gate, "WAIT_SECONDS", 60)
+        patch.setattr(argon2_pool, "WAIT_SECONDS", 60)
         for name in ("hash_secret", "verify_secret"):
             patch.setattr(module, name, counted(getattr(module, name)))
         for future in [pool.submit(works[number % 4]) for number in range(40)]:
             future.result()
-    assert most == places()
+    assert most == pool_size()
 
 
 def test_d7_a_place_is_waited_for_two_seconds() -> None:
@@ -97,23 +98,23 @@ def test_d7_a_place_is_waited_for_two_seconds() -> None:
     with all_places_taken():
         began = time.monotonic()
         with pytest.raises(Busy) as caught:
-            in_a_place(lambda: done.append(1))
+            run_in_pool(lambda: done.append(1))
         assert 1.9 < time.monotonic() - began < 4
     assert caught.value.retry_after_seconds == 1
-    assert in_a_place(lambda: done.append(2)) is None
+    assert run_in_pool(lambda: done.append(2)) is None
     assert done == [2]
 
 
 def test_d7_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> None:
     """D7: the two seconds are for the place; and what goes wrong in there is raised here."""
-    assert in_a_place(lambda: in_a_place(lambda: "work within work")) == "work within work"
+    assert run_in_pool(lambda: run_in_pool(lambda: "work within work")) == "work within work"
 
     def late() -> None:
         time.sleep(0.3)
         raise TimeoutError("of the work itself")
 
     with pytest.raises(TimeoutError, match="of the work itself"):
-        in_a_place(late)
+        run_in_pool(late)
 
 
 @pytest.mark.parametrize("path", ["/connect/token", "/connect/introspect", "/connect/revocation"])

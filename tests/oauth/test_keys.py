@@ -12,10 +12,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Engine, func, select, text, update
 
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.errors import KeyUnusable
-from webapp.core.keys import KeyRing
-from webapp.core.models import SigningKey, utc_now
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import StoredSigningKey, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import SigningKeyUnusable
+from webapp.core.tokens.signing_keys import SigningKeys
 
 from ..factories import make_client
 from .endpoint import Endpoint
@@ -24,18 +25,18 @@ ENCRYPTION_KEY = b"k" * 32
 JWKS = "/.well-known/jwks.json"
 
 
-def rows(engine: Engine) -> list[SigningKey]:
-    with reading(engine) as session:
-        return list(session.scalars(select(SigningKey).order_by(SigningKey.kid)))
+def rows(engine: Engine) -> list[StoredSigningKey]:
+    with read_session(engine) as session:
+        return list(session.scalars(select(StoredSigningKey).order_by(StoredSigningKey.kid)))
 
 
 def make_key(engine: Engine) -> None:
     """Make one more key, as if there were none."""
     with unit_of_work(engine) as session:
-        session.execute(update(SigningKey).values(withdrawn=True))
-    KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
+        session.execute(update(StoredSigningKey).values(withdrawn=True))
+    SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     with unit_of_work(engine) as session:
-        session.execute(update(SigningKey).values(withdrawn=False))
+        session.execute(update(StoredSigningKey).values(withdrawn=False))
 
 
 def test_t7_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> None:
@@ -71,12 +72,12 @@ def test_t7_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
     make_key(endpoint.engine)
     gone, stays = rows(endpoint.engine)
     with unit_of_work(endpoint.engine) as session:
-        session.execute(update(SigningKey).where(SigningKey.kid == gone.kid).values(withdrawn=True))
+        session.execute(update(StoredSigningKey).where(StoredSigningKey.kid == gone.kid).values(withdrawn=True))
     assert [key["kid"] for key in (endpoint.client.get(JWKS).json or {})["keys"]] == [stays.kid]
 
 
 def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -> None:
-    key = KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
+    key = SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     (row,) = rows(engine)
     nonce, encrypted = row.private_key_encrypted[:12], row.private_key_encrypted[12:]
     private = AESGCM(ENCRYPTION_KEY).decrypt(nonce, encrypted, row.kid.encode())
@@ -88,7 +89,7 @@ def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine
 
 
 def test_t9_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -> None:
-    key = KeyRing(sqlite_engine, [ENCRYPTION_KEY]).signing_key(utc_now())
+    key = SigningKeys(sqlite_engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     number = key._jwk.as_dict(private=True)["d"]
     assert isinstance(number, str)
     with sqlite_engine.connect() as connection:
@@ -111,18 +112,18 @@ def swap_rows(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         for row, other in ((first, second), (second, first)):
             session.execute(
-                update(SigningKey)
-                .where(SigningKey.kid == row.kid)
+                update(StoredSigningKey)
+                .where(StoredSigningKey.kid == row.kid)
                 .values(private_key_encrypted=other.private_key_encrypted)
             )
 
 
-def write(**columns: Callable[[SigningKey], Any]) -> Callable[[Engine], None]:
+def write(**columns: Callable[[StoredSigningKey], Any]) -> Callable[[Engine], None]:
     def change(engine: Engine) -> None:
         (row,) = rows(engine)
         values = {column: value(row) for column, value in columns.items()}
         with unit_of_work(engine) as session:
-            session.execute(update(SigningKey).values(values))
+            session.execute(update(StoredSigningKey).values(values))
 
     return change
 
@@ -146,40 +147,40 @@ def test_t9_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tamper
     client = make_client(endpoint.engine)
     make_key(endpoint.engine)
     TAMPERING[tampering](endpoint.engine)
-    with pytest.raises(KeyUnusable, match="Signing key"):
-        KeyRing(endpoint.engine, [ENCRYPTION_KEY]).signing_key(utc_now())
+    with pytest.raises(SigningKeyUnusable, match="Signing key"):
+        SigningKeys(endpoint.engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     for response in (endpoint.ask(client), endpoint.client.get(JWKS)):
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 
 def test_t9_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine) -> None:
-    KeyRing(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
-    with pytest.raises(KeyUnusable):
-        KeyRing(engine, [b"l" * 32]).signing_key(utc_now())
+    SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
+    with pytest.raises(SigningKeyUnusable):
+        SigningKeys(engine, [b"l" * 32]).signing_key(utc_now())
     assert len(rows(engine)) == 1
 
 
 def test_t9_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
     """T9: known everywhere, then used first, then the former one is left out, once no key is under it any more."""
     old, new = ENCRYPTION_KEY, b"n" * 32
-    kid = KeyRing(engine, [old]).signing_key(utc_now()).kid
-    for ring in (KeyRing(engine, [old, new]), KeyRing(engine, [new, old])):
+    kid = SigningKeys(engine, [old]).signing_key(utc_now()).kid
+    for ring in (SigningKeys(engine, [old, new]), SigningKeys(engine, [new, old])):
         assert ring.signing_key(utc_now()).kid == kid
-    successor = KeyRing(engine, [new, old]).rotate(utc_now(), "tests").kid
+    successor = SigningKeys(engine, [new, old]).rotate(utc_now(), "tests").kid
     for one_key in (old, new):
-        with pytest.raises(KeyUnusable):
-            KeyRing(engine, [one_key]).signing_key(utc_now())
-    KeyRing(engine, [new]).withdraw(kid, utc_now(), "tests")
-    assert KeyRing(engine, [new]).signing_key(utc_now()).kid == successor
+        with pytest.raises(SigningKeyUnusable):
+            SigningKeys(engine, [one_key]).signing_key(utc_now())
+    SigningKeys(engine, [new]).withdraw(kid, utc_now(), "tests")
+    assert SigningKeys(engine, [new]).signing_key(utc_now()).kid == successor
 
 
 def test_many_processes_that_start_at_once_make_one_key(engine: Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
-    rings = [KeyRing(make_engine(url), [ENCRYPTION_KEY]) for _ in range(8)]
+    rings = [SigningKeys(make_engine(url), [ENCRYPTION_KEY]) for _ in range(8)]
     barrier = threading.Barrier(len(rings))
     kids: list[str] = []
 
-    def sign_first(ring: KeyRing) -> None:
+    def sign_first(ring: SigningKeys) -> None:
         barrier.wait()
         kids.append(ring.signing_key(utc_now()).kid)
 
@@ -193,14 +194,14 @@ def test_many_processes_that_start_at_once_make_one_key(engine: Engine) -> None:
     assert len(kids) == len(rings)
     assert len(set(kids)) == 1
     with engine.connect() as connection:
-        assert connection.scalar(select(func.count()).select_from(SigningKey)) == 1
+        assert connection.scalar(select(func.count()).select_from(StoredSigningKey)) == 1
 
 
 def test_another_process_signs_with_a_new_key_within_seconds(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is published and verified is asked of the database each time."""
     clock = [0.0]
-    monkeypatch.setattr("webapp.core.keys.time.monotonic", lambda: clock[0])
-    ring = KeyRing(engine, [ENCRYPTION_KEY])
+    monkeypatch.setattr("webapp.core.tokens.signing_keys.time.monotonic", lambda: clock[0])
+    ring = SigningKeys(engine, [ENCRYPTION_KEY])
     first = ring.signing_key(utc_now())
     make_key(engine)
     assert ring.signing_key(utc_now()).kid == first.kid
@@ -211,5 +212,5 @@ def test_another_process_signs_with_a_new_key_within_seconds(engine: Engine, mon
     with engine.connect() as connection:
         connection.execute(text("UPDATE identity_client_signing_keys SET withdrawn = true"))
         connection.commit()
-    assert ring.with_header(first.header) is None
+    assert ring.for_header(first.header) is None
     assert ring.published(utc_now()) == []

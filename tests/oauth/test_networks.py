@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from webapp import SettingsError
-from webapp.core import usage
-from webapp.core.allowed_networks import ANYWHERE, set_networks
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import IdentityClient
+from webapp.core.clients.allowed_networks import ANYWHERE, set_networks
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.usage import queries
 from webapp.host import client_address, is_secure
 
 from ..factories import ACCOUNT, SECRET, make_author, make_client
@@ -84,8 +84,8 @@ def test_a8_the_activity_tells_the_true_reason(endpoint: Endpoint) -> None:
 def latest(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
     """Return outcome, secret and address of a client's latest requests."""
     endpoint.services.recorder.write()
-    with reading(endpoint.engine) as session:
-        return [(row.outcome, row.secret_label, row.address) for row in usage.recent(session, ACCOUNT, key)]
+    with read_session(endpoint.engine) as session:
+        return [(row.outcome, row.secret_label, row.address) for row in queries.recent_requests(session, ACCOUNT, key)]
 
 
 # Whose word counts (C5)

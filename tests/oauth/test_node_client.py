@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from webapp.core.database import make_engine
+from webapp.core.database.engine import make_engine
 
 from .. import servers
 from ..factories import SECRET, make_client

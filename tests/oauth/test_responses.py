@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.pool import QueuePool
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-from webapp.core.database import make_engine
+from webapp.core.database.engine import make_engine
 from webapp.core.errors import Busy
 from webapp.oauth.answers import Refusal
 
@@ -255,7 +255,7 @@ def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) ->
     client = make_client(first.engine)
     token = (first.ask(client).json or {})["access_token"]
     assert second.ask(client).status_code == 401
-    assert second.services.keys.with_header(token.partition(".")[0]) is None
+    assert second.services.keys.for_header(token.partition(".")[0]) is None
     for endpoint in (first, second):
         endpoint.engine.dispose()
 
@@ -280,5 +280,5 @@ def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeyp
     """The next success tries again."""
     make_client(endpoint.engine, client_id="northwind-api")
     monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
-    monkeypatch.setattr("webapp.core.authentication.unit_of_work", raising(Busy()))
+    monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Busy()))
     assert endpoint.post(RIGHT).status_code == 200

@@ -11,11 +11,12 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, select, update
 
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.errors import Busy, KeyUnusable, NotFound
-from webapp.core.keys import CLOCK_SKEW, SCHEDULE, STAY, KeyRing, KeyState
-from webapp.core.models import Event, SigningKey
-from webapp.core.tokens import Tokens
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, StoredSigningKey
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import Busy, NotFound, SigningKeyUnusable
+from webapp.core.tokens.access_tokens import AccessTokens
+from webapp.core.tokens.signing_keys import CLOCK_SKEW, PUBLISHED_AFTER_SIGNING, SCHEDULE, KeyState, SigningKeys
 from webapp.settings import SettingsError
 
 from ..factories import make_client
@@ -25,30 +26,30 @@ ENCRYPTION_KEY = b"k" * 32
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 PUBLICATION, ROTATION = DAY, 90 * DAY
-TOKENS = Tokens(ISSUER, AUDIENCE)
+TOKENS = AccessTokens(ISSUER, AUDIENCE)
 
 
 @pytest.fixture(autouse=True)
 def _every_process_reads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second of real time, for which a process remembers the keys, would be days of the tests' time."""
-    monkeypatch.setattr("webapp.core.keys.RELOAD_SECONDS", 0)
+    monkeypatch.setattr("webapp.core.tokens.signing_keys.RELOAD_SECONDS", 0)
 
 
-def make_ring(engine: Engine, **periods: timedelta) -> KeyRing:
-    return KeyRing(engine, [ENCRYPTION_KEY], **periods)
+def make_ring(engine: Engine, **periods: timedelta) -> SigningKeys:
+    return SigningKeys(engine, [ENCRYPTION_KEY], **periods)
 
 
-def published(ring: KeyRing, now: datetime) -> set[str]:
+def published(ring: SigningKeys, now: datetime) -> set[str]:
     return {key.kid for key in ring.published(now)}
 
 
-def states(ring: KeyRing, now: datetime) -> dict[str, KeyState]:
+def states(ring: SigningKeys, now: datetime) -> dict[str, KeyState]:
     return {key.kid: state for key, state in ring.states(now)}
 
 
 def events(engine: Engine) -> list[tuple[str | None, str, str, dict[str, Any]]]:
-    with reading(engine) as session:
-        rows = session.scalars(select(Event).order_by(Event.id)).all()
+    with read_session(engine) as session:
+        rows = session.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()
     return [(row.account_id, row.actor_label, row.action, row.changes) for row in rows]
 
 
@@ -65,14 +66,14 @@ def test_t8_a_key_has_its_time_to_the_second(engine: Engine) -> None:
     takes_over = due + PUBLICATION
     assert ring.signing_key(takes_over - SECOND).kid == first
     assert ring.signing_key(takes_over).kid == second
-    assert timedelta(minutes=65) <= STAY <= timedelta(minutes=75)
-    assert published(ring, takes_over + STAY - SECOND) == {first, second}
-    assert published(ring, takes_over + STAY) == {second}
+    assert timedelta(minutes=65) <= PUBLISHED_AFTER_SIGNING <= timedelta(minutes=75)
+    assert published(ring, takes_over + PUBLISHED_AFTER_SIGNING - SECOND) == {first, second}
+    assert published(ring, takes_over + PUBLISHED_AFTER_SIGNING) == {second}
     assert ring.signing_key(takes_over + ROTATION - PUBLICATION).kid == second
     assert ring.signing_key(takes_over + ROTATION - SECOND).kid == second
     assert ring.signing_key(takes_over + ROTATION).kid not in {first, second}
-    with reading(engine) as session:
-        kids = set(session.scalars(select(SigningKey.kid)))
+    with read_session(engine) as session:
+        kids = set(session.scalars(select(StoredSigningKey.kid)))
     assert first not in kids, "a private key that nobody needs is kept by nobody"
     assert [(actor, action) for _, actor, action, _ in events(engine)] == [
         (SCHEDULE, "key created"),
@@ -109,7 +110,7 @@ class Verifier:
     :param second_read: when it does so for the first time, so that APIs do not all read at once.
     """
 
-    def __init__(self, ring: KeyRing, second_read: timedelta) -> None:
+    def __init__(self, ring: SigningKeys, second_read: timedelta) -> None:
         self._ring = ring
         self._keys: dict[str, jwt.PyJWK] = {}
         self._reads_at, self._second_read = NOW, NOW + second_read
@@ -133,7 +134,7 @@ class Verifier:
         return bool(claims["nbf"] <= now.timestamp() < claims["exp"])
 
 
-def issue(ring: KeyRing, now: datetime) -> str:
+def issue(ring: SigningKeys, now: datetime) -> str:
     return TOKENS.issue(
         ring.signing_key(now),
         client_id="northwind-api",
@@ -186,7 +187,7 @@ def test_t8_rotate_makes_the_next_key_in_time_and_only_one(engine: Engine) -> No
     assert ring.signing_key(second.signs_from - SECOND).kid == first
     assert ring.signing_key(second.signs_from).kid == second.kid
     assert states(ring, second.signs_from) == {first: KeyState.STAYING, second.kid: KeyState.SIGNING}
-    assert states(ring, second.signs_from + STAY)[first] is KeyState.OVER
+    assert states(ring, second.signs_from + PUBLISHED_AFTER_SIGNING)[first] is KeyState.OVER
     assert [(account, actor, action) for account, actor, action, _ in events(engine)] == [
         (None, SCHEDULE, "key created"),
         (None, "tests", "key rotated"),
@@ -206,7 +207,7 @@ def test_t8_many_processes_at_once_make_one_next_key(engine: Engine) -> None:
     rings = [make_ring(make_engine(url)) for _ in range(6)]
     barrier, failures = threading.Barrier(len(rings)), list[Exception]()
 
-    def ask(ring: KeyRing) -> None:
+    def ask(ring: SigningKeys) -> None:
         try:
             barrier.wait()
             ring.signing_key(NOW + ROTATION)
@@ -235,7 +236,7 @@ def test_a_rotation_that_cannot_be_written_fails_no_request(
         raise Busy
 
     with monkeypatch.context() as patch:
-        patch.setattr("webapp.core.keys.unit_of_work", fail)
+        patch.setattr("webapp.core.tokens.signing_keys.unit_of_work", fail)
         assert ring.signing_key(NOW + ROTATION).kid == first
     ring.signing_key(NOW + ROTATION)
     assert len(published(ring, NOW + ROTATION)) == 2
@@ -315,10 +316,10 @@ def test_withdrawing_again_or_an_unknown_key_changes_nothing(engine: Engine) -> 
 def test_t9_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None:
     """After the encryption key was lost: otherwise nothing would ever be issued again."""
     kid = make_ring(engine).signing_key(NOW).kid
-    other = KeyRing(engine, [b"l" * 32])
-    with pytest.raises(KeyUnusable):
+    other = SigningKeys(engine, [b"l" * 32])
+    with pytest.raises(SigningKeyUnusable):
         other.signing_key(NOW)
-    with pytest.raises(KeyUnusable):
+    with pytest.raises(SigningKeyUnusable):
         other.rotate(NOW, "tests")
     other.withdraw(kid, NOW, "tests")
     assert other.signing_key(NOW).kid != kid
@@ -385,7 +386,7 @@ def test_a_key_id_may_begin_with_a_hyphen(endpoint: Endpoint, run: Run, kid: str
     """One in 64 does, being base64url; it must not pass for an option when every second counts."""
     endpoint.services.keys.signing_key(NOW)
     with unit_of_work(endpoint.engine) as session:
-        session.execute(update(SigningKey).values(kid=kid))
+        session.execute(update(StoredSigningKey).values(kid=kid))
     assert f"Key {kid} is withdrawn" in run("withdraw", kid)
 
 
@@ -398,5 +399,5 @@ def test_t9_no_command_prints_a_private_key(endpoint: Endpoint, run: Run) -> Non
     for secret in (number, base64.urlsafe_b64decode(number + "=").hex(), "PRIVATE", '"d"'):
         assert secret not in printed
     with unit_of_work(endpoint.engine) as session:
-        session.execute(update(SigningKey).values(private_key_encrypted=b"x" * 40))
+        session.execute(update(StoredSigningKey).values(private_key_encrypted=b"x" * 40))
     assert "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY" in run("rotate", exit_code=1)

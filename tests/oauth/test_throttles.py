@@ -20,12 +20,12 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from webapp import SettingsError
-from webapp.core import windows
-from webapp.core.database import make_engine
-from webapp.core.errors import Throttled
-from webapp.core.hash_gate import places
-from webapp.core.models import IdentityClient
-from webapp.core.windows import BoundedMemoryStorage, Windows
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.errors import RateLimited
+from webapp.core.rate_limits import storage
+from webapp.core.rate_limits.storage import BoundedMemoryStorage, WindowCounters
+from webapp.core.secrets.argon2_pool import pool_size
 
 from .. import servers
 from ..factories import SECRET, make_client, make_throttles
@@ -54,13 +54,13 @@ def retry_after(response: TestResponse) -> int:
 
 @pytest.fixture(params=["memory", "redis"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """Return where throttles count: in this process, and in Redis."""
+    """Return where rate limits are counted: in this process, and in Redis."""
     return "memory://" if request.param == "memory" else str(request.getfixturevalue("redis_url"))
 
 
 @pytest.fixture
 def each_store(sqlite_engine: Engine, store_url: str) -> Iterator[Endpoint]:
-    """Return the endpoint with throttles of its own, and with shared ones."""
+    """Return the endpoint with rate_limits of its own, and with shared ones."""
     endpoint = Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=store_url)
     yield endpoint
     close(endpoint)
@@ -68,7 +68,7 @@ def each_store(sqlite_engine: Engine, store_url: str) -> Iterator[Endpoint]:
 
 def close(endpoint: Endpoint) -> None:
     """Close what an application keeps until it ends: its connections to Redis."""
-    shared: Any = endpoint.services.throttles.windows._shared
+    shared: Any = endpoint.services.rate_limits.windows._shared
     if shared is not None:
         shared.storage.storage.connection_pool.disconnect()
 
@@ -126,7 +126,7 @@ def test_d4_one_line_in_the_log_tells_of_a_window(endpoint: Endpoint, caplog: py
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2, FAILURES_PER_ADDRESS=1_000)
 
     def told() -> list[tuple[object, ...]]:
-        lines = [record for record in caplog.records if record.name == "webapp.core.authentication"]
+        lines = [record for record in caplog.records if record.name == "webapp.core.authentication.authenticator"]
         caplog.clear()
         return [(line.levelno, line.getMessage(), vars(line)["client_key"], vars(line)["address"]) for line in lines]
 
@@ -152,7 +152,7 @@ def test_d2_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store
     assert guess(limited, stale, 3) == [401] * 2 + [429]
     assert guess(limited, healthy, 2) == [401, 429]
     with argon2_computations() as hashed, pytest.MonkeyPatch.context() as patch:
-        patch.delattr(Windows, "_ask")
+        patch.delattr(WindowCounters, "_ask")
         for basic in (False, True):
             assert limited.ask(healthy, basic=basic, address=HERE).status_code == 200
     assert not hashed
@@ -246,7 +246,7 @@ def test_d2_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
     with argon2_computations() as hashed, ThreadPoolExecutor(20) as pool:
         found = list(pool.map(one, range(20)))
     assert set(found) == {401, 429}
-    assert 3 <= found.count(401) < 3 + places()
+    assert 3 <= found.count(401) < 3 + pool_size()
     assert len(hashed) == 2 * found.count(401)
 
 
@@ -291,7 +291,7 @@ def test_d8_without_the_shared_store_each_process_counts(
     for parent in tmp_path.parents:
         if parent.owner() == "root" and parent.is_relative_to("/tmp/"):
             parent.chmod(0o711)
-    monkeypatch.setattr(windows, "SHARED_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "SHARED_RETRY_SECONDS", 0.2)
     port = servers.free_port()
     server = start_redis(tmp_path / "one", port)
     url = f"redis://127.0.0.1:{port}/0"
@@ -302,8 +302,8 @@ def test_d8_without_the_shared_store_each_process_counts(
     server.stop()
     for endpoint in (one, two):
         assert guess(endpoint, client, 4) == [401] * 3 + [429]
-    assert [record.getMessage() for record in caplog.records if record.name == "webapp.core.windows"] == [
-        "throttles count in each process: the shared store does not answer"
+    assert [record.getMessage() for record in caplog.records if record.name == "webapp.core.rate_limits.storage"] == [
+        "rate limits are counted in each process: the shared store does not answer"
     ] * 2
     server = start_redis(tmp_path / "two", port)
     time.sleep(0.25)
@@ -365,14 +365,14 @@ def test_windows_forget_what_has_passed() -> None:
 
 def test_a_flood_of_keys_stays_quick_and_small() -> None:
     """Counting costs the same however many keys there are."""
-    counted = Windows("memory://")
+    counted = WindowCounters("memory://")
     quota = RateLimitItemPerMinute(10, 5)
     began = time.process_time()
     for number in range(120_000):
         counted.use(quota, "address", str(number))
     seconds = time.process_time() - began
     storage: Any = counted._own.storage
-    assert len(storage) == windows.KEYS_MAX
+    assert len(storage) == storage.KEYS_MAX
     assert seconds < 12
 
 
@@ -397,21 +397,21 @@ def test_d5_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
 def test_d5_without_a_quota_tokens_ask_no_store(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
-    monkeypatch.delattr(Windows, "_ask")
+    monkeypatch.delattr(WindowCounters, "_ask")
     assert [endpoint.ask(client).status_code for _ in range(100)] == [200] * 100
 
 
 def test_d5_exports_of_an_actor_in_an_hour() -> None:
-    throttles = make_throttles()
+    rate_limits = make_throttles()
     with time_machine.travel(NOW, tick=False) as clock:
         for _ in range(10):
-            throttles.count_export("hannah")
-        with pytest.raises(Throttled) as caught:
-            throttles.count_export("hannah")
-        throttles.count_export("somebody else")
+            rate_limits.count_export("hannah")
+        with pytest.raises(RateLimited) as caught:
+            rate_limits.count_export("hannah")
+        rate_limits.count_export("somebody else")
         assert caught.value.retry_after_seconds == 3600
         clock.shift(3600)
-        throttles.count_export("hannah")
+        rate_limits.count_export("hannah")
 
 
 @pytest.mark.parametrize(
@@ -441,8 +441,8 @@ def test_s9_no_object_holds_a_secret_that_came_in(sqlite_url: str) -> None:
     client = make_client(engine, secret=canaries[0])
     assert [endpoint.ask(client, canary).status_code for canary in canaries] == [200, 401]
     assert "canary" not in "".join(texts_held_by(endpoint.services))
-    endpoint.services.throttles.count_new_client("canary")
-    endpoint.services.throttles.count_export("canary")
+    endpoint.services.rate_limits.count_new_client("canary")
+    endpoint.services.rate_limits.count_export("canary")
     assert "canary" in "".join(texts_held_by(endpoint.services))
     engine.dispose()
 

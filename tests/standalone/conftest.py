@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from webapp.core.database import unit_of_work
+from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION
 from webapp.standalone import users
 

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.standalone.conftest import Mas, sign_in
-from webapp.web.guard import Access
+from webapp.web.http.access import Access
 from webapp.web.routes import ACCESS
 
 # A1: each endpoint stands in exactly one of these lists.

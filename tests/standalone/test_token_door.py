@@ -13,7 +13,7 @@ from webapp.host import EXTENSION
 from webapp.oauth.metadata import TOKEN_PATH
 from webapp.standalone import create_app
 from webapp.standalone.logs import JsonFormatter
-from webapp.standalone.token_door import TokenDoor
+from webapp.standalone.token_fast_path import TokenFastPath
 
 from ..conftest import PRODUCTION_SETTINGS, migrate_everything
 from ..factories import SECRET, make_client
@@ -82,7 +82,7 @@ def spoken(response: TestResponse) -> tuple[Any, ...]:
 def test_p13_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
     """P1, P2, P7, P12, P13, C5, C6, D1, W16."""
     door = production.wsgi_app
-    assert isinstance(door, TokenDoor)
+    assert isinstance(door, TokenFastPath)
     by_door, by_flask = ask(production.test_client(), options), ask(Client(door._others), options)
     assert by_door.status_code == status
     assert spoken(by_door) == spoken(by_flask)

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 
 from tests.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
-from webapp.core.database import make_engine
-from webapp.core.models import IdentityClient
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
 
 PREFIX = "/administration/identity-clients"
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}

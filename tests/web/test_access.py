@@ -11,7 +11,7 @@ from tests.factories import make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
 from webapp import Actor
 from webapp.host import EXTENSION
-from webapp.web.guard import Access
+from webapp.web.http.access import Access
 from webapp.web.routes import ACCESS, ROUTES, make_blueprint
 
 ACTORS: dict[str, Actor | None] = {

@@ -7,14 +7,14 @@ from sqlalchemy import select
 
 from tests.factories import make_client
 from tests.web.conftest import Host
-from webapp.core.database import reading
-from webapp.core.models import Event, IdentityClient
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session
 
 NOW = datetime(2026, 11, 23, 10, 42, tzinfo=UTC)
 
 
 def stored(host: Host, client: IdentityClient) -> IdentityClient:
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         return session.scalars(select(IdentityClient).where(IdentityClient.id == client.id)).one()
 
 
@@ -47,8 +47,10 @@ def test_disable_and_enable_without_script(host: Host) -> None:
     version = stored(host, client).version
     assert host.post(f"/{client.id}/enable", {"version": version}).status_code == 303
     assert stored(host, client).enabled is True
-    with reading(host.engine) as session:
-        actions = session.scalars(select(Event.action).where(Event.client_key == client.id).order_by(Event.id)).all()
+    with read_session(host.engine) as session:
+        actions = session.scalars(
+            select(AuditEvent.action).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id)
+        ).all()
     assert list(actions) == ["created", "disabled", "enabled"]
 
 

@@ -20,11 +20,11 @@ from tests.core.test_trail import add_events
 from tests.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, SECRET, make_client
 from tests.web.conftest import HARBOUR, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import read
-from webapp.core.audit import Action, Refusal
-from webapp.core.models import Event
-from webapp.core.trail import ACTIONS
-from webapp.web.event_words import ACTION_WORDS, REFUSALS, SENTENCES, tell
-from webapp.web.presenters import Times
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.queries import ACTIONS
+from webapp.core.database.models import AuditEvent
+from webapp.web.audit.event_texts import ACTION_WORDS, REFUSALS, SENTENCES, describe_event
+from webapp.web.i18n.times import Times
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 TIMES = Times("Europe/London")
@@ -44,9 +44,9 @@ def timeline(text: str) -> list[str]:
     return [" ".join(html.unescape(item).split()) for item in plain]
 
 
-def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> Event:
+def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:
     """Return one event with these changes."""
-    return Event(
+    return AuditEvent(
         **{
             "id": uuid.uuid4(),
             "at": NOW,
@@ -184,7 +184,7 @@ def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: s
 def test_everything_that_can_happen_has_words() -> None:
     assert set(SENTENCES) == set(Action)
     assert list(ACTION_WORDS) == list(ACTIONS)
-    assert set(REFUSALS) == set(Refusal)
+    assert set(REFUSALS) == set(RefusalReason)
     assert {action for action, _, _ in WORDS} == set(ACTIONS)
 
 
@@ -241,7 +241,7 @@ FIELDS = ["roles", "client_secret", "ends_at", "enabled", "name", "filters", "re
 @given(st.sampled_from([*Action, "merged"]), json_values | st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_no_event_breaks_the_page(action: str, changes: Any) -> None:
     """Whatever is stored, and no secret is made up: only words for what is there."""
-    one = tell(story(changes, action), times=TIMES, catalogue=CATALOGUE)
+    one = describe_event(story(changes, action), times=TIMES, catalogue=CATALOGUE)
     assert str(one.sentence) % one.variables
     assert isinstance(one.note, str)
     for change in one.changes:

@@ -17,9 +17,10 @@ from tests.core.test_delete import delete
 from tests.core.test_trail import add_events
 from tests.factories import OTHER_ACCOUNT, make_client
 from tests.web.conftest import HARBOUR, Host, make_host
-from webapp.core.database import make_engine, reading
-from webapp.core.models import Event, IdentityClient
-from webapp.core.trail import CSV_HEADINGS
+from webapp.core.audit.export import CSV_HEADINGS
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session
 
 NOW = datetime(2026, 7, 1, 11, tzinfo=UTC)
 HOSTILE_ID = '=HYPERLINK("x")'
@@ -40,11 +41,11 @@ def rows(answer: TestResponse) -> list[list[str]]:
     return [row for row in found if row[3] != "exported"]
 
 
-def exports(engine: Engine, account_id: str = "northwind") -> list[Event]:
+def exports(engine: Engine, account_id: str = "northwind") -> list[AuditEvent]:
     """Return the exports that stand in the trail."""
-    with reading(engine) as session:
-        of_account = (Event.account_id == account_id, Event.action == "exported")
-        return list(session.scalars(select(Event).where(*of_account).order_by(Event.at, Event.id)))
+    with read_session(engine) as session:
+        of_account = (AuditEvent.account_id == account_id, AuditEvent.action == "exported")
+        return list(session.scalars(select(AuditEvent).where(*of_account).order_by(AuditEvent.at, AuditEvent.id)))
 
 
 def test_l7_the_file(host: Host) -> None:
@@ -173,5 +174,5 @@ def test_w8_reading_the_trail_writes_nothing_and_exporting_one_event(host: Host)
     assert writes == []
     host.get("/activity.csv")
     assert writes == ["INSERT INTO identity_client_events"]
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         assert session.get_one(IdentityClient, client.id).version == 1

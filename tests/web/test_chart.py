@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from webapp.web.chart import HEIGHT, HEIGHT_MIN, PITCH, draw, scale_top
+from webapp.web.usage.chart import HEIGHT, HEIGHT_MIN, PITCH, draw, scale_top
 
 
 @pytest.mark.parametrize(

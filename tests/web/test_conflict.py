@@ -10,8 +10,8 @@ from tests.factories import make_client
 from tests.web.conftest import NORTHWIND, PREFIX, Host
 from tests.web.markup import Markup, read
 from tests.web.test_edit import DIALOG_LIMIT_BYTES, open_form, save, stored, values
-from webapp.core.models import IdentityClient, SecretState, utc_now
-from webapp.web.conflict import FIELDS
+from webapp.core.database.models import IdentityClient, SecretState, utc_now
+from webapp.web.clients.conflict import FIELDS
 
 SECRET = "canary-secret-that-was-typed"
 

@@ -11,8 +11,8 @@ from tests.factories import make_client
 from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host
 from tests.web.markup import read
 from tests.web.test_secret import actions, set_columns
-from webapp.core.database import reading
-from webapp.core.models import IdentityClient
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def client(host: Host) -> IdentityClient:
 
 
 def is_deleted(host: Host, client: IdentityClient) -> bool:
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         return session.get_one(IdentityClient, client.id).deleted_at is not None
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import select
 from tests.factories import make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import Markup, read
-from webapp.core.changes import get_client
-from webapp.core.database import reading
-from webapp.core.models import ClientSecret, IdentityClient, SecretState, utc_now
-from webapp.core.secrets import has_valid_checksum
+from webapp.core.client_changes import get_client
+from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.secrets.generation import has_valid_checksum
 
 SECRET = "canary-secret-that-was-typed"
 DIALOG_LIMIT_BYTES = 5 * 1024
@@ -42,7 +42,7 @@ def client(host: Host) -> IdentityClient:
 
 def stored(host: Host, client: IdentityClient) -> IdentityClient:
     """Return the client as it stands in the database now."""
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         return get_client(session, account_id=client.account_id, key=client.id)
 
 
@@ -167,7 +167,7 @@ def test_a_typed_secret_replaces_the_current_one_at_once(host: Host, htmx: bool,
 
 def test_an_empty_secret_keeps_the_current_one(host: Host, client: IdentityClient) -> None:
     save(host, client, name="Another name", client_secret="")
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         (secret,) = session.scalars(select(ClientSecret).where(ClientSecret.client_key == client.id))
     assert secret.ends_at is None
 

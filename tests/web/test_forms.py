@@ -13,9 +13,10 @@ from werkzeug.datastructures import MultiDict
 from tests.factories import make_client
 from tests.web.conftest import HTMX, PREFIX, Host, make_host
 from tests.web.markup import read
-from webapp.core.database import reading
-from webapp.core.models import ClientSecret, Event, IdentityClient
-from webapp.web.forms import EditForm, NewForm, VersionForm, presets
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient
+from webapp.core.database.unit_of_work import read_session
+from webapp.web.clients.forms import EditForm, NewForm, presets
+from webapp.web.http.forms import VersionForm
 
 SECRET = "canary-secret-that-was-typed"
 VALUES: dict[str, Any] = {
@@ -31,12 +32,12 @@ PATHS = ("/new", "/new/form", "/{key}/edit", "/{key}/edit/form")
 
 def rows(host: Host) -> tuple[Any, ...]:
     """Return what must not change: every client, the number of secrets and of events, but for refusals."""
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         clients = session.execute(select(IdentityClient.__table__)).all()
         return (
             clients,
             session.scalar(select(func.count()).select_from(ClientSecret)),
-            session.scalar(select(func.count()).select_from(Event).where(Event.action != "refused")),
+            session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.action != "refused")),
         )
 
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from tests.web.conftest import HTMX, PREFIX, Host, make_host, path_of
 from tests.web.markup import read
-from webapp.core.changes import get_client
-from webapp.core.database import reading
-from webapp.core.models import IdentityClient
-from webapp.core.secrets import Secret, generate_secret
-from webapp.web.handover import snippets_for
+from webapp.core.client_changes import get_client
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.web.routes import ROUTES
+from webapp.web.secrets.handover import snippets_for
 
 CANARY = "canary'7Q$x\\y\"z `w` & <i>"
 VALUES: dict[str, Any] = {
@@ -107,7 +107,7 @@ def test_s6_the_secret_is_nowhere_afterwards(
     shown = [CANARY, "canary'7Q", "canary&#39;7Q", quote(CANARY), quote_plus(CANARY), "canary"]
     key = re.search(PREFIX + r"/([0-9a-f-]{36})", answer.text)
     assert key
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         client = get_client(session, account_id="northwind", key=uuid.UUID(key[1]))
     if way == "change":
         answer = host.post(f"/{key[1]}/secret", {"client_secret": CANARY, "version": "1"}, htmx=htmx)

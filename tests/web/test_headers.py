@@ -70,7 +70,7 @@ def test_w13_a_fragment_only_for_a_partial_request(host: Host) -> None:
     ("error", "status"),
     [
         (errors.NotFound(), 404),
-        (errors.Throttled(7), 429),
+        (errors.RateLimited(7), 429),
         (errors.Busy(), 503),
         (RuntimeError("canary of the fault"), 500),
     ],
@@ -108,7 +108,7 @@ def test_pages_are_compressed_where_the_browser_can(host: Host) -> None:
 def test_static_files_are_compressed_hashed_and_kept_for_a_year(host: Host) -> None:
     """Issue: static files under content-hashed URLs, cached for a year."""
     with host.app.test_request_context(PREFIX):
-        from webapp.web.assets import assets
+        from webapp.web.http.static_files import assets
 
         files = assets()
     assert "app.css" in files

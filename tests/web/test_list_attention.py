@@ -15,9 +15,9 @@ from tests.factories import OTHER_ACCOUNT, make_client
 from tests.web.conftest import PREFIX, Host
 from tests.web.markup import read
 from tests.web.test_list import rows
-from webapp.core.attention import FILTERS, Attention, AttentionReason
-from webapp.web import list as client_list
-from webapp.web.attention_words import FILTER_WORDS, mark
+from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
+from webapp.web.clients import list as client_list
+from webapp.web.clients.attention import FILTER_WORDS, attention_mark
 
 STRIP = "?part=attention"
 
@@ -181,7 +181,7 @@ def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> No
     ],
 )
 def test_the_words_of_a_mark(one: Attention, words: str) -> None:
-    assert mark(one) == words
+    assert attention_mark(one) == words
 
 
 # The last token

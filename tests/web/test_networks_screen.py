@@ -10,11 +10,11 @@ import time_machine
 from tests.factories import make_author, make_client, make_requests
 from tests.web.conftest import NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import read
-from webapp.core.allowed_networks import ANYWHERE, set_networks
-from webapp.core.authentication import Reason
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import IdentityClient
-from webapp.core.networks import AllowedNetwork, networks_text
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.clients.allowed_networks import ANYWHERE, format_networks, set_networks
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 NOW = datetime(2026, 11, 23, 10, 42, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -29,14 +29,16 @@ def client(host: Host) -> IdentityClient:
         client = make_client(host.engine, client_id="acme-claims-prod", allowed_networks=(LONDON, DUBLIN))
     with time_machine.travel(NOW, tick=False):
         make_requests(host.engine, client, at=NOW - 3 * MINUTE, address=CALLER)
-        make_requests(host.engine, client, 6, at=NOW - MINUTE, address=STRANGER, outcome=Reason.ADDRESS_NOT_ALLOWED)
+        make_requests(
+            host.engine, client, 6, at=NOW - MINUTE, address=STRANGER, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+        )
     return client
 
 
 def stored(host: Host, client: IdentityClient) -> str:
     """Return the list as it is stored, as text."""
-    with reading(host.engine) as session:
-        return networks_text(session.get_one(IdentityClient, client.id).allowed_networks)
+    with read_session(host.engine) as session:
+        return format_networks(session.get_one(IdentityClient, client.id).allowed_networks)
 
 
 def text_of(html: str) -> str:
@@ -144,7 +146,7 @@ def test_a8_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
 
 def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: IdentityClient) -> None:
     """Issue: Add and Remove lead to the form, which saves nothing until Save is pressed."""
-    whole = networks_text((LONDON, DUBLIN))
+    whole = format_networks((LONDON, DUBLIN))
     for query, text in (
         ({}, whole),
         ({"address": " 198.51.100.20 "}, f"{whole}\n198.51.100.20"),
@@ -206,7 +208,7 @@ def test_i3_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityC
     ):
         assert words in said
     assert read(answer).value("allowed_networks") == typed
-    assert stored(host, client) == networks_text((LONDON, DUBLIN))
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
 
 
 @time_machine.travel(NOW, tick=False)
@@ -226,7 +228,7 @@ def test_a8_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client:
     assert "2 addresses called within the last 7 days" in text_of(answer.text)
     other = read(answer).inputs["confirmed"]
     assert (other["value"], other["id"] != box["id"]) == (f"{CALLER} 203.0.113.9", True)  # so that it comes unticked
-    assert stored(host, client) == networks_text((LONDON, DUBLIN))
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
     assert host.post(path, {**form, "confirmed": other["value"]}).status_code == 303
     assert stored(host, client) == str(DUBLIN)
 
@@ -271,7 +273,7 @@ def test_w10_a_form_without_its_token_saves_nothing(host: Host, client: Identity
     assert answer.status_code == 422
     assert "press Save again" in answer.text
     assert read(answer).value("allowed_networks") == "192.0.2.7"
-    assert stored(host, client) == networks_text((LONDON, DUBLIN))
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
 
 
 def test_w17_a_label_stays_text(host: Host) -> None:

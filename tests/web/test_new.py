@@ -13,10 +13,10 @@ from sqlalchemy import select
 from tests.factories import make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import read
-from webapp.core.database import reading
-from webapp.core.models import ClientSecret, Event, IdentityClient, utc_now
-from webapp.core.roles import DEFAULT_ROLES
-from webapp.core.secrets import has_valid_checksum
+from webapp.core.clients.roles import DEFAULT_ROLES
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.secrets.generation import has_valid_checksum
 
 SECRET = "canary-secret-that-was-typed"
 VALUES: dict[str, Any] = {
@@ -32,7 +32,7 @@ DIALOG_LIMIT_BYTES = 5 * 1024
 
 
 def clients(host: Host) -> list[IdentityClient]:
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         return list(session.scalars(select(IdentityClient).order_by(IdentityClient.id)))
 
 
@@ -259,7 +259,7 @@ def test_a5_a_form_writes_only_its_own_fields(host: Host) -> None:
     assert made.created_by == made.updated_by == "Priya Nair"
     assert made.created_at == made.updated_at > utc_now() - timedelta(minutes=1)
     assert made.deleted_at is None
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         (secret,) = session.scalars(select(ClientSecret).where(ClientSecret.client_key == made.id))
         untouched = session.get_one(IdentityClient, foreign.id)
     assert secret.secret_hash.startswith("$argon2id$")
@@ -559,8 +559,8 @@ def test_copy_fills_the_form_without_id_and_secret(host: Host, htmx: bool, origi
     form = page.form(client_id="acme-copied", client_secret=SECRET)
     action = next(attributes["action"] for tag, attributes in page.tags if tag == "form" and "action" in attributes)
     assert host.client.post(action, data=form, headers=HTMX if htmx else None).status_code == 200
-    with reading(host.engine) as session:
-        event = session.scalars(select(Event).where(Event.client_id == "acme-copied")).one()
+    with read_session(host.engine) as session:
+        event = session.scalars(select(AuditEvent).where(AuditEvent.client_id == "acme-copied")).one()
     assert event.changes["copied_from"] == [None, "acme-original"]
 
 

@@ -12,8 +12,8 @@ from werkzeug.datastructures import MultiDict
 
 from tests.factories import SECRET, make_client
 from tests.web.conftest import HARBOUR, NORTHWIND, Host
-from webapp.core.database import unit_of_work
-from webapp.core.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION
 
 NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_t2_the_preview_says_what_the_token_then_says(host: Host, client: Identi
             "/connect/token", data=form | ({"scope": asked} if asked else {}), base_url="https://localhost"
         )
         services = host.app.extensions[EXTENSION]
-        token = services.tokens.verify((answer.json or {})["access_token"], services.keys.with_header, NOW)
+        token = services.tokens.verify((answer.json or {})["access_token"], services.keys.for_header, NOW)
     assert token
     assert list(shown) == list(token)
     assert shown.pop("jti") == "(new in each token)"

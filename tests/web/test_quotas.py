@@ -11,9 +11,10 @@ from tests.factories import OTHER_ACCOUNT, make_account, make_author, make_throt
 from tests.web.conftest import HARBOUR, Host, make_host
 from tests.web.markup import read
 from tests.web.test_new import SECRET, VALUES
-from webapp.core.database import reading
-from webapp.core.errors import AlreadyCreated, InvalidFields, TooManyNewClients
-from webapp.core.models import IdentityClient
+from webapp.core.clients.create import AlreadyCreated
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.errors import InvalidFields, TooManyNewClients
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -22,23 +23,23 @@ def test_d5_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
     """D5: of all its people together, and of nobody else; what makes no client does not count."""
     for account_id in (make_author().account_id, OTHER_ACCOUNT):
         make_account(engine, account_id)
-    throttles = make_throttles(new_clients_per_account_and_hour=2)
+    rate_limits = make_throttles(new_clients_per_account_and_hour=2)
     with time_machine.travel(NOW, tick=False) as clock:
-        create(engine, throttles=throttles, creation_key="one")
+        create(engine, rate_limits=rate_limits, creation_key="one")
         clock.shift(600)
         for _ in range(3):
             with pytest.raises(InvalidFields):
-                create(engine, throttles=throttles, values=make_values(token_duration="9"))
+                create(engine, rate_limits=rate_limits, values=make_values(token_duration="9"))
             with pytest.raises(AlreadyCreated):
-                create(engine, throttles=throttles, creation_key="one")
-        create(engine, throttles=throttles, author=make_author(actor_id="somebody else"))
+                create(engine, rate_limits=rate_limits, creation_key="one")
+        create(engine, rate_limits=rate_limits, author=make_author(actor_id="somebody else"))
         with pytest.raises(TooManyNewClients) as caught:
-            create(engine, throttles=throttles)
+            create(engine, rate_limits=rate_limits)
         assert caught.value.retry_after_seconds == 3000
-        create(engine, throttles=throttles, author=make_author(OTHER_ACCOUNT))
+        create(engine, rate_limits=rate_limits, author=make_author(OTHER_ACCOUNT))
         clock.shift(3000)
-        create(engine, throttles=throttles)
-    with reading(engine) as session:
+        create(engine, rate_limits=rate_limits)
+    with read_session(engine) as session:
         assert session.scalar(select(func.count()).select_from(IdentityClient)) == 4
 
 

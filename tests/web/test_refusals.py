@@ -15,24 +15,24 @@ from tests.web.conftest import HARBOUR, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import read
 from tests.web.test_activity import timeline
 from tests.web.test_new import VALUES
-from webapp.core.audit import Refusal
-from webapp.core.database import reading
-from webapp.core.models import Event, IdentityClient
-from webapp.web.event_words import ATTEMPTS
+from webapp.core.audit.actions import RefusalReason
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session
+from webapp.web.audit.event_texts import ATTEMPTS
 from webapp.web.routes import ACCESS
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 NOBODYS_KEY = "01a212f7-44cb-7140-9b72-8bbba6544ca2"
 
 
-def refusals(engine: Engine) -> list[Event]:
+def refusals(engine: Engine) -> list[AuditEvent]:
     """Return the refused attempts of Northwind, the oldest first."""
-    with reading(engine) as session:
-        wanted = (Event.account_id == "northwind", Event.action == "refused")
-        return list(session.scalars(select(Event).where(*wanted).order_by(Event.at, Event.id)))
+    with read_session(engine) as session:
+        wanted = (AuditEvent.account_id == "northwind", AuditEvent.action == "refused")
+        return list(session.scalars(select(AuditEvent).where(*wanted).order_by(AuditEvent.at, AuditEvent.id)))
 
 
-def told(event: Event) -> tuple[str, str, bool]:
+def told(event: AuditEvent) -> tuple[str, str, bool]:
     """Return why and what was refused, and whether the client is named."""
     changes = event.changes
     assert changes.keys() == {"refusal", "attempt"}
@@ -91,16 +91,16 @@ def _too_many_clients(host: Host, _client: IdentityClient) -> None:
 
 
 CAUSES: list[tuple[Callable[[Host, IdentityClient], None], list[tuple[str, str, bool]]]] = [
-    (_no_role, [(Refusal.FORBIDDEN, "details", True)]),
-    (_only_views, [(Refusal.FORBIDDEN, "disable", True)]),
-    (_feature_off, [(Refusal.FEATURE_OFF, "list", False)]),
-    (_other_site, [(Refusal.OTHER_SITE, "disable", True)] * 2),
-    (_no_token, [(Refusal.FORM_EXPIRED, "disable", True)]),
-    (_stale_disable, [(Refusal.STALE_VERSION, "disable", True)]),
-    (_stale_edit, [(Refusal.STALE_VERSION, "edit", True)]),
-    (_old_sign_in, [(Refusal.SIGN_IN_TOO_OLD, "edit", True)]),
-    (_too_many_exports, [(Refusal.THROTTLED, "activity_csv", False)]),
-    (_too_many_clients, [(Refusal.THROTTLED, "new", False)]),
+    (_no_role, [(RefusalReason.FORBIDDEN, "details", True)]),
+    (_only_views, [(RefusalReason.FORBIDDEN, "disable", True)]),
+    (_feature_off, [(RefusalReason.FEATURE_OFF, "list", False)]),
+    (_other_site, [(RefusalReason.OTHER_SITE, "disable", True)] * 2),
+    (_no_token, [(RefusalReason.FORM_EXPIRED, "disable", True)]),
+    (_stale_disable, [(RefusalReason.STALE_VERSION, "disable", True)]),
+    (_stale_edit, [(RefusalReason.STALE_VERSION, "edit", True)]),
+    (_old_sign_in, [(RefusalReason.SIGN_IN_TOO_OLD, "edit", True)]),
+    (_too_many_exports, [(RefusalReason.THROTTLED, "activity_csv", False)]),
+    (_too_many_clients, [(RefusalReason.THROTTLED, "new", False)]),
 ]
 
 
@@ -126,14 +126,14 @@ def test_l2_each_cause_is_recorded_once_and_changes_nothing(
         ("user-1", "Priya Nair", "127.0.0.1")
     }
     assert all(event.request_id for event in found)
-    with reading(strict.engine) as session:
+    with read_session(strict.engine) as session:
         assert session.get_one(IdentityClient, client.id).version == 1
     strict.actor = NORTHWIND
     assert "Priya Nair tried to " in timeline(strict.get("/activity?action=refused").text)[0]
 
 
 def test_every_reason_is_met_here() -> None:
-    assert {refusal for _, expected in CAUSES for refusal, _, _ in expected} == set(Refusal)
+    assert {refusal for _, expected in CAUSES for refusal, _, _ in expected} == set(RefusalReason)
 
 
 def test_a3_a_client_of_others_goes_unnamed(host: Host) -> None:
@@ -142,7 +142,7 @@ def test_a3_a_client_of_others_goes_unnamed(host: Host) -> None:
     host.actor = replace(NORTHWIND, roles=frozenset())
     for key in (str(foreign.id), NOBODYS_KEY, "nonsense"):
         assert host.get(f"/{key}").status_code == 403
-    assert [told(event) for event in refusals(host.engine)] == [(Refusal.FORBIDDEN, "details", False)] * 3
+    assert [told(event) for event in refusals(host.engine)] == [(RefusalReason.FORBIDDEN, "details", False)] * 3
     host.actor = HARBOUR
     assert len(timeline(host.get("/activity").text)) == 1
 
@@ -165,8 +165,8 @@ def test_l2_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
             host.post(f"/{client.id}/disable", {"version": "7"})
         host.post(f"/{client.id}/disable", {"version": "7"}, token=False)
         assert [event.changes["refusal"][1] for event in refusals(host.engine)] == [
-            *[Refusal.STALE_VERSION] * 20,
-            Refusal.FORM_EXPIRED,
+            *[RefusalReason.STALE_VERSION] * 20,
+            RefusalReason.FORM_EXPIRED,
         ]
         clock.shift(3601)
         host.post(f"/{client.id}/disable", {"version": "7"})
@@ -180,5 +180,5 @@ def test_what_can_be_tried_has_words() -> None:
 def test_screens_write_in_the_way_that_records_refusals() -> None:
     """L2: a view that opens its unit of work by itself would let a refusal go untold."""
     folder = Path(__file__).parents[2] / "webapp" / "web"
-    found = {path.name for path in folder.glob("*.py") if re.search(r"\bunit_of_work\b", path.read_text("utf-8"))}
-    assert found == {"guard.py", "writing.py"}
+    found = {path.name for path in folder.rglob("*.py") if re.search(r"\bunit_of_work\b", path.read_text("utf-8"))}
+    assert found == {"access.py", "transactions.py"}

@@ -9,10 +9,10 @@ import time_machine
 from tests.factories import make_client, make_requests
 from tests.web.conftest import HARBOUR, Host
 from tests.web.markup import read
-from webapp.core.authentication import Reason
-from webapp.core.models import IdentityClient
-from webapp.core.usage import LATEST_MAX, Outcome
-from webapp.web.requests import SHOWN
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.usage.queries import LATEST_MAX
+from webapp.web.usage.requests import SHOWN
 
 NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -24,8 +24,10 @@ def client(host: Host) -> IdentityClient:
     client = make_client(host.engine, client_id="acme-claims-prod")
     make_requests(host.engine, client, 1200, at=NOW - 29 * DAY)
     make_requests(host.engine, client, 3, at=NOW - 30 * DAY)  # a day too long ago
-    make_requests(host.engine, client, 22, at=NOW - 5 * DAY, outcome=Reason.WRONG_SECRET, secret_label=None)
-    make_requests(host.engine, client, 2, at=NOW - DAY, outcome=Reason.DISABLED)
+    make_requests(
+        host.engine, client, 22, at=NOW - 5 * DAY, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None
+    )
+    make_requests(host.engine, client, 2, at=NOW - DAY, outcome=AuthenticationFailure.DISABLED)
     make_requests(host.engine, client, 1, at=NOW - DAY, outcome=Outcome.SCOPE_NOT_ALLOWED, scope="API")
     make_requests(host.engine, client, 4, at=NOW, secret_label="B", scope="payment-requests stored-recipients")
     return client
@@ -48,7 +50,7 @@ def test_l2_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
     """L2, issue: the chart's text form."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "Last 30 days: 1,204 issued, 25 refused. Most refusals on 18 November (22, wrong secret)." in words
-    make_requests(host.engine, client, 1, at=NOW - 5 * DAY, outcome=Reason.ADDRESS_NOT_ALLOWED)
+    make_requests(host.engine, client, 1, at=NOW - 5 * DAY, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED)
     assert "Most refusals on 18 November (23, mostly wrong secret)." in text_of(section(host, client))
 
 
@@ -106,8 +108,8 @@ def test_a_summer_time_is_local(host: Host) -> None:
     assert "London time (BST)" in html
 
 
-@pytest.mark.parametrize("outcome", [*Outcome, *Reason])
-def test_l2_every_reason_has_words(host: Host, outcome: Outcome | Reason) -> None:
+@pytest.mark.parametrize("outcome", [*Outcome, *AuthenticationFailure])
+def test_l2_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
     """L2: none of them is told by its stored value by accident."""
     client = make_client(host.engine)
     make_requests(host.engine, client, outcome=outcome, secret_label=None)
@@ -124,15 +126,15 @@ WORDS = {
     Outcome.SCOPE_NOT_ALLOWED: "Scope not allowed",
     Outcome.NO_ROLES: "No roles left",
     Outcome.PLAIN_HTTP: "Sent without https",
-    Reason.MALFORMED: "Malformed secret",
-    Reason.UNKNOWN: "Not this client ID",
-    Reason.WRONG_SECRET: "Wrong secret",
-    Reason.ENDED_SECRET: "Secret ended",
-    Reason.PAUSED_SECRET: "Secret paused",
-    Reason.DELETED: "Client deleted",
-    Reason.DISABLED: "Client disabled",
-    Reason.ACCOUNT_OFF: "Account switched off",
-    Reason.ADDRESS_NOT_ALLOWED: "Address not allowed",
+    AuthenticationFailure.MALFORMED: "Malformed secret",
+    AuthenticationFailure.UNKNOWN: "Not this client ID",
+    AuthenticationFailure.WRONG_SECRET: "Wrong secret",
+    AuthenticationFailure.ENDED_SECRET: "Secret ended",
+    AuthenticationFailure.PAUSED_SECRET: "Secret paused",
+    AuthenticationFailure.DELETED: "Client deleted",
+    AuthenticationFailure.DISABLED: "Client disabled",
+    AuthenticationFailure.ACCOUNT_OFF: "Account switched off",
+    AuthenticationFailure.ADDRESS_NOT_ALLOWED: "Address not allowed",
 }
 
 

@@ -11,7 +11,7 @@ from tests.factories import make_client
 from tests.web.conftest import NORTHWIND, Host
 from tests.web.markup import read
 from tests.web.test_secret import actions, stored
-from webapp.core.models import IdentityClient
+from webapp.core.database.models import IdentityClient
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 

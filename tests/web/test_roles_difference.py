@@ -9,8 +9,8 @@ import pytest
 from tests.factories import make_client
 from tests.web.conftest import HARBOUR, NORTHWIND, Host, make_host
 from tests.web.markup import read
-from webapp.core.models import IdentityClient
-from webapp.core.roles import DEFAULT_ROLES, ApiRole
+from webapp.core.clients.roles import DEFAULT_ROLES, ApiRole
+from webapp.core.database.models import IdentityClient
 
 ROLES = ("MerchantUser", "AccountViewer")
 APPROVER = ApiRole(

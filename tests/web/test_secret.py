@@ -15,10 +15,11 @@ from sqlalchemy import Engine, func, select, update
 from tests.factories import HASHER, SECRET, make_client
 from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import read
-from webapp.core.changes import get_client
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import ClientSecret, Event, IdentityClient, SecretState, utc_now
-from webapp.core.secrets import Secret, StoredHash, has_valid_checksum
+from webapp.core.client_changes import get_client
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, SecretState, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.secrets.generation import Secret, has_valid_checksum
+from webapp.core.secrets.hashing import StoredHash
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 NEW = "the-next-secret-of-acme-claims"
@@ -37,7 +38,7 @@ def client(host: Host) -> IdentityClient:
 
 
 def stored(host: Host, client: IdentityClient) -> IdentityClient:
-    with reading(host.engine) as session:
+    with read_session(host.engine) as session:
         return get_client(session, account_id=client.account_id, key=client.id)
 
 
@@ -70,8 +71,10 @@ def change(host: Host, client: IdentityClient, *, htmx: bool = False, **fields: 
 
 
 def actions(host: Host, client: IdentityClient) -> list[str]:
-    with reading(host.engine) as session:
-        return list(session.scalars(select(Event.action).where(Event.client_key == client.id).order_by(Event.id)))
+    with read_session(host.engine) as session:
+        return list(
+            session.scalars(select(AuditEvent.action).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id))
+        )
 
 
 # The form
@@ -270,7 +273,7 @@ def test_s7_two_posts_at_once_give_one_secret(engine: Engine) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409]
     shown = [secret for secret in ("secret-one-1", "secret-two-2") for answer in answers if secret in answer.text]
     assert len(shown) == 1
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalar(select(func.count()).select_from(ClientSecret)) == 2
     assert verifies(host, client, "B", shown[0])
 

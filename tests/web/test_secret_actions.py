@@ -14,10 +14,10 @@ from tests.factories import HASHER, make_author, make_client
 from tests.web.conftest import NORTHWIND, Host, make_host
 from tests.web.markup import read
 from tests.web.test_secret import actions, secrets_of, set_columns, states, stored
-from webapp.core.changes import get_client
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import Event, IdentityClient
-from webapp.core.rotation import Overlap, change_secret
+from webapp.core.client_changes import get_client
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.secrets.rotation import Overlap, change_secret
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 EVERY = ("end", "pause", "resume", "end-date")
@@ -398,8 +398,10 @@ def test_a3_a_secret_of_another_client_is_as_absent_as_none(host: Host, client: 
 def test_l1_events_name_the_secret_and_never_its_value(host: Host, client: IdentityClient) -> None:
     """L1, S6."""
     do(host, client, "A", "end-date", ends_at="2026-12-01T09:00")
-    with reading(host.engine) as session:
-        event = session.scalars(select(Event).where(Event.client_key == client.id).order_by(Event.id.desc())).first()
+    with read_session(host.engine) as session:
+        event = session.scalars(
+            select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id.desc())
+        ).first()
     assert event
     assert event.action == "end date set"
     assert event.changes["ends_at"] == [{"A": "2026-11-24T10:45:00+00:00"}, {"A": "2026-12-01T09:00:00+00:00"}]

@@ -22,17 +22,16 @@ from tests.stories import STORY, tell_story
 from tests.web.catalogues import make_catalogue, use_flask_babel
 from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.web.markup import outside_of_messages, read
-from webapp.core import errors, words
-from webapp.core.attention import FILTERS
-from webapp.core.audit import Action, Refusal
-from webapp.core.authentication import Reason
-from webapp.core.database import make_engine
-from webapp.core.models import IdentityClient
-from webapp.core.networks import AllowedNetwork
-from webapp.core.trail import PAGE_SIZE
-from webapp.core.usage import Outcome
-from webapp.web.done import DONE
-from webapp.web.list import ORDERS
+from webapp.core import errors, i18n
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.queries import PAGE_SIZE
+from webapp.core.clients.attention import FILTERS
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.web.clients.list import ORDERS
+from webapp.web.http.toasts import TOASTS
 from webapp.web.routes import ROUTES
 
 NOW = NOON
@@ -76,7 +75,7 @@ _DATE = re.compile(
 )
 
 
-def strangers(html: str) -> list[str]:
+def unknown(html: str) -> list[str]:
     """Return what stands on a page outside of messages and is no data: words, or the end of a sentence."""
     rest = [(text, _DATE.sub("", _DATA.sub("", text)).strip()) for text in outside_of_messages(html)]
     return [text for text, left in rest if re.search(r"[^\W\d_]", left) or re.fullmatch(r"[.?!:;]+", left)]
@@ -113,17 +112,19 @@ def client(host: Host) -> IdentityClient:
         roles=["CreatePayment"],
         allowed_networks=(AllowedNetwork("203.0.113.0/28", NAME), AllowedNetwork("192.0.2.0/24", "")),
     )
-    for number, outcome in enumerate([*Outcome, *Reason]):
+    for number, outcome in enumerate([*Outcome, *AuthenticationFailure]):
         make_requests(host.engine, client, outcome=outcome, at=NOW - number * DAY, scope="API")
     make_requests(host.engine, client, at=NOW, address="203.0.113.7")
-    make_requests(host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=Reason.ADDRESS_NOT_ALLOWED)
+    make_requests(
+        host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    )
     tell_story(host.engine, client)
     return client
 
 
 def check(answer: TestResponse) -> TestResponse:
     """Require that every word of an answer is a message."""
-    found = strangers(answer.text) if answer.status_code != 303 else []
+    found = unknown(answer.text) if answer.status_code != 303 else []
     assert not found, f"{answer.request.path}: {found}"
     return answer
 
@@ -135,9 +136,9 @@ def both(host: Host, path: str, **options: Any) -> list[TestResponse]:
 
 def test_the_test_can_fail() -> None:
     for html in ("<p>«One» two</p>", "<p>«One»<b>!</b></p>", '<p title="two">«One»</p>', '<p data-l="Two:">1</p>'):
-        assert strangers(html), html
+        assert unknown(html), html
     for html in ("<p>«One <b>two</b>» 3 · Name Here</p>", '<p title="«One»">«a «b» c» 4 Mar 2026, 10:00</p>'):
-        assert strangers(html) == [], html
+        assert unknown(html) == [], html
 
 
 # Every screen, every form, every refusal
@@ -284,7 +285,7 @@ def test_the_trail_as_it_is_filtered_paged_and_empty(host: Host, client: Identit
 def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
     """Also those that no client of an account has."""
     rows: list[dict[str, Any]] = [{"action": action, "changes": {}} for action in Action]
-    rows += [{"action": "refused", "changes": {"refusal": [None, refusal]}} for refusal in Refusal]
+    rows += [{"action": "refused", "changes": {"refusal": [None, refusal]}} for refusal in RefusalReason]
     rows += [{"action": "refused", "changes": {"attempt": [None, endpoint]}} for _, endpoint, *_ in ROUTES]
     for field in ("client_id", "name", "description", "token_duration_minutes", "roles", "allowed_networks"):
         rows.append({"action": "edited", "changes": {field: ["", "x"]}})
@@ -294,7 +295,7 @@ def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
 
 
 def test_what_was_done_as_the_page_says_it(host: Host, client: IdentityClient) -> None:
-    for done in DONE:
+    for done in TOASTS:
         answer = check(host.get(f"/{client.id}?done={done}"))
         assert 'role="status"><svg' in answer.text
 
@@ -321,7 +322,9 @@ def test_everybody_who_is_refused(host: Host, client: IdentityClient, kind: str)
 
 
 @pytest.mark.parametrize(
-    "error", [errors.NotFound(), errors.Throttled(7), errors.Busy(), RuntimeError(), 400, 403, 405, 413, 415], ids=repr
+    "error",
+    [errors.NotFound(), errors.RateLimited(7), errors.Busy(), RuntimeError(), 400, 403, 405, 413, 415],
+    ids=repr,
 )
 def test_every_error(host: Host, error: Exception | int) -> None:
     def fail(**_: object) -> str:
@@ -498,8 +501,8 @@ def test_e6_two_hosts_in_one_process_share_no_language(babel_host: Host) -> None
         assert "Identity Clients" in get(plain, "de").text
         assert "Identitätsclients" not in get(plain, "de").text
     get(babel_host, "de")
-    assert words.gettext("Identity Clients") == "Identity Clients"
-    assert words.format_number(1234) == "1,234"
+    assert i18n.gettext("Identity Clients") == "Identity Clients"
+    assert i18n.format_number(1234) == "1,234"
 
 
 def test_something_else_that_calls_itself_babel_changes_nothing(host: Host) -> None:

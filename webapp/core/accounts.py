@@ -5,8 +5,8 @@ from collections.abc import Collection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from .database import violated_constraint
-from .models import Account
+from .database.errors import violated_constraint
+from .database.models import Account
 
 
 def set_account(

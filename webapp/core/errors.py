@@ -1,15 +1,8 @@
 """The domain's errors. Each that a person can mend names the form field that it belongs to."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
 
-from .words import gettext
-
-if TYPE_CHECKING:
-    from .models import ClientSecret, IdentityClient
+from .i18n import gettext
 
 DATABASE_RETRY_AFTER_SECONDS = 5
 
@@ -56,29 +49,7 @@ class NotFound(DomainError):
     """There is no such client in this account, whether or not another account has one (A3)."""
 
 
-class StaleVersion(DomainError):
-    """The write was based on a version that is no longer the newest; nothing was changed (I7).
-
-    :param current: the client as it stands now.
-    """
-
-    def __init__(self, current: IdentityClient) -> None:
-        super().__init__("stale version")
-        self.current = current
-
-
-class AlreadyCreated(DomainError):
-    """The same Create was sent before; nothing was made again, and no secret is shown again.
-
-    :param client: what the first one made.
-    """
-
-    def __init__(self, client: IdentityClient) -> None:
-        super().__init__("already created")
-        self.client = client
-
-
-class Throttled(DomainError):
+class RateLimited(DomainError):
     """A quota is used up.
 
     :param retry_after_seconds: whole seconds until it is free again.
@@ -89,61 +60,8 @@ class Throttled(DomainError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TooManyNewClients(Throttled):
+class TooManyNewClients(RateLimited):
     """The account's quota of new clients is used up (D5)."""
-
-
-class SecretRefused(DomainError):
-    """Something cannot be done to a secret as things stand; nothing was changed.
-
-    :param client: the client as it stands now.
-    :param secret: the secret that it is about.
-    """
-
-    def __init__(self, client: IdentityClient, secret: ClientSecret) -> None:
-        super().__init__(type(self).__name__)
-        self.client = client
-        self.secret = secret
-
-
-class TwoSecrets(SecretRefused):
-    """Two secrets have not ended; the older one, `secret`, has to end before there can be another (S7)."""
-
-
-class LastSecret(SecretRefused):
-    """It is the only secret that works, so it can be neither ended nor paused (S7)."""
-
-
-class SecretHasEnded(SecretRefused):
-    """It has ended, and stays so."""
-
-
-class NeedsConfirmation(SecretRefused):
-    """It can be done, once the person has read what follows from it."""
-
-
-class RecentlyUsed(NeedsConfirmation):
-    """Something called with the secret within the last hour, and would be refused from now on.
-
-    :ivar at: when it was used last.
-    :ivar address: from where; None if nobody knows.
-    """
-
-    def __init__(self, client: IdentityClient, secret: ClientSecret, at: datetime) -> None:
-        super().__init__(client, secret)
-        self.at = at
-        self.address = secret.last_used_address
-
-
-class LastSecretEnds(NeedsConfirmation):
-    """Afterwards `secret` is the only one that works, and it has an end: no token is issued from then on (S8).
-
-    :ivar ends_at: that end.
-    """
-
-    def __init__(self, client: IdentityClient, secret: ClientSecret, ends_at: datetime) -> None:
-        super().__init__(client, secret)
-        self.ends_at = ends_at
 
 
 class Busy(DomainError):
@@ -157,5 +75,5 @@ class Busy(DomainError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class KeyUnusable(DomainError):
+class SigningKeyUnusable(DomainError):
     """A stored signing key does not decrypt under its own key ID (T9)."""

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_
 
-from . import audit, revocation
-from .audit import Action
-from .database import reading, unit_of_work
-from .keys import CLOCK_SKEW
-from .models import CallerAddress, Event, TokenRequest, TokenRequestCount
+from .audit.actions import Action
+from .audit.events import record_platform_event
+from .database.models import AuditEvent, CallerAddress, TokenRequest, TokenRequestCount
+from .database.unit_of_work import read_session, unit_of_work
+from .tokens import revocation
+from .tokens.signing_keys import CLOCK_SKEW
 
 ROWS_AT_ONCE = 5_000
 """How many rows one transaction deletes, so that no request waits long for the database."""
@@ -37,8 +38,8 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW
     requests_before = now - timedelta(days=token_request_days)
     with unit_of_work(engine) as session:
-        events = session.scalar(select(func.count()).where(Event.at < events_before)) or 0
-        audit.record_for_platform(
+        events = session.scalar(select(func.count()).where(AuditEvent.at < events_before)) or 0
+        record_platform_event(
             session,
             actor,
             Action.PURGED,
@@ -49,10 +50,10 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
             },
         )
     with unit_of_work(engine) as session:
-        revoked_tokens = revocation.purge(session, now)
+        revoked_tokens = revocation.purge_revoked_tokens(session, now)
     counts = TokenRequestCount
     return Purged(
-        _delete(engine, [Event.id], Event.at < events_before),
+        _delete(engine, [AuditEvent.id], AuditEvent.at < events_before),
         _delete(
             engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < requests_before
         ),
@@ -84,5 +85,5 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
 
 
 def _read(engine: Engine, statement: Any) -> Sequence[Any]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.execute(statement).all()

@@ -10,8 +10,8 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import HTTPException
 
-from ..core import authentication
-from ..core.errors import Busy, Throttled
+from ..core.authentication import authenticator
+from ..core.errors import Busy, RateLimited
 from ..host import Services, request_id_of
 
 LOG = logging.getLogger(__name__)
@@ -97,9 +97,9 @@ def answer_to(error: Exception, environ: WSGIEnvironment) -> Answer:
     match error:
         case Refused():
             return _refused(error.refusal)
-        case authentication.Refused():
+        case authenticator.AuthenticationFailed():
             return _refused(Refusal.CLIENT)  # the one refusal of all who did not authenticate (P7)
-        case Busy() | Throttled():
+        case Busy() | RateLimited():
             # The database is out of reach (D8), too many hashes are computed (D7), too many were refused (D4), or a
             # quota is used up (D5).
             status = 503 if isinstance(error, Busy) else 429

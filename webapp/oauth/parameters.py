@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 from wsgiref.types import WSGIEnvironment
 
-from ..core.secrets import Secret
+from ..core.secrets.generation import Secret
 from ..host import read_body
 from .answers import Refusal, Refused
 

@@ -9,9 +9,9 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..core.database import unit_of_work
+from ..core.database.migrations import upgrade as upgrade_tables
+from ..core.database.unit_of_work import unit_of_work
 from ..core.errors import Busy, FieldError
-from ..core.migrate import upgrade as upgrade_tables
 from ..extension import IdentityClients
 from ..host import services
 from . import users

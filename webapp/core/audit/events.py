@@ -1,0 +1,121 @@
+"""The trail: who did what, when, from where. Written in the transaction of the change itself (L1)."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, inspect, select
+from sqlalchemy.orm import Session
+
+from ..database.models import AuditEvent, IdentityClient, utc_now
+from ..database.unit_of_work import after_commit
+from ..rate_limits.limits import RateLimits
+from . import signals
+from .actions import Action, RefusalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who is behind a change.
+
+    :param account_id: the account to which they are bound: every query of theirs is (A3).
+    :param address: the address that they came from, None for a command.
+    :param request_id: the request's id, as in the log.
+    """
+
+    actor_id: str
+    label: str
+    account_id: str
+    address: str | None = None
+    request_id: str | None = None
+
+
+def record_event(
+    session: Session, author: Author, action: Action, client: IdentityClient | None, changes: Mapping[str, Any]
+) -> None:
+    """Add one event to the transaction under way.
+
+    :param client: what it is about; None for the account as a whole.
+    :param changes: per field `[before, after]`; never a secret or a hash.
+    """
+    event = AuditEvent(
+        at=utc_now(),
+        account_id=author.account_id,
+        actor_id=author.actor_id,
+        actor_label=author.label,
+        action=action.value,
+        client_key=client.id if client else None,
+        client_id=client.client_id if client else None,
+        changes=dict(changes),
+        address=author.address,
+        request_id=author.request_id,
+    )
+    session.add(event)
+    after_commit(session, _send_signals(event))
+
+
+def _send_signals(event: AuditEvent) -> Callable[[Engine], None]:
+    def send(engine: Engine) -> None:
+        if not inspect(event).transient:  # a roll-back to a savepoint took it back
+            signals.send_event_signals(engine, event)
+
+    return send
+
+
+def record_refusal(
+    session: Session,
+    *,
+    author: Author,
+    refusal: RefusalReason,
+    attempt: str,
+    key: uuid.UUID | None,
+    rate_limits: RateLimits,
+) -> None:
+    """Record that somebody was refused (L2), 20 times within an hour for each of them and each kind.
+
+    :param attempt: what they tried: the last part of the endpoint's name, such as `edit`.
+    :param key: the client that it was about; another account's goes unnamed (A3).
+    """
+    if not rate_limits.may_record_refusal(author.actor_id, refusal):
+        return
+    client = None
+    if key is not None:
+        own = (IdentityClient.id == key, IdentityClient.account_id == author.account_id)
+        client = session.scalar(select(IdentityClient).where(*own))
+    record_event(session, author, Action.REFUSED, client, {"refusal": [None, refusal], "attempt": [None, attempt]})
+
+
+def record_export(
+    session: Session,
+    *,
+    author: Author,
+    filters: Mapping[str, str],
+    rate_limits: RateLimits,
+    client: IdentityClient | None = None,
+) -> None:
+    """Record that somebody exports a trail, before they get it (L7).
+
+    :param filters: what was asked for, as in the address.
+    :param client: whose trail it is; None: the account's.
+    :raises Throttled: they exported too often within the hour (D5).
+    """
+    rate_limits.count_export(author.actor_id)
+    record_event(session, author, Action.EXPORTED, client, {"filters": [None, dict(filters)]})
+
+
+def record_platform_event(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:
+    """Add an event that stands in no account's trail, such as a change of signing key.
+
+    :param actor: who is behind it: the user who gave a command, or what of ours did it by itself.
+    """
+    session.add(
+        AuditEvent(
+            at=utc_now(),
+            account_id=None,
+            actor_id=actor[:200],
+            actor_label=actor[:200],
+            action=action.value,
+            changes=dict(changes),
+        )
+    )

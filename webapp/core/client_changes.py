@@ -1,0 +1,102 @@
+"""What every change of a client has in common: it is found in its account, and written whole or not at all."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.exc import StaleDataError
+
+from .audit.actions import Action
+from .audit.events import Author, record_event
+from .database.models import IdentityClient
+from .errors import DomainError, NotFound
+
+
+def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account, with its secrets.
+
+    :raises NotFound: the account has none such, whether or not another one has (A3).
+    """
+    client = (
+        session.scalars(
+            select(IdentityClient)
+            .where(
+                IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None)
+            )
+            # In one statement: on PostgreSQL a second one could see secrets that are newer than the client's version.
+            .options(joinedload(IdentityClient.secrets))
+        )
+        .unique()
+        .one_or_none()
+    )
+    if client is None:
+        raise NotFound
+    return client
+
+
+def check_version(session: Session, client: IdentityClient, version: int | None) -> None:
+    """Refuse a change that is based on a version which is no longer the newest (I7).
+
+    :param version: the version that the author saw; None is a stale one.
+    :raises StaleVersion: it carries the client as it stands.
+    """
+    if version != client.version:
+        raise StaleVersion(detach(session, client))
+
+
+@contextmanager
+def versioned_change(session: Session, author: Author, client: IdentityClient, now: datetime) -> Iterator[None]:
+    """Write what the block does to a client in one savepoint: one UPDATE on condition of its version (I7).
+
+    The block records the event of the change as well (L1).
+
+    :raises StaleVersion: somebody else was quicker; nothing was written.
+    """
+    key, account_id = client.id, client.account_id
+    try:
+        with session.begin_nested():
+            client.updated_at, client.updated_by = now, author.label
+            flag_modified(client, "updated_at")  # the version moves even where the clock did not
+            yield
+            session.flush()
+    except StaleDataError:
+        session.expire_all()
+        raise StaleVersion(detach(session, get_client(session, account_id=account_id, key=key))) from None
+
+
+def detach(session: Session, client: IdentityClient) -> IdentityClient:
+    """Return a client loose from the session, for an error to carry: it outlives the roll-back."""
+    for loaded in (client, *client.secrets):
+        session.expunge(loaded)
+    return client
+
+
+class StaleVersion(DomainError):
+    """The write was based on a version that is no longer the newest; nothing was changed (I7).
+
+    :param current: the client as it stands now.
+    """
+
+    def __init__(self, current: IdentityClient) -> None:
+        super().__init__("stale version")
+        self.current = current
+
+
+def revoke_tokens(session: Session, *, author: Author, key: uuid.UUID) -> None:
+    """Revoke every token that a client of the author's account got until now (T13).
+
+    :raises NotFound: the account has no such client.
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    # By itself, beside the version: who has the client's form open may save it all the same.
+    session.execute(
+        update(IdentityClient)
+        .where(IdentityClient.id == client.id)
+        .values(token_generation=IdentityClient.token_generation + 1)
+        .execution_options(synchronize_session=False)
+    )
+    record_event(session, author, Action.TOKENS_REVOKED, client, {})

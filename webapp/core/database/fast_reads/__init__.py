@@ -1,0 +1,1 @@
+"""Reads for the token endpoint, below SQLAlchemy."""

@@ -1,0 +1,326 @@
+"""The tables. Every name begins with `identity_client`, so that they can share a host's database."""
+
+import uuid
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+import uuid_utils.compat
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
+
+from ..addresses import AllowedNetwork
+from .types import EpochSeconds, MaskedText, NetworkList, StringSet, UtcDateTime, sorted_text
+
+ACCOUNT_ID_MAX = 200
+CLIENT_ID_MIN, CLIENT_ID_MAX = 6, 100
+SECRET_MIN, SECRET_MAX = 6, 100
+NAME_MIN, NAME_MAX = 3, 100
+DESCRIPTION_MAX = 1000
+TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
+SCOPE_MAX = 1000
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC and aware."""
+    return datetime.now(UTC)
+
+
+def new_id() -> uuid.UUID:
+    """Return a new UUIDv7 (RFC 9562), which sorts by the time at which it was made."""
+    return uuid_utils.compat.uuid7()
+
+
+class Base(DeclarativeBase):
+    """All tables of Identity Clients, with names for every constraint, so that errors can be told apart."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Account(Base):
+    """What the token endpoint has to know of a host's account: nobody is signed in there to ask."""
+
+    __tablename__ = "identity_client_accounts"
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
+    feature_enabled: Mapped[bool]
+    grantable_roles: Mapped[frozenset[str] | None] = mapped_column(StringSet)
+    """The API roles that the account holds; None means every role of the catalogue."""
+
+
+def _list_index(column: str) -> Index:
+    # Partial, since PostgreSQL would not take the order of rows from an index in which deleted_at came first.
+    present = text("deleted_at IS NULL")
+    return Index(
+        f"ix_identity_clients_list_{column}",
+        "account_id",
+        column,
+        "id",
+        sqlite_where=present,
+        postgresql_where=present,
+    )
+
+
+class IdentityClient(Base):
+    """A machine credential. Never deleted as a row: its ID stays taken and its trail stays whole."""
+
+    __tablename__ = "identity_clients"
+    __table_args__ = (
+        UniqueConstraint("client_id"),
+        UniqueConstraint("account_id", "creation_key"),
+        CheckConstraint(f"length(client_id) BETWEEN {CLIENT_ID_MIN} AND {CLIENT_ID_MAX}", name="client_id_length"),
+        CheckConstraint(f"name = '' OR length(name) BETWEEN {NAME_MIN} AND {NAME_MAX}", name="name_length"),
+        CheckConstraint(f"length(description) <= {DESCRIPTION_MAX}", name="description_length"),
+        CheckConstraint(
+            f"token_duration_minutes BETWEEN {TOKEN_DURATION_MIN_MINUTES} AND {TOKEN_DURATION_MAX_MINUTES}",
+            name="token_duration",
+        ),
+        CheckConstraint("roles <> '[]'", name="roles"),
+        _list_index("client_id_folded"),
+        _list_index("name_folded"),
+        _list_index("created_at"),
+        _list_index("updated_at"),
+        _list_index("last_token_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id))
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    name_folded: Mapped[str] = mapped_column(sorted_text(NAME_MAX * 3))
+    """The name in case-folded form, which sorts and searches alike on every engine; folding may lengthen it."""
+    description: Mapped[str] = mapped_column(Text)
+    description_folded: Mapped[str] = mapped_column(Text)
+    token_duration_minutes: Mapped[int] = mapped_column(Integer)
+    roles: Mapped[frozenset[str]] = mapped_column(StringSet)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
+        NetworkList, default=(), server_default=text("'[]'")
+    )
+    """From where it may call (A8); none: from anywhere."""
+    creation_key: Mapped[str | None] = mapped_column(String(64))
+    """The one-time key of the form that made it, so that a repeated Create makes nothing."""
+    last_token_at: Mapped[datetime | None] = mapped_column(EpochSeconds, nullable=False, server_default=text("0"))
+    """When it last got a token, true to the minute; None: never."""
+    token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    """How often all its tokens were revoked; each token carries the number of its time (T13)."""
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(200))
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    account: Mapped[Account] = relationship(lazy="raise")
+    secrets: Mapped[list["ClientSecret"]] = relationship(
+        back_populates="client", order_by="ClientSecret.created_at", lazy="raise"
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
+
+    @validates("client_id", "name", "description")
+    def _fold(self, column: str, value: str) -> str:
+        # Kept beside the text, since the engines do not agree on what a letter's other case is.
+        setattr(self, f"{column}_folded", value.casefold())
+        return value
+
+
+class UsedClientId(Base):
+    """A client ID that is, or once was, a client's or a resource server's: it is never another's again (T3)."""
+
+    __tablename__ = "identity_client_claimed_ids"
+
+    client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+    """None: a resource server's."""
+
+
+class SecretState(StrEnum):
+    """What a secret is good for at a given moment (S8); the value stands in the trail, so it never changes."""
+
+    CURRENT = "current"
+    ENDING = "ending"
+    """It verifies, and has an end date."""
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
+    """Return a secret's state; it verifies while current or ending. The moment of its end is past it (S8)."""
+    if ends_at is not None and ends_at <= now:
+        return SecretState.ENDED
+    if paused_at is not None:
+        return SecretState.PAUSED
+    return SecretState.CURRENT if ends_at is None else SecretState.ENDING
+
+
+class ClientSecret(Base):
+    """One secret of a client, as a hash only (S1, S2)."""
+
+    __tablename__ = "identity_client_secrets"
+    __table_args__ = (UniqueConstraint("client_key", "label"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    label: Mapped[str] = mapped_column(String(8))
+    """A, B, C and so on, in the order in which a client's secrets were made."""
+    secret_hash: Mapped[str] = mapped_column(MaskedText(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From this moment it verifies no more (S8); None: no end date."""
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(String(45))
+
+    client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
+
+    def state_at(self, now: datetime) -> SecretState:
+        """Return its state at a moment."""
+        return secret_state(self.ends_at, self.paused_at, now)
+
+
+class TokenRequest(Base):
+    """One of a client's latest token requests, issued or refused, with the true reason (L2)."""
+
+    __tablename__ = "identity_client_token_requests"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """Tells those of one moment apart. The key is the order in which they are read, so that it is the only index."""
+    outcome: Mapped[str] = mapped_column(String(32))
+    secret_label: Mapped[str | None] = mapped_column(String(8))
+    address: Mapped[str | None] = mapped_column(String(45))
+    scope: Mapped[str] = mapped_column(String(SCOPE_MAX))
+    """What was asked for, empty if nothing was; a character that a scope cannot have stands as `?`."""
+
+
+class CallerAddress(Base):
+    """An address from which a client showed a right secret, however many other requests came since (A8)."""
+
+    __tablename__ = "identity_client_caller_addresses"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TokenRequestCount(Base):
+    """How many token requests a client's secret made on one day (UTC) with one outcome (L2)."""
+
+    __tablename__ = "identity_client_token_request_counts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    """Comes first in the key, so that what is counted today stands together, and so does what is purged."""
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
+    """The secret's label, or empty where none matched."""
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+
+
+class AuditEvent(Base):
+    """One row of the audit trail. Triggers refuse to change it, and to delete it before its retention (L1)."""
+
+    __tablename__ = "identity_client_events"
+    __table_args__ = (
+        Index("ix_identity_client_events_account", "account_id", "at", "id"),
+        Index("ix_identity_client_events_client", "client_key", "at", "id"),
+        Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    account_id: Mapped[str | None] = mapped_column(String(200))
+    """The account whose trail it stands in; None for the platform's own, such as a change of signing key."""
+    actor_id: Mapped[str] = mapped_column(String(200))
+    actor_label: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(40))
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id))
+    client_id: Mapped[str | None] = mapped_column(String(CLIENT_ID_MAX))
+    """The client ID as it was then."""
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Per field `[before, after]`; for a secret its label and state, never the secret."""
+    address: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class AttentionNotice(Base):
+    """A reason why a client needs attention, of which the host was told; it goes when the reason does."""
+
+    __tablename__ = "identity_client_attention_notices"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
+    told_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ResourceServer(Base):
+    """An API that may ask about every token at the introspection endpoint (T10)."""
+
+    __tablename__ = "identity_client_resource_servers"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("resource_server_id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    resource_server_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    """What it sends in place of a client ID."""
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    secret_hash: Mapped[str] = mapped_column(MaskedText(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RevokedToken(Base):
+    """One token that was revoked before its end (T12). When its end is past, nobody needs the row."""
+
+    __tablename__ = "identity_client_revoked_tokens"
+
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class StoredSigningKey(Base):
+    """A key that signs tokens; the private half is encrypted (T9)."""
+
+    __tablename__ = "identity_client_signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The RFC 7638 thumbprint of the public half."""
+    public_jwk: Mapped[dict[str, str]] = mapped_column(JSON)
+    private_key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
+    """A 12-byte nonce, then AES-256-GCM of the private key in DER, with the kid as associated data."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    signs_from: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it may begin to sign; it is published from the moment it was made (T8)."""
+    signs_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)

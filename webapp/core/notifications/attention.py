@@ -1,0 +1,77 @@
+"""Telling the host which clients need attention, once for each reason that is new."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.exc import IntegrityError
+
+from ..audit import signals
+from ..clients.attention import ANY, Attention, needs_attention, reasons
+from ..database.errors import violated_constraint
+from ..database.models import Account, AttentionNotice, IdentityClient, utc_now
+from ..database.unit_of_work import read_session, unit_of_work
+
+CLIENTS_AT_ONCE = 500
+
+
+def send_attention_signals(engine: Engine) -> int:
+    """Send the signal `attention` for each reason that was not told before, of every account; return how many.
+
+    A reason that goes and comes back is new again. Where a receiver raises it is told again next time.
+    """
+    with read_session(engine) as session:
+        account_ids = session.scalars(select(Account.id).where(Account.feature_enabled).order_by(Account.id)).all()
+    return sum(_send_for_account(engine, account_id) for account_id in account_ids)
+
+
+def _send_for_account(engine: Engine, account_id: str) -> int:
+    present = {(client.id, one.key): (client, one) for client, one in _present(engine, account_id)}
+    with unit_of_work(engine) as session:
+        told = session.scalars(
+            select(AttentionNotice)
+            .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
+            .where(IdentityClient.account_id == account_id)
+        ).all()
+        for notice in told:
+            if (notice.client_key, notice.reason) not in present:
+                session.delete(notice)
+    known = {(notice.client_key, notice.reason) for notice in told}
+    return sum(_send(engine, *present[key]) for key in present if key not in known)
+
+
+def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, Attention]]:
+    with read_session(engine) as session:
+        clients = session.scalars(
+            select(IdentityClient)
+            .where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.deleted_at.is_(None),
+                needs_attention(ANY, utc_now()),
+            )
+            .order_by(IdentityClient.client_id_folded)
+        ).all()
+        for start in range(0, len(clients), CLIENTS_AT_ONCE):
+            some = clients[start : start + CLIENTS_AT_ONCE]
+            found = reasons(session, account_id, some)
+            for client in some:
+                for one in found.get(client.id, []):
+                    yield client, one
+
+
+def _send(engine: Engine, client: IdentityClient, one: Attention) -> bool:
+    # Noted first: of two that run at once one tells.
+    try:
+        with unit_of_work(engine) as session:
+            session.add(AttentionNotice(client_key=client.id, reason=one.key, told_at=utc_now()))
+    except IntegrityError as error:
+        if violated_constraint(error) != "pk_identity_client_attention_notices":
+            raise
+        return False
+    facts = {"account_id": client.account_id, "client_key": client.id, "client_id": client.client_id}
+    if signals.send(signals.attention, engine, **facts, attention=one):
+        return True
+    with unit_of_work(engine) as session:
+        session.execute(
+            delete(AttentionNotice).where(AttentionNotice.client_key == client.id, AttentionNotice.reason == one.key)
+        )
+    return False

@@ -1,0 +1,1 @@
+"""Token requests: recorder, writer, queries, recent caller addresses."""

@@ -1,0 +1,1 @@
+"""The language and the formats of a request."""
