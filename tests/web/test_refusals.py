@@ -180,5 +180,5 @@ def test_what_can_be_tried_has_words() -> None:
 def test_screens_write_in_the_way_that_records_refusals() -> None:
     """L2: a view that opens its unit of work by itself would let a refusal go untold."""
     folder = Path(__file__).parents[2] / "webapp" / "web"
-    found = {path.name for path in folder.rglob("*.py") if re.search(r"\bunit_of_work\b", path.read_text("utf-8"))}
+    found = {path.name for path in folder.rglob("*.py") if re.search(r"\bunit_of_work\(", path.read_text("utf-8"))}
     assert found == {"access.py", "transactions.py"}

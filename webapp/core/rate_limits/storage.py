@@ -65,7 +65,9 @@ class WindowCounters:
                 self._ask_shared_at = time.monotonic() + SHARED_RETRY_SECONDS
                 if not self._shared_is_out:
                     self._shared_is_out = True
-                    LOG.warning("rate limits are counted in each process: the shared store does not answer", exc_info=error)
+                    LOG.warning(
+                        "rate limits are counted in each process: the shared store does not answer", exc_info=error
+                    )
             else:
                 if self._shared_is_out:
                     self._shared_is_out = False
