@@ -12,9 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine, select, update
 
-from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
+from tests.factories import make_account, make_author, make_client, make_clients
 from tests.servers import LiveServer
-from webapp.core.clients.edit import edit_client
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import ClientSecret, IdentityClient
@@ -78,18 +77,13 @@ class Merchant:
             "roles": client.roles,
         }
         with unit_of_work(self.engine) as session:
-            edit_client(
+            make_clients().edit(
                 session,
                 author=make_author(self.account_id, label="Priya Nair"),
                 key=client.id,
                 version=client.version,
                 values=ClientValues(**(form | values)),
                 enabled=client.enabled,
-                secret=None,
-                catalogue=CATALOGUE,
-                granted=None,
-                hasher=HASHER,
-                rate_limits=make_throttles(),
             )
 
     def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:

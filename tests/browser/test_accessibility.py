@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE, HASHER, make_author, make_requests
+from tests.factories import CATALOGUE, make_author, make_requests, make_secrets
 from tests.stories import tell_story
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.secrets.rotation import Overlap, change_secret
+from webapp.core.secrets.service import Overlap
 
 from .album import looks
 from .conftest import Merchant, Visit
@@ -90,14 +90,13 @@ class Scene:
     def rotate(self, client: IdentityClient) -> None:
         """Change the secret of a client as Priya Nair does, who has it open at the same time."""
         with unit_of_work(self.merchant.engine) as session:
-            change_secret(
+            make_secrets().change(
                 session,
                 author=make_author(self.merchant.account_id, label="Priya Nair"),
                 key=client.id,
                 version=client.version,
                 secret="the next secret of this client",
                 overlap=Overlap.WEEK,
-                hasher=HASHER,
             )
 
     def filled(self, form: NewClient) -> NewClient:

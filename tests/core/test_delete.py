@@ -12,10 +12,10 @@ from sqlalchemy import Engine, select
 from webapp.core.audit.queries import AuditQuery, list_events
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.create import AlreadyCreated
 from webapp.core.clients.delete import delete_client
 from webapp.core.clients.enable import set_enabled
 from webapp.core.clients.listing import ListQuery, list_clients
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure

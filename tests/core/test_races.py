@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
 from webapp.core.database.unit_of_work import read_session

@@ -28,17 +28,16 @@ from webapp.core.secrets.errors import (
     TwoActiveSecrets,
 )
 from webapp.core.secrets.generation import Secret
-from webapp.core.secrets.lifecycle import end_secret, pause_secret, resume_secret, set_end_date
-from webapp.core.secrets.rotation import Overlap, change_secret, replace_leaked_secret
+from webapp.core.secrets.lifecycle import apply_secret_action
+from webapp.core.secrets.service import Overlap
 
-from ..factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
+from ..factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_secrets, make_throttles
 from .calls import stored
 from .test_races import at_once
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 NEXT = "the next secret of the client"
-ONE_SECRET: tuple[Callable[..., IdentityClient], ...] = (end_secret, pause_secret, resume_secret, set_end_date)
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 def change(
-    engine: Engine, client: IdentityClient, secret: str = NEXT, **overrides: Any
+    engine: Engine, client: IdentityClient, secret: str = NEXT, *, refuse_weak: bool = False, **overrides: Any
 ) -> tuple[IdentityClient, ClientSecret]:
     """Change the secret as an administrator does who sees `client`."""
     given: dict[str, Any] = {
@@ -58,38 +57,39 @@ def change(
         "version": client.version,
         "secret": secret,
         "overlap": Overlap.DAY,
-        "hasher": HASHER,
     }
     with unit_of_work(engine) as session:
-        return change_secret(session, **(given | overrides))
+        return make_secrets(refuse_weak=refuse_weak).change(session, **(given | overrides))
 
 
-def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[IdentityClient, ClientSecret]:
+def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[IdentityClient, Secret]:
     """Report the secrets of a client as leaked."""
     given: dict[str, Any] = {
         "author": make_author(),
         "key": client.id,
         "version": client.version,
-        "secret": NEXT,
-        "hasher": HASHER,
     }
     with unit_of_work(engine) as session:
-        return replace_leaked_secret(session, **(given | overrides))
+        return make_secrets().replace_leaked(session, **(given | overrides))
 
 
-def touch(
-    function: Callable[..., IdentityClient], engine: Engine, client: IdentityClient, label: str, **overrides: Any
-) -> IdentityClient:
+def touch(action: SecretAction, engine: Engine, client: IdentityClient, label: str, **overrides: Any) -> IdentityClient:
     """Do something to one secret as an administrator does who sees `client`."""
     [secret] = [secret for secret in client.secrets if secret.label == label]
-    given = {"author": make_author(), "key": client.id, "version": client.version, "secret_id": secret.id}
-    if function is set_end_date:
+    given: dict[str, Any] = {
+        "author": make_author(),
+        "key": client.id,
+        "version": client.version,
+        "secret_id": secret.id,
+        "action": action,
+    }
+    if action is SecretAction.SET_END_DATE:
         given["ends_at"] = utc_now() + DAY
     with unit_of_work(engine) as session:
-        return function(session, **(given | overrides))
+        return apply_secret_action(session, **(given | overrides))
 
 
-end, pause, resume, set_end = (partial(touch, function) for function in ONE_SECRET)
+end, pause, resume, set_end = (partial(touch, action) for action in SecretAction)
 
 
 def with_secrets(engine: Engine, **columns: dict[str, Any]) -> IdentityClient:
@@ -223,17 +223,14 @@ def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
     assert len(trail(engine, client)) == 1
 
 
-@pytest.mark.parametrize("function", [change, leak])
 @pytest.mark.parametrize(
     ("secret", "refuse_weak"), [("12345", False), ("é" * 10, False), ("", False), ("aaaaaa", True), (SECRET, False)]
 )
-def test_a_secret_that_cannot_be_used_changes_nothing(
-    engine: Engine, function: Callable[..., Any], secret: str, refuse_weak: bool
-) -> None:
+def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
     """S4: the rules of every secret hold here too; and the new one must be another."""
     client = make_client(engine)
     with pytest.raises(FieldError) as caught:
-        function(engine, client, secret=secret, refuse_weak=refuse_weak)
+        change(engine, client, secret, refuse_weak=refuse_weak)
     assert caught.value.field == "client_secret"
     assert secret not in caught.value.message or not secret
     assert states(engine, client) == {"A": "current"}
@@ -249,15 +246,13 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     """One step, one event for each part of it."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
-    newest = "the secret after the leak"
-    client, added = leak(engine, client, secret=newest)
-    assert added.label == "C"
+    client, newest = leak(engine, client)
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is not None
     assert may_come_in(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
-    assert may_come_in(authenticator, client, newest) is None
+    assert may_come_in(authenticator, client, newest.reveal()) is None
     reason = {"reason": [None, "leaked"]}
     assert trail(engine, client)[2:] == [
         ("secret ended", {"client_secret": [{"A": "paused"}, {"A": "ended"}], **reason}),
@@ -520,13 +515,14 @@ def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
         ("secret", own.id, uuid.uuid4()),
     ):
         statements.clear()
-        for function in ONE_SECRET:
+        for action in SecretAction:
             with pytest.raises(NotFound):
-                touch(function, engine, own, "A", key=key, secret_id=found, version=None)
+                touch(action, engine, own, "A", key=key, secret_id=found, version=None)
         if what == "client":
-            for rotate in (change, leak):
-                with pytest.raises(NotFound):
-                    rotate(engine, own, secret="", key=key, version=None)
+            with pytest.raises(NotFound):
+                change(engine, own, secret="", key=key, version=None)
+            with pytest.raises(NotFound):
+                leak(engine, own, key=key, version=None)
         counts[what].add(len([statement for statement in statements if statement.startswith("SELECT")]))
     assert counts == {"client": {6}, "secret": {4}}
     assert states(engine, own) == {"A": "current"}
@@ -542,7 +538,7 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
         connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
     for call in (
         partial(change, engine, client, "yet another secret", end_older=True),
-        partial(leak, engine, client, secret="yet another secret"),
+        partial(leak, engine, client),
         partial(end, engine, client, "A"),
         partial(pause, engine, client, "A"),
         partial(set_end, engine, client, "A", ends_at=None),
@@ -557,12 +553,12 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
 def test_no_secret_and_no_hash_is_in_the_database_or_the_trail(engine: Engine) -> None:
     """S6, L4: nowhere but in the column of hashes."""
     client, _ = change(engine, make_client(engine))
-    client, _ = leak(engine, stored(engine, client.id), secret="the secret after the leak")
+    client, newest = leak(engine, stored(engine, client.id))
     hashes = [str(secret.secret_hash) for secret in stored(engine, client.id).secrets]
     with engine.connect() as connection:
         trail = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
         rows = str(connection.execute(text("SELECT * FROM identity_client_secrets")).all())
-    for hidden in (SECRET, NEXT, "the secret after the leak"):
+    for hidden in (SECRET, NEXT, newest.reveal()):
         assert hidden not in trail + rows
     for hidden in ("argon2", *hashes):
         assert hidden not in trail

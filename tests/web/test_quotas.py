@@ -11,7 +11,7 @@ from tests.factories import OTHER_ACCOUNT, make_account, make_author, make_throt
 from tests.web.conftest import HARBOUR, Host, make_host
 from tests.web.markup import read
 from tests.web.test_new import SECRET, VALUES
-from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import InvalidFields, TooManyNewClients
