@@ -14,7 +14,8 @@ from webapp.core.clients.allowed_networks import ANYWHERE, set_networks
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries
-from webapp.host import client_address, is_secure
+from webapp.host import client_address
+from webapp.http_request import is_secure
 
 from ..factories import ACCOUNT, SECRET, make_author, make_client
 from .endpoint import Endpoint, argon2_computations
