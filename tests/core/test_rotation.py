@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, select, text
 
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session, unit_of_work

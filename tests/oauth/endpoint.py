@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
 from webapp import IdentityClients
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.authentication.verified_secrets import VerifiedSecrets
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import ClientSecret, IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session

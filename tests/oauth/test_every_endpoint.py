@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 from webapp.oauth.routes import CLIENT_ROUTES
 
 from ..factories import SECRET, make_client
@@ -182,7 +182,7 @@ def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) ->
 def test_p13_d8_a_database_out_of_reach_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, raising(Busy()))
+    monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
     assert_is_ours(response, 503)
     assert "Retry-After" in response.headers
