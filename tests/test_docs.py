@@ -21,11 +21,11 @@ from webapp.settings import PREFIX, Settings
 
 __all__ = ["host"]  # a fixture
 SETTING_SECTIONS = (
-    "Needed",
+    "Required",
     "In the host",
     "Secrets and sign-in",
     "Signing keys",
-    "Quotas and rate_limits",
+    "Rate limits and quotas",
     "Retention",
     "Network",
 )
@@ -60,7 +60,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert sorted(row[0].strip("`") for row in ROWS) == sorted(defaults)
     for name, (default, meaning, _) in DOCUMENTED.items():
         assert meaning, name
-        assert (MISSING if default == "needed" else literal_eval(default.strip("`"))) == defaults[name], name
+        assert (MISSING if default == "required" else literal_eval(default.strip("`"))) == defaults[name], name
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -87,7 +87,7 @@ def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
 def test_readme_names_settings_that_exist_with_their_defaults() -> None:
     table = {row[0].strip("`"): row[1] for row in rows(section("Settings", README))}
     assert set(table) <= set(DOCUMENTED)
-    assert {name for name, row in DOCUMENTED.items() if row[0] == "needed"} <= set(table)
+    assert {name for name, row in DOCUMENTED.items() if row[0] == "required"} <= set(table)
     assert "docs/settings.md" in section("Settings", README)
 
 

@@ -106,7 +106,7 @@ def test_signing_keys(site: Site) -> None:
 def pepper_versions(engine: Engine) -> dict[int, int]:
     """Return what the guide's first statement tells."""
     with engine.connect() as connection:
-        first, second = blocks("Changing the pepper", "sql")[0].strip().removesuffix(";").split(";")
+        first, second = blocks("Rotating the pepper", "sql")[0].strip().removesuffix(";").split(";")
         connection.execute(text(second)).all()
         return {row[0]: row[1] for row in connection.execute(text(first))}
 
@@ -114,7 +114,7 @@ def pepper_versions(engine: Engine) -> dict[int, int]:
 def test_s2_changing_the_pepper(site: Site) -> None:
     """S2: step by step, while processes of the step before are at work; then the old one goes."""
     old, new = site.settings[f"{PREFIX}PEPPER"].removeprefix("1:"), token_urlsafe(32)
-    steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Changing the pepper"))]
+    steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Rotating the pepper"))]
     assert len(steps) == 3
     apps = []
     for step in steps:
@@ -142,7 +142,7 @@ def test_t9_changing_the_key_encryption_key(site: Site) -> None:
     both = site.app()
     assert token(both, client) == 200
     site.set(name, f"{new},{old}")
-    site.flask(blocks("Changing the key-encryption key", "sh")[0])
+    site.flask(blocks("Rotating the key-encryption key", "sh")[0])
     assert token(both, client) == token(site.app(), client) == 200
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     first, second = (line.split("\t")[0] for line in site.flask(show).splitlines())

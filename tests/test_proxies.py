@@ -233,7 +233,7 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
         metadata = json.loads(ask(ports.https, "GET", "/.well-known/oauth-authorization-server", ca=ports.ca).body)
         assert metadata["token_endpoint"] == f"https://{NAME}/connect/token"
         assert "<form" not in ask(ports.https, "GET", "/login", {"Host": "evil.example"}, ca=ports.ca).body
-        site.run(blocks("What to watch", "sh")[0])
+        site.run(blocks("Monitoring", "sh")[0])
     assert set(asks_from(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
     logs = "".join(path.read_text() for path in site.directory.glob("*.log"))
     assert "credentials were sent over plain http" in logs

@@ -1,5 +1,6 @@
 """Identity clients: machine credentials for a Flask portal, and the endpoint that turns them into tokens."""
 
+from .core.audit import signals
 from .core.clients.roles import ApiRole
 from .extension import IdentityClients
 from .host import Actor
