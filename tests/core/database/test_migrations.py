@@ -97,8 +97,8 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
 def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> None:
     migrations.downgrade(engine, "base")
     program = (
-        "import sys; from webapp.core import database, migrate; engine = database.make_engine(sys.argv[1]);"
-        "print(flush=True); sys.stdin.read(); migrate.upgrade(engine)"
+        "import sys; from webapp.core.database import engine, migrations; e = engine.make_engine(sys.argv[1]);"
+        "print(flush=True); sys.stdin.read(); migrations.upgrade(e)"
     )
     url = engine.url.render_as_string(hide_password=False)
     starting_line, gun = os.pipe()

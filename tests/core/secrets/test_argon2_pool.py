@@ -186,7 +186,8 @@ def test_d7_without_a_place_forms_and_sign_in_answer_503(app: Flask, impatient: 
 
 FORKS = """
 import os
-from webapp.core.secrets import Secret, SecretHasher
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher
 hasher = SecretHasher({1: b"x" * 32})
 stored = hasher.hash(Secret("secret"))
 child = os.fork()
