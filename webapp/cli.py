@@ -17,7 +17,7 @@ from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
 from .core.database.unit_of_work import unit_of_work
-from .core.errors import Busy, FieldError, NotFound, SigningKeyUnusable
+from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
 from .core.notifications.attention import send_attention_signals
 from .core.secrets.generation import generate_secret
 from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
@@ -175,7 +175,7 @@ def _failures_told() -> Iterator[None]:
         raise click.ClickException(error.message) from error
     except SigningKeyUnusable as error:
         raise click.ClickException(f"{error} Is IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY the right one?") from error
-    except Busy as error:
+    except Unavailable as error:
         raise click.ClickException("The database does not answer, or is locked. Try again.") from error
 
 

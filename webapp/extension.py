@@ -11,7 +11,7 @@ from .core import accounts
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
 from .core.database.engine import make_engine, share_engine
-from .core.database.fast_reads.reads import FastReads
+from .core.database.fast_reads import FastReads
 from .core.database.unit_of_work import unit_of_work
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.hashing import SecretHasher

@@ -24,7 +24,7 @@ from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_accoun
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.authentication.verified_secrets import VerifiedSecrets
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import ClientSecret, IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session

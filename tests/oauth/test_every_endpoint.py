@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from tests.oauth.test_responses import assert_is_ours, hostile_host, raising
 from tests.support.endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
 from tests.support.factories import SECRET, make_client
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 from webapp.oauth.routes import CLIENT_ROUTES
 
 CLIENT_ID = "northwind-api"
@@ -181,7 +181,7 @@ def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) ->
 def test_p13_d8_a_database_out_of_reach_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, raising(Busy()))
+    monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
     assert_is_ours(response, 503)
     assert "Retry-After" in response.headers

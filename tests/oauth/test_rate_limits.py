@@ -67,7 +67,7 @@ def each_store(sqlite_engine: Engine, store_url: str) -> Iterator[Endpoint]:
 
 def close(endpoint: Endpoint) -> None:
     """Close what an application keeps until it ends: its connections to Redis."""
-    shared: Any = endpoint.services.rate_limits.windows._shared
+    shared: Any = endpoint.services.rate_limits.counters._shared
     if shared is not None:
         shared.storage.storage.connection_pool.disconnect()
 

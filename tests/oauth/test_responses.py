@@ -16,7 +16,7 @@ from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 from tests.support.endpoint import FORM, Endpoint, hash_cheaply, statements
 from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 from webapp.oauth.answers import Refusal
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
@@ -129,7 +129,7 @@ def test_p13_a_wait_that_the_host_asks_for_is_passed_on(endpoint: Endpoint, erro
 @pytest.mark.parametrize("service", ["authenticator", "keys"])
 def test_p13_d8_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
-    monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Busy()))
+    monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Unavailable()))
     response = hosted.post(RIGHT)
     assert_is_ours(response, 503)
     assert response.json == {"error": "temporarily_unavailable"}
@@ -279,5 +279,5 @@ def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeyp
     """The next success tries again."""
     make_client(endpoint.engine, client_id="northwind-api")
     monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
-    monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Busy()))
+    monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Unavailable()))
     assert endpoint.post(RIGHT).status_code == 200

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from tests.support.factories import HASHER, PEPPER_SETTING, SECRET
 from webapp import IdentityClients
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret

@@ -64,7 +64,7 @@ class TooManyNewClients(RateLimited):
     """The account's quota of new clients is used up (D5)."""
 
 
-class Busy(DomainError):
+class Unavailable(DomainError):
     """The database is locked or out of reach, or no place became free for a hash computation (D7, D8).
 
     :param retry_after_seconds: when to ask again.

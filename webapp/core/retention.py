@@ -32,7 +32,7 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
 
     :param event_days: how long events are kept; at least 400.
     :param token_request_days: how long token requests, their counts and the addresses of callers are kept.
-    :raises Busy: the database is locked or out of reach; what was deleted until then stays deleted.
+    :raises Unavailable: the database is locked or out of reach; what was deleted until then stays deleted.
     """
     # The triggers go by the database's clock, which may be behind.
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW

@@ -11,7 +11,7 @@ from wsgiref.types import WSGIEnvironment
 from werkzeug.exceptions import HTTPException
 
 from ..core.authentication import authenticator
-from ..core.errors import Busy, RateLimited
+from ..core.errors import RateLimited, Unavailable
 from ..host import Services, request_id_of
 
 LOG = logging.getLogger(__name__)
@@ -99,10 +99,10 @@ def answer_to(error: Exception, environ: WSGIEnvironment) -> Answer:
             return _refused(error.refusal)
         case authenticator.AuthenticationFailed():
             return _refused(Refusal.CLIENT)  # the one refusal of all who did not authenticate (P7)
-        case Busy() | RateLimited():
+        case Unavailable() | RateLimited():
             # The database is out of reach (D8), too many hashes are computed (D7), too many were refused (D4), or a
             # quota is used up (D5).
-            status = 503 if isinstance(error, Busy) else 429
+            status = 503 if isinstance(error, Unavailable) else 429
             return _unavailable(status, {"Retry-After": str(error.retry_after_seconds)})
         case HTTPException():
             return _http_error(error)

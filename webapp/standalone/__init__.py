@@ -10,7 +10,7 @@ from sqlalchemy import inspect, select
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ..core.database.unit_of_work import read_session
-from ..core.errors import Busy
+from ..core.errors import Unavailable
 from ..core.paths import resource_folder
 from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
@@ -47,7 +47,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     set_pool_size(values["PROCESSES"])
 
     services: Services = app.extensions[EXTENSION]
-    app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.windows)))
+    app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.counters)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
     frame.init_app(app)
@@ -73,7 +73,7 @@ def _refuse_demo_users(services: Services) -> None:
             if not inspect(session.connection()).has_table(MasUser.__tablename__):
                 return
             found = session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1))
-    except Busy as error:
+    except Unavailable as error:
         raise SettingsError(settings.DATABASE_SILENT) from error
     if found is not None:
         raise SettingsError(

@@ -5,7 +5,7 @@ from functools import cached_property
 import flask_login
 from flask import Flask, Response, current_app, request, url_for
 
-from ..core.errors import Busy
+from ..core.errors import Unavailable
 from ..host import MANAGER_ROLES, services
 from ..settings import PREFIX
 from ..web.http import static_files
@@ -35,7 +35,7 @@ class Frame:
         try:
             user = flask_login.current_user
             return user if user.is_authenticated else None
-        except Busy:
+        except Unavailable:
             return None
 
     @property

@@ -8,7 +8,7 @@ from flask import Flask, Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ..core.errors import Busy
+from ..core.errors import Unavailable
 from ..host import address_of, request_id, services
 from ..oauth.metadata import TOKEN_PATH
 from ..settings import Settings
@@ -48,7 +48,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Busy, _busy)
+    app.register_error_handler(Unavailable, _busy)
 
 
 def _begin() -> None:
@@ -106,7 +106,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-def _busy(error: Busy) -> ResponseReturnValue:
+def _busy(error: Unavailable) -> ResponseReturnValue:
     """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
     response = _error_page(503)
     response.headers["Retry-After"] = str(error.retry_after_seconds)

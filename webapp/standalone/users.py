@@ -49,7 +49,7 @@ def is_password(password_hash: str, password: str) -> bool:
 def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
     """Return the user who may sign in with these, or None; one hash computation whatever the reason (D6).
 
-    :raises Busy: the database is out of reach.
+    :raises Unavailable: the database is out of reach.
     """
     with read_session(engine) as session:
         user = find_user(session, email)

@@ -7,7 +7,7 @@ from flask.typing import RouteCallable
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from ..core.errors import Busy, NotFound, RateLimited
+from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
 from ..host import check_trusted_host
 from .audit import activity
@@ -72,7 +72,7 @@ def make_blueprint() -> Blueprint:
     blueprint.register_error_handler(CSRFError, partial(access.handle_csrf_error, ACCESS))
     blueprint.register_error_handler(NotFound, responses.not_found)
     blueprint.register_error_handler(RateLimited, responses.throttled)
-    blueprint.register_error_handler(Busy, responses.busy)
+    blueprint.register_error_handler(Unavailable, responses.busy)
     blueprint.register_error_handler(HTTPException, responses.http_error)
     for code in default_exceptions:
         # By code as well, since the host's own handler for a code would come before ours for all (W12).

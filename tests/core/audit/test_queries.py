@@ -238,7 +238,7 @@ def test_an_address_carries_the_query() -> None:
     query = AuditQuery.from_arguments(arguments | {"after": "x", "page": "2"})
     assert (query.since, query.until) == (date(2026, 3, 1), date(2026, 3, 2))
     assert query.arguments() == arguments | {"after": "x"}
-    assert query.turned_to(before="y").arguments() == arguments | {"before": "y"}
+    assert query.with_cursor(before="y").arguments() == arguments | {"before": "y"}
     assert query.filters() == arguments
 
 

@@ -29,7 +29,7 @@ from webapp.core.clients.create import AlreadyCreated
 from webapp.core.clients.delete import delete_client
 from webapp.core.clients.enable import set_enabled
 from webapp.core.clients.listing import ListQuery, list_clients
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session, unit_of_work

@@ -19,7 +19,7 @@ from webapp.core.database.engine import make_engine
 from webapp.core.database.errors import violated_constraint
 from webapp.core.database.models import Account, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 from webapp.settings import SettingsError
 
 SESSIONS: list[Callable[[Engine], AbstractContextManager[Session]]] = [read_session, unit_of_work]
@@ -198,7 +198,7 @@ def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPa
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Busy), unit_of_work(engine) as session:
+    with pytest.raises(Unavailable), unit_of_work(engine) as session:
         session.execute(select(Account))
     other.close()
     engine.dispose()
@@ -214,14 +214,14 @@ def test_a_database_out_of_reach_is_busy(
     (tmp_path / "gone" / "mas.sqlite3").unlink()
     (tmp_path / "gone").rmdir()
     for engine in (gone, make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")):
-        with pytest.raises(Busy), session_of(engine) as session:
+        with pytest.raises(Unavailable), session_of(engine) as session:
             session.execute(select(Account))
 
 
 def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url: str) -> None:
     """D8."""
     engine = make_engine(postgresql_url)
-    with pytest.raises(Busy), unit_of_work(engine) as session:
+    with pytest.raises(Unavailable), unit_of_work(engine) as session:
         session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     with read_session(engine) as session:
         session.execute(select(Account))
@@ -230,7 +230,7 @@ def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url:
 
 def test_a_pool_that_stays_empty_is_busy(postgresql_url: str) -> None:
     engine = create_engine(postgresql_url, pool_size=1, max_overflow=0, pool_timeout=0.01)
-    with engine.connect(), pytest.raises(Busy), read_session(engine) as session:
+    with engine.connect(), pytest.raises(Unavailable), read_session(engine) as session:
         session.execute(select(Account))
     engine.dispose()
 

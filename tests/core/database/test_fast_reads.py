@@ -10,10 +10,11 @@ from sqlalchemy.pool import StaticPool
 
 from tests.support.factories import make_client
 from webapp.core.database.engine import make_engine
-from webapp.core.database.fast_reads.reads import CONNECTIONS_MAX, FastReads
+from webapp.core.database.fast_reads import FastReads
+from webapp.core.database.fast_reads.reads import CONNECTIONS_MAX
 from webapp.core.database.models import ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import connect
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 
 STATEMENT = (
     select(*IdentityClient.__table__.columns, ClientSecret.ends_at, ClientSecret.secret_hash)
@@ -85,7 +86,7 @@ def test_a_value_with_nul_is_refused_not_cut(postgresql_url: str) -> None:
 
 def test_a_database_out_of_reach_is_busy() -> None:
     reads = FastReads(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
-    with pytest.raises(Busy):
+    with pytest.raises(Unavailable):
         reads.rows(reads.prepare(select(literal(1))))
 
 

@@ -39,5 +39,5 @@ def test_processes_share_a_quota(redis_url: str) -> None:
         two.count_taken_id_answer("hannah")
     assert 3590 < caught.value.retry_after_seconds <= 3600
     for rate_limits in (one, two):  # an application keeps its connection until it ends; this test must not
-        storage: Any = rate_limits.windows._shared.storage  # type: ignore[union-attr]
+        storage: Any = rate_limits.counters._shared.storage  # type: ignore[union-attr]
         storage.storage.connection_pool.disconnect()

@@ -20,7 +20,7 @@ from tests.support import servers
 from tests.support.endpoint import Endpoint, argon2_computations
 from tests.support.factories import HASHER, PEPPER, SECRET, make_client
 from tests.web.conftest import PREFIX
-from webapp.core.errors import Busy
+from webapp.core.errors import Unavailable
 from webapp.core.secrets import argon2_pool
 from webapp.core.secrets.argon2_pool import POOL_SIZE_MAX, pool_size, run_in_pool
 from webapp.core.secrets.generation import Secret
@@ -96,7 +96,7 @@ def test_d7_a_place_is_waited_for_two_seconds() -> None:
     done: list[int] = []
     with all_places_taken():
         began = time.monotonic()
-        with pytest.raises(Busy) as caught:
+        with pytest.raises(Unavailable) as caught:
             run_in_pool(lambda: done.append(1))
         assert 1.9 < time.monotonic() - began < 4
     assert caught.value.retry_after_seconds == 1
@@ -151,7 +151,7 @@ def test_d7_without_a_place_a_renewal_is_left_for_later(endpoint: Endpoint, monk
     client = make_client(endpoint.engine)
 
     def busy(*_: object) -> None:
-        raise Busy(1)
+        raise Unavailable(1)
 
     monkeypatch.setattr(SecretHasher, "hash", busy)
     assert endpoint.ask(client).status_code == 200

@@ -16,7 +16,7 @@ from tests.support.calls import stored
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
-from webapp.core.database.fast_reads.reads import FastReads
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session, unit_of_work

@@ -16,7 +16,7 @@ from tests.support.factories import make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, StoredSigningKey
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.errors import Busy, NotFound, SigningKeyUnusable
+from webapp.core.errors import NotFound, SigningKeyUnusable, Unavailable
 from webapp.core.tokens.access_tokens import AccessTokens
 from webapp.core.tokens.signing_keys import CLOCK_SKEW, PUBLISHED_AFTER_SIGNING, SCHEDULE, KeyState, SigningKeys
 from webapp.settings import SettingsError
@@ -232,7 +232,7 @@ def test_a_rotation_that_cannot_be_written_fails_no_request(
     first = ring.signing_key(NOW).kid
 
     def fail(*_: object) -> Iterator[None]:
-        raise Busy
+        raise Unavailable
 
     with monkeypatch.context() as patch:
         patch.setattr("webapp.core.tokens.signing_keys.unit_of_work", fail)

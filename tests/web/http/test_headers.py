@@ -71,7 +71,7 @@ def test_w13_a_fragment_only_for_a_partial_request(host: Host) -> None:
     [
         (errors.NotFound(), 404),
         (errors.RateLimited(7), 429),
-        (errors.Busy(), 503),
+        (errors.Unavailable(), 503),
         (RuntimeError("canary of the fault"), 500),
     ],
 )

@@ -323,7 +323,7 @@ def test_everybody_who_is_refused(host: Host, client: IdentityClient, kind: str)
 
 @pytest.mark.parametrize(
     "error",
-    [errors.NotFound(), errors.RateLimited(7), errors.Busy(), RuntimeError(), 400, 403, 405, 413, 415],
+    [errors.NotFound(), errors.RateLimited(7), errors.Unavailable(), RuntimeError(), 400, 403, 405, 413, 415],
     ids=repr,
 )
 def test_every_error(host: Host, error: Exception | int) -> None:

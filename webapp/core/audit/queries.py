@@ -82,7 +82,7 @@ class AuditQuery:
         names = ("person", "client", "action", "since", "until")
         return {name: str(value) for name in names if (value := getattr(self, name))}
 
-    def turned_to(self, *, after: str = "", before: str = "") -> Self:
+    def with_cursor(self, *, after: str = "", before: str = "") -> Self:
         """Return the same search at another page."""
         return replace(self, after=after, before=before)
 

@@ -9,11 +9,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import Engine, bindparam, select, update
 
 from ..addresses import is_allowed
-from ..database.fast_reads.reads import FastReads
+from ..database.fast_reads import FastReads
 from ..database.models import Account, ClientSecret, IdentityClient, ResourceServer, SecretState, secret_state
 from ..database.outcomes import AuthenticationFailure
 from ..database.unit_of_work import unit_of_work
-from ..errors import Busy, DomainError, RateLimited
+from ..errors import DomainError, RateLimited, Unavailable
 from ..rate_limits.limits import RateLimits
 from ..secrets.argon2_pool import run_in_pool
 from ..secrets.generation import Secret
@@ -170,7 +170,7 @@ class Authenticator:
         :param address: where the caller is; None where nobody knows, which is outside every network (A8).
         :raises Refused: nobody may come in with these.
         :raises TooManyFailures: too many were refused before; no hash was computed (D2).
-        :raises Busy: the database is out of reach (D8), or too many hashes are being computed (D7).
+        :raises Unavailable: the database is out of reach (D8), or too many hashes are being computed (D7).
         """
         _check_form(client_id, secret)
         rows = self._reads.rows(self._clients, client_id=client_id)
@@ -255,7 +255,7 @@ class Authenticator:
                     .values(secret_hash=renewed.value, pepper_version=renewed.pepper_version)
                     .execution_options(synchronize_session=False)
                 )
-        except Busy:
+        except Unavailable:
             return stored  # the next success tries again
         return renewed
 

@@ -83,7 +83,7 @@ class ListQuery:
         first, second = (f"-{name}", name) if name in _TIMES else (name, f"-{name}")
         return replace(self, sort=second if self.sort == first else first, after="", before="")
 
-    def turned_to(self, *, after: str = "", before: str = "") -> Self:
+    def with_cursor(self, *, after: str = "", before: str = "") -> Self:
         """Return the same search at another page."""
         return replace(self, after=after, before=before)
 

@@ -24,7 +24,7 @@ def back_up(engine: Engine, file: Path) -> None:
 
     :raises BackupRefused: the file exists, or others can enter its directory.
     :raises OSError: the file cannot be written.
-    :raises Busy: the database is out of reach.
+    :raises Unavailable: the database is out of reach.
     :raises sqlite3.Error: the database cannot be read, or the disk is full.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..errors import Busy
+from ..errors import Unavailable
 from .models import Base
 
 LOG = logging.getLogger(__name__)
@@ -17,14 +17,14 @@ LOG = logging.getLogger(__name__)
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """Raise `Busy` where the database is locked or out of reach (D8)."""
+    """Raise `Unavailable` where the database is locked or out of reach (D8)."""
     try:
         yield
     except PoolTimeout as error:
-        raise Busy from error
+        raise Unavailable from error
     except DBAPIError as error:
         if error.connection_invalidated or _is_outage(error):
-            raise Busy from error
+            raise Unavailable from error
         if _misses_table(error):
             LOG.error("Tables are missing, or older than this release. Run: flask identity-clients upgrade")
         raise

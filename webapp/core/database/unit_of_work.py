@@ -15,7 +15,7 @@ _AFTER_COMMIT = "identity_clients_after_commit"
 def connect(engine: Engine) -> Iterator[Connection]:
     """Give a bare connection, for where a session would cost more than the statement.
 
-    :raises Busy: the database is locked or out of reach (D8).
+    :raises Unavailable: the database is locked or out of reach (D8).
     """
     with translate_database_errors(), engine.connect() as connection:
         yield connection
@@ -25,7 +25,7 @@ def connect(engine: Engine) -> Iterator[Connection]:
 def read_session(engine: Engine) -> Iterator[Session]:
     """Give a session that only reads: nothing that is done to what it gives is written.
 
-    :raises Busy: the database is locked or out of reach (D8).
+    :raises Unavailable: the database is locked or out of reach (D8).
     """
     with translate_database_errors(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
@@ -38,7 +38,7 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
     Callbacks registered with `after_commit` run once it is committed. A view renders only after the block, so that
     a page never reports a change that was rolled back.
 
-    :raises Busy: the database is locked or out of reach (D8).
+    :raises Unavailable: the database is locked or out of reach (D8).
     """
     writing = engine.execution_options(identity_clients_writes=True)
     with translate_database_errors(), Session(writing, expire_on_commit=False) as session:

@@ -36,7 +36,7 @@ class RateLimits:
         new_clients_per_account_and_hour: int = 0,
         exports_per_actor_and_hour: int = 10,
     ) -> None:
-        self.windows = WindowCounters(storage_url)
+        self.counters = WindowCounters(storage_url)
         self._taken_id_answers = RateLimitItemPerHour(taken_id_answers_per_hour)
         self._client_failures = RateLimitItemPerMinute(failures_per_client_and_address, FAILURE_WINDOW_MINUTES)
         self._address_failures = RateLimitItemPerMinute(failures_per_address, FAILURE_WINDOW_MINUTES)
@@ -47,7 +47,7 @@ class RateLimits:
 
     def may_answer_taken_id(self, actor_id: str) -> bool:
         """Count one more "already in use" for this actor, and tell whether it may be given (A6)."""
-        return self.windows.use(self._taken_id_answers, "taken-id", actor_id)
+        return self.counters.use(self._taken_id_answers, "taken-id", actor_id)
 
     def count_taken_id_answer(self, actor_id: str) -> None:
         """Count one more "already in use" for this actor (A6).
@@ -84,7 +84,7 @@ class RateLimits:
 
     def may_record_refusal(self, actor_id: str, kind: str) -> bool:
         """Count one more refusal of this kind for an actor, and tell whether the trail has room for it (L2)."""
-        return self.windows.use(_RECORDED_REFUSALS, "refusal", actor_id, kind)
+        return self.counters.use(_RECORDED_REFUSALS, "refusal", actor_id, kind)
 
     def check_failures(self, client_id: str, address: str | None) -> None:
         """Refuse to look at a secret where too many were wrong (D2). Nobody is throttled by the client ID alone (D3).
@@ -92,9 +92,9 @@ class RateLimits:
         :raises Throttled: too many authentications failed, of this client ID from this address, or from this address.
         """
         used_up = [
-            self.windows.limit_reached(quota, *key)
+            self.counters.limit_reached(quota, *key)
             for quota, key in self._failure_windows(client_id, address)
-            if not self.windows.is_free(quota, *key)
+            if not self.counters.is_free(quota, *key)
         ]
         if used_up:
             raise max(used_up, key=lambda throttled: throttled.retry_after_seconds)
@@ -103,8 +103,8 @@ class RateLimits:
         """Count a failed authentication; tell whether it was the last one looked at, once in a window (D4)."""
         is_news = False
         for quota, key in self._failure_windows(client_id, address):
-            self.windows.use(quota, *key)
-            if not self.windows.is_free(quota, *key) and self.windows.use(self._failure_notices, "notice", *key):
+            self.counters.use(quota, *key)
+            if not self.counters.is_free(quota, *key) and self.counters.use(self._failure_notices, "notice", *key):
                 is_news = True
         return is_news
 
@@ -118,8 +118,8 @@ class RateLimits:
         ]
 
     def _count(self, quota: RateLimitItem, *key: str) -> None:
-        if not self.windows.use(quota, *key):
-            raise self.windows.limit_reached(quota, *key)
+        if not self.counters.use(quota, *key):
+            raise self.counters.limit_reached(quota, *key)
 
 
 def _quota(unit: type[RateLimitItem], amount: int) -> RateLimitItem | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ..errors import Busy
+from ..errors import Unavailable
 
 POOL_SIZE_MAX = 4
 WAIT_SECONDS = 2
@@ -20,7 +20,7 @@ def run_in_pool(work: Callable[[], _Result]) -> _Result:
 
     Work within work runs in the same place.
 
-    :raises Busy: no place became free within two seconds.
+    :raises Unavailable: no place became free within two seconds.
     """
     if getattr(_thread, "is_place", False):
         return work()
@@ -29,7 +29,7 @@ def run_in_pool(work: Callable[[], _Result]) -> _Result:
         return future.result(WAIT_SECONDS)
     except TimeoutError:
         if future.cancel():
-            raise Busy(BUSY_RETRY_AFTER_SECONDS) from None
+            raise Unavailable(BUSY_RETRY_AFTER_SECONDS) from None
         return future.result()  # it has begun
     finally:
         del future  # else its error would hold this frame, and the frame the error, with the secret that was sent

@@ -33,7 +33,7 @@ class StoredHash:
 class SecretHasher:
     """Argon2id over HMAC-SHA-256 under the pepper (S1, S2).
 
-    Every computation waits for a place, and raises `Busy` where none becomes free (D7).
+    Every computation waits for a place, and raises `Unavailable` where none becomes free (D7).
 
     :param peppers: each pepper by its version, the newest first.
     """

@@ -22,7 +22,7 @@ from ..database import models
 from ..database.engine import autocommitting
 from ..database.models import TOKEN_DURATION_MAX_MINUTES
 from ..database.unit_of_work import connect, read_session, unit_of_work
-from ..errors import Busy, NotFound, SigningKeyUnusable
+from ..errors import NotFound, SigningKeyUnusable, Unavailable
 from .signing import PrivateKeyStorage, SigningKey
 
 RELOAD_SECONDS = 1
@@ -119,7 +119,7 @@ class SigningKeys:
         self._reload_at = 0.0
 
     # What signs and verifies. Each raises KeyUnusable where a stored key does not decrypt, or is not what its row
-    # says (T9), and Busy where the database is out of reach (D8).
+    # says (T9), and Unavailable where the database is out of reach (D8).
 
     def signing_key(self, now: datetime) -> SigningKey:
         """Return the key that signs at this moment; the first one, and each successor in time, is made here."""
@@ -127,7 +127,7 @@ class SigningKeys:
         if key is None or self._is_due(key, now):
             try:
                 self._renew(now)
-            except Busy:
+            except Unavailable:
                 if key is None:
                     raise
                 return key  # it signs until it has a successor

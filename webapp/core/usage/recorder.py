@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine
 from ..database.models import SCOPE_MAX
 from ..database.outcomes import AuthenticationFailure, Outcome
 from ..database.unit_of_work import unit_of_work
-from ..errors import Busy
+from ..errors import Unavailable
 from ..validation import is_well_formed
 from . import writer
 from .writer import RecordedRequest, RequestCount, RequestCountKey
@@ -195,7 +195,7 @@ class Recorder:
                     if notes.counts:
                         written = writer.write_requests(connection, notes.counts, notes.requests, written)
                 self._written = written
-            except Busy:
+            except Unavailable:
                 self._keep(notes)
                 return
             except Exception as error:

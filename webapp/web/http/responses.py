@@ -8,7 +8,7 @@ from flask import Response, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ...core.errors import Busy, NotFound, RateLimited
+from ...core.errors import NotFound, RateLimited, Unavailable
 from ...core.i18n import lazy_gettext as _
 from ...host import request_id, services
 from ..i18n import times
@@ -117,7 +117,7 @@ def throttled(error: RateLimited) -> ResponseReturnValue:
     return error_response(429, retry_after_seconds=error.retry_after_seconds)
 
 
-def busy(error: Busy) -> ResponseReturnValue:
+def busy(error: Unavailable) -> ResponseReturnValue:
     """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
     return error_response(503, retry_after_seconds=error.retry_after_seconds)
 

@@ -19,7 +19,7 @@ from ...host import author_of, current_actor, services
 def transaction() -> Iterator[Session]:
     """Give a session for one change, as `unit_of_work` does; that somebody came too late or too often is recorded.
 
-    :raises Busy: the database is locked or out of reach (D8).
+    :raises Unavailable: the database is locked or out of reach (D8).
     """
     try:
         with unit_of_work(services().engine) as session:

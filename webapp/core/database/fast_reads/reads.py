@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Select, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
-from ...errors import Busy
+from ...errors import Unavailable
 from ..errors import translate_database_errors
 
 CONNECTIONS_MAX = 10
@@ -80,14 +80,14 @@ class FastReads:
     def rows(self, statement: PreparedSelect, **parameters: Any) -> list[list[Any]]:
         """Return every row, as the columns' types give them.
 
-        :raises Busy: the database is locked or out of reach (D8), or ten reads wait for it already.
+        :raises Unavailable: the database is locked or out of reach (D8), or ten reads wait for it already.
         """
         named = {**statement.parameters, **parameters}
         values = named if statement.order is None else [named[name] for name in statement.order]
         try:
             self._places.get(timeout=WAIT_SECONDS)
         except Empty:
-            raise Busy from None
+            raise Unavailable from None
         try:
             with translate_database_errors():
                 found = self._fetched(statement.text, values)
