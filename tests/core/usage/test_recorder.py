@@ -174,9 +174,9 @@ def test_noting_never_waits_for_the_database(sqlite_url: str) -> None:
 PREAMBLE = """
 import logging, multiprocessing, os, signal, sys, time, uuid
 from datetime import UTC, datetime
-from webapp.core.database import make_engine
-from webapp.core.recording import Recorder
-from webapp.core.usage import Outcome
+from webapp.core.database.engine import make_engine
+from webapp.core.usage.recorder import Recorder
+from webapp.core.database.outcomes import Outcome
 
 logging.basicConfig(level=logging.WARNING)
 engine = make_engine(sys.argv[1])
