@@ -12,17 +12,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE, make_author, make_requests, make_secrets
-from tests.stories import tell_story
-from webapp.core.addresses import AllowedNetwork
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.database.outcomes import AuthenticationFailure
-from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.secrets.service import Overlap
-
-from .album import looks
-from .conftest import Merchant, Visit
-from .pages import (
+from tests.support.album import looks
+from tests.support.audit_events import tell_story
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
+from tests.support.pages import (
     PREFIX,
     Activity,
     ChangeSecret,
@@ -35,6 +29,11 @@ from .pages import (
     Question,
     SignIn,
 )
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.service import Overlap
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"

@@ -1,47 +1,45 @@
-"""Every word that a person reads goes through here, so that a host can have it in another language.
+"""Translate the texts of the screens, and format numbers, in the language of the request.
 
 The message is the English text itself, as with GNU gettext. Variables are named: `gettext("Use %(least)d or more",
-least=6)`. What is defined at import time is `lazy_gettext`: it is translated each time it is shown.
+least=6)`. Messages defined at import time use `lazy_gettext`, which is translated each time it is shown.
 """
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from dataclasses import dataclass
+from gettext import NullTranslations
+from typing import Any
+
+from babel import Locale
+from babel.numbers import format_decimal
 
 
-class Translations(Protocol):
-    """What `gettext.NullTranslations` of the standard library offers, and Babel's as well."""
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The language of a request.
 
-    def gettext(self, message: str, /) -> str:
-        """Return the translation of a message, or the message."""
+    :param locale: how dates, times and numbers are formatted.
+    :param translations: the catalogue of the texts; `NullTranslations` leaves them in English.
+    :param tag: language of the texts for the attribute `lang` (BCP 47).
+    """
 
-    def ngettext(self, singular: str, plural: str, number: int, /) -> str:
-        """Return the translation for this number, or the singular or plural."""
-
-
-def format_english_number(number: int) -> str:
-    """Return a number with its thousands set apart: "1,234"."""
-    return f"{number:,}"
-
-
-_translations: ContextVar[Translations | None] = ContextVar("identity_clients_translations", default=None)
-_number_format: ContextVar[Callable[[int], str]] = ContextVar(
-    "identity_clients_number_format", default=format_english_number
-)
+    locale: Locale
+    translations: NullTranslations
+    tag: str
 
 
-def use_translations(
-    translations: Translations | None, number_format: Callable[[int], str] = format_english_number
-) -> None:
-    """Translate with these from now on, and write numbers so, in this context; None: English."""
-    _translations.set(translations)
-    _number_format.set(number_format)
+ENGLISH = Language(Locale("en", "GB"), NullTranslations(), "en-GB")
+_language: ContextVar[Callable[[], Language]] = ContextVar("identity_clients_language", default=lambda: ENGLISH)
+
+
+def use_language(get_language: Callable[[], Language]) -> None:
+    """Set the function that returns the language in this context; it is called for each text."""
+    _language.set(get_language)
 
 
 def gettext(message: str, /, **variables: Any) -> str:
     """Return a message in the language of the request, its variables filled in."""
-    translations = _translations.get()
-    text = translations.gettext(message) if translations else message
+    text = _language.get()().translations.gettext(message)
     return text % variables if variables else text
 
 
@@ -51,16 +49,13 @@ def ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> st
 
 
 def ngettext_text(singular: str, plural: str, number: int, /) -> str:
-    """Return the message for a number with its variables still to be filled in."""
-    translations = _translations.get()
-    if translations:
-        return translations.ngettext(singular, plural, number)
-    return singular if number == 1 else plural
+    """Return the message for a number, its variables not yet filled in."""
+    return _language.get()().translations.ngettext(singular, plural, number)
 
 
 def format_number(number: int) -> str:
-    """Return a number as the language of the request writes it."""
-    return _number_format.get()(number)
+    """Return a number in the format of the request's locale: "1,234"."""
+    return format_decimal(number, locale=_language.get()().locale)
 
 
 class LazyText(str):
