@@ -13,16 +13,8 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
-from ...host import (
-    BACKGROUND_HEADER,
-    Actor,
-    check_trusted_host,
-    current_actor,
-    read_body,
-    restore_body,
-    services,
-    sign_in_url,
-)
+from ...host import BACKGROUND_HEADER, Actor, check_trusted_host, current_actor, services, sign_in_url
+from ...http_request import read_body, restore_body
 from . import responses
 from .htmx import htmx, render
 from .refusals import record_refused_attempt
