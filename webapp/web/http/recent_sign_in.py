@@ -9,7 +9,7 @@ from ...core.i18n import gettext
 from ...host import sign_in_url
 from .forms import ScreenForm
 from .htmx import htmx
-from .transactions import record_refused_attempt
+from .refusals import record_refused_attempt
 
 
 def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:

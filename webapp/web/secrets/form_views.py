@@ -7,7 +7,7 @@ from flask import Response, request
 
 from ...host import services
 from ..http.htmx import htmx, render
-from ..http.responses import carries_secret
+from ..http.response_kinds import ResponseKind
 from .forms import SecretForm
 
 
@@ -32,7 +32,9 @@ def show_secret_form(
         generate_on_load=name != "edit" and not posted,
         **context,
     )
-    return carries_secret(response) if propose else response
+    if propose:
+        response.kind = ResponseKind.SECRET
+    return response
 
 
 def show_generated_secret(form: SecretForm, show: Callable[..., Response]) -> Response:
