@@ -195,7 +195,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
 
 def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """D8."""
-    monkeypatch.setattr("webapp.core.database.engine.SQLITE_BUSY_SECONDS", 0)
+    monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -1,7 +1,7 @@
-"""Every word that a person reads goes through here, so that a host can have it in another language.
+"""Translation of every text that a person reads, in the language that the host chose for the request.
 
-The message is the English text itself, as with GNU gettext. Variables are named: `gettext("Use %(least)d or more",
-least=6)`. What is defined at import time is `lazy_gettext`: it is translated each time it is shown.
+The message is the English text itself, as in GNU gettext. Variables are named: `gettext("Use %(least)d or more",
+least=6)`. Texts defined at import time use `lazy_gettext`, which translates each time that the text is shown.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class Translations(Protocol):
-    """What `gettext.NullTranslations` of the standard library offers, and Babel's as well."""
+    """The methods of the standard library's `gettext.NullTranslations`, and of Babel's, that are used here."""
 
     def gettext(self, message: str, /) -> str:
         """Return the translation of a message, or the message."""
@@ -20,7 +20,7 @@ class Translations(Protocol):
 
 
 def format_english_number(number: int) -> str:
-    """Return a number with its thousands set apart: "1,234"."""
+    """Return a number with separators of thousands: "1,234"."""
     return f"{number:,}"
 
 
@@ -33,25 +33,25 @@ _number_format: ContextVar[Callable[[int], str]] = ContextVar(
 def use_translations(
     translations: Translations | None, number_format: Callable[[int], str] = format_english_number
 ) -> None:
-    """Translate with these from now on, and write numbers so, in this context; None: English."""
+    """Set the translations and the number format of the current context; None selects English."""
     _translations.set(translations)
     _number_format.set(number_format)
 
 
 def gettext(message: str, /, **variables: Any) -> str:
-    """Return a message in the language of the request, its variables filled in."""
+    """Return a message in the language of the request, with its variables filled in."""
     translations = _translations.get()
     text = translations.gettext(message) if translations else message
     return text % variables if variables else text
 
 
 def ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> str:
-    """Return the message for a number, which fills in `%(number)s`."""
+    """Return the message for a number, with its variables and `%(number)s` filled in."""
     return ngettext_text(singular, plural, number) % {"number": format_number(number), **variables}
 
 
 def ngettext_text(singular: str, plural: str, number: int, /) -> str:
-    """Return the message for a number with its variables still to be filled in."""
+    """Return the message for a number, without filling in its variables."""
     translations = _translations.get()
     if translations:
         return translations.ngettext(singular, plural, number)
@@ -59,12 +59,12 @@ def ngettext_text(singular: str, plural: str, number: int, /) -> str:
 
 
 def format_number(number: int) -> str:
-    """Return a number as the language of the request writes it."""
+    """Return a number in the format of the request's language."""
     return _number_format.get()(number)
 
 
 class LazyText(str):
-    """A message that is translated each time it is shown; a string of its English text everywhere else."""
+    """A message that `str()` translates each time; every other string operation sees the English text."""
 
     __slots__ = ()
 
@@ -74,5 +74,5 @@ class LazyText(str):
 
 
 def lazy_gettext(message: str, /) -> str:
-    """Mark a message that is defined before there is a request; `str()` of it, or a template, translates it."""
+    """Return a message defined at import time, which `str()` or a template translates when it is shown."""
     return LazyText(message)

@@ -6,10 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..audit.events import Author
+from ..credentials import is_well_formed
 from ..database.models import IdentityClient, UsedClientId
 from ..errors import ClientIdTaken, FieldError, InvalidFields
 from ..rate_limits.limits import RateLimits
-from ..validation import is_well_formed
 
 CLIENT_ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
 
