@@ -18,8 +18,8 @@ from urllib.parse import urlencode
 
 from flask import Flask
 
-from tests.factories import PEPPER_SETTING, SECRET, make_client
-from tests.oauth.endpoint import FORM, settings
+from tests.support.endpoint import FORM, settings
+from tests.support.factories import PEPPER_SETTING, SECRET, make_client
 from webapp import IdentityClients
 from webapp.core.database import migrations
 from webapp.core.database.unit_of_work import unit_of_work

@@ -14,16 +14,16 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 
+from tests.support import servers
+from tests.support.databases import Databases
+from tests.support.endpoint import Endpoint
+from tests.support.factories import PEPPER_SETTING
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
 from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
 from webapp.standalone.migrations import MAS
-
-from . import servers
-from .databases import Databases
-from .factories import PEPPER_SETTING
 
 ENGINES = ("sqlite", "postgresql")
 _SERVERS = pytest.StashKey[contextlib.ExitStack]()
@@ -136,6 +136,29 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 def _sibling(server: Engine, name: str) -> str:
     return server.url.set(database=name).render_as_string(hide_password=False)
+
+
+# The identity endpoint
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+    """Return an engine of ours on a fresh migrated SQLite database."""
+    engine = make_engine(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def endpoint(sqlite_engine: Engine) -> Endpoint:
+    """Return the endpoint on SQLite."""
+    return Endpoint(sqlite_engine)
+
+
+@pytest.fixture
+def each_endpoint(engine: Engine) -> Endpoint:
+    """Return the endpoint on SQLite and PostgreSQL in turn."""
+    return Endpoint(engine)
 
 
 # Redis

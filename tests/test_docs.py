@@ -11,9 +11,9 @@ from flask import Flask
 from jinja2 import Environment, nodes
 from sqlalchemy import create_engine
 
-from tests import servers
-from tests.factories import make_client
-from tests.guide import SETTINGS, blocks, section
+from tests.support import servers
+from tests.support.factories import make_client
+from tests.support.guide import SETTINGS, blocks, section
 from tests.web.conftest import Host, host
 from webapp.core.audit import signals
 from webapp.core.clients.roles import RoleCatalogue

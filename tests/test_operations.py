@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from tests.support import servers
+from tests.support.endpoint import change_client
+from tests.support.factories import make_client
+from tests.support.guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
 from webapp.cli import commands
 from webapp.core.database.engine import make_engine
 from webapp.core.secrets.hashing import SecretHasher
@@ -25,11 +29,6 @@ from webapp.settings import PREFIX, Settings
 from webapp.standalone import __main__ as server
 from webapp.standalone import create_app
 from webapp.standalone import settings as standalone
-
-from . import servers
-from .factories import make_client
-from .guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
-from .oauth.endpoint import change_client
 
 
 @pytest.fixture

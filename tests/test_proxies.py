@@ -25,16 +25,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 
+from tests.support import servers
+from tests.support.endpoint import FORM
+from tests.support.factories import SECRET
+from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries
 from webapp.settings import PREFIX
-
-from . import servers
-from .factories import SECRET
-from .guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
-from .oauth.endpoint import FORM
 
 
 @pytest.fixture

@@ -121,9 +121,7 @@ class Settings:
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
-            raise _invalid(
-                "secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100"
-            )
+            raise _invalid("secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100")
         if not 1 <= self.recent_sign_in_minutes <= 30:
             raise _invalid("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.key_rotation_days <= 90:

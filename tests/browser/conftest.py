@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine, select, update
 
-from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
-from tests.servers import LiveServer
+from tests.support.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
+from tests.support.servers import LiveServer
 from webapp.core.clients.edit import edit_client
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.engine import make_engine

@@ -12,17 +12,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE, HASHER, make_author, make_requests
-from tests.stories import tell_story
-from webapp.core.addresses import AllowedNetwork
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.database.outcomes import AuthenticationFailure
-from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.secrets.rotation import Overlap, change_secret
-
-from .album import looks
-from .conftest import Merchant, Visit
-from .pages import (
+from tests.browser.album import looks
+from tests.browser.conftest import Merchant, Visit
+from tests.support.factories import CATALOGUE, HASHER, make_author, make_requests
+from tests.support.pages import (
     PREFIX,
     Activity,
     ChangeSecret,
@@ -35,6 +28,12 @@ from .pages import (
     Question,
     SignIn,
 )
+from tests.support.stories import tell_story
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.rotation import Overlap, change_secret
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"

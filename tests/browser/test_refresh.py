@@ -6,13 +6,12 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.factories import make_requests
+from tests.browser.conftest import Merchant
+from tests.support.factories import make_requests
+from tests.support.pages import Details
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.host import BACKGROUND_HEADER
-
-from .conftest import Merchant
-from .pages import Details
 
 HALF_A_MINUTE = 30_000
 

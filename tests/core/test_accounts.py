@@ -2,12 +2,11 @@
 
 from sqlalchemy import Engine, event
 
+from tests.support.factories import make_account
 from webapp.core.accounts import set_account
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import Account
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-
-from ..factories import make_account
 
 
 def known(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]:

@@ -7,6 +7,8 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine, func, insert, select, text
 
+from tests.support.endpoint import Endpoint, settings
+from tests.support.factories import make_client
 from webapp.core import retention
 from webapp.core.database.models import (
     AuditEvent,
@@ -19,9 +21,6 @@ from webapp.core.database.models import (
 )
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.settings import Settings, SettingsError
-
-from ..factories import make_client
-from ..oauth.endpoint import Endpoint, settings
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 

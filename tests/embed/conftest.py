@@ -22,7 +22,7 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
-from tests.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
+from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
 
 EXAMPLE = ROOT / "examples" / "host_mas"
 DIFF = EXAMPLE / "identity_clients.diff"

@@ -23,7 +23,7 @@ from tests.embed.conftest import (
     MakePortal,
     Portal,
 )
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 VENDORED = {
     EXAMPLE

@@ -23,10 +23,10 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy import inspect as inspect_database
 
 from tests.embed.conftest import DIFF, EXAMPLE
-from tests.embed.live import Site
 from tests.embed.test_hosts import TOKEN, VALUES, create, embed
-from tests.factories import make_client
-from tests.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
+from tests.support.factories import make_client
+from tests.support.live import Site
+from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
 from tests.web.conftest import HTMX, NORTHWIND, PREFIX
 from webapp import Actor, IdentityClients
 from webapp.cli import commands

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, func, select, text
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from tests.factories import SECRET, make_client
-from tests.oauth.endpoint import settings
+from tests.support.endpoint import settings
+from tests.support.factories import SECRET, make_client
 from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
 from webapp import Actor, IdentityClients, SettingsError
 from webapp.core.database.engine import make_engine, share_engine
@@ -161,7 +161,7 @@ def test_w12_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_e
 @pytest.mark.parametrize("reads", ["form", "get_data", "get_json"])
 def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads: str) -> None:
     """P3, D1: such as one that writes a log. On a real connection a second reading would wait for ever."""
-    from tests.embed.live import serving
+    from tests.support.live import serving
 
     app = Flask("host")
 

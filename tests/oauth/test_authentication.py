@@ -11,6 +11,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 from werkzeug.test import TestResponse
 
+from tests.support.endpoint import (
+    Endpoint,
+    add_secret,
+    argon2_computations,
+    change_client,
+    change_secret,
+    hash_cheaply,
+    statements,
+)
+from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.authentication.verified_secrets import VerifiedSecrets
@@ -20,9 +30,6 @@ from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import Secret
 from webapp.core.secrets.hashing import SecretHasher, StoredHash
-
-from ..factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
-from .endpoint import Endpoint, add_secret, argon2_computations, change_client, change_secret, hash_cheaply, statements
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"

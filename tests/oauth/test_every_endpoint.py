@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.oauth.test_responses import assert_is_ours, hostile_host, raising
+from tests.support.endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
+from tests.support.factories import SECRET, make_client
 from webapp.core.errors import Unavailable
 from webapp.oauth.routes import CLIENT_ROUTES
-
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
-from .test_responses import assert_is_ours, hostile_host, raising
 
 CLIENT_ID = "northwind-api"
 RIGHT = {"client_id": CLIENT_ID, "client_secret": SECRET, "token": "garbage"}

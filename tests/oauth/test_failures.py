@@ -15,17 +15,16 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
+from tests.conftest import PRODUCTION_SETTINGS, migrate_everything
+from tests.standalone.conftest import EMAIL, Mas, csrf_token, sign_in
+from tests.support import servers
+from tests.support.endpoint import Endpoint, basic_header
+from tests.support.factories import SECRET, make_client
+from tests.web.conftest import PREFIX
 from webapp.core.database import sqlite
 from webapp.core.database.engine import make_engine
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
-
-from .. import servers
-from ..conftest import PRODUCTION_SETTINGS, migrate_everything
-from ..factories import SECRET, make_client
-from ..standalone.conftest import EMAIL, Mas, csrf_token, sign_in
-from ..web.conftest import PREFIX
-from .endpoint import Endpoint, basic_header
 
 NOBODY_LISTENS = "127.0.0.1:1"
 

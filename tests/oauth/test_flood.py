@@ -6,11 +6,10 @@ import pytest
 import requests
 
 from benchmarks.flood import CONNECTIONS, flood
+from tests.support import servers
+from tests.support.factories import PEPPER_SETTING, SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.secrets.argon2_pool import POOL_SIZE_MAX
-
-from .. import servers
-from ..factories import PEPPER_SETTING, SECRET, make_client
 
 FLOOD_SECONDS = 3
 HASH_BYTES = 19 * 2**20

@@ -14,17 +14,7 @@ import time_machine
 from sqlalchemy import Engine, select, update
 from werkzeug.test import TestResponse
 
-from webapp.core import client_changes
-from webapp.core.clients.client_ids import is_taken
-from webapp.core.database.models import AuditEvent, IdentityClient, ResourceServer, utc_now
-from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.errors import FieldError, InvalidFields
-from webapp.core.secrets.generation import Secret
-from webapp.core.tokens.access_tokens import AccessTokens
-from webapp.core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
-
-from ..factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
-from .endpoint import (
+from tests.support.endpoint import (
     API_SECRET,
     AUDIENCE,
     ISSUER,
@@ -35,6 +25,15 @@ from .endpoint import (
     change_client,
     statements,
 )
+from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
+from webapp.core import client_changes
+from webapp.core.clients.client_ids import is_taken
+from webapp.core.database.models import AuditEvent, IdentityClient, ResourceServer, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, InvalidFields
+from webapp.core.secrets.generation import Secret
+from webapp.core.tokens.access_tokens import AccessTokens
+from webapp.core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
 
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"
 INACTIVE = b'{"active": false}'

@@ -19,14 +19,13 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 from sqlalchemy import Engine
 
+from tests.support import servers
+from tests.support.endpoint import FORM, add_api, basic_header, change_client, change_secret
+from tests.support.factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
 from webapp.core import client_changes
 from webapp.core.clients.allowed_networks import check_networks
 from webapp.core.database.engine import make_engine
 from webapp.core.database.unit_of_work import unit_of_work
-
-from .. import servers
-from ..factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
-from .endpoint import FORM, add_api, basic_header, change_client, change_secret
 
 AUDIENCE = "https://api.mas.example"
 AWKWARD_SECRET = "a+b%c:d e&f=g/?"

@@ -9,15 +9,15 @@ from flask_login import LoginManager
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.endpoint import Endpoint, argon2_computations
+from tests.support.factories import ACCOUNT, SECRET, make_author, make_client
 from webapp import SettingsError
 from webapp.core.clients.allowed_networks import ANYWHERE, set_networks
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries
-from webapp.host import client_address, is_secure
-
-from ..factories import ACCOUNT, SECRET, make_author, make_client
-from .endpoint import Endpoint, argon2_computations
+from webapp.host import client_address
+from webapp.http_request import is_secure
 
 INSIDE, MAPPED, OUTSIDE = "192.0.2.7", "::ffff:192.0.2.7", "198.51.100.7"
 ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")

@@ -16,12 +16,11 @@ from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
 from examples.payments_api import create_app
+from tests.support import servers
+from tests.support.endpoint import AUDIENCE, Endpoint
+from tests.support.factories import make_client
 from webapp.core.database.models import utc_now
 from webapp.core.tokens.access_tokens import AccessTokens
-
-from .. import servers
-from ..factories import make_client
-from .endpoint import AUDIENCE, Endpoint
 
 ROLES = ("AccountViewer", "CreatePayment")
 

@@ -12,15 +12,14 @@ import requests
 import time_machine
 from sqlalchemy import func, select
 
+from tests.oauth.test_authentication import NOW, OTHER_SECRET, REFUSALS
+from tests.support import servers
+from tests.support.endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
+from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.usage import queries
-
-from .. import servers
-from ..factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
-from .endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
-from .test_authentication import NOW, OTHER_SECRET, REFUSALS
 
 Told = tuple[str, str | None, str | None, str]
 

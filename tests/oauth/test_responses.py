@@ -13,12 +13,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.pool import QueuePool
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
+from tests.support.endpoint import FORM, Endpoint, hash_cheaply, statements
+from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.errors import Unavailable
 from webapp.oauth.answers import Refusal
-
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, hash_cheaply, statements
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
 JSON_HEADERS = {

@@ -9,6 +9,8 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, func, select
 
+from tests.support.endpoint import Endpoint, add_api, change_client
+from tests.support.factories import OTHER_ACCOUNT, SECRET, make_author, make_client
 from webapp.core import client_changes
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, IdentityClient, RevokedToken, utc_now
@@ -16,9 +18,6 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound
 from webapp.core.tokens import revocation
 from webapp.core.tokens.signing_keys import CLOCK_SKEW
-
-from ..factories import OTHER_ACCOUNT, SECRET, make_author, make_client
-from .endpoint import Endpoint, add_api, change_client
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

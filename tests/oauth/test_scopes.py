@@ -3,11 +3,10 @@
 import pytest
 from sqlalchemy import Engine
 
+from tests.support.endpoint import Endpoint, argon2_computations, change_client
+from tests.support.factories import ACCOUNT, SECRET, make_account, make_client
 from webapp import ApiRole
 from webapp.core.database.models import utc_now
-
-from ..factories import ACCOUNT, SECRET, make_account, make_client
-from .endpoint import Endpoint, argon2_computations, change_client
 
 ROLES = ("MerchantUser", "CreatePayment")
 ALL = "API payment-requests stored-recipients"

@@ -18,14 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from tests.support.endpoint import AUDIENCE, ISSUER, Endpoint, change_client, settings
+from tests.support.factories import ACCOUNT, make_client
 from webapp import ApiRole, IdentityClients, SettingsError
 from webapp.core.clients.roles import DEFAULT_ROLES
 from webapp.core.database.models import ACCOUNT_ID_MAX, utc_now
 from webapp.core.tokens.access_tokens import AccessTokens
 from webapp.core.tokens.signing import SigningKey, generate_unstored_key
-
-from ..factories import ACCOUNT, make_client
-from .endpoint import AUDIENCE, ISSUER, Endpoint, change_client, settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOKENS = AccessTokens(ISSUER, AUDIENCE)

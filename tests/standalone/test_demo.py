@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from tests.standalone.conftest import PASSWORD, Mas
+from tests.support.servers import serve
 from webapp.core.addresses import is_allowed
 from webapp.core.clients import attention
 from webapp.core.clients.attention import AttentionReason
@@ -25,9 +27,6 @@ from webapp.core.usage.queries import LATEST_MAX
 from webapp.host import EXTENSION, Services
 from webapp.standalone import demo, users
 from webapp.standalone.models import MasAccount, MasUser
-
-from ..servers import serve
-from .conftest import PASSWORD, Mas
 
 
 @pytest.fixture

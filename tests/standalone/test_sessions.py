@@ -10,13 +10,12 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from tests.standalone.conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+from tests.support.factories import make_client
 from webapp.core.database.unit_of_work import read_session
 from webapp.host import BACKGROUND_HEADER, current_actor
 from webapp.standalone import create_app, users
 from webapp.standalone.models import MasAccount
-
-from ..factories import make_client
-from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from tests.factories import PEPPER_SETTING
+from tests.support.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient

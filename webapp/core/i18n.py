@@ -1,70 +1,65 @@
-"""Translation of every text that a person reads, in the language that the host chose for the request.
+"""Translate the texts of the screens, and format numbers, in the language of the request.
 
-The message is the English text itself, as in GNU gettext. Variables are named: `gettext("Use %(least)d or more",
-least=6)`. Texts defined at import time use `lazy_gettext`, which translates each time that the text is shown.
+The message is the English text itself, as with GNU gettext. Variables are named: `gettext("Use %(least)d or more",
+least=6)`. Messages defined at import time use `lazy_gettext`, which is translated each time it is shown.
 """
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from dataclasses import dataclass
+from gettext import NullTranslations
+from typing import Any
+
+from babel import Locale
+from babel.numbers import format_decimal
 
 
-class Translations(Protocol):
-    """The methods of the standard library's `gettext.NullTranslations`, and of Babel's, that are used here."""
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The language of a request.
 
-    def gettext(self, message: str, /) -> str:
-        """Return the translation of a message, or the message."""
+    :param locale: how dates, times and numbers are formatted.
+    :param translations: the catalogue of the texts; `NullTranslations` leaves them in English.
+    :param tag: language of the texts for the attribute `lang` (BCP 47).
+    """
 
-    def ngettext(self, singular: str, plural: str, number: int, /) -> str:
-        """Return the translation for this number, or the singular or plural."""
-
-
-def format_english_number(number: int) -> str:
-    """Return a number with separators of thousands: "1,234"."""
-    return f"{number:,}"
-
-
-_translations: ContextVar[Translations | None] = ContextVar("identity_clients_translations", default=None)
-_number_format: ContextVar[Callable[[int], str]] = ContextVar(
-    "identity_clients_number_format", default=format_english_number
-)
+    locale: Locale
+    translations: NullTranslations
+    tag: str
 
 
-def use_translations(
-    translations: Translations | None, number_format: Callable[[int], str] = format_english_number
-) -> None:
-    """Set the translations and the number format of the current context; None selects English."""
-    _translations.set(translations)
-    _number_format.set(number_format)
+ENGLISH = Language(Locale("en", "GB"), NullTranslations(), "en-GB")
+_language: ContextVar[Callable[[], Language]] = ContextVar("identity_clients_language", default=lambda: ENGLISH)
+
+
+def use_language(get_language: Callable[[], Language]) -> None:
+    """Set the function that returns the language in this context; it is called for each text."""
+    _language.set(get_language)
 
 
 def gettext(message: str, /, **variables: Any) -> str:
-    """Return a message in the language of the request, with its variables filled in."""
-    translations = _translations.get()
-    text = translations.gettext(message) if translations else message
+    """Return a message in the language of the request, its variables filled in."""
+    text = _language.get()().translations.gettext(message)
     return text % variables if variables else text
 
 
 def ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> str:
-    """Return the message for a number, with its variables and `%(number)s` filled in."""
+    """Return the message for a number, which fills in `%(number)s`."""
     return ngettext_text(singular, plural, number) % {"number": format_number(number), **variables}
 
 
 def ngettext_text(singular: str, plural: str, number: int, /) -> str:
-    """Return the message for a number, without filling in its variables."""
-    translations = _translations.get()
-    if translations:
-        return translations.ngettext(singular, plural, number)
-    return singular if number == 1 else plural
+    """Return the message for a number, its variables not yet filled in."""
+    return _language.get()().translations.ngettext(singular, plural, number)
 
 
 def format_number(number: int) -> str:
-    """Return a number in the format of the request's language."""
-    return _number_format.get()(number)
+    """Return a number in the format of the request's locale: "1,234"."""
+    return format_decimal(number, locale=_language.get()().locale)
 
 
 class LazyText(str):
-    """A message that `str()` translates each time; every other string operation sees the English text."""
+    """A message that is translated each time it is shown; a string of its English text everywhere else."""
 
     __slots__ = ()
 
@@ -74,5 +69,5 @@ class LazyText(str):
 
 
 def lazy_gettext(message: str, /) -> str:
-    """Return a message defined at import time, which `str()` or a template translates when it is shown."""
+    """Mark a message that is defined before there is a request; `str()` of it, or a template, translates it."""
     return LazyText(message)

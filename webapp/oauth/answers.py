@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.authentication import authenticator
 from ..core.errors import RateLimited, Unavailable
-from ..host import Services, request_id_of
+from ..host import Services
+from ..http_request import request_id_of
 
 LOG = logging.getLogger(__name__)
 FIXED_HEADERS = {

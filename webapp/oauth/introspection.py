@@ -5,7 +5,8 @@ from wsgiref.types import WSGIEnvironment
 from ..core.database.models import utc_now
 from ..core.database.unit_of_work import read_session
 from ..core.tokens import revocation
-from ..host import Services, address_of
+from ..host import Services
+from ..http_request import address_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http

@@ -7,7 +7,8 @@ from wsgiref.types import WSGIEnvironment
 from flask import Response, request
 from flask.typing import RouteCallable
 
-from ..host import restore_body, services
+from ..host import services
+from ..http_request import restore_body
 from .answers import Answer, View, answer_to, answered
 
 _FOREIGN_HEADERS = ("set-cookie", "access-control-")

@@ -9,7 +9,8 @@ from ..core.authentication import authenticator
 from ..core.database.models import SCOPE_MAX, utc_now
 from ..core.database.outcomes import Outcome
 from ..core.errors import RateLimited
-from ..host import Services, address_of
+from ..host import Services
+from ..http_request import address_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http

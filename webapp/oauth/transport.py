@@ -8,7 +8,8 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.database.models import utc_now
 from ..core.database.outcomes import Outcome
-from ..host import Services, address_of, is_secure
+from ..host import Services
+from ..http_request import address_of, is_secure
 from .answers import Refusal, Refused
 from .parameters import Credentials, read_credentials, read_parameters
 

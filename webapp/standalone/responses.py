@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ..core.errors import Unavailable
-from ..host import address_of, request_id, services
+from ..host import request_id, services
+from ..http_request import address_of
 from ..oauth.metadata import TOKEN_PATH
 from ..settings import Settings
 

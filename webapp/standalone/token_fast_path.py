@@ -11,7 +11,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from werkzeug.exceptions import BadRequest
 
-from ..host import Services, is_secure, is_trusted_host, request_id_of
+from ..host import Services
+from ..http_request import is_secure, is_trusted_host, request_id_of
 from ..oauth.answers import answer_to, answered
 from ..oauth.metadata import TOKEN_PATH
 from ..oauth.token import token

@@ -13,7 +13,8 @@ from ..core.database.models import utc_now
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
-from ..host import client_address, read_body, services
+from ..host import client_address, services
+from ..http_request import read_body
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
 from .models import MasUser

@@ -14,7 +14,8 @@ from ...core.accounts import set_account
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
 from ...core.database.unit_of_work import unit_of_work
-from ...host import BACKGROUND_HEADER, Actor, current_actor, read_body, restore_body, services, sign_in_url
+from ...host import BACKGROUND_HEADER, Actor, current_actor, services, sign_in_url
+from ...http_request import read_body, restore_body
 from . import responses
 from .htmx import htmx, render
 from .transactions import record_refused_attempt

@@ -1,1 +1,1 @@
-"""The language and the formats of a request."""
+"""The language of a request, and the formats of dates and times in it."""

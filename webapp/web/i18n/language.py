@@ -1,54 +1,40 @@
-"""The language of a request, and what templates call for their words: `ic_gettext`, `ic_ngettext`, `ic_number`.
+"""Find the language of a request, and give templates `ic_gettext`, `ic_ngettext`, `ic_number` and `ic_language`.
 
-A message that holds a `<` is markup, as it stands in our template and in its translation; any other is text, and is
-escaped, so that it can stand in an attribute. Variables are escaped in both.
+A message that contains a `<` is markup, in our template and in its translation; any other message is text and is
+escaped, so that it can be used in an attribute. Variables are escaped in both.
 """
 
-from dataclasses import dataclass
+from functools import cache
 from gettext import NullTranslations
 from typing import Any
 
+from babel import Locale
+from babel.support import Translations
 from flask import Blueprint, current_app, g
 from markupsafe import Markup, escape
 
 from ...core import i18n
-from ...core.i18n import Translations
-from .formats import Formats
+from ...core.i18n import ENGLISH, Language
 
-
-@dataclass(frozen=True, slots=True)
-class Language:
-    """In what a page is written.
-
-    :param tag: for the attribute `lang` (BCP 47); it tells of the words.
-    :param translations: None: the words are English.
-    :param formats: of dates, times and numbers.
-    """
-
-    tag: str
-    translations: Translations | None
-    formats: Formats
-
-
-ENGLISH = Language("en-GB", None, Formats())
+DOMAIN = "identity_clients"
 
 
 def init_blueprint(blueprint: Blueprint) -> None:
-    """Let the words of every request follow its language, and give every template what it calls for them."""
-    blueprint.url_value_preprocessor(_start)
-    blueprint.teardown_request(lambda _error: i18n.use_translations(None))
+    """Set the language of each request to the blueprint, and add the template functions."""
+    blueprint.url_value_preprocessor(_begin)
+    blueprint.teardown_request(lambda _error: i18n.use_language(lambda: ENGLISH))
     blueprint.add_app_template_global(_gettext, "ic_gettext")
     blueprint.add_app_template_global(_ngettext, "ic_ngettext")
     blueprint.add_app_template_global(i18n.format_number, "ic_number")
-    blueprint.add_app_template_global(lambda: language().tag, "ic_language")
+    blueprint.add_app_template_global(lambda: current_language().tag, "ic_language")
 
 
-def language() -> Language:
-    """Return the language of the request at work: the host's where it has Flask-Babel, else English."""
+def current_language() -> Language:
+    """Return the language of the current request: the host's if it has Flask-Babel, else English."""
     if not g:
         return ENGLISH
     if "identity_clients_language" not in g:
-        g.identity_clients_language = ENGLISH  # of the page that says so, should the host's selector fail
+        g.identity_clients_language = ENGLISH  # of the error page, if the host's locale selector raises
         if "babel" in current_app.extensions:
             g.identity_clients_language = _language_of_host()
     found: Language = g.identity_clients_language
@@ -56,28 +42,35 @@ def language() -> Language:
 
 
 def _language_of_host() -> Language:
+    """Return the language that the host's Flask-Babel selects.
+
+    The texts are those of `identity_clients.mo` in one of the host's directories, or English where there is none.
+    """
     try:
-        from . import host_babel
-    except ImportError:  # it is another library by that name
+        import flask_babel
+    except ImportError:  # the extension called "babel" is another library
         return ENGLISH
-    return host_babel.language()
+    if not isinstance(current_app.extensions["babel"], flask_babel.BabelConfiguration):
+        return ENGLISH
+    locale: Locale = flask_babel.get_locale()
+    translations = _load_translations(tuple(flask_babel.get_babel().translation_directories), str(locale))
+    if translations is None and locale.language != "en":
+        return Language(locale, NullTranslations(), ENGLISH.tag)
+    return Language(locale, translations or NullTranslations(), str(locale).replace("_", "-"))
 
 
-class _Words:
-    """Translations that are asked for at the first word, since not every answer has one."""
-
-    def gettext(self, message: str, /) -> str:
-        translations = language().translations
-        return translations.gettext(message) if translations else message
-
-    def ngettext(self, singular: str, plural: str, number: int, /) -> str:
-        translations = language().translations or NullTranslations()
-        return translations.ngettext(singular, plural, number)
+@cache
+def _load_translations(directories: tuple[str, ...], locale_name: str) -> Translations | None:
+    for directory in directories:
+        found = Translations.load(directory, [locale_name], DOMAIN)
+        if isinstance(found, Translations):
+            return found
+    return None
 
 
-def _start(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+def _begin(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
     g.pop("identity_clients_language", None)
-    i18n.use_translations(_Words(), lambda number: language().formats.number(number))
+    i18n.use_language(current_language)
 
 
 def _gettext(message: str, /, **variables: Any) -> Markup:

@@ -1,13 +1,15 @@
-"""How values read on a screen."""
+"""Format dates and times for the screens, in the locale of the request and the configured time zone."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Self
 from zoneinfo import ZoneInfo
+
+from babel import Locale, dates
 
 from ...core.database.models import utc_now
 from ...core.i18n import gettext, ngettext
-from .formats import Formats
-from .language import language
+from .language import current_language
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -16,14 +18,14 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Times in the words of the screens: in one zone, relative up to an hour.
+    """Formats of dates and times in one time zone; times of the last hour are relative to now.
 
     :param zone_name: a name of the IANA time zone database.
-    :param formats: those of the request's language.
+    :param locale: the locale of the request by default.
     """
 
     zone_name: str
-    formats: Formats = field(default_factory=lambda: language().formats)
+    locale: Locale = field(default_factory=lambda: current_language().locale)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -31,10 +33,15 @@ class Times:
         return ZoneInfo(self.zone_name)
 
     @property
+    def formats(self) -> Self:
+        """These formats; for templates."""
+        return self
+
+    @property
     def zone_label(self) -> str:
         """The zone in words, such as "London time (GMT)"."""
-        zone = self.formats.zone(utc_now().astimezone(self.zone))
-        return gettext("%(city)s time (%(zone)s)", city=self.formats.city(self.zone_name), zone=zone)
+        city = dates.get_timezone_location(self.zone_name, self.locale, return_city=True)
+        return gettext("%(city)s time (%(zone)s)", city=city, zone=self._zone_of(self._local(utc_now())))
 
     def machine(self, at: datetime) -> str:
         """Return the time for a `datetime` attribute, in UTC."""
@@ -42,16 +49,16 @@ class Times:
 
     def long(self, at: datetime) -> str:
         """Return date, clock time and zone: "4 March 2026, 09:12 GMT"."""
-        return self.formats.date_and_time(self.formats.long_date(at.astimezone(self.zone)), self.clock(at))
+        return self._join(dates.format_date(self._local(at), "long", self.locale), self.clock(at))
 
     def clock(self, at: datetime) -> str:
         """Return clock time and zone: "11:42 GMT"."""
-        local = at.astimezone(self.zone)
-        return f"{self.formats.time(local)} {self.formats.zone(local)}"
+        local = self._local(at)
+        return f"{self._time(local)} {self._zone_of(local)}"
 
     def full(self, at: datetime) -> str:
         """Return the time with its zone, the day only where it is not today: "Today, 10:42 GMT"."""
-        is_today = at.astimezone(self.zone).date() == utc_now().astimezone(self.zone).date()
+        is_today = self._local(at).date() == self._local(utc_now()).date()
         return gettext("Today, %(time)s", time=self.clock(at)) if is_today else self.long(at)
 
     def ago(self, at: datetime) -> str:
@@ -61,10 +68,6 @@ class Times:
             return gettext("on %(time)s", time=self.long(at))
         return ngettext("%(number)s minute ago", "%(number)s minutes ago", minutes) if minutes else gettext("just now")
 
-    def day(self, at: datetime) -> str:
-        """Return a day to come and its time within a sentence: "on Friday 27 November at 10:45 GMT"."""
-        return gettext("on %(time)s", time=self.moment(at))
-
     def short(self, at: datetime) -> str:
         """Return the time for a table: relative up to an hour, then as short as it stays plain."""
         now = utc_now()
@@ -72,34 +75,32 @@ class Times:
         if timedelta(0) <= past < HOUR:
             minutes = past // MINUTE
             return ngettext("%(number)s min ago", "%(number)s min ago", minutes) if minutes else gettext("Just now")
-        local, today = at.astimezone(self.zone), now.astimezone(self.zone)
-        days, time = (today.date() - local.date()).days, self.formats.time(local)
+        local, today = self._local(at), self._local(now)
+        days, time = (today.date() - local.date()).days, self._time(local)
         if days == 0:
             return gettext("Today, %(time)s", time=time)
         if 0 < days < 7:
-            return self.formats.date_and_time(self.formats.short_weekday(local), time)
-        if local.year == today.year:
-            return self.formats.date_and_time(self.formats.short_day(local), time)
-        return self.formats.date_and_time(self.formats.short_date(local), time)
+            return self._join(self._date("E", local), time)
+        return self._join(self._date("MMMd" if local.year == today.year else "yMMMd", local), time)
 
     def exact(self, at: datetime) -> str:
         """Return the time to the second, for a table: "Today, 10:42:07", "Wed 18 Nov, 16:03:09"."""
-        local, today = at.astimezone(self.zone), utc_now().astimezone(self.zone)
-        time = self.formats.time_with_seconds(local)
-        if local.date() == today.date():
+        local = self._local(at)
+        time = dates.format_time(local, "medium", self.zone, self.locale)
+        if local.date() == self._local(utc_now()).date():
             return gettext("Today, %(time)s", time=time)
-        return self.formats.date_and_time(self.formats.short_weekday_and_day(local), time)
+        return self._join(self._date("MMMEd", local), time)
 
     def moment(self, at: datetime) -> str:
         """Return day, clock time and zone: "Tuesday 24 November at 10:45 GMT"."""
-        local = at.astimezone(self.zone)
-        this_year = local.year == utc_now().astimezone(self.zone).year
-        day = self.formats.weekday_and_day(local) if this_year else self.formats.weekday_and_date(local)
+        local = self._local(at)
+        this_year = local.year == self._local(utc_now()).year
+        day = self._date("MMMMEEEEd", local) if this_year else dates.format_date(local, "full", self.locale)
         return gettext("%(day)s at %(time)s", day=day, time=self.clock(at))
 
     def today_or_moment(self, at: datetime) -> str:
         """Return what `moment` does, for today in words: "Today at 11:45 GMT"."""
-        if at.astimezone(self.zone).date() == utc_now().astimezone(self.zone).date():
+        if self._local(at).date() == self._local(utc_now()).date():
             return gettext("Today at %(time)s", time=self.clock(at))
         return self.moment(at)
 
@@ -112,3 +113,35 @@ class Times:
         if hours < 48:
             return ngettext("in %(number)s hour", "in %(number)s hours", hours)
         return ngettext("in %(number)s day", "in %(number)s days", -(-left // DAY))
+
+    def day(self, on: date) -> str:
+        """Return a day whose year is clear: "4 March"."""
+        return self._date("MMMMd", on)
+
+    def short_day(self, on: date) -> str:
+        """Return a day whose year is clear, for a table: "4 Mar"."""
+        return self._date("MMMd", on)
+
+    def short_weekday_and_day(self, on: date) -> str:
+        """Return a day whose year is clear with the day of the week, for a table: "Wed 4 Mar"."""
+        return self._date("MMMEd", on)
+
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self.zone)
+
+    def _date(self, skeleton: str, on: date) -> str:
+        # format_skeleton takes no date, and converts an aware time to UTC.
+        return dates.format_skeleton(skeleton, datetime(on.year, on.month, on.day), locale=self.locale)  # noqa: DTZ001
+
+    def _time(self, local: datetime) -> str:
+        return dates.format_time(local, "short", self.zone, self.locale)
+
+    def _zone_of(self, local: datetime) -> str:
+        """Return the short name of a time's zone, "GMT"; without one in the locale and the tz database its offset."""
+        names = (dates.get_timezone_name(local, width="short", locale=self.locale), f"{local:%Z}")
+        return next(filter(str.isalpha, names), dates.get_timezone_gmt(local, "long", self.locale))
+
+    def _join(self, day: str, time: str) -> str:
+        """Return a date and a time in the order and with the punctuation of the locale: "4 March, 09:12"."""
+        pattern = str(dates.get_datetime_format("medium", self.locale))
+        return pattern.replace("'", "").replace("{0}", time).replace("{1}", day)
