@@ -307,4 +307,4 @@ def test_missing_tables_are_told_with_the_way_out(
         connection.execute(text(f"ALTER TABLE identity_clients {change}"))
     with pytest.raises(DatabaseError), read_session(engine) as session:
         session.scalars(select(IdentityClient)).all()
-    assert caplog.messages == ["Tables are missing, or older than this release. Run: flask identity-clients upgrade"]
+    assert caplog.messages == ["The tables are missing or older than this release. Run: flask identity-clients upgrade"]
