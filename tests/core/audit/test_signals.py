@@ -115,7 +115,7 @@ def test_a_receiver_that_fails_holds_nobody_up(
         client = make_client(engine)
     assert stored(engine, client.id).version == 1
     assert [name for name, _ in heard] == ["created"]
-    assert "a receiver of <blinker.base.NamedSignal object" in caplog.text
+    assert "a receiver of the signal <blinker.base.NamedSignal object" in caplog.text
 
 
 def test_another_engine_is_another_sender(engine: Engine, sqlite_url: str) -> None:

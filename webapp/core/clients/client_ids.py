@@ -5,8 +5,8 @@ import uuid
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ..credentials import is_well_formed
 from ..database.models import IdentityClient, UsedClientId
-from ..validation import is_well_formed
 
 CLIENT_ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..credentials import CLIENT_ID_MAX, CLIENT_ID_MIN
 from ..database.models import (
-    CLIENT_ID_MAX,
-    CLIENT_ID_MIN,
     DESCRIPTION_MAX,
     NAME_MAX,
     NAME_MIN,

@@ -3,10 +3,9 @@
 from functools import cache
 from pathlib import Path
 
-from ..database.models import SECRET_MAX, SECRET_MIN
+from ..credentials import SECRET_MAX, SECRET_MIN, is_well_formed
 from ..errors import FieldError
 from ..i18n import gettext, ngettext
-from ..validation import is_well_formed
 from .generation import Secret
 
 SHORT_SECRET = 16
