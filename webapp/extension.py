@@ -78,7 +78,7 @@ class IdentityClients:
         )
         name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
-        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod

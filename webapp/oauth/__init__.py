@@ -1,4 +1,4 @@
-"""The identity endpoint: blueprint `identity`, JSON only."""
+"""The identity endpoint: a blueprint that answers only JSON."""
 
 from .routes import make_blueprint
 
