@@ -13,13 +13,14 @@ from ..core.authentication.authenticator import AuthenticationFailed
 from ..core.errors import RateLimited, Unavailable
 from ..host import Services
 from ..http_request import request_id_of
+from ..security_headers import JSON_POLICY
 from .errors import ErrorKind, OAuthError
 from .request import OAuthRequest, parse_request
 
 LOG = logging.getLogger(__name__)
 JSON_HEADERS = {
     "Content-Type": "application/json",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": JSON_POLICY,
     "X-Content-Type-Options": "nosniff",
 }
 NO_STORE_HEADERS = {"Cache-Control": "no-store", "Pragma": "no-cache"} | JSON_HEADERS

@@ -13,17 +13,17 @@ import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core.audit.test_queries import add_events
-from tests.core.clients.test_delete import delete
-from tests.core.clients.test_listing import hostile
-from tests.support.calls import edit, values_of
+from tests.support.audit_events import add_events
+from tests.support.clients import delete, edit, values_of
 from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, SECRET, make_client
+from tests.support.host import HARBOUR, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HARBOUR, NORTHWIND, PREFIX, Host, make_host
+from tests.support.screens import timeline
+from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.queries import ACTIONS
 from webapp.core.database.models import AuditEvent
-from webapp.web.audit.event_texts import ACTION_WORDS, REFUSALS, SENTENCES, describe_event
+from webapp.web.audit.event_texts import ACTION_LABELS, REFUSAL_REASONS, SENTENCES, describe_event
 from webapp.web.i18n.times import Times
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
@@ -35,13 +35,6 @@ def clock() -> Iterator[time_machine.Traveller]:
     """Stand at the moment of the prototype."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
-
-
-def timeline(text: str) -> list[str]:
-    """Return each event of a page as plain text, the newest first."""
-    items = re.findall(r"<li>(.*?)</li>", text[text.index('<ol class="ic-time">') :], re.DOTALL)
-    plain = (re.sub(r"<[^>]+>", " ", re.sub(r"</?[ab]( [^>]*)?>", "", item)) for item in items)
-    return [" ".join(html.unescape(item).split()) for item in plain]
 
 
 def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:
@@ -164,7 +157,7 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
             {"refusal": [None, refusal], "attempt": [None, "edit"]},
             f"tried to edit the client and was refused {words}",
         )
-        for refusal, words in REFUSALS.items()
+        for refusal, words in REFUSAL_REASONS.items()
     ),
     (Action.EXPORTED, {"filters": [None, {}]}, "exported the activity"),
     (
@@ -183,8 +176,8 @@ def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: s
 
 def test_everything_that_can_happen_has_words() -> None:
     assert set(SENTENCES) == set(Action)
-    assert list(ACTION_WORDS) == list(ACTIONS)
-    assert set(REFUSALS) == set(RefusalReason)
+    assert list(ACTION_LABELS) == list(ACTIONS)
+    assert set(REFUSAL_REASONS) == set(RefusalReason)
     assert {action for action, _, _ in WORDS} == set(ACTIONS)
 
 

@@ -17,7 +17,7 @@ from ..http.transactions import transaction
 
 
 def revoke_tokens(key: str) -> ResponseReturnValue:
-    """Ask; on POST revoke every token that the client got until now (T13)."""
+    """Show the confirmation; on POST revoke every token issued to the client until now (T13)."""
     client, form = load_client(key), ScreenForm()
     if not form.is_submitted():
         return _ask_revoke(client, form)
