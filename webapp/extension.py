@@ -21,7 +21,7 @@ from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
-from .settings import Settings
+from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
 Loader = TypeVar("Loader", bound=ActorLoader)
@@ -44,6 +44,11 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
+        name = settings.blueprint_name
+        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+            raise SettingsError(
+                f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
+            )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         engine = owned if settings.engine is None else share_engine(settings.engine)
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
@@ -80,7 +85,6 @@ class IdentityClients:
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
         )
-        name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
         app.cli.add_command(cli.commands)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
+from datetime import tzinfo
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ EXPORT_AT_ONCE = 500
 
 
 def export_events(
-    session: Session, *, account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None = None
+    session: Session, *, account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None = None
 ) -> Iterator[AuditEvent]:
     """Yield the account's audit events, newest first, 10,000 at most (L7). They are read 500 at a time.
 
