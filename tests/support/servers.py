@@ -60,6 +60,11 @@ class Server:
                 extra_groups=[] if os.getuid() == 0 else None,
             )
 
+    @property
+    def pid(self) -> int:
+        """The ID of its first process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End the process, and wait until it is gone."""
         if self._process.poll() is None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database.models import utc_now
+from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
@@ -123,6 +124,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Tell whether the database and the signing keys can be used, and nothing of why not (D8)."""
     try:
+        check_ready(services().engine)
         with read_session(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
         services().keys.published(utc_now())
