@@ -25,8 +25,8 @@ DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
 HEAD_LIMIT_BYTES = (8 + 16) * 1024
 HEADERS_WITHIN_MILLISECONDS = 30_000
 STOP_WITHIN_SECONDS = 30
-# A request that waits for the argon2 pool holds a thread (D7). With 2 threads a flood of wrong secrets delays health checks
-# by 10 s, with 64 by 0.1 s. They cost 4 % more CPU per token, and 4 MiB.
+# A request that waits for the argon2 pool holds a thread (D7). With 2 threads a flood of wrong secrets delays health
+# checks by 10 s, with 64 by 0.1 s. They cost 4 % more CPU per token, and 4 MiB.
 THREADS = 64
 SWITCH_SECONDS = 0.0005
 
@@ -110,8 +110,8 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
 
 
 def _load_in_worker() -> Flask:
-    # Ctrl-C reaches every process of the terminal, and the server also stops its workers. Two signals at once can hang a
-    # worker, so it ignores the first.
+    # Ctrl-C reaches every process of the terminal, and the server also stops its workers. Two signals at once can hang
+    # a worker, so it ignores the first.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     # While the recorder writes, a request waits this long each time that it needs the interpreter.
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -40,7 +40,7 @@ class Layout:
 
     @property
     def may_use_identity_clients(self) -> bool:
-        """Whether the navigation shows Identity Clients: the user has a role for it, and the account has the feature."""
+        """Whether the navigation shows Identity Clients: user and account may use it."""
         user, viewers = self.user, services().settings.viewer_roles
         return bool(user and user.identity_clients_enabled and user.roles & MANAGER_ROLES.union(viewers))
 

@@ -41,7 +41,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration for Flask.
 
     :param given: the environment, or a mapping with the same names; values may be strings as in an environment.
-    :raises SettingsError: a setting is missing, unknown or unsafe. The message says how to correct it, without the value.
+    :raises SettingsError: a setting is missing, unknown or unsafe. The message never contains the value.
     """
     types = get_type_hints(Settings)
     config = {
