@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import re
-import shutil
+import shlex
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -18,15 +19,17 @@ import redis
 import urllib3
 
 from .. import servers
-from .processes import Network, Process, make_directory, network, wait_for
+from .processes import Network, Process, network, wait_for
 
 DEPLOY = servers.ROOT / "docs" / "deploy"
 NAME = "id.example.com"
 # Last numbers of the addresses, as in `docs/deploy`.
 ETCD, POSTGRESQL, REDIS, SENTINEL, HOSTS = (11, 12, 13), (21, 22, 23), (51, 52, 53), (61, 62, 63), (71, 72)
-HAPROXY, PGBOUNCER, NGINX = 31, 41, 81
+HAPROXY, PGBOUNCER, NGINX, CADDY = 31, 41, 81, 82
+# Only root may listen on 80 and 443.
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 START_SECONDS = 60
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 ACCOUNT, EMAIL, PASSWORD = "Northwind", "ann@northwind.example", "correct horse battery staple"
 
 
@@ -59,6 +62,11 @@ class PostgreSQL(Process):
                 return [pid]
         return []
 
+    def kill_postmaster(self) -> None:
+        """Kill PostgreSQL and nothing else."""
+        for pid in self.postmaster():
+            os.kill(pid, signal.SIGKILL)
+
     def is_primary(self) -> bool:
         """Return whether Patroni says so."""
         return ask(f"http://{self.address}:8008/primary") is not None
@@ -83,19 +91,41 @@ class Host(Process):
     def __init__(self, cluster: "Cluster", index: int, *, tree: Path = servers.ROOT) -> None:
         self.address = cluster.network.address(HOSTS[index])
         self.url = f"http://{self.address}:5000"
+        self._settings = cluster.settings
         name = f"host{index + 1}"
         super().__init__(
             name,
             [sys.executable, "-m", "webapp.standalone"],
             cluster.directory / name,
-            environment=cluster.settings | {"HOST": self.address},
             working_directory=tree,
             privileged=True,
         )
 
+    def start(self) -> None:
+        """Start it with the settings as they are now."""
+        self.environment = self._settings | {"HOST": self.address}
+        super().start()
+
+    def restart(self) -> None:
+        """Stop it, start it again, and wait until it is ready, as `systemctl restart` and a look at `/readyz` do."""
+        self.stop()
+        self.start()
+        wait_for(self.is_ready, START_SECONDS, self.name)
+
     def is_ready(self) -> bool:
         """Return whether it can serve."""
         return ask(f"{self.url}/readyz", Host=NAME) is not None
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where callers connect: a reverse proxy.
+
+    :param ca: the certificate to trust.
+    """
+
+    address: str
+    ca: Path
 
 
 class Cluster:
@@ -105,21 +135,22 @@ class Cluster:
         self.directory = directory
         self.network = own_network
         self.settings = self._read_settings()
-        self.ca = self._make_certificate()
         self.etcd = [self._member("etcd", ETCD, index, "etcd.yml", "--config-file") for index in range(3)]
         self.postgresql = [PostgreSQL(self, index) for index in range(3)]
         self.haproxy = self._single("haproxy", ["haproxy", "-db", "-f", "haproxy.cfg"], "haproxy.cfg")
         self.pgbouncer = self._single("pgbouncer", ["pgbouncer", "pgbouncer.ini"], "pgbouncer.ini", "userlist.txt")
         self.redis = [self._member("redis", REDIS, index, "redis.conf") for index in range(3)]
         self.sentinels = [self._member("sentinel", SENTINEL, index, "sentinel.conf") for index in range(3)]
-        self.nginx = self._nginx()
+        self.nginx, self.through_nginx = self._nginx()
+        self.caddy, self.through_caddy = self._caddy()
         self.hosts = [Host(self, index) for index in range(2)]
 
     @property
     def engines(self) -> list[Process]:
         """Everything that is not ours."""
         return [
-            *self.postgresql, *self.etcd, self.haproxy, self.pgbouncer, *self.redis, *self.sentinels, self.nginx
+            *self.postgresql, *self.etcd, self.haproxy, self.pgbouncer, *self.redis, *self.sentinels,
+            self.nginx, self.caddy,
         ]  # fmt: skip
 
     # Life
@@ -140,18 +171,16 @@ class Cluster:
 
     def prepare_database(self, *, tree: Path = servers.ROOT) -> None:
         """Make the tables, an account, and a person who may create clients."""
-        flask = f"{sys.executable} -m flask --app wsgi mas"
-        self.run(
-            f"""{flask} upgrade && {flask} account add {ACCOUNT} && {flask} account feature on {ACCOUNT} &&
-            {flask} user add {EMAIL} --account {ACCOUNT} --name "Ann Lee" --role MerchantAdmin""",
-            tree=tree,
-            typed=f"{PASSWORD}\n{PASSWORD}\n",
-        )
+        self.flask("mas upgrade", tree=tree)
+        self.flask(f"mas account add {ACCOUNT}", tree=tree)
+        self.flask(f"mas account feature on {ACCOUNT}", tree=tree)
+        user = f'mas user add {EMAIL} --account {ACCOUNT} --name "Ann Lee" --role MerchantAdmin'
+        self.flask(user, tree=tree, typed=f"{PASSWORD}\n{PASSWORD}\n")
 
-    def run(self, script: str, *, tree: Path = servers.ROOT, typed: str = "") -> str:
-        """Run commands with our settings, as on one of our hosts; return what they print."""
+    def flask(self, command: str, *, tree: Path = servers.ROOT, typed: str = "") -> str:
+        """Run a command of `flask` with our settings, as on one of our hosts; return what it prints."""
         done = subprocess.run(
-            ["/bin/sh", "-e", "-c", script],
+            [sys.executable, "-m", "flask", "--app", "wsgi", *shlex.split(command)],
             cwd=tree,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"} | self.settings,
             input=typed,
@@ -224,7 +253,7 @@ class Cluster:
         """Return the primary of Redis as the Sentinels name it."""
         for number in SENTINEL:
             with contextlib.suppress(redis.RedisError), self._redis(self.network.address(number), 26379) as sentinel:
-                found = sentinel.sentinel_get_master_addr_by_name("identity-clients")
+                found: Any = sentinel.sentinel_get_master_addr_by_name("identity-clients")
                 return self.redis[[self.network.address(each) for each in REDIS].index(found[0])]
         raise LookupError("Redis has no primary")
 
@@ -236,6 +265,11 @@ class Cluster:
                 information = primary.info("replication")
                 return int(information["connected_slaves"]) if information["role"] == "master" else 0
         return 0
+
+    def forget_counts(self) -> None:
+        """Set every rate limit back, so that one trial does not use up those of the next."""
+        with self._redis(self.network.address(REDIS[self.redis.index(self.redis_primary())]), 6379) as primary:
+            primary.flushall()
 
     def stuck(self, node: PostgreSQL) -> int:
         """Return how many connections of the application a node has."""
@@ -298,7 +332,7 @@ class Cluster:
             self.write(process.directory / file, self.file(file, process.directory))
         return process
 
-    def _nginx(self) -> Process:
+    def _nginx(self) -> tuple[Process, Entrance]:
         process = self._single("nginx", ["nginx", "-c", str(self.directory / "nginx" / "main.conf"), "-p", "."])
         text = self.file("nginx.conf", process.directory)
         text = text.replace(":80;", f":{HTTP_PORT};").replace(":443 ssl;", f":{HTTPS_PORT} ssl;")
@@ -310,21 +344,25 @@ class Cluster:
             f"daemon off; pid nginx.pid; error_log stderr; worker_processes 1;\n"
             f"events {{}}\nhttp {{ {places} include {process.directory}/nginx.conf; }}\n",
         )
-        for file in ("key", "pem"):
-            path = process.directory / f"{NAME}.{file}"
-            shutil.copy(self.directory / path.name, path)
-            self.write(path, path.read_text())
-        return process
-
-    def _make_certificate(self) -> Path:
-        ca = self.directory / f"{NAME}.pem"
+        certificate, key = (self.directory / f"{NAME}.{suffix}" for suffix in ("pem", "key"))
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}",
-             "-keyout", self.directory / f"{NAME}.key", "-out", ca],
+             "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", key, "-out", certificate],
             check=True, capture_output=True,
         )  # fmt: skip
-        return ca
+        for file in (certificate, key):
+            self.write(process.directory / file.name, file.read_text())
+        return process, Entrance(self.network.address(NGINX), certificate)
+
+    def _caddy(self) -> tuple[Process, Entrance]:
+        process = self._single("caddy", ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"])
+        text = self.file("Caddyfile", process.directory)
+        for scheme, port in (("http", HTTP_PORT), ("https", HTTPS_PORT)):
+            text = text.replace(f"{scheme}://{NAME}", f"{scheme}://{NAME}:{port}")
+        ours = f"admin off\nhttp_port {HTTP_PORT}\nhttps_port {HTTPS_PORT}\nlocal_certs\nskip_install_trust"
+        self.write(process.directory / "Caddyfile", f"{{\n{ours}\n}}\n{text}")
+        ca = process.directory / ".local/share/caddy/pki/authorities/local/root.crt"
+        return process, Entrance(self.network.address(CADDY), ca)
 
     def _read_settings(self) -> dict[str, str]:
         text = self.file("identity-clients.env", self.directory)

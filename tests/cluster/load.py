@@ -15,13 +15,14 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from .cluster import EMAIL, HTTPS_PORT, NAME, NGINX, PASSWORD, Cluster
+from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, Entrance
 
 CLIENTS = "/administration/identity-clients"
 TOKEN_WORKERS, TOKEN_SECONDS = 4, 0.125
 SCREEN_WORKERS, SCREEN_SECONDS = 2, 0.5
 WRONG_SECRET_SECONDS = 0.5
 SIGN_IN_EVERY = 10
+RETRY_AFTER_SECONDS = 5
 GIVEN_UP_SECONDS = 15
 SLOW_SECONDS = 5
 
@@ -52,20 +53,25 @@ class Answer:
     detail: str = ""
 
     @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
+
+    @property
     def is_allowed(self) -> bool:
         """Whether it may be while something is broken: as expected, or 503 with `Retry-After`."""
         return self.is_success or (self.status == 503 and self.says_when)
 
 
-class Proxy:
-    """One connection to nginx, as one integration or one browser has it."""
+class Caller:
+    """One connection to a reverse proxy, as one integration or one browser has it."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, entrance: Entrance) -> None:
         self._pool = urllib3.HTTPSConnectionPool(
-            cluster.network.address(NGINX),
+            entrance.address,
             HTTPS_PORT,
             maxsize=1,
-            ca_certs=str(cluster.ca),
+            ca_certs=str(entrance.ca),
             assert_hostname=NAME,
             server_hostname=NAME,
             timeout=urllib3.Timeout(GIVEN_UP_SECONDS),
@@ -106,7 +112,7 @@ class Load:
     :param clients: those that ask for tokens, in turn; with none only the screens are used.
     """
 
-    cluster: Cluster
+    entrance: Entrance
     clients: list[Client]
     answers: list[Answer] = field(default_factory=list)
     created: list[Client] = field(default_factory=list)
@@ -148,24 +154,29 @@ class Load:
 
     def slowest(self) -> float:
         """Return how many seconds the slowest answer took."""
-        return max(answer.ended - answer.began for answer in self.answers)
+        return max(answer.seconds for answer in self.answers)
 
     def statuses(self) -> Counter[int]:
         """Return how many answers there were of each status; 0 for none at all."""
         return Counter(answer.status for answer in self.answers)
 
-    def refused(self) -> Counter[str]:
-        """Return how many answers there were of each kind that never may be."""
+    def refused(self, *, may_be_busy: bool = True) -> Counter[str]:
+        """Return how many answers there were of each kind that may not be.
+
+        :param may_be_busy: 503 with `Retry-After` may be.
+        """
         return Counter(
-            f"{answer.kind}: {answer.status} {answer.detail}" for answer in self.answers if not answer.is_allowed
+            f"{answer.kind}: {answer.status} {answer.detail}"
+            for answer in self.answers
+            if not (answer.is_allowed if may_be_busy else answer.is_success)
         )
 
     # Workers
 
     def _ask_for_tokens(self) -> None:
-        def one(proxy: Proxy) -> None:
+        def one(caller: Caller) -> None:
             client = next(clients)
-            answer = self._ask(proxy, "token", {200}, "/connect/token", token_form(client))
+            answer = self._ask(caller, "token", {200}, "/connect/token", token_form(client))
             if answer is not None and answer.status == 200:
                 self.tokens[client.client_id] = answer.json()["access_token"]
 
@@ -173,10 +184,10 @@ class Load:
         self._repeat(one, TOKEN_SECONDS)
 
     def _guess(self) -> None:
-        def one(proxy: Proxy) -> None:
+        def one(caller: Caller) -> None:
             # Each under an ID of its own, so that nothing is throttled.
             client = Client(f"unknown-{uuid.uuid4().hex}", self.clients[0].secret)
-            self._ask(proxy, "wrong secret", {401}, "/connect/token", token_form(client))
+            self._ask(caller, "wrong secret", {401}, "/connect/token", token_form(client))
 
         self._repeat(one, WRONG_SECRET_SECONDS)
 
@@ -184,45 +195,48 @@ class Load:
         rounds = itertools.count()
         is_signed_in = False
 
-        def one(proxy: Proxy) -> None:
+        def one(caller: Caller) -> None:
             nonlocal is_signed_in
             if not is_signed_in or next(rounds) % SIGN_IN_EVERY == 0:
-                is_signed_in = self._sign_in(proxy)
-            if not is_signed_in or self._ask(proxy, "screen", {200}, CLIENTS) is None:
+                is_signed_in = self._sign_in(caller) or is_signed_in
+            if not is_signed_in or self._ask(caller, "screen", {200}, CLIENTS) is None:
                 return
-            page = self._ask(proxy, "screen", {200}, f"{CLIENTS}/new")
+            page = self._ask(caller, "screen", {200}, f"{CLIENTS}/new")
             if page is None:
                 return
             form = fields(page.data.decode(), "client_id") | {"client_id": f"client-{uuid.uuid4().hex}"}
-            answer = self._ask(proxy, "create", {200, 201}, f"{CLIENTS}/new", form)
+            answer = self._ask(caller, "create", {200, 201}, f"{CLIENTS}/new", form)
             if answer is not None:
                 assert form["client_id"] in answer.data.decode()
                 self.created.append(Client(form["client_id"], form["client_secret"]))
 
         self._repeat(one, SCREEN_SECONDS)
 
-    def _sign_in(self, proxy: Proxy) -> bool:
-        page = self._ask(proxy, "screen", {200}, "/login")
+    def _sign_in(self, caller: Caller) -> bool:
+        page = self._ask(caller, "screen", {200}, "/login")
         if page is None:
             return False
         form = fields(page.data.decode(), "email") | {"email": EMAIL, "password": PASSWORD}
-        return self._ask(proxy, "screen", {303}, "/login", form) is not None
+        if self._ask(caller, "screen", {303}, "/login", form) is None:
+            self._stop.wait(RETRY_AFTER_SECONDS)  # a person does so too, and is throttled after five failures
+            return False
+        return True
 
-    def _repeat(self, one: Callable[[Proxy], None], seconds: float) -> None:
-        proxy = Proxy(self.cluster)
+    def _repeat(self, one: Callable[[Caller], None], seconds: float) -> None:
+        caller = Caller(self.entrance)
         while not self._stop.is_set():
             began = time.monotonic()
-            one(proxy)
+            one(caller)
             self._stop.wait(max(0.02, began + seconds - time.monotonic()))
-        proxy.close()
+        caller.close()
 
     def _ask(
-        self, proxy: Proxy, kind: str, expected: Iterable[int], path: str, form: Mapping[str, str] | None = None
+        self, caller: Caller, kind: str, expected: Iterable[int], path: str, form: Mapping[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse | None:
         """Send a request and count its answer; return it where it is an expected one."""
         began = time.monotonic()
         try:
-            answer = proxy.request(path, form)
+            answer = caller.request(path, form)
         except urllib3.exceptions.HTTPError as error:
             self.answers.append(Answer(kind, began, time.monotonic(), 0, False, False, type(error).__name__))
             return None
@@ -238,7 +252,7 @@ def _gist(body: str) -> str:
 
 
 def fields(page: str, name: str) -> dict[str, str]:
-    """Return what a browser would send of the form that has a field of this name; of the check boxes one of each name."""
+    """Return what a browser sends of the form that has a field of this name; of check boxes, the first of each name."""
     parser = _Forms()
     parser.feed(page)
     return next(form for form in parser.forms if name in form)

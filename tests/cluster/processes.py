@@ -113,7 +113,7 @@ class Process:
             self._process.wait()
 
     def pause(self) -> None:
-        """Stop it and everything that it started from running (SIGSTOP): its connections stay open, and nobody answers."""
+        """Let it and everything that it started hang (SIGSTOP): its connections stay open, and nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -144,8 +144,8 @@ def make_directory(path: Path, owner: pwd.struct_passwd | None) -> None:
 class Network:
     """The addresses of the cluster.
 
-    As root it is a network of our own, which nothing else on the machine sees, with a bridge; each isolated address is in
-    a network namespace of its own and can be cut off. Else it is a range of the loopback network.
+    As root it is a network of our own, which nothing else on the machine sees, with a bridge; each isolated address is
+    in a network namespace of its own and can be cut off. Else it is a range of the loopback network.
 
     :param isolated: the last numbers of the addresses that can be cut off.
     """
