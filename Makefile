@@ -1,4 +1,5 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
+# make dev    the same, restarted whenever code, a template or a static file changes
 # make test   install what the tests run for real, and run all of them
 # make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 6 minutes; writes dist/cluster.md
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
@@ -16,11 +17,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run test test-cluster test-matrix lint bench screenshots dist sbom audit lock
+.PHONY: run dev test test-cluster test-matrix lint bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@IDENTITY_CLIENTS_DEVELOPMENT=true exec $(BIN)/python -m webapp.standalone
+
+dev: $(VENV)/.installed-dev
+	@IDENTITY_CLIENTS_DEVELOPMENT=true exec $(BIN)/watchfiles "$(BIN)/python -m webapp.standalone" webapp templates static
 
 test:
 	@.ci/components

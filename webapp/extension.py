@@ -8,15 +8,16 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
-from .core.authentication import Authenticator
-from .core.database import make_engine, share_engine, unit_of_work
-from .core.direct_reads import DirectReads
-from .core.keys import KeyRing
-from .core.recording import Recorder
-from .core.roles import DEFAULT_ROLES, Catalogue
-from .core.secrets import SecretHasher
-from .core.throttle import Throttles
-from .core.tokens import Tokens
+from .core.authentication.authenticator import Authenticator
+from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.database.engine import make_engine, share_engine
+from .core.database.fast_reads import FastReads
+from .core.database.unit_of_work import unit_of_work
+from .core.rate_limits.limits import RateLimits
+from .core.secrets.hashing import SecretHasher
+from .core.tokens.access_tokens import AccessTokens
+from .core.tokens.signing_keys import SigningKeys
+from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
 from .settings import Settings
 
@@ -43,10 +44,10 @@ class IdentityClients:
         settings = Settings.from_config(app.config)
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         engine = owned if settings.engine is None else share_engine(settings.engine)
-        catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+        catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
-        throttles = Throttles(
+        rate_limits = RateLimits(
             settings.throttle_storage_url,
             settings.taken_id_answers_per_hour,
             failures_per_client_and_address=settings.failures_per_client_and_address,
@@ -55,17 +56,17 @@ class IdentityClients:
             new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
             exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
         )
-        tokens = Tokens(settings.issuer, settings.audience)
+        tokens = AccessTokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
             settings=settings,
             engine=engine,
             catalogue=catalogue,
             hasher=hasher,
-            throttles=throttles,
+            rate_limits=rate_limits,
             # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
-            authenticator=Authenticator(engine, DirectReads(owned), hasher, throttles),
-            keys=KeyRing(
+            authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
+            keys=SigningKeys(
                 engine,
                 settings.encryption_keys(),
                 rotation=timedelta(days=settings.key_rotation_days),

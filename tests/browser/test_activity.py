@@ -7,12 +7,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.core.test_trail import add_events
-from tests.stories import STORY, tell_story
-from webapp.core.models import IdentityClient, utc_now
-
-from .conftest import Merchant, Visit
-from .pages import PREFIX, Activity, ClientList, Details
+from tests.support.audit_events import STORY, add_events, tell_story
+from tests.support.browser import Merchant, Visit
+from tests.support.pages import PREFIX, Activity, ClientList, Details
+from webapp.core.database.models import IdentityClient, utc_now
 
 
 @pytest.fixture

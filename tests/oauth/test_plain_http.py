@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
-from .test_networks import ENDPOINTS, latest
+from tests.support.endpoint import ENDPOINTS, FORM, Endpoint, argon2_computations, basic_header, latest, statements
+from tests.support.factories import SECRET, make_client
 
 PLAIN = "http://id.mas.example"
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}

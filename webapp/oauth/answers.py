@@ -10,14 +10,16 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import HTTPException
 
-from ..core import authentication
-from ..core.errors import Busy, Throttled
-from ..host import Services, request_id_of
+from ..core.authentication import authenticator
+from ..core.errors import RateLimited, Unavailable
+from ..host import Services
+from ..http_request import request_id_of
+from ..security_headers import JSON_POLICY
 
 LOG = logging.getLogger(__name__)
 FIXED_HEADERS = {
     "Content-Type": "application/json",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": JSON_POLICY,
     "X-Content-Type-Options": "nosniff",
 }
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"} | FIXED_HEADERS
@@ -97,12 +99,12 @@ def answer_to(error: Exception, environ: WSGIEnvironment) -> Answer:
     match error:
         case Refused():
             return _refused(error.refusal)
-        case authentication.Refused():
+        case authenticator.AuthenticationFailed():
             return _refused(Refusal.CLIENT)  # the one refusal of all who did not authenticate (P7)
-        case Busy() | Throttled():
+        case Unavailable() | RateLimited():
             # The database is out of reach (D8), too many hashes are computed (D7), too many were refused (D4), or a
             # quota is used up (D5).
-            status = 503 if isinstance(error, Busy) else 429
+            status = 503 if isinstance(error, Unavailable) else 429
             return _unavailable(status, {"Retry-After": str(error.retry_after_seconds)})
         case HTTPException():
             return _http_error(error)

@@ -2,10 +2,11 @@
 
 from wsgiref.types import WSGIEnvironment
 
-from ..core import revocation
-from ..core.database import reading
-from ..core.models import utc_now
-from ..host import Services, address_of
+from ..core.database.models import utc_now
+from ..core.database.unit_of_work import read_session
+from ..core.tokens import revocation
+from ..host import Services
+from ..http_request import address_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http
@@ -25,11 +26,11 @@ def introspect(environ: WSGIEnvironment, ours: Services) -> Answer:
     )
     if "token" not in parameters:
         raise Refused(Refusal.NO_TOKEN)
-    claims = ours.tokens.verify(parameters["token"], ours.keys.with_header, now)
+    claims = ours.tokens.verify(parameters["token"], ours.keys.for_header, now)
     if claims is None:
         return json_answer(_INACTIVE)
-    with reading(ours.engine) as session:
-        standing = revocation.standing(session, claims)
+    with read_session(ours.engine) as session:
+        standing = revocation.get_token_status(session, claims)
     if standing is None or not standing.counts or (client is not None and client.key != standing.client_key):
         return json_answer(_INACTIVE)
     return json_answer({"active": True, "token_type": "Bearer"} | {name: claims[name] for name in REPEATED_CLAIMS})

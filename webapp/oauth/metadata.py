@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 from wsgiref.types import WSGIEnvironment
 
-from ..core.models import utc_now
+from ..core.database.models import utc_now
 from ..host import Services
 from ..settings import Settings
 from .answers import FIXED_HEADERS, Answer, json_answer

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 from wsgiref.types import WSGIEnvironment
 
-from ..core.secrets import Secret
-from ..host import read_body
+from ..core.secrets.generation import Secret
+from ..http_request import read_body
 from .answers import Refusal, Refused
 
 BODY_BYTES_MAX = 8 * 1024

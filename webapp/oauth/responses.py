@@ -7,7 +7,8 @@ from wsgiref.types import WSGIEnvironment
 from flask import Response, request
 from flask.typing import RouteCallable
 
-from ..host import put_body_back, services
+from ..host import services
+from ..http_request import restore_body
 from .answers import Answer, View, answer_to, answered
 
 _FOREIGN_HEADERS = ("set-cookie", "access-control-")
@@ -39,7 +40,7 @@ def flask_view(view: View) -> RouteCallable:
 
     @wraps(view)
     def respond() -> Response:
-        put_body_back()
+        restore_body()
         return JsonResponse(answered(view, request.environ, services()))
 
     return respond

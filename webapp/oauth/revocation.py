@@ -2,10 +2,11 @@
 
 from wsgiref.types import WSGIEnvironment
 
-from ..core import revocation
-from ..core.database import unit_of_work
-from ..core.models import utc_now
-from ..host import Services, address_of
+from ..core.database.models import utc_now
+from ..core.database.unit_of_work import unit_of_work
+from ..core.tokens import revocation
+from ..host import Services
+from ..http_request import address_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http
@@ -25,10 +26,10 @@ def revoke(environ: WSGIEnvironment, ours: Services) -> Answer:
     )
     if "token" not in parameters:
         raise Refused(Refusal.NO_TOKEN)
-    claims = ours.tokens.verify(parameters["token"], ours.keys.with_header, now)
+    claims = ours.tokens.verify(parameters["token"], ours.keys.for_header, now)
     if claims is not None:
         with unit_of_work(ours.engine) as session:
-            standing = revocation.standing(session, claims)
+            standing = revocation.get_token_status(session, claims)
             if standing is None or standing.client_key != client.key:
                 raise Refused(Refusal.FOREIGN_TOKEN)
             revocation.revoke_token(session, claims)

@@ -5,7 +5,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from werkzeug.exceptions import default_exceptions
 
-from ..host import refuse_other_hosts
+from ..host import check_trusted_host
 from ..settings import Settings
 from .answers import View
 from .introspection import introspect
@@ -23,7 +23,7 @@ from .responses import flask_view, respond_to
 from .revocation import revoke
 from .token import token
 
-BLUEPRINT = "identity"
+BLUEPRINT = "identity_clients_endpoint"
 CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
     (TOKEN_PATH, "token", token),
     (INTROSPECTION_PATH, "introspect", introspect),
@@ -49,7 +49,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
         blueprint.add_url_rule(inserted, "metadata")
     blueprint.add_url_rule(JWKS_PATH, "jwks", flask_view(jwks))
     if settings.trusted_hosts:
-        blueprint.before_request(refuse_other_hosts)
+        blueprint.before_request(check_trusted_host)
     blueprint.record(_answer_every_method)
     blueprint.record(lambda state: _exempt_from_csrf(state.app))
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))

@@ -5,11 +5,12 @@ from collections.abc import Collection
 from functools import partial
 from wsgiref.types import WSGIEnvironment
 
-from ..core import authentication
-from ..core.errors import Throttled
-from ..core.models import SCOPE_MAX, utc_now
-from ..core.usage import Outcome
-from ..host import Services, address_of
+from ..core.authentication import authenticator
+from ..core.database.models import SCOPE_MAX, utc_now
+from ..core.database.outcomes import Outcome
+from ..core.errors import RateLimited
+from ..host import Services
+from ..http_request import address_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http
@@ -33,13 +34,13 @@ def token(environ: WSGIEnvironment, ours: Services) -> Answer:
         raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
     credentials = read_credentials(environ, parameters)
     now, address, asked = utc_now(), address_of(environ, ours.settings), parameters.get("scope")
-    note = partial(ours.recorder.note, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
+    note = partial(ours.recorder.record, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
     try:
         client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, address=address, now=now)
-    except authentication.Refused as refused:
+    except authenticator.AuthenticationFailed as refused:
         note(refused.client_key, refused.reason, refused.secret_label)
         raise Refused(Refusal.CLIENT) from None
-    except authentication.TooManyFailures as throttled:
+    except authenticator.TooManyFailures as throttled:
         note(throttled.client_key, Outcome.THROTTLED, None)
         raise
     roles = ours.catalogue.effective(client.roles, client.grantable_roles)
@@ -49,8 +50,8 @@ def token(environ: WSGIEnvironment, ours: Services) -> Answer:
         note(client.key, _OUTCOMES[refused.refusal], client.secret_label)
         raise
     try:
-        ours.throttles.count_token(client.key)
-    except Throttled:
+        ours.rate_limits.count_token(client.key)
+    except RateLimited:
         note(client.key, Outcome.THROTTLED, client.secret_label)
         raise
     lifetime_seconds = client.token_duration_minutes * 60

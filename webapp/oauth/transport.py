@@ -6,9 +6,10 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import HTTPException
 
-from ..core.models import utc_now
-from ..core.usage import Outcome
-from ..host import Services, address_of, is_secure
+from ..core.database.models import utc_now
+from ..core.database.outcomes import Outcome
+from ..host import Services
+from ..http_request import address_of, is_secure
 from .answers import Refusal, Refused
 from .parameters import Credentials, read_credentials, read_parameters
 
@@ -30,7 +31,7 @@ def refuse_plain_http(environ: WSGIEnvironment, ours: Services) -> None:
             "credentials were sent over plain http: if a proxy ends TLS, set IDENTITY_CLIENTS_TRUSTED_PROXIES",
             extra={"path": environ["PATH_INFO"], "address": address},
         )
-        ours.recorder.note(
+        ours.recorder.record(
             None,
             Outcome.PLAIN_HTTP,
             None,

@@ -11,7 +11,7 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import has_request_context, request
 
-from ..host import request_id_of
+from ..http_request import request_id_of
 
 VALUE_MAX_CHARACTERS = 200
 FRAMES_MAX = 30

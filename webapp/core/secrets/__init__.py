@@ -1,0 +1,1 @@
+"""Client secrets: generation, policy, hashing, rotation, actions on one secret."""
