@@ -118,7 +118,7 @@ class Host(Process):
 
 
 @dataclass(frozen=True)
-class Entrance:
+class ProxyAddress:
     """Where callers connect: a reverse proxy.
 
     :param ca: the certificate to trust.
@@ -141,8 +141,8 @@ class Cluster:
         self.pgbouncer = self._single("pgbouncer", ["pgbouncer", "pgbouncer.ini"], "pgbouncer.ini", "userlist.txt")
         self.redis = [self._member("redis", REDIS, index, "redis.conf") for index in range(3)]
         self.sentinels = [self._member("sentinel", SENTINEL, index, "sentinel.conf") for index in range(3)]
-        self.nginx, self.through_nginx = self._nginx()
-        self.caddy, self.through_caddy = self._caddy()
+        self.nginx, self.nginx_address = self._nginx()
+        self.caddy, self.caddy_address = self._caddy()
         self.hosts = [Host(self, index) for index in range(2)]
 
     @property
@@ -205,8 +205,8 @@ class Cluster:
             if not process.is_running:
                 process.start()
         for number in POSTGRESQL:
-            if self.network.can_cut:
-                self.network.mend(number)
+            if self.network.can_disconnect:
+                self.network.reconnect(number)
         return wait_for(lambda: not self.missing(), START_SECONDS, f"the cluster in {self.directory}")
 
     def missing(self) -> str:
@@ -304,7 +304,7 @@ class Cluster:
         text = text.replace("/var/lib/redis", ".").replace("/var/lib/etcd", "data")
         text = text.replace("/etc/pgbouncer/", "").replace("/var/log/nginx", ".")
         text = text.replace("/etc/ssl/", f"{self.directory}/nginx/")
-        if not self.network.can_cut:
+        if not self.network.can_disconnect:
             # On the loopback network whoever connects comes from 127.0.0.1.
             text = text.replace("192.0.2.0/24", "127.0.0.0/8")
         return text.replace("192.0.2.", self.network.prefix)
@@ -332,7 +332,7 @@ class Cluster:
             self.write(process.directory / file, self.file(file, process.directory))
         return process
 
-    def _nginx(self) -> tuple[Process, Entrance]:
+    def _nginx(self) -> tuple[Process, ProxyAddress]:
         process = self._single("nginx", ["nginx", "-c", str(self.directory / "nginx" / "main.conf"), "-p", "."])
         text = self.file("nginx.conf", process.directory)
         text = text.replace(":80;", f":{HTTP_PORT};").replace(":443 ssl;", f":{HTTPS_PORT} ssl;")
@@ -352,9 +352,9 @@ class Cluster:
         )  # fmt: skip
         for file in (certificate, key):
             self.write(process.directory / file.name, file.read_text())
-        return process, Entrance(self.network.address(NGINX), certificate)
+        return process, ProxyAddress(self.network.address(NGINX), certificate)
 
-    def _caddy(self) -> tuple[Process, Entrance]:
+    def _caddy(self) -> tuple[Process, ProxyAddress]:
         process = self._single("caddy", ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"])
         text = self.file("Caddyfile", process.directory)
         for scheme, port in (("http", HTTP_PORT), ("https", HTTPS_PORT)):
@@ -362,7 +362,7 @@ class Cluster:
         ours = f"admin off\nhttp_port {HTTP_PORT}\nhttps_port {HTTPS_PORT}\nlocal_certs\nskip_install_trust"
         self.write(process.directory / "Caddyfile", f"{{\n{ours}\n}}\n{text}")
         ca = process.directory / ".local/share/caddy/pki/authorities/local/root.crt"
-        return process, Entrance(self.network.address(CADDY), ca)
+        return process, ProxyAddress(self.network.address(CADDY), ca)
 
     def _read_settings(self) -> dict[str, str]:
         text = self.file("identity-clients.env", self.directory)

@@ -61,7 +61,7 @@ def cluster(_running: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def clients(_running: Cluster) -> list[Client]:
     """Return clients that may ask for tokens."""
-    with Load(_running.through_nginx, []) as load:
+    with Load(_running.nginx_address, []) as load:
         while len(load.created) < CLIENTS:
             time.sleep(0.1)
     return load.created

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, Entrance
+from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, ProxyAddress
 
 CLIENTS = "/administration/identity-clients"
 TOKEN_WORKERS, TOKEN_SECONDS = 4, 0.125
@@ -66,12 +66,12 @@ class Answer:
 class Caller:
     """One connection to a reverse proxy, as one integration or one browser has it."""
 
-    def __init__(self, entrance: Entrance) -> None:
+    def __init__(self, proxy: ProxyAddress) -> None:
         self._pool = urllib3.HTTPSConnectionPool(
-            entrance.address,
+            proxy.address,
             HTTPS_PORT,
             maxsize=1,
-            ca_certs=str(entrance.ca),
+            ca_certs=str(proxy.ca),
             assert_hostname=NAME,
             server_hostname=NAME,
             timeout=urllib3.Timeout(GIVEN_UP_SECONDS),
@@ -112,7 +112,7 @@ class Load:
     :param clients: those that ask for tokens, in turn; with none only the screens are used.
     """
 
-    entrance: Entrance
+    proxy: ProxyAddress
     clients: list[Client]
     answers: list[Answer] = field(default_factory=list)
     created: list[Client] = field(default_factory=list)
@@ -223,7 +223,7 @@ class Load:
         return True
 
     def _repeat(self, one: Callable[[Caller], None], seconds: float) -> None:
-        caller = Caller(self.entrance)
+        caller = Caller(self.proxy)
         while not self._stop.is_set():
             began = time.monotonic()
             one(caller)

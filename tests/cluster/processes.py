@@ -145,18 +145,18 @@ class Network:
     """The addresses of the cluster.
 
     As root it is a network of our own, which nothing else on the machine sees, with a bridge; each isolated address is
-    in a network namespace of its own and can be cut off. Else it is a range of the loopback network.
+    in a network namespace of its own and can be disconnected. Else it is a range of the loopback network.
 
-    :param isolated: the last numbers of the addresses that can be cut off.
+    :param isolated: the last numbers of the addresses that can be disconnected.
     """
 
     def __init__(self, isolated: Sequence[int]) -> None:
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         self._before: int | None = None
-        self.can_cut = os.getuid() == 0 and self._unshare()
+        self.can_disconnect = os.getuid() == 0 and self._unshare()
         # Runs of several users of one machine should not meet.
-        self.prefix = "10.77.0." if self.can_cut else f"127.{64 + os.getpid() % 128}.0."
-        if self.can_cut:
+        self.prefix = "10.77.0." if self.can_disconnect else f"127.{64 + os.getpid() % 128}.0."
+        if self.can_disconnect:
             self._make_bridge(isolated)
 
     def address(self, number: int) -> str:
@@ -168,12 +168,12 @@ class Network:
         holder = self._holders.get(number)
         return ["nsenter", f"--net=/proc/{holder.pid}/ns/net"] if holder else []
 
-    def cut(self, number: int) -> None:
-        """Let no packet reach this address or leave it."""
+    def disconnect(self, number: int) -> None:
+        """Drop every packet to and from this isolated address."""
         _ip("link", "set", f"pg{number}", "down")
 
-    def mend(self, number: int) -> None:
-        """Undo `cut`."""
+    def reconnect(self, number: int) -> None:
+        """Undo `disconnect`."""
         _ip("link", "set", f"pg{number}", "up")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Something of the cluster dies, hangs or is cut off, while tokens are asked for and clients are made."""
+"""A part of the cluster dies, hangs or is disconnected while clients ask for tokens and an administrator creates clients."""
 
 import time
 from collections.abc import Callable
@@ -59,12 +59,12 @@ def pause_node(cluster: Cluster) -> None:
     primary.resume()
 
 
-def cut_node(cluster: Cluster) -> None:
-    """Cut the primary's host off from the network."""
-    if not cluster.network.can_cut:
-        pytest.skip("only root can cut a network")
+def disconnect_node(cluster: Cluster) -> None:
+    """Disconnect the primary's host from the network."""
+    if not cluster.network.can_disconnect:
+        pytest.skip("only root can disconnect a host from the network")
     primary = primary_of(cluster)
-    cluster.network.cut(primary.number)
+    cluster.network.disconnect(primary.number)
     wait_for_another(cluster, primary)
 
 
@@ -81,7 +81,7 @@ def kill_redis(cluster: Cluster) -> None:
         pytest.param("kill -9 of PostgreSQL, the primary", 2, kill_postgresql, id="postgresql"),
         pytest.param("kill -9 of the primary's host", 1, kill_node, id="node"),
         pytest.param("SIGSTOP of the primary's host for 30 s", 1, pause_node, id="pause"),
-        pytest.param("the primary's host cut off", 1, cut_node, id="cut"),
+        pytest.param("the primary's host disconnected from the network", 1, disconnect_node, id="disconnect"),
         pytest.param("kill -9 of PgBouncer", 2, lambda cluster: kill_and_restart(cluster.pgbouncer), id="pgbouncer"),
         pytest.param("kill -9 of HAProxy", 2, lambda cluster: kill_and_restart(cluster.haproxy), id="haproxy"),
         pytest.param("kill -9 of etcd's leader", 2, lambda cluster: kill_and_restart(cluster.etcd_leader()), id="etcd"),
@@ -104,9 +104,7 @@ def test_fault(
 
 def test_fault_of_a_host(cluster: Cluster, clients: list[Client], results: Results) -> None:
     """A host of ours dies, behind each of the proxies."""
-    entrances = [cluster.through_nginx, cluster.through_caddy]
-    done = [
-        run(cluster, clients, lambda cluster: kill_and_restart(cluster.hosts[0]), entrance=each) for each in entrances
-    ]
+    proxies = [cluster.nginx_address, cluster.caddy_address]
+    done = [run(cluster, clients, lambda cluster: kill_and_restart(cluster.hosts[0]), proxy=each) for each in proxies]
     results.add("kill -9 of one of our hosts, behind nginx and Caddy", done)
     assert [trial.violations for trial in done] == [[], []]

@@ -1,4 +1,4 @@
-"""One fault under load, what must hold meanwhile and afterwards, and the table of results."""
+"""Run one fault under load, check the requirements during and after it, and write the table of results."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from .cluster import NAME, Cluster, Entrance, Host
+from .cluster import NAME, Cluster, ProxyAddress, Host
 from .load import SLOW_SECONDS, Caller, Client, Load, token_form
 from .processes import wait_for
 
@@ -46,17 +46,17 @@ def run(
     clients: Sequence[Client],
     fault: Callable[[Cluster], None],
     *,
-    entrance: Entrance | None = None,
+    proxy: ProxyAddress | None = None,
     may_be_busy: bool = True,
 ) -> Trial:
     """Let a fault happen under load, wait until the cluster is whole again, and check what must hold.
 
     :param fault: returns when what had failed is back, or another took its place.
-    :param entrance: where the callers connect; None: nginx.
+    :param proxy: where the callers connect; None: nginx.
     :param may_be_busy: answers of 503 with `Retry-After` are allowed.
     """
     cluster.forget_counts()
-    with Load(entrance or cluster.through_nginx, list(clients)) as load:
+    with Load(proxy or cluster.nginx_address, list(clients)) as load:
         time.sleep(BEFORE_SECONDS)
         fault(cluster)
         back_at = time.monotonic()
@@ -84,7 +84,7 @@ def run(
 
 def ask_for_all(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
     """Return how many of the clients whose creation was acknowledged are not there, and of how many that is unknown."""
-    caller, deadline = Caller(cluster.through_nginx), time.monotonic() + ASK_SECONDS
+    caller, deadline = Caller(cluster.nginx_address), time.monotonic() + ASK_SECONDS
     missing = 0
     left = list(acknowledged)
     while left and time.monotonic() < deadline:
@@ -107,7 +107,7 @@ def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
     for host in cluster.hosts:
         statuses = [direct(host, token_form(clients[0])) for _ in range(DIRECT_REQUESTS)]
         if set(statuses) != {200}:
-            found.append(f"{host} answers {statuses} when all is well again")
+            found.append(f"{host} answers {statuses} after the recovery")
     return found
 
 
