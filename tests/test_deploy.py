@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import servers
 from webapp.settings import PREFIX, Settings
-
-from . import servers
 
 DEPLOY = servers.ROOT / "docs" / "deploy"
 EXPOSURE_MAX = 2.0

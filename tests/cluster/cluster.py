@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ import psycopg
 import redis
 import urllib3
 
-from .. import servers
+from tests.support import servers
+
 from .processes import Network, Process, network, wait_for
 
 DEPLOY = servers.ROOT / "docs" / "deploy"
@@ -28,7 +30,7 @@ ETCD, POSTGRESQL, REDIS, SENTINEL, HOSTS = (11, 12, 13), (21, 22, 23), (51, 52, 
 HAPROXY, PGBOUNCER, NGINX, CADDY = 31, 41, 81, 82
 # Only root may listen on 80 and 443.
 HTTP_PORT, HTTPS_PORT = 8080, 8443
-START_SECONDS = 60
+START_SECONDS = 120
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 ACCOUNT, EMAIL, PASSWORD = "Northwind", "ann@northwind.example", "correct horse battery staple"
 
@@ -275,14 +277,15 @@ class Cluster:
         """Return how many connections of the application a node has."""
         return int(node.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mas'")[0][0])
 
-    def log_lines(self, pattern: str) -> list[str]:
-        """Return the lines of our hosts' logs in which a regular expression is found."""
-        return [
-            line
-            for host in self.hosts
-            for line in host.log.read_text("utf-8", "replace").splitlines()
-            if re.search(pattern, line)
-        ]
+    def logged(self) -> Counter[str]:
+        """Return how often our hosts have logged each warning and each error; the numbers in them are left out."""
+        lines = (line for host in self.hosts for line in host.log.read_text("utf-8").splitlines())
+        entries = (json.loads(line) for line in lines if line.startswith("{"))
+        return Counter(
+            re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b", "N", f"{entry['level']} {entry['logger']}: {entry['message']}")
+            for entry in entries
+            if entry["level"] != "info"
+        )
 
     # Files
 
@@ -394,10 +397,7 @@ def ask(url: str, **headers: str) -> bytes | None:
 
 @contextlib.contextmanager
 def running() -> Iterator[Cluster]:
-    """Run a cluster for as long as the block lasts.
-
-    Its directory is removed afterwards, unless the block ends with an error or CLUSTER_KEEP is set.
-    """
+    """Run a cluster for as long as the block lasts; its directory stays, with all logs."""
     directory = Path("/tmp") / f"cluster-{os.getpid()}"  # a socket's path must be short
     directory.mkdir(mode=0o711)
     with network(POSTGRESQL) as own_network:

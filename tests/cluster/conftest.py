@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from .. import servers
+from tests.support import servers
+
 from . import cluster as clusters
 from .cluster import Cluster
 from .load import Client, Load
@@ -41,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def _running() -> Iterator[Cluster]:
+def _running(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{clusters.PATH}")]
     if missing:
         pytest.fail(f"Not installed: {', '.join(missing)}. Run: .ci/components cluster")
@@ -49,6 +50,8 @@ def _running() -> Iterator[Cluster]:
     with clusters.running() as cluster:
         print(f"\nThe cluster started in {time.monotonic() - began:.1f} s; logs are in {cluster.directory}")
         yield cluster
+    if not request.session.testsfailed:
+        shutil.rmtree(cluster.directory)
 
 
 @pytest.fixture

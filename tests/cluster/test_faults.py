@@ -1,4 +1,4 @@
-"""A part of the cluster dies, hangs or is disconnected while clients ask for tokens and an administrator creates clients."""
+"""Faults of the cluster, while clients ask for tokens and an administrator creates clients."""
 
 import time
 from collections.abc import Callable

@@ -11,7 +11,8 @@ from secrets import token_urlsafe
 import jwt
 import pytest
 
-from .. import servers
+from tests.support import servers
+
 from .cluster import HAPROXY, REDIS, Cluster, Host
 from .load import Caller, Client, Load
 from .trials import Results, run

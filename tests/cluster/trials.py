@@ -11,17 +11,18 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from .cluster import NAME, Cluster, ProxyAddress, Host
+from .cluster import NAME, Cluster, Host, ProxyAddress
 from .load import SLOW_SECONDS, Caller, Client, Load, token_form
 from .processes import wait_for
 
-BEFORE_SECONDS = 2
-AFTER_SECONDS = 2
+BEFORE_SECONDS = 1
+AFTER_SECONDS = 1
 RECOVERY_SECONDS = 40
 AGAIN_SECONDS = 5
 """How soon there must be tokens after what had failed is back."""
 SHARED_SECONDS = 15
 ASK_SECONDS = 15
+LOGGED_MAX = 20
 FAILURES_PER_CLIENT_AND_ADDRESS = 10
 DIRECT_REQUESTS = 10
 
@@ -56,6 +57,7 @@ def run(
     :param may_be_busy: answers of 503 with `Retry-After` are allowed.
     """
     cluster.forget_counts()
+    logged = cluster.logged()
     with Load(proxy or cluster.nginx_address, list(clients)) as load:
         time.sleep(BEFORE_SECONDS)
         fault(cluster)
@@ -79,6 +81,8 @@ def run(
     trial.violations += stuck(cluster, clients)
     if not counts_are_shared(cluster):
         trial.violations.append("rate limits are not shared again")
+    for message, count in (cluster.logged() - logged).most_common(LOGGED_MAX):
+        print(f"{count} x {message}")
     return trial
 
 
