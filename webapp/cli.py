@@ -19,7 +19,6 @@ from .core.database.models import utc_now
 from .core.database.unit_of_work import unit_of_work
 from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
 from .core.notifications.attention import send_attention_signals
-from .core.secrets.generation import generate_secret
 from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
 from .core.tokens.signing_keys import JWKS_CACHE_SECONDS
 from .host import services
@@ -128,9 +127,9 @@ def withdraw(kid: str) -> None:
 def add_server(name: str) -> None:
     """Let an API introspect every token. Prints its ID and its secret, which is not shown again."""
     ours = services()
-    secret = generate_secret(ours.settings.secret_prefix)
+    secret = ours.secrets.generate()
     with _unit_of_work() as session:
-        server = add_resource_server(session, actor=_user(), name=name, secret=secret, hasher=ours.hasher)
+        server = add_resource_server(session, actor=_user(), name=name, secret=secret, hasher=ours.secrets.hasher)
     click.echo(f"Added the resource server {server.name}. Keep its secret now: it is not shown again.")
     click.echo(f"ID\t{server.resource_server_id}\nSecret\t{secret.reveal()}")
 

@@ -22,6 +22,7 @@ class Author:
     :param account_id: the account to which everything that they read and change is restricted (A3).
     :param address: the address of the request, None for a command.
     :param request_id: the ID of the request, as in the log.
+    :param grantable_roles: the API roles that the account may grant at this moment; None means all (A4).
     """
 
     actor_id: str
@@ -29,6 +30,7 @@ class Author:
     account_id: str
     address: str | None = None
     request_id: str | None = None
+    grantable_roles: frozenset[str] | None = None
 
 
 def record_event(
