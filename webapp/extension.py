@@ -86,7 +86,7 @@ class IdentityClients:
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
         )
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
-        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod
