@@ -7,10 +7,9 @@ until the last token that it signed has expired. Only the first key, and one cre
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, func, or_, select
@@ -97,7 +96,7 @@ class SigningKeys:
     """All signing keys that are not withdrawn. For signing they are read from the database at most once a second.
 
     Every method raises `SigningKeyUnusable` if a stored key does not decrypt or does not match its row (T9), and
-    `Unavailable` if the database is locked or out of reach (D8).
+    `Unavailable` if the database is locked or out of reach (D8). Signing goes on with the known keys meanwhile.
 
     :param encryption_keys: 32 bytes each. The first one encrypts private keys, all of them decrypt.
     :param rotation: how long a key signs.
@@ -117,9 +116,7 @@ class SigningKeys:
         self._storage = PrivateKeyStorage(encryption_keys)
         self._rotation = rotation
         self._publication = publication
-        self._lock = Lock()
-        self._stored: list[_Stored] | None = None
-        self._keys: dict[str, SigningKey] = {}
+        self._loaded: tuple[list[_Stored], dict[str, SigningKey]] | None = None
         self._reload_at = 0.0
 
     def signing_key(self, now: datetime) -> SigningKey:
@@ -139,7 +136,7 @@ class SigningKeys:
 
     def published(self, now: datetime) -> list[SigningKey]:
         """Return every key with tokens that may be valid at this moment, from the database."""
-        keys = self._current(reload=True).values()
+        keys = self._load().values()
         return [key for key in keys if key.signs_until is None or now < key.signs_until + PUBLISHED_AFTER_SIGNING]
 
     def for_header(self, header: str) -> SigningKey | None:
@@ -147,7 +144,7 @@ class SigningKeys:
 
         The database is read each time, so that after a withdrawal the key verifies nothing in any process (T8).
         """
-        return self._current(reload=True).get(header)
+        return self._load().get(header)
 
     # The schedule
 
@@ -156,7 +153,7 @@ class SigningKeys:
 
         :param actor: who gave the command, for the audit log.
         """
-        self._current(reload=True)
+        self._load()
         with self._locked() as (session, keys):
             signing = _signing(keys, now) or self._start_signing(session, keys, now, actor)
             waiting = _waiting(keys, now)
@@ -255,20 +252,23 @@ class SigningKeys:
             yield session, list(rows)
         self._reload_at = 0.0
 
-    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
-        if reload or time.monotonic() >= self._reload_at:
-            with self._lock:
-                if reload or time.monotonic() >= self._reload_at:
-                    self._load()
-        return self._keys
+    def _current(self) -> dict[str, SigningKey]:
+        """Return the keys as they were at most a second ago, or as they are known while they cannot be read."""
+        if self._loaded is None:
+            return self._load()
+        if time.monotonic() >= self._reload_at:
+            # The other threads use the known keys, while this one waits for the database.
+            self._reload_at = time.monotonic() + RELOAD_SECONDS
+            with suppress(Unavailable):
+                return self._load()
+        return self._loaded[1]
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, SigningKey]:
         with connect(self._reads) as connection:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
-        if stored != self._stored:
-            self._keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
-            self._stored = stored
-        self._reload_at = time.monotonic() + RELOAD_SECONDS
+        if self._loaded is None or stored != self._loaded[0]:
+            self._loaded = (stored, {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)})
+        return self._loaded[1]
 
 
 def _state_of_other(key: models.StoredSigningKey, now: datetime) -> KeyState:
