@@ -11,7 +11,7 @@ from .audit.events import record_platform_event
 from .database.models import AuditEvent, CallerAddress, TokenRequest, TokenRequestCount
 from .database.unit_of_work import read_session, unit_of_work
 from .tokens import revocation
-from .tokens.signing_keys import CLOCK_SKEW
+from .tokens.signing import CLOCK_SKEW
 
 ROWS_AT_ONCE = 5_000
 """The number of rows per transaction, so that no request waits long for the database."""
