@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import Engine, insert
 
-from tests.conftest import PRODUCTION_SETTINGS
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core import accounts
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine

@@ -14,12 +14,11 @@ from sqlalchemy import create_engine
 from tests.support import servers
 from tests.support.factories import make_client
 from tests.support.guide import SETTINGS, blocks, section
-from tests.web.conftest import Host, host
+from tests.support.host import Host
 from webapp.core.audit import signals
 from webapp.core.clients.roles import RoleCatalogue
 from webapp.settings import PREFIX, Settings
 
-__all__ = ["host"]  # a fixture
 SETTING_SECTIONS = (
     "Required",
     "In the host",

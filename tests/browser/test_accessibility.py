@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.browser.album import looks
-from tests.browser.conftest import Merchant, Visit
+from tests.support.album import looks
+from tests.support.audit_events import tell_story
+from tests.support.browser import Merchant, Visit
 from tests.support.factories import CATALOGUE, HASHER, make_author, make_requests
 from tests.support.pages import (
     PREFIX,
@@ -28,7 +29,6 @@ from tests.support.pages import (
     Question,
     SignIn,
 )
-from tests.support.stories import tell_story
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure

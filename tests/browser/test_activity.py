@@ -7,10 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Merchant, Visit
-from tests.core.audit.test_queries import add_events
+from tests.support.audit_events import STORY, add_events, tell_story
+from tests.support.browser import Merchant, Visit
 from tests.support.pages import PREFIX, Activity, ClientList, Details
-from tests.support.stories import STORY, tell_story
 from webapp.core.database.models import IdentityClient, utc_now
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.browser.conftest import Merchant
+from tests.support.browser import Merchant
 from tests.support.pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
 
 SECRET = "canary-secret-that-was-typed"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Merchant
+from tests.support.browser import Merchant
 from tests.support.pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
 from webapp.core.database.models import utc_now
 

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Merchant, Visit
-from tests.core.clients.test_listing import fill
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import fill
 from tests.support.pages import ClientList, Details
 from webapp.core.database.models import utc_now
 

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Merchant, Visit
-from tests.browser.identity import ask, claims, is_refused
+from tests.support.browser import Merchant, Visit
 from tests.support.factories import SECRET
+from tests.support.identity import ask, claims, is_refused
 from tests.support.pages import (
     PREFIX,
     ChangeSecret,

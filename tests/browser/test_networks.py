@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Merchant, Visit
+from tests.support.browser import Merchant, Visit
 from tests.support.factories import make_requests
 from tests.support.pages import Details
 from webapp.core.addresses import AllowedNetwork

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Merchant, Visit
+from tests.support.browser import Merchant, Visit
 from tests.support.pages import Details
 
 ROLES = ["MerchantUser", "CreatePayment"]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.conftest import Merchant
+from tests.support.browser import Merchant
 from tests.support.factories import make_requests
 from tests.support.pages import Details
 from webapp.core.database.models import IdentityClient

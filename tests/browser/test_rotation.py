@@ -12,10 +12,10 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from playwright.sync_api import Page, expect
 
-from tests.browser.album import keep, keep_text
-from tests.browser.conftest import TIMEOUT_MILLISECONDS, Merchant
-from tests.browser.identity import ask, is_refused
+from tests.support.album import keep, keep_text
+from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant
 from tests.support.factories import HASHER, SECRET
+from tests.support.identity import ask, is_refused
 from tests.support.pages import PREFIX, Activity, ClientList, Details
 from tests.support.servers import LiveServer
 from webapp.core.database.unit_of_work import unit_of_work

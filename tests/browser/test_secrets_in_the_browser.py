@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
-from tests.browser.conftest import Merchant, sign_in
-from tests.browser.identity import ask
-from tests.conftest import CHROMIUM_ARGUMENTS, chromium
+from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, chromium, sign_in
+from tests.support.identity import ask
 from tests.support.pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
 from tests.support.servers import LiveServer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Merchant
+from tests.support.browser import Merchant
 from tests.support.pages import PREFIX, ClientList, NewClient
 from tests.support.servers import LiveServer
 from webapp.core.database.models import utc_now

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.embed.conftest import (
+from tests.support.portal import (
     BASIC_OWNER,
     CASHIER,
     DIFF,

@@ -22,12 +22,12 @@ from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import Engine, create_engine
 from sqlalchemy import inspect as inspect_database
 
-from tests.embed.conftest import DIFF, EXAMPLE
-from tests.embed.test_hosts import TOKEN, VALUES, create, embed
+from tests.support.embedding import TOKEN, VALUES, create, embed
 from tests.support.factories import make_client
+from tests.support.host import HTMX, NORTHWIND, PREFIX
 from tests.support.live import Site
+from tests.support.portal import DIFF, EXAMPLE
 from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
-from tests.web.conftest import HTMX, NORTHWIND, PREFIX
 from webapp import Actor, IdentityClients
 from webapp.cli import commands
 from webapp.core.audit import signals

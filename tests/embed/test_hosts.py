@@ -12,17 +12,16 @@ from typing import Any, ClassVar
 import flask_login
 import pytest
 from flask import Blueprint, Flask, Response, abort, jsonify, request
-from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from jinja2 import DictLoader, StrictUndefined
 from sqlalchemy import Engine, func, select, text
 from werkzeug.exceptions import HTTPException
-from werkzeug.test import TestResponse
 
+from tests.support.embedding import TOKEN, VALUES, create, embed
 from tests.support.endpoint import settings
-from tests.support.factories import SECRET, make_client
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
+from tests.support.factories import make_client
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
 from webapp import Actor, IdentityClients, SettingsError
 from webapp.core.database.engine import make_engine, share_engine
 from webapp.core.database.models import AuditEvent, IdentityClient
@@ -31,13 +30,6 @@ from webapp.host import EXTENSION
 from webapp.web.routes import ROUTES
 
 CONNECT = ("/connect/token", "/connect/introspect", "/connect/revocation")
-TOKEN = {"grant_type": "client_credentials", "client_id": "first-client", "client_secret": SECRET}
-VALUES = {
-    "client_id": "second-client",
-    "client_secret": "a secret of sixteen and more",
-    "token_duration": "25",
-    "roles": "MerchantUser",
-}
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -46,24 +38,6 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
     engine = make_engine(sqlite_url)
     yield engine
     engine.dispose()
-
-
-def embed(app: Flask, engine: Engine, loader: Callable[[], Any] = lambda: NORTHWIND, **overrides: Any) -> Flask:
-    """Add the product to an application, as a host does."""
-    app.secret_key = app.secret_key or "k" * 32
-    app.config.update(settings(ENGINE=engine, **{name.upper(): value for name, value in overrides.items()}))
-    identity_clients = IdentityClients()
-    identity_clients.actor_loader(loader)
-    identity_clients.init_app(app)
-    return app
-
-
-def create(client: FlaskClient, prefix: str = PREFIX, *, htmx: bool = False, **changes: str) -> TestResponse:
-    """Create a client through the form, as a browser does."""
-    page = client.get(f"{prefix}/new").text
-    found = {name: re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) for name in ("csrf_token", "creation_key")}
-    hidden = {name: match[1] if match else "" for name, match in found.items()}
-    return client.post(f"{prefix}/new", data={**hidden, **VALUES, **changes}, headers=HTMX if htmx else None)
 
 
 def client_ids(engine: Engine) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.embed.conftest import INTEGRATOR, LIST, MakePortal
+from tests.support.portal import INTEGRATOR, LIST, MakePortal
 from tests.support.servers import ROOT
 
 KINDS = {

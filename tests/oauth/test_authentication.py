@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
@@ -21,7 +21,7 @@ from tests.support.endpoint import (
     statements,
 )
 from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
-from webapp.core.addresses import AllowedNetwork
+from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.authentication.verified_secrets import VerifiedSecrets
 from webapp.core.database.fast_reads import FastReads
@@ -31,10 +31,8 @@ from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import Secret
 from webapp.core.secrets.hashing import SecretHasher, StoredHash
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"
 HOUR = timedelta(hours=1)
-OTHER_SECRET = "another-secret-of-the-client"
 
 
 @contextmanager
@@ -51,47 +49,6 @@ def seen_by_the_caller(response: TestResponse) -> tuple[object, ...]:
 def stored_secret(engine: Engine, client: IdentityClient) -> ClientSecret:
     with read_session(engine) as session:
         return session.scalars(select(ClientSecret).where(ClientSecret.client_key == client.id)).one()
-
-
-Arrange = Callable[[Endpoint, IdentityClient], None]
-REFUSALS: dict[str, tuple[AuthenticationFailure, Arrange, str]] = {
-    "unknown": (AuthenticationFailure.UNKNOWN, lambda e, c: change_client(e.engine, c, client_id="moved-away"), SECRET),
-    "wrong secret": (AuthenticationFailure.WRONG_SECRET, lambda _e, _c: None, "a-wrong-secret"),
-    "wrong letter case": (AuthenticationFailure.WRONG_SECRET, lambda _e, _c: None, SECRET.upper()),
-    "ended secret": (AuthenticationFailure.ENDED_SECRET, lambda e, c: change_secret(e.engine, c, ends_at=NOW), SECRET),
-    "paused secret": (
-        AuthenticationFailure.PAUSED_SECRET,
-        lambda e, c: change_secret(e.engine, c, paused_at=NOW),
-        SECRET,
-    ),
-    "two live secrets, neither": (
-        AuthenticationFailure.WRONG_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET),
-        "a-wrong-one",
-    ),
-    "ended beside a live one": (
-        AuthenticationFailure.ENDED_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET, ends_at=NOW),
-        OTHER_SECRET,
-    ),
-    "disabled": (AuthenticationFailure.DISABLED, lambda e, c: change_client(e.engine, c, enabled=False), SECRET),
-    "deleted": (AuthenticationFailure.DELETED, lambda e, c: change_client(e.engine, c, deleted_at=NOW), SECRET),
-    "account off": (
-        AuthenticationFailure.ACCOUNT_OFF,
-        lambda e, _c: make_account(e.engine, feature_enabled=False),
-        SECRET,
-    ),
-    "address not allowed": (
-        AuthenticationFailure.ADDRESS_NOT_ALLOWED,
-        lambda e, c: change_client(e.engine, c, allowed_networks=(AllowedNetwork("198.51.100.0/24", ""),)),
-        SECRET,
-    ),
-    "disabled, wrong secret": (
-        AuthenticationFailure.WRONG_SECRET,
-        lambda e, c: change_client(e.engine, c, enabled=False),
-        "a-wrong-secret",
-    ),
-}
 
 
 @pytest.mark.parametrize("cause", REFUSALS)

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from tests.oauth.test_responses import assert_is_ours, hostile_host, raising
-from tests.support.endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
+from tests.support.endpoint import (
+    FORM,
+    Endpoint,
+    argon2_computations,
+    assert_is_ours,
+    basic_header,
+    hostile_host,
+    raising,
+    statements,
+)
 from tests.support.factories import SECRET, make_client
 from webapp.core.errors import Unavailable
 from webapp.oauth.routes import CLIENT_ROUTES

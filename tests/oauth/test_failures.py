@@ -15,12 +15,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
-from tests.conftest import PRODUCTION_SETTINGS, migrate_everything
-from tests.standalone.conftest import EMAIL, Mas, csrf_token, sign_in
 from tests.support import servers
+from tests.support.databases import migrate_everything
 from tests.support.endpoint import Endpoint, basic_header
 from tests.support.factories import SECRET, make_client
-from tests.web.conftest import PREFIX
+from tests.support.host import PREFIX
+from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database import engine
 from webapp.core.database.engine import make_engine
 from webapp.host import EXTENSION

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.oauth.test_networks import ENDPOINTS, latest
-from tests.support.endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
+from tests.support.endpoint import ENDPOINTS, FORM, Endpoint, argon2_computations, basic_header, latest, statements
 from tests.support.factories import SECRET, make_client
 
 PLAIN = "http://id.mas.example"

@@ -12,10 +12,10 @@ import requests
 import time_machine
 from sqlalchemy import func, select
 
-from tests.oauth.test_authentication import NOW, OTHER_SECRET, REFUSALS
 from tests.support import servers
 from tests.support.endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
+from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount
 from webapp.core.database.unit_of_work import read_session

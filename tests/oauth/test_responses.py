@@ -3,66 +3,22 @@
 import io
 import logging
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, request, session
+from flask import Flask
 from flask_wtf import CSRFProtect
 from sqlalchemy import Engine, text
 from sqlalchemy.pool import QueuePool
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-from tests.support.endpoint import FORM, Endpoint, hash_cheaply, statements
+from tests.support.endpoint import FORM, Endpoint, assert_is_ours, hash_cheaply, hostile_host, raising, statements
 from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.errors import Unavailable
 from webapp.oauth.answers import Refusal
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
-JSON_HEADERS = {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    "Pragma": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-
-
-def hostile_host() -> Flask:
-    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
-    app = Flask("host")
-    app.secret_key = "s" * 32
-
-    @app.before_request
-    def keep_the_session() -> None:
-        session.permanent = True
-        session["seen"] = True
-        trouble = request.headers.get("X-Trouble")
-        if trouble == "crash":
-            raise RuntimeError(f"the host broke near {SECRET}")
-        if trouble:
-            abort(int(trouble))
-
-    @app.after_request
-    def open_up(response: Response) -> Response:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Cache-Control"] = "public"
-        response.headers["Content-Security-Policy"] = "default-src *"
-        response.set_cookie("host", "1")
-        return response
-
-    for error in (400, 404, 405, 413, 500, Exception):
-        app.register_error_handler(error, lambda _error: ("<h1>The host's own page</h1>", 418))
-    return app
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object, **__: object) -> Any:
-        raise error
-
-    return fail
 
 
 @pytest.fixture
@@ -71,17 +27,6 @@ def hosted(sqlite_engine: Engine) -> Endpoint:
     endpoint = Endpoint(sqlite_engine, hostile_host())
     make_client(sqlite_engine, client_id="northwind-api")
     return endpoint
-
-
-def assert_is_ours(response: Any, status: int) -> None:
-    assert response.status_code == status
-    assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
-    names = {name.lower() for name, _ in response.headers}
-    assert "set-cookie" not in names
-    assert not [name for name in names if name.startswith("access-control-")]
-    assert len(response.headers) == len(names), "a header is there twice"
-    assert response.json is not None
-    assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}
 
 
 @pytest.mark.parametrize(

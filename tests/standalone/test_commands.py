@@ -4,7 +4,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from tests.standalone.conftest import EMAIL, PASSWORD, Mas, is_signed_in, sign_in
+from tests.support.mas import EMAIL, PASSWORD, Mas, is_signed_in, sign_in
 from webapp.core.database.models import Account
 from webapp.core.database.unit_of_work import read_session
 from webapp.standalone import users

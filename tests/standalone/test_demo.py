@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from tests.standalone.conftest import PASSWORD, Mas
+from tests.support.mas import PASSWORD, Mas
 from tests.support.servers import serve
 from webapp.core.addresses import is_allowed
 from webapp.core.clients import attention

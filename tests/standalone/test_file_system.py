@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import PRODUCTION_SETTINGS
 from tests.support.servers import ROOT
+from tests.support.settings import PRODUCTION_SETTINGS
 
 SCRIPT = """
 import json, os, sys

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.standalone.conftest import EMAIL, Mas, csrf_token, sign_in
+from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
 from tests.support.servers import LiveServer
 from webapp.standalone.logs import JsonFormatter
 

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from tests.conftest import PRODUCTION_SETTINGS
-from tests.standalone.conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 from tests.support.servers import LiveServer
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.settings import PREFIX
 from webapp.standalone import create_app
 

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.standalone.conftest import Mas, sign_in
+from tests.support.mas import Mas, sign_in
 from webapp.web.http.access import Access
 from webapp.web.routes import ACCESS
 

@@ -10,8 +10,8 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from tests.standalone.conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 from tests.support.factories import make_client
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 from webapp.core.database.unit_of_work import read_session
 from webapp.host import BACKGROUND_HEADER, current_actor
 from webapp.standalone import create_app, users

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PRODUCTION_SETTINGS
-from tests.standalone.conftest import Mas
+from tests.support.mas import Mas
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.settings import PREFIX, Settings, SettingsError
 from webapp.standalone import create_app, demo, settings
 from webapp.standalone.settings import development_keys

@@ -5,8 +5,8 @@ import pytest
 import time_machine
 from flask.testing import FlaskClient
 
-from tests.conftest import PRODUCTION_SETTINGS
-from tests.standalone.conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.errors import FieldError
 from webapp.standalone import create_app, users
 from webapp.standalone.redirects import safe_next

@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import Client, TestResponse
 
-from tests.conftest import PRODUCTION_SETTINGS, migrate_everything
+from tests.support.databases import migrate_everything
 from tests.support.factories import SECRET, make_client
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.host import EXTENSION
 from webapp.oauth.metadata import TOKEN_PATH
 from webapp.standalone import create_app

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.conftest import PRODUCTION_SETTINGS
-from tests.standalone.conftest import EMAIL, Mas, sign_in
+from tests.support.mas import EMAIL, Mas, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.standalone import create_app
 
 SETTING = "IDENTITY_CLIENTS_"

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import psycopg
 from sqlalchemy import Engine, text
 
+from webapp.core.database import migrations
+from webapp.standalone.migrations import MAS
+
 # Everything that a test could have changed but rows: a database in which it differs is not used again.
 FINGERPRINT = """
     SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
@@ -103,3 +106,9 @@ class _Database:
         row = self.connection.execute(query).fetchone()
         assert row
         return row[0]
+
+
+def migrate_everything(engine: Engine) -> None:
+    """Bring our tables and the stand-alone's up to date."""
+    migrations.upgrade(engine)
+    migrations.upgrade(engine, history=MAS)

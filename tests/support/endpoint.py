@@ -2,7 +2,8 @@
 
 import base64
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,18 +12,19 @@ from urllib.parse import quote_plus, urlencode
 import argon2
 import pytest
 from argon2.low_level import Type
-from flask import Flask
+from flask import Flask, Response, abort, request, session
 from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
-from tests.support.factories import HASHER, PEPPER_SETTING, SECRET
+from tests.support.factories import ACCOUNT, HASHER, PEPPER_SETTING, SECRET
 from webapp import IdentityClients
 from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.secrets.generation import Secret
 from webapp.core.secrets.hashing import SecretHasher
 from webapp.core.tokens.resource_servers import add_resource_server
+from webapp.core.usage import queries
 from webapp.host import EXTENSION, Services
 
 ISSUER = "https://id.mas.example"
@@ -199,3 +201,69 @@ def argon2_computations() -> Iterator[list[str]]:
         patch.setattr(module, "hash_secret", counted_hash)
         patch.setattr(module, "verify_secret", counted_verify)
         yield seen
+
+
+ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")
+
+
+def latest(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
+    """Return outcome, secret and address of a client's latest requests."""
+    endpoint.services.recorder.write()
+    with read_session(endpoint.engine) as session:
+        return [(row.outcome, row.secret_label, row.address) for row in queries.recent_requests(session, ACCOUNT, key)]
+
+
+JSON_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def hostile_host() -> Flask:
+    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
+    app = Flask("host")
+    app.secret_key = "s" * 32
+
+    @app.before_request
+    def keep_the_session() -> None:
+        session.permanent = True
+        session["seen"] = True
+        trouble = request.headers.get("X-Trouble")
+        if trouble == "crash":
+            raise RuntimeError(f"the host broke near {SECRET}")
+        if trouble:
+            abort(int(trouble))
+
+    @app.after_request
+    def open_up(response: Response) -> Response:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Cache-Control"] = "public"
+        response.headers["Content-Security-Policy"] = "default-src *"
+        response.set_cookie("host", "1")
+        return response
+
+    for error in (400, 404, 405, 413, 500, Exception):
+        app.register_error_handler(error, lambda _error: ("<h1>The host's own page</h1>", 418))
+    return app
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+def assert_is_ours(response: Any, status: int) -> None:
+    assert response.status_code == status
+    assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
+    names = {name.lower() for name, _ in response.headers}
+    assert "set-cookie" not in names
+    assert not [name for name in names if name.startswith("access-control-")]
+    assert len(response.headers) == len(names), "a header is there twice"
+    assert response.json is not None
+    assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from webapp.core.accounts import set_account
@@ -169,3 +169,29 @@ def _session(target: Session | Engine) -> Iterator[Session]:
     else:
         with unit_of_work(target) as session:
             yield session
+
+
+def fill(engine: Engine, account_id: str, rows: int) -> None:
+    """Add many clients by one statement."""
+    template = make_client(engine, account_id=account_id)
+    numbers = {
+        "sqlite": f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
+        "postgresql": f"WITH numbers AS (SELECT generate_series(1, {rows}) AS n)",
+    }[engine.dialect.name]
+    key = {
+        "sqlite": "lower(hex(randomblob(16)))",
+        "postgresql": "gen_random_uuid()",
+    }[engine.dialect.name]
+    columns = [
+        column.name
+        for column in IdentityClient.__table__.columns
+        if column.name not in ("id", "client_id", "client_id_folded", "name", "name_folded")
+    ]
+    copied = ", ".join(columns)
+    statement = f"""
+        INSERT INTO identity_clients (id, client_id, client_id_folded, name, name_folded, {copied})
+        {numbers} SELECT {key}, '{account_id}-' || n, '{account_id}-' || n, 'Name ' || n, 'name ' || n, {copied}
+        FROM numbers, identity_clients WHERE client_id = '{template.client_id}'
+    """
+    with engine.begin() as connection:
+        connection.execute(text(statement))

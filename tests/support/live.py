@@ -10,7 +10,7 @@ import requests
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.web.conftest import PREFIX
+from tests.support.host import PREFIX
 
 Form = Mapping[str, str] | list[tuple[str, str]]
 

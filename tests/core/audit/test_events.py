@@ -7,7 +7,7 @@ import time_machine
 from sqlalchemy import Engine, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from tests.support.calls import create, edit, stored, values_of
+from tests.support.clients import create, edit, stored, values_of
 from tests.support.factories import SECRET, make_account, make_author, make_client, make_values
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, utc_now

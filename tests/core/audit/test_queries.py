@@ -12,24 +12,23 @@ import pytest
 import time_machine
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import Engine, event, select, text
 
-from tests.core.clients.test_delete import delete
-from tests.core.clients.test_listing import cursor_of, hostile
-from tests.support.calls import edit, values_of
+from tests.support.audit_events import NOON, add_events
+from tests.support.clients import delete, edit, values_of
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
+from tests.support.strategies import cursor_of, hostile
 from webapp.core.audit import queries
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.events import record_export, record_refusal
 from webapp.core.audit.export import CSV_HEADINGS, csv_line, export_lines
 from webapp.core.audit.queries import ACTIONS, AuditActor, AuditPage, AuditQuery, list_events
-from webapp.core.database.models import AuditEvent, IdentityClient, new_id
+from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound, RateLimited
 from webapp.core.rate_limits.limits import RateLimits
 
 LONDON = ZoneInfo("Europe/London")
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: Any) -> AuditPage:
@@ -37,24 +36,6 @@ def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = N
     with read_session(engine) as session:
         query = AuditQuery.from_arguments(arguments)
         return list_events(session, account_id=account_id, query=query, zone=LONDON, key=key)
-
-
-def add_events(engine: Engine, *rows: dict[str, Any]) -> None:
-    """Add events by one statement."""
-    given = {
-        "at": NOON,
-        "account_id": ACCOUNT,
-        "actor_id": "42",
-        "actor_label": "Hannah Okafor",
-        "action": "edited",
-        "client_key": None,
-        "client_id": None,
-        "changes": {},
-        "address": None,
-        "request_id": None,
-    }
-    with unit_of_work(engine) as session:
-        session.execute(insert(AuditEvent), [{"id": new_id(), **given, **row} for row in rows])
 
 
 def told(page: AuditPage) -> list[str | None]:

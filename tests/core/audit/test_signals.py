@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.core.clients.test_delete import delete
-from tests.core.secrets.test_rotation import change, end, leak, pause, resume, set_end
-from tests.support.calls import edit, stored, values_of
+from tests.support.clients import delete, edit, stored, values_of
 from tests.support.factories import SECRET, make_author, make_client
+from tests.support.secrets import change, end, leak, pause, resume, set_end
 from webapp.core.audit import signals
 from webapp.core.client_changes import StaleVersion, revoke_tokens
 from webapp.core.clients.enable import set_enabled

@@ -1,7 +1,7 @@
 """Which clients need attention and why: in the list, as a filter, in words and as a signal, all of one mind."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,26 +9,22 @@ import time_machine
 from flask import Flask
 from sqlalchemy import Engine, event, insert, text, update
 
-from tests.core.clients.test_listing import fill
-from tests.support.calls import stored
-from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, make_client
+from tests.support.attention import DAY, HOUR, NOON, SECOND, make
+from tests.support.clients import stored
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, fill
 from webapp.core.audit import signals
 from webapp.core.clients import attention
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason, Summary
 from webapp.core.clients.listing import ListQuery, list_clients
 from webapp.core.database import migrations
-from webapp.core.database.models import Account, ClientSecret, IdentityClient, TokenRequestCount
+from webapp.core.database.models import Account, ClientSecret, IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.notifications.attention import send_attention_signals
 from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 NEW = {"created_at": NOON - DAY}
-USED = {"created_at": NOON - 500 * DAY, "last_token_at": NOON - DAY}
-YOUNG = {"created_at": NOON - DAY}
 
 
 @pytest.fixture(autouse=True)
@@ -36,31 +32,6 @@ def clock() -> Iterator[time_machine.Traveller]:
     """Stand at noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
-
-
-def make(
-    engine: Engine,
-    *secrets: dict[str, Any],
-    counts: dict[tuple[int, str], int] | None = None,
-    **columns: Any,
-) -> IdentityClient:
-    """Make a client with these columns and secrets, and counts of token requests by days ago and outcome."""
-    with unit_of_work(engine) as session:
-        client = make_client(session, **{**USED, **columns})
-        [first] = client.secrets
-        for label, values in zip("ABC", secrets or ({},), strict=False):
-            secret = first if label == "A" else ClientSecret(label=label, client_key=client.id)
-            secret.secret_hash, secret.pepper_version = first.secret_hash, first.pepper_version
-            secret.created_by = "tests"
-            for column, value in {**YOUNG, **values}.items():
-                setattr(secret, column, value)
-            session.add(secret)
-        for (days_ago, outcome), count in (counts or {}).items():
-            day = (NOON - days_ago * DAY).date()
-            session.add(
-                TokenRequestCount(client_key=client.id, day=day, secret_label="A", outcome=outcome, count=count)
-            )
-    return client
 
 
 def reasons(engine: Engine, *clients: IdentityClient) -> list[list[Attention]]:

@@ -1,23 +1,21 @@
 """What happens when several people press the button at once: real threads, on both engines."""
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, func, select
 
-from tests.support.calls import create, edit, messages, stored, values_of
+from tests.support.clients import create, edit, messages, stored, values_of
+from tests.support.concurrency import at_once
 from tests.support.factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.create import AlreadyCreated
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
 from webapp.core.database.unit_of_work import read_session
-from webapp.core.errors import DomainError, InvalidFields
+from webapp.core.errors import InvalidFields
 from webapp.core.secrets.generation import Secret
 
 
@@ -28,21 +26,6 @@ def engine(engine: Engine) -> Engine:
     make_account(engine, OTHER_ACCOUNT)
     HASHER.hash(Secret(SECRET))
     return engine
-
-
-def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Run the calls at the same moment, each in a thread; return what each gave or the domain error it raised."""
-    barrier = Barrier(len(calls))
-
-    def run(call: Callable[[], Any]) -> Any:
-        barrier.wait()
-        try:
-            return call()
-        except DomainError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
 
 
 def count(engine: Engine, table: type) -> int:

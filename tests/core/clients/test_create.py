@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select, text
 
-from tests.support.calls import create, messages, stored
+from tests.support.clients import create, messages, stored
 from tests.support.factories import (
     ACCOUNT,
     HASHER,

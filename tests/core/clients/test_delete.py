@@ -9,8 +9,8 @@ import pytest
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy import Engine, select
 
-from tests.core.clients.test_concurrency import at_once
-from tests.support.calls import create, edit, stored, values_of
+from tests.support.clients import create, delete, edit, stored, values_of
+from tests.support.concurrency import at_once
 from tests.support.factories import (
     ACCOUNT,
     CATALOGUE,
@@ -26,7 +26,6 @@ from webapp.core.audit.queries import AuditQuery, list_events
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.create import AlreadyCreated
-from webapp.core.clients.delete import delete_client
 from webapp.core.clients.enable import set_enabled
 from webapp.core.clients.listing import ListQuery, list_clients
 from webapp.core.database.fast_reads import FastReads
@@ -36,14 +35,6 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import FieldError, InvalidFields, NotFound
 from webapp.core.secrets.generation import Secret
 from webapp.core.tokens import revocation
-
-
-def delete(engine: Engine, client: IdentityClient, **overrides: Any) -> None:
-    """Delete a client as an administrator does who sees `client`."""
-    given: dict[str, Any] = {"author": make_author(), "key": client.id, "version": client.version}
-    given["typed_client_id"] = client.client_id
-    with unit_of_work(engine) as session:
-        delete_client(session, **(given | overrides))
 
 
 def actions(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:

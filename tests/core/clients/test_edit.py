@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, event, select
 
-from tests.support.calls import edit, messages, stored, values_of
+from tests.support.clients import edit, messages, stored, values_of
 from tests.support.factories import HASHER, OTHER_ACCOUNT, make_author, make_client, make_throttles, make_values
 from webapp.core.client_changes import StaleVersion, get_client
 from webapp.core.clients.enable import set_enabled

@@ -1,7 +1,6 @@
 """Finding clients: search, filters, order, pages by key, and that nothing of another account is ever met (I4)."""
 
 import base64
-import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, text
 
-from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, make_client
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, fill, make_client
+from tests.support.strategies import cursor_of, hostile
 from webapp.core.clients.listing import SORTS, ListPage, ListQuery, list_clients
 from webapp.core.database.models import IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
@@ -200,10 +200,6 @@ def test_200_characters_may_be_searched_for() -> None:
     assert ListQuery.from_arguments({"q": "a" * 200}, CATALOGUE).q == "a" * 200
 
 
-def cursor_of(value: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
-
-
 def test_a_forged_or_foreign_cursor_gives_the_first_page(many: Engine) -> None:
     """I4: 200 and the first page, never an error and never another account's row."""
     own = find(many).clients[0]
@@ -249,21 +245,6 @@ def test_a_forged_time_is_no_error(many: Engine) -> None:
                 assert len(page.clients) == 50, value
 
 
-hostile = st.text(st.characters(exclude_categories=()), max_size=220) | st.sampled_from(
-    [
-        "enabled",
-        "MerchantUser",
-        "-name",
-        "%",
-        "_",
-        "\\",
-        "'",
-        "client",
-        cursor_of(["client_id", "a", uuid.UUID(int=1).hex]),
-    ]
-)
-
-
 PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "size", "page")
 
 
@@ -288,32 +269,6 @@ def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
 
 
 # Size
-
-
-def fill(engine: Engine, account_id: str, rows: int) -> None:
-    """Add many clients by one statement."""
-    template = make_client(engine, account_id=account_id)
-    numbers = {
-        "sqlite": f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
-        "postgresql": f"WITH numbers AS (SELECT generate_series(1, {rows}) AS n)",
-    }[engine.dialect.name]
-    key = {
-        "sqlite": "lower(hex(randomblob(16)))",
-        "postgresql": "gen_random_uuid()",
-    }[engine.dialect.name]
-    columns = [
-        column.name
-        for column in IdentityClient.__table__.columns
-        if column.name not in ("id", "client_id", "client_id_folded", "name", "name_folded")
-    ]
-    copied = ", ".join(columns)
-    statement = f"""
-        INSERT INTO identity_clients (id, client_id, client_id_folded, name, name_folded, {copied})
-        {numbers} SELECT {key}, '{account_id}-' || n, '{account_id}-' || n, 'Name ' || n, 'name ' || n, {copied}
-        FROM numbers, identity_clients WHERE client_id = '{template.client_id}'
-    """
-    with engine.begin() as connection:
-        connection.execute(text(statement))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 
-from tests.support.calls import edit, values_of
+from tests.support.clients import edit, values_of
 from tests.support.factories import SECRET, make_account, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.database.errors import violated_constraint

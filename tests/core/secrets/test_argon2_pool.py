@@ -15,11 +15,11 @@ import argon2
 import pytest
 from flask import Flask
 
-from tests.standalone.conftest import EMAIL, Mas, csrf_token, sign_in
 from tests.support import servers
 from tests.support.endpoint import Endpoint, argon2_computations
 from tests.support.factories import HASHER, PEPPER, SECRET, make_client
-from tests.web.conftest import PREFIX
+from tests.support.host import PREFIX
+from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
 from webapp.core.errors import Unavailable
 from webapp.core.secrets import argon2_pool
 from webapp.core.secrets.argon2_pool import POOL_SIZE_MAX, pool_size, run_in_pool

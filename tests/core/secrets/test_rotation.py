@@ -11,9 +11,10 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, event, select, text
 
-from tests.core.clients.test_concurrency import at_once
-from tests.support.calls import stored
+from tests.support.clients import stored
+from tests.support.concurrency import at_once
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
+from tests.support.secrets import NEXT, ONE_SECRET, change, end, leak, pause, resume, set_end, touch
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
 from webapp.core.database.fast_reads import FastReads
@@ -31,13 +32,10 @@ from webapp.core.secrets.errors import (
     TwoActiveSecrets,
 )
 from webapp.core.secrets.generation import Secret
-from webapp.core.secrets.lifecycle import end_secret, pause_secret, resume_secret, set_end_date
-from webapp.core.secrets.rotation import Overlap, change_secret, replace_leaked_secret
+from webapp.core.secrets.rotation import Overlap
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
-NEXT = "the next secret of the client"
-ONE_SECRET: tuple[Callable[..., IdentityClient], ...] = (end_secret, pause_secret, resume_secret, set_end_date)
 
 
 @pytest.fixture
@@ -45,50 +43,6 @@ def clock() -> Iterator[time_machine.Traveller]:
     """Stand at noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
-
-
-def change(
-    engine: Engine, client: IdentityClient, secret: str = NEXT, **overrides: Any
-) -> tuple[IdentityClient, ClientSecret]:
-    """Change the secret as an administrator does who sees `client`."""
-    given: dict[str, Any] = {
-        "author": make_author(),
-        "key": client.id,
-        "version": client.version,
-        "secret": secret,
-        "overlap": Overlap.DAY,
-        "hasher": HASHER,
-    }
-    with unit_of_work(engine) as session:
-        return change_secret(session, **(given | overrides))
-
-
-def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[IdentityClient, ClientSecret]:
-    """Report the secrets of a client as leaked."""
-    given: dict[str, Any] = {
-        "author": make_author(),
-        "key": client.id,
-        "version": client.version,
-        "secret": NEXT,
-        "hasher": HASHER,
-    }
-    with unit_of_work(engine) as session:
-        return replace_leaked_secret(session, **(given | overrides))
-
-
-def touch(
-    function: Callable[..., IdentityClient], engine: Engine, client: IdentityClient, label: str, **overrides: Any
-) -> IdentityClient:
-    """Do something to one secret as an administrator does who sees `client`."""
-    [secret] = [secret for secret in client.secrets if secret.label == label]
-    given = {"author": make_author(), "key": client.id, "version": client.version, "secret_id": secret.id}
-    if function is set_end_date:
-        given["ends_at"] = utc_now() + DAY
-    with unit_of_work(engine) as session:
-        return function(session, **(given | overrides))
-
-
-end, pause, resume, set_end = (partial(touch, function) for function in ONE_SECRET)
 
 
 def with_secrets(engine: Engine, **columns: dict[str, Any]) -> IdentityClient:

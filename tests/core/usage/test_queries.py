@@ -4,27 +4,24 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
-from typing import Any
 
 import pytest
 import time_machine
 from sqlalchemy import Engine, func, select, text
 
-from tests.support.calls import stored
+from tests.support.clients import stored
 from tests.support.endpoint import add_secret, change_client
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
+from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, note, recent
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount, UsedClientId
+from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries
 from webapp.core.usage import recorder as recorder_module
 from webapp.core.usage.recorder import Recorder
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
-ADDRESS, OTHER_ADDRESS = "192.0.2.1", "2001:db8::1"
-CANARY = "hunter2-pasted-where-the-id-belongs"
 
 
 @pytest.fixture
@@ -33,42 +30,10 @@ def recorder(engine: Engine) -> Recorder:
     return Recorder(engine, PEPPER)
 
 
-def note(
-    recorder: Recorder,
-    client: IdentityClient | None,
-    outcome: Outcome | AuthenticationFailure = Outcome.ISSUED,
-    label: str | None = "A",
-    at: datetime = NOON,
-    **overrides: Any,
-) -> None:
-    """Note a token request."""
-    values = {"client_id": client.client_id if client else CANARY, "address": ADDRESS, "scope": ""}
-    recorder.record(client.id if client else None, outcome, label, at=at, **(values | overrides))
-
-
-def counts(engine: Engine, client: IdentityClient) -> dict[tuple[date, str, str], int]:
-    """Return all counts of a client."""
-    with read_session(engine) as session:
-        rows = session.scalars(select(TokenRequestCount).where(TokenRequestCount.client_key == client.id))
-        return {(row.day, row.secret_label, row.outcome): row.count for row in rows}
-
-
-def recent(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> list[TokenRequest]:
-    """Return what a client's page shows."""
-    with read_session(engine) as session:
-        return list(queries.recent_requests(session, account_id, client.id))
-
-
 def kept(engine: Engine) -> int:
     """Return how many token requests the database holds."""
     with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(TokenRequest)) or 0
-
-
-def last_used(engine: Engine, client: IdentityClient) -> tuple[datetime, str | None, str] | None:
-    """Return the last use of a client."""
-    with read_session(engine) as session:
-        return queries.last_uses(session, ACCOUNT, [client.id]).get(client.id)
 
 
 # Counting
@@ -262,12 +227,6 @@ def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: R
 
 
 # From where a client calls
-
-
-def callers(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> dict[str, datetime]:
-    """Return from where a client is known to call."""
-    with read_session(engine) as session:
-        return dict(queries.caller_addresses(session, account_id, client.id))
 
 
 def test_a8_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:

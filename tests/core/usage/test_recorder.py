@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from tests.core.usage.test_queries import callers, counts, last_used, note, recent
 from tests.support.factories import PEPPER, make_client
 from tests.support.servers import ROOT
+from tests.support.usage import callers, counts, last_used, note, recent
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
 from webapp.core.usage.recorder import Recorder

@@ -13,13 +13,13 @@ import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core.audit.test_queries import add_events
-from tests.core.clients.test_delete import delete
-from tests.core.clients.test_listing import hostile
-from tests.support.calls import edit, values_of
+from tests.support.audit_events import add_events
+from tests.support.clients import delete, edit, values_of
 from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, SECRET, make_client
+from tests.support.host import HARBOUR, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HARBOUR, NORTHWIND, PREFIX, Host, make_host
+from tests.support.screens import timeline
+from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.queries import ACTIONS
 from webapp.core.database.models import AuditEvent
@@ -35,13 +35,6 @@ def clock() -> Iterator[time_machine.Traveller]:
     """Stand at the moment of the prototype."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
-
-
-def timeline(text: str) -> list[str]:
-    """Return each event of a page as plain text, the newest first."""
-    items = re.findall(r"<li>(.*?)</li>", text[text.index('<ol class="ic-time">') :], re.DOTALL)
-    plain = (re.sub(r"<[^>]+>", " ", re.sub(r"</?[ab]( [^>]*)?>", "", item)) for item in items)
-    return [" ".join(html.unescape(item).split()) for item in plain]
 
 
 def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select
 from werkzeug.test import TestResponse
 
-from tests.core.audit.test_queries import add_events
-from tests.core.clients.test_delete import delete
-from tests.support.calls import edit, values_of
+from tests.support.audit_events import add_events
+from tests.support.clients import delete, edit, values_of
 from tests.support.factories import OTHER_ACCOUNT, make_client
-from tests.web.conftest import HARBOUR, Host, make_host
+from tests.support.host import HARBOUR, Host, make_host
 from webapp.core.audit.export import CSV_HEADINGS
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, IdentityClient

@@ -11,10 +11,9 @@ import time_machine
 from sqlalchemy import Engine, select
 
 from tests.support.factories import OTHER_ACCOUNT, make_client
+from tests.support.host import HARBOUR, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.audit.test_activity import timeline
-from tests.web.clients.test_new import VALUES
-from tests.web.conftest import HARBOUR, NORTHWIND, PREFIX, Host, make_host
+from tests.support.screens import VALUES, timeline
 from webapp.core.audit.actions import RefusalReason
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session

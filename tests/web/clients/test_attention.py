@@ -10,11 +10,11 @@ import pytest
 import time_machine
 from sqlalchemy import event
 
-from tests.core.clients.test_attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make
 from tests.support.factories import OTHER_ACCOUNT, make_client
+from tests.support.host import PREFIX, Host
 from tests.support.markup import read
-from tests.web.clients.test_list import rows
-from tests.web.conftest import PREFIX, Host
+from tests.support.screens import rows
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
 from webapp.web.clients import list as client_list
 from webapp.web.clients.attention import FILTER_WORDS, attention_mark

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.support.factories import make_client
+from tests.support.host import NORTHWIND, PREFIX, Host
 from tests.support.markup import Markup, read
-from tests.web.clients.test_edit import DIALOG_LIMIT_BYTES, open_form, save, stored, values
-from tests.web.conftest import NORTHWIND, PREFIX, Host
+from tests.support.screens import DIALOG_LIMIT_BYTES, open_form, save, stored, values
 from webapp.core.database.models import IdentityClient, SecretState, utc_now
 from webapp.web.clients.conflict import FIELDS
 

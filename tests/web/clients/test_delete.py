@@ -8,9 +8,9 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_client
+from tests.support.host import HTMX, NORTHWIND, PREFIX, Host
 from tests.support.markup import read
-from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host
-from tests.web.secrets.test_change import actions, set_columns
+from tests.support.screens import actions, set_columns
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import time_machine
 
 from tests.support.factories import SECRET, make_client
-from tests.web.conftest import NORTHWIND, Host
+from tests.support.host import NORTHWIND, Host
 
 
 def test_what_the_page_shows(host: Host) -> None:

@@ -10,15 +10,14 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.factories import make_client
-from tests.support.markup import Markup, read
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
-from webapp.core.client_changes import get_client
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.markup import read
+from tests.support.screens import DIALOG_LIMIT_BYTES, open_form, save, stored, values
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import has_valid_checksum
 
 SECRET = "canary-secret-that-was-typed"
-DIALOG_LIMIT_BYTES = 5 * 1024
 ORIGINAL: dict[str, Any] = {
     "client_id": "acme-claims-prod",
     "name": "Acme claims",
@@ -38,34 +37,6 @@ CHANGED: dict[str, Any] = {
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
     return make_client(host.engine, **ORIGINAL)
-
-
-def stored(host: Host, client: IdentityClient) -> IdentityClient:
-    """Return the client as it stands in the database now."""
-    with read_session(host.engine) as session:
-        return get_client(session, account_id=client.account_id, key=client.id)
-
-
-def values(client: IdentityClient) -> dict[str, Any]:
-    """Return all that Edit may change but the secret."""
-    return {
-        "client_id": client.client_id,
-        "name": client.name,
-        "description": client.description,
-        "token_duration": str(client.token_duration_minutes),
-        "roles": sorted(client.roles),
-        "enabled": client.enabled,
-    }
-
-
-def open_form(host: Host, client: IdentityClient, *, htmx: bool = False) -> Markup:
-    return read(host.get(f"/{client.id}/edit", htmx=htmx))
-
-
-def save(host: Host, client: IdentityClient, *, htmx: bool = False, **changes: Any) -> Any:
-    """Open the form, change some fields, and save it."""
-    form = open_form(host, client).form(**changes)
-    return host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
 
 
 def test_the_form_is_filled_but_for_the_secret(host: Host, htmx: bool, client: IdentityClient) -> None:

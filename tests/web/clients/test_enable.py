@@ -6,7 +6,7 @@ import time_machine
 from sqlalchemy import select
 
 from tests.support.factories import make_client
-from tests.web.conftest import Host
+from tests.support.host import Host
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 

@@ -9,14 +9,10 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_client
-from tests.web.conftest import HTMX, PREFIX, Host
+from tests.support.host import HTMX, PREFIX, Host
+from tests.support.screens import rows
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
-
-
-def rows(text: str) -> list[str]:
-    """Return the client IDs of a list page, in order."""
-    return [html.unescape(found) for found in re.findall(r'<a class="ic-mono" href="[^"]*">([^<]*)</a>', text)]
 
 
 def links(text: str, rel: str) -> str | None:

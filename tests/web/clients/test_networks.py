@@ -8,8 +8,8 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_author, make_client, make_requests
+from tests.support.host import NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import NORTHWIND, PREFIX, Host, make_host
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.clients.allowed_networks import ANYWHERE, format_networks, set_networks
 from webapp.core.database.models import IdentityClient

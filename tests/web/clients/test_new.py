@@ -11,22 +11,14 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.factories import make_client
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.screens import SECRET, VALUES
 from webapp.core.clients.roles import DEFAULT_ROLES
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import has_valid_checksum
 
-SECRET = "canary-secret-that-was-typed"
-VALUES: dict[str, Any] = {
-    "client_id": "acme-claims-prod",
-    "client_secret": SECRET,
-    "name": "Acme claims",
-    "description": "Pays approved claims.\r\nOwner: claims@northwind.example",
-    "token_duration": "25",
-    "roles": ["MerchantUser", "CreatePayment"],
-}
 HOSTILE = '"><img src=x hx-get=/y onerror=z>'
 DIALOG_LIMIT_BYTES = 5 * 1024
 

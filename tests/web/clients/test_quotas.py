@@ -6,11 +6,11 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, func, select
 
-from tests.support.calls import create
+from tests.support.clients import create
 from tests.support.factories import OTHER_ACCOUNT, make_account, make_author, make_throttles, make_values
+from tests.support.host import HARBOUR, Host, make_host
 from tests.support.markup import read
-from tests.web.clients.test_new import SECRET, VALUES
-from tests.web.conftest import HARBOUR, Host, make_host
+from tests.support.screens import SECRET, VALUES
 from webapp.core.clients.create import AlreadyCreated
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.factories import make_client
+from tests.support.host import HARBOUR, NORTHWIND, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HARBOUR, NORTHWIND, Host, make_host
 from webapp.core.clients.roles import DEFAULT_ROLES, ApiRole
 from webapp.core.database.models import IdentityClient
 

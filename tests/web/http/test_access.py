@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.support.factories import make_client
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
 from webapp import Actor
 from webapp.host import EXTENSION
 from webapp.web.http.access import Access

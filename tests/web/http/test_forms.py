@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from werkzeug.datastructures import MultiDict
 
 from tests.support.factories import make_client
+from tests.support.host import HTMX, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HTMX, PREFIX, Host, make_host
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.web.clients.forms import EditForm, NewForm, presets

@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 
 from tests.support.factories import make_client
-from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, path_of
+from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, path_of
 from webapp.core import errors
 from webapp.web.routes import ROUTES
 

@@ -14,14 +14,13 @@ from flask_wtf import CSRFProtect
 from jinja2 import Environment, nodes
 from werkzeug.test import TestResponse
 
-from tests.core.audit.test_queries import add_events
-from tests.core.clients.test_attention import DAY, NOON, make
 from tests.support import servers
+from tests.support.attention import DAY, NOON, make
+from tests.support.audit_events import STORY, add_events, tell_story
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
+from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import outside_of_messages, read
-from tests.support.stories import STORY, tell_story
-from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, make_host
 from webapp.core import errors, i18n
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.audit.actions import Action, RefusalReason

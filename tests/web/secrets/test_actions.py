@@ -11,9 +11,9 @@ import time_machine
 from sqlalchemy import select
 
 from tests.support.factories import HASHER, make_author, make_client
+from tests.support.host import NORTHWIND, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import NORTHWIND, Host, make_host
-from tests.web.secrets.test_change import actions, secrets_of, set_columns, states, stored
+from tests.support.screens import actions, secrets_of, set_columns, states, stored
 from webapp.core.client_changes import get_client
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work

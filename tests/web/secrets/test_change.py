@@ -13,10 +13,10 @@ import time_machine
 from sqlalchemy import Engine, func, select, update
 
 from tests.support.factories import HASHER, SECRET, make_client
+from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.web.conftest import HTMX, NORTHWIND, PREFIX, Host, make_host
-from webapp.core.client_changes import get_client
-from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, SecretState, utc_now
+from tests.support.screens import actions, secrets_of, set_columns, states, stored
+from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.secrets.generation import Secret, has_valid_checksum
 from webapp.core.secrets.hashing import StoredHash
@@ -37,44 +37,15 @@ def client(host: Host) -> IdentityClient:
     return make_client(host.engine, client_id="acme-claims-prod", name="Acme claims", token_duration=30)
 
 
-def stored(host: Host, client: IdentityClient) -> IdentityClient:
-    with read_session(host.engine) as session:
-        return get_client(session, account_id=client.account_id, key=client.id)
-
-
-def secrets_of(host: Host, client: IdentityClient) -> dict[str, ClientSecret]:
-    return {secret.label: secret for secret in stored(host, client).secrets}
-
-
-def states(host: Host, client: IdentityClient) -> dict[str, str]:
-    return {label: each.state_at(utc_now()).value for label, each in sorted(secrets_of(host, client).items())}
-
-
 def verifies(host: Host, client: IdentityClient, label: str, secret: str) -> bool:
     row = secrets_of(host, client)[label]
     return HASHER.verify(Secret(secret), StoredHash(row.secret_hash, row.pepper_version))
-
-
-def set_columns(host: Host, client: IdentityClient, label: str, **columns: Any) -> None:
-    with unit_of_work(host.engine) as session:
-        session.execute(
-            update(ClientSecret)
-            .where(ClientSecret.client_key == client.id, ClientSecret.label == label)
-            .values(**columns)
-        )
 
 
 def change(host: Host, client: IdentityClient, *, htmx: bool = False, **fields: Any) -> Any:
     """Post the form as it stands now, with these fields."""
     form = read(host.get(f"/{client.id}/secret")).form(**({"client_secret": NEW} | fields))
     return host.post(f"/{client.id}/secret", form, htmx=htmx, token=False)
-
-
-def actions(host: Host, client: IdentityClient) -> list[str]:
-    with read_session(host.engine) as session:
-        return list(
-            session.scalars(select(AuditEvent.action).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id))
-        )
 
 
 # The form

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.host import HTMX, PREFIX, Host, make_host, path_of
 from tests.support.markup import read
-from tests.web.conftest import HTMX, PREFIX, Host, make_host, path_of
 from webapp.core.client_changes import get_client
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session

@@ -11,7 +11,7 @@ import time_machine
 from werkzeug.datastructures import MultiDict
 
 from tests.support.factories import SECRET, make_client
-from tests.web.conftest import HARBOUR, NORTHWIND, Host
+from tests.support.host import HARBOUR, NORTHWIND, Host
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION

@@ -7,8 +7,8 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_client, make_requests
+from tests.support.host import HARBOUR, Host
 from tests.support.markup import read
-from tests.web.conftest import HARBOUR, Host
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.usage.queries import LATEST_MAX

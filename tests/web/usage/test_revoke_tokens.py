@@ -8,9 +8,9 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_client
+from tests.support.host import NORTHWIND, Host
 from tests.support.markup import read
-from tests.web.conftest import NORTHWIND, Host
-from tests.web.secrets.test_change import actions, stored
+from tests.support.screens import actions, stored
 from webapp.core.database.models import IdentityClient
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)

@@ -5,9 +5,18 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from tests.support.factories import ACCOUNT, CATALOGUE, HASHER, SECRET, make_author, make_throttles, make_values
+from tests.support.factories import (
+    ACCOUNT,
+    CATALOGUE,
+    HASHER,
+    SECRET,
+    make_author,
+    make_throttles,
+    make_values,
+)
 from webapp.core.client_changes import get_client
 from webapp.core.clients.create import create_client
+from webapp.core.clients.delete import delete_client
 from webapp.core.clients.edit import edit_client
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.models import IdentityClient
@@ -73,3 +82,11 @@ def messages(error: InvalidFields) -> dict[str, str]:
     """Return the message at each field."""
     assert len({item.field for item in error.errors}) == len(error.errors)
     return {item.field: item.message for item in error.errors}
+
+
+def delete(engine: Engine, client: IdentityClient, **overrides: Any) -> None:
+    """Delete a client as an administrator does who sees `client`."""
+    given: dict[str, Any] = {"author": make_author(), "key": client.id, "version": client.version}
+    given["typed_client_id"] = client.client_id
+    with unit_of_work(engine) as session:
+        delete_client(session, **(given | overrides))

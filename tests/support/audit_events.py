@@ -1,10 +1,11 @@
 """A trail as a client of some months has it: every kind of event that an account can have."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, insert
 
+from tests.support.factories import ACCOUNT
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.database.models import AuditEvent, IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
@@ -98,3 +99,24 @@ def tell_story(engine: Engine, client: IdentityClient) -> None:
     ]
     with unit_of_work(engine) as session:
         session.execute(insert(AuditEvent), rows)
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def add_events(engine: Engine, *rows: dict[str, Any]) -> None:
+    """Add events by one statement."""
+    given = {
+        "at": NOON,
+        "account_id": ACCOUNT,
+        "actor_id": "42",
+        "actor_label": "Hannah Okafor",
+        "action": "edited",
+        "client_key": None,
+        "client_id": None,
+        "changes": {},
+        "address": None,
+        "request_id": None,
+    }
+    with unit_of_work(engine) as session:
+        session.execute(insert(AuditEvent), [{"id": new_id(), **given, **row} for row in rows])

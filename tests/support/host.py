@@ -1,11 +1,9 @@
-"""A plain host for the screens: it knows no users, its actor is what the test says."""
+"""A host application with the screens, whose actor a test chooses."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
@@ -14,7 +12,6 @@ from werkzeug.test import TestResponse
 
 from tests.support.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
-from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
 
 PREFIX = "/administration/identity-clients"
@@ -27,6 +24,8 @@ NORTHWIND = Actor(
     roles=frozenset({"MerchantAdmin"}),
     feature_enabled=True,
 )
+
+
 HARBOUR = replace(NORTHWIND, id="user-2", label="Tom Reilly", account_id="harbour", account_name="Harbour Claims")
 
 
@@ -112,17 +111,3 @@ def make_host(engine: Engine, **settings: Any) -> Host:
     host = Host(app, engine)
     identity_clients.actor_loader(lambda: host.actor)
     return host
-
-
-@pytest.fixture
-def host(sqlite_url: str) -> Iterator[Host]:
-    """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
-    engine = make_engine(sqlite_url)
-    yield make_host(engine)
-    engine.dispose()
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
-def htmx(request: pytest.FixtureRequest) -> bool:
-    """Ask for a page, and for its fragment."""
-    return bool(request.param)
