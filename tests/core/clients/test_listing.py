@@ -264,7 +264,7 @@ def test_whatever_stands_in_the_address_is_a_page_of_the_own_account(few: Engine
 
 def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
     make_client(engine, account_id=OTHER_ACCOUNT)
-    assert find(engine) == ListPage([], 0, 0, 0, 0, None, None)
+    assert find(engine) == ListPage([], 0, False, 0, 0, 0, None, None)
     assert find(engine, q="x").account_total == 0
 
 

@@ -7,7 +7,7 @@ agree. A hash may stand for several trigrams: whoever searches compares the text
 
 import unicodedata
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, column, event, select, table, update
@@ -22,12 +22,14 @@ TRIGRAM = 3
 QUERY_TRIGRAMS_MAX = 24
 """How many trigrams of a long search are looked up; the text is compared anyway."""
 STALE_AT_ONCE = 2_000
-INDEX = table("identity_client_search_index", column("rowid"), column("number"), column("tokens"))
+_NAME = "identity_client_search_index"
+# FTS5 is searched by a column that has the name of the table.
+INDEX = table(_NAME, column(_NAME), column("rowid"), column("number"), column("tokens"))
 _SIGN = 1 << 31
 
 
 def fold(text: str) -> str:
-    """Return a text as it is searched: without case and marks, so that `istanbul` finds `İstanbul`, `strasse` `Straße`."""
+    """Return a text as it is searched, without case and marks: `istanbul` finds `İstanbul`, `strasse` `Straße`."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
@@ -35,7 +37,10 @@ def fold(text: str) -> str:
 
 
 def search_text(client_id: str, name: str, description: str) -> str:
-    """Return the text in which a search looks for a client. No search contains a line break, so none spans two parts."""
+    """Return the text in which a search looks for a client.
+
+    Its parts are separated by line breaks, which no search contains.
+    """
     return "\n".join((fold(client_id), fold(name), fold(description)))
 
 
@@ -47,11 +52,14 @@ def tokens_of(account_id: str, text: str) -> list[int]:
 
 
 def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
-    """Return a SELECT of the numbers of all texts that may contain `part`, which is folded and of 3 or more characters."""
+    """Return a SELECT of the numbers of all texts that may contain `part`.
+
+    :param part: folded, and of 3 or more characters.
+    """
     tokens = tokens_of(account_id, part)[:QUERY_TRIGRAMS_MAX]
     if dialect == "sqlite":
         terms = " AND ".join(_term(token) for token in tokens)
-        return select(INDEX.c.rowid).where(INDEX.c.tokens.op("MATCH")(terms))
+        return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(terms))
     wanted = bindparam(None, tokens, postgresql.ARRAY(Integer))
     return select(INDEX.c.number).where(INDEX.c.tokens.op("@>")(wanted))
 
