@@ -10,11 +10,13 @@ from . import cli, oauth, web
 from .core import accounts
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
 from .core.database.fast_reads import FastReads
 from .core.database.unit_of_work import unit_of_work
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.hashing import SecretHasher
+from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
@@ -47,6 +49,7 @@ class IdentityClients:
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
+        secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
         rate_limits = RateLimits(
             settings.throttle_storage_url,
             settings.taken_id_answers_per_hour,
@@ -62,7 +65,8 @@ class IdentityClients:
             settings=settings,
             engine=engine,
             catalogue=catalogue,
-            hasher=hasher,
+            secrets=secrets,
+            clients=ClientService(catalogue, secrets, rate_limits),
             rate_limits=rate_limits,
             # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
             authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),

@@ -223,6 +223,6 @@ def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
 def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next success tries again."""
     make_client(endpoint.engine, client_id="northwind-api")
-    monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
+    monkeypatch.setattr(type(endpoint.services.secrets.hasher), "needs_renewal", lambda *_: True)
     monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Unavailable()))
     assert endpoint.post(RIGHT).status_code == 200

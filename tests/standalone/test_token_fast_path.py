@@ -60,7 +60,7 @@ def production(sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> Fla
     )
     services = app.extensions[EXTENSION]
     migrate_everything(services.engine)
-    make_client(services.engine, client_id="northwind-api", hasher=services.hasher)
+    make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
     return app
 
 

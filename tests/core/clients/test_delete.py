@@ -25,9 +25,9 @@ from tests.support.factories import (
 from webapp.core.audit.queries import AuditQuery, list_events
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.create import AlreadyCreated
 from webapp.core.clients.enable import set_enabled
 from webapp.core.clients.listing import ListQuery, list_clients
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure

@@ -33,11 +33,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
 def export_lines(
     session: Session, *, account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None = None
 ) -> Iterator[str]:
-    """Give the lines of a CSV file of the account's trail, or of that of its client `key`: 10,000 events at most (L7).
+    """Yield the lines of a CSV file of the account's events, or of those of its client `key`, newest first (L7).
 
-    They come one by one, the newest event first.
-
-    Call `audit.record_export` before. The session must stay open until the last line.
+    At most `EXPORT_MAX` events are exported. Call `record_export` before, and keep the session open until the end.
     """
     yield csv_line(CSV_HEADINGS)
     columns = (
@@ -61,7 +59,7 @@ def export_lines(
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """Return one line of CSV after RFC 4180, ended by CRLF; a cell that a spreadsheet would compute gets a `'` (L7)."""
+    """Return one line of CSV (RFC 4180) with CRLF; a cell that a spreadsheet would evaluate begins with `'` (L7)."""
     line = StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(
         f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells
@@ -70,5 +68,5 @@ def csv_line(cells: Iterable[str]) -> str:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    known = {field: value for field, value in values.items() if value is not None}
-    return json.dumps(known, ensure_ascii=False) if known else ""
+    present = {field: value for field, value in values.items() if value is not None}
+    return json.dumps(present, ensure_ascii=False) if present else ""

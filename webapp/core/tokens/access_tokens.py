@@ -12,7 +12,8 @@ from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from ...settings import SettingsError
 from ..clients.roles import RoleCatalogue
-from ..database.models import ACCOUNT_ID_MAX, CLIENT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
+from ..credentials import CLIENT_ID_MAX
+from ..database.models import ACCOUNT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
 from .signing import SigningKey, generate_unstored_key
 
 JTI_RANDOM_BYTES = 16

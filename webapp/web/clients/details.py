@@ -14,7 +14,7 @@ from ..http.htmx import render
 from ..http.loading import parse_key
 from ..http.toasts import TOASTS
 from ..secrets.handover import scopes_of, snippets_for, token_url
-from ..secrets.table import about_secrets
+from ..secrets.table import secrets_context
 from ..usage import requests
 from ..usage.preview import preview_of
 from . import networks
@@ -47,5 +47,5 @@ def details(key: str) -> Response:
         check=None,
         preview=preview_of(client),
         done=TOASTS.get(request.args.get("done", "")),
-        **about_secrets(client),
+        **secrets_context(client),
     )
