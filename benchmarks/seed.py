@@ -88,9 +88,8 @@ def seed(url: str, clients: int, rows: int = 0) -> None:
             keys = loader.keys(ACCOUNT)
             for table, some in itertools.chain(_requests(keys, rows * 2 // 3), _events(keys, rows // 3)):
                 loader.insert(f"{table} ({TABLES[table]})", some)
-    with _Timed("statistics"):
-        with closing(_Loader(url)) as loader:
-            loader.execute("ANALYZE")
+    with _Timed("statistics"), closing(_Loader(url)) as loader:
+        loader.execute("ANALYZE")
 
 
 class _Loader:
@@ -178,11 +177,10 @@ def _clients(account_id: str, count: int) -> Iterator[dict[str, list[Row]]]:
                 0 if use < 0.05 else int((now - chance.random() * (400 if use < 0.12 else 80) * DAY).timestamp())
             )
             updated_at = created_at + (now - created_at) * chance.random()
-            tables["identity_clients"].append(
-                (key, account_id, client_id, client_id.casefold(), name, name.casefold(), description)
-                + (description.casefold(), 10 + number % 51, json.dumps(roles, separators=(",", ":")))
-                + (chance.random() < 0.97, "[]", last_token_at, 0, 1, created_at, "seed", updated_at, "seed")
-            )
+            texts = (client_id, client_id.casefold(), name, name.casefold(), description, description.casefold())
+            settings = (10 + number % 51, json.dumps(roles, separators=(",", ":")), chance.random() < 0.97, "[]")
+            times = (last_token_at, 0, 1, created_at, "seed", updated_at, "seed")
+            tables["identity_clients"].append((key, account_id, *texts, *settings, *times))
             tables["identity_client_claimed_ids"].append((client_id.casefold(), key))
             state = chance.random()
             secret_at = max(created_at, now - chance.random() * 420 * DAY)
@@ -242,10 +240,8 @@ def _events(keys: list[tuple[uuid.UUID, str]], count: int) -> Iterator[tuple[str
             person = f"admin-{min(int(chance.expovariate(0.1)), 99):02}@northwind.example"
             action = chance.choices(actions, (600, 200, 100, 50, 45, 4, 1))[0]
             changes = json.dumps({"name": ["", f"Name {number}"]})
-            some.append(
-                (_uuid7(at, chance), at, ACCOUNT, person, person, action, key, client_id, changes, "192.0.2.9")
-                + (f"{chance.getrandbits(64):016x}",)
-            )
+            what = (person, person, action, key, client_id, changes, "192.0.2.9", f"{chance.getrandbits(64):016x}")
+            some.append((_uuid7(at, chance), at, ACCOUNT, *what))
         yield "identity_client_events", some
 
 

@@ -1,4 +1,7 @@
-"""Add the account and the request ID to token requests, and indexes for each filter of an account's request log."""
+"""Index each filter of an account's request log, and the actions of its audit log.
+
+Token requests get the account and the request ID.
+"""
 
 from collections.abc import Sequence
 
@@ -31,9 +34,11 @@ def upgrade() -> None:
     )
     for name, columns in INDEXES.items():
         op.create_index(name, REQUESTS, columns)
+    op.create_index("ix_identity_client_events_action", "identity_client_events", ["account_id", "action", "at", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_identity_client_events_action", "identity_client_events")
     for name in INDEXES:
         op.drop_index(name, REQUESTS)
     op.drop_column(REQUESTS, "request_id")

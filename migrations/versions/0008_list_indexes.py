@@ -67,12 +67,29 @@ def periods_of(condition: str) -> str:
         """  # noqa: S608 - constants only
 
 
+def refusals_until(day: str, days: str) -> str:
+    return f"""
+        INSERT INTO {REFUSALS} (account_id, day, client_key)
+        SELECT c.account_id, {day}, c.id
+        FROM identity_client_token_request_counts r JOIN identity_clients c ON c.id = r.client_key
+        WHERE r.day IN ({days})
+        GROUP BY c.account_id, c.id
+        HAVING sum(CASE WHEN r.outcome <> 'issued' THEN r.count ELSE 0 END) * 100 > sum(r.count) * 20
+        """  # noqa: S608 - constants only
+
+
 def upgrade() -> None:
     on_sqlite = op.get_bind().dialect.name == "sqlite"
     index_the_statuses(on_sqlite)
     create_tables()
     op.execute(roles_of("true"))
     op.execute(periods_of("true"))
+    today, yesterday, tomorrow = (
+        f"date('now', '{days} days')" if on_sqlite else f"CAST(now() AT TIME ZONE 'UTC' AS DATE) + ({days})"
+        for days in (0, -1, 1)
+    )
+    op.execute(refusals_until(today, f"{today}, {yesterday}"))
+    op.execute(refusals_until(tomorrow, today))
     op.execute(
         f"INSERT INTO {SEARCH} (client_key, account_id, text, is_stale)"  # noqa: S608 - constants only
         f" SELECT id, account_id, '', {1 if on_sqlite else 'true'} FROM identity_clients"

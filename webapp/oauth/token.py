@@ -10,7 +10,7 @@ from ..core.database.models import SCOPE_MAX, utc_now
 from ..core.database.outcomes import Outcome
 from ..core.errors import RateLimited
 from ..host import Services
-from ..http_request import address_of
+from ..http_request import address_of, request_id_of
 from .answers import Answer, Refusal, Refused, json_answer
 from .parameters import read_credentials, read_parameters
 from .transport import refuse_plain_http
@@ -34,7 +34,14 @@ def token(environ: WSGIEnvironment, ours: Services) -> Answer:
         raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
     credentials = read_credentials(environ, parameters)
     now, address, asked = utc_now(), address_of(environ, ours.settings), parameters.get("scope")
-    note = partial(ours.recorder.record, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
+    note = partial(
+        ours.recorder.record,
+        client_id=credentials.client_id,
+        at=now,
+        address=address,
+        scope=asked or "",
+        request_id=request_id_of(environ),
+    )
     try:
         client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, address=address, now=now)
     except authenticator.AuthenticationFailed as refused:
@@ -43,6 +50,7 @@ def token(environ: WSGIEnvironment, ours: Services) -> Answer:
     except authenticator.TooManyFailures as throttled:
         note(throttled.client_key, Outcome.THROTTLED, None)
         raise
+    note = partial(note, account_id=client.account_id)
     roles = ours.catalogue.effective(client.roles, client.grantable_roles)
     try:
         scope = granted_scope(asked, ours.catalogue.scopes(roles))

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from ..core.database.models import utc_now
 from ..core.database.outcomes import Outcome
 from ..host import Services
-from ..http_request import address_of, is_secure
+from ..http_request import address_of, is_secure, request_id_of
 from .answers import Refusal, Refused
 from .parameters import Credentials, read_credentials, read_parameters
 
@@ -39,6 +39,7 @@ def refuse_plain_http(environ: WSGIEnvironment, ours: Services) -> None:
             at=utc_now(),
             address=address,
             scope="",
+            request_id=request_id_of(environ),
         )
     raise Refused(Refusal.PLAIN_HTTP)
 

@@ -207,6 +207,12 @@ def test_what_attention_costs_does_not_grow_with_the_clients_of_others(engine: E
                 " SELECT '2026-03-01', id, 'A', 'issued', 1 FROM identity_clients"
             )
         )
+        connection.execute(
+            text(
+                "INSERT INTO identity_client_refusal_days (account_id, day, client_key)"
+                " SELECT account_id, '2026-03-01', id FROM identity_clients"
+            )
+        )
         connection.execute(text("ANALYZE"))
     statements: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append((arguments[2], arguments[3])))

@@ -305,9 +305,8 @@ def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
                 " ".join(str(column) for column in row)
                 for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)
             )
-            assert "identity_clients" in plan
             assert "SCAN identity_clients" not in plan, (statement, plan)  # SQLite
             assert "Seq Scan" not in plan, (statement, plan)  # PostgreSQL
-            if "LIMIT" in statement and "LIKE" not in statement:
+            if "LIMIT" in statement and "search" not in statement:
                 assert "TEMP B-TREE" not in plan, (statement, plan)
                 assert "Sort" not in plan, (statement, plan)

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from ..database.models import ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
 from ..database.outcomes import Outcome
+from ..usage.writer import REFUSED_PERCENT
 
 ENDING_WITHIN_DAYS = (30, 14, 7, 1)
 UNUSED_DAYS = 7
 IDLE_DAYS = 90
 OLD_DAYS = 365
 TWO_SECRETS_DAYS = 30
-REFUSED_PERCENT = 20
 REFUSED_OF_AT_LEAST = 5
 """Fewer token requests than these say nothing about a client."""
 _DAY = timedelta(days=1)

@@ -21,13 +21,13 @@ from ..database.models import (
     utc_now,
 )
 from ..database.outcomes import Outcome
+from ..usage.writer import REFUSED_PERCENT
 from .attention import (
     ANY,
     ENDING_WITHIN_DAYS,
     IDLE_DAYS,
     OLD_DAYS,
     REFUSED_OF_AT_LEAST,
-    REFUSED_PERCENT,
     TWO_SECRETS_DAYS,
     UNUSED_DAYS,
     AttentionReason,
@@ -87,16 +87,21 @@ def clients_of(reason: str, account_id: str, now: datetime, *, limit: int | None
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             found = _by_period(AttentionReason(reason), account_id, now, limit)
         case AttentionReason.REFUSED:
-            found = (
-                select(RefusalDay.client_key, IdentityClient.client_id_folded)
-                .join(IdentityClient, IdentityClient.id == RefusalDay.client_key)
+            # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
+            listed = (
+                select(IdentityClient.client_id_folded)
                 .where(
-                    RefusalDay.account_id == account_id,
-                    RefusalDay.day == now.date(),
+                    IdentityClient.id == RefusalDay.client_key,
                     IdentityClient.deleted_at.is_(None),
                     IdentityClient.enabled == true(),
-                    _is_refused(RefusalDay.client_key, now),
                 )
+                .scalar_subquery()
+            )
+            found = select(RefusalDay.client_key, listed.label("client_id_folded")).where(
+                RefusalDay.account_id == account_id,
+                RefusalDay.day == now.date(),
+                listed.is_not(None),
+                _is_refused(RefusalDay.client_key, now),
             )
         case _:
             found = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(

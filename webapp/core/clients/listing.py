@@ -35,6 +35,7 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "created_at": IdentityClient.created_at,
     "last_token": IdentityClient.last_token_at,
 }
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"updated_at", "created_at", "last_token"})
 SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 
@@ -140,6 +141,11 @@ class _Order:
 
     def position_of(self, client: IdentityClient) -> "_Position":
         return _Position(getattr(client, self.column.key), client.id)
+
+    def place_of(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
+        """Return what clients are sorted by, as the database sorts them."""
+        value = getattr(client, self.column.key)
+        return (_NEVER if value is None else value), client.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,13 +397,8 @@ def _rows(
             .limit(PAGE_SIZE + 1)
             .subquery()
         )
-    return list(
-        session.scalars(
-            select(IdentityClient)
-            .join(page, page.c.client_key == IdentityClient.id)
-            .order_by(*order.rows(order.column, IdentityClient.id, backwards=backwards))
-        )
-    )
+    found = session.scalars(select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)).all()
+    return sorted(found, key=order.place_of, reverse=order.descending != backwards)
 
 
 def _count(session: Session, source: _Source, order: _Order, before: _Position | None = None) -> int:

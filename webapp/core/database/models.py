@@ -276,6 +276,7 @@ class AuditEvent(Base):
         Index("ix_identity_client_events_account", "account_id", "at", "id"),
         Index("ix_identity_client_events_client", "client_key", "at", "id"),
         Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
+        Index("ix_identity_client_events_action", "account_id", "action", "at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
