@@ -379,18 +379,18 @@ def _rows(
     session: Session, source: _Source, order: _Order, position: _Position | None, *, backwards: bool = False
 ) -> list[IdentityClient]:
     """Return the rows that follow a position or precede it, one more than a page has if there is one more."""
-    parts = [
-        keys.add_columns(value.label("value"))
-        if position is None
-        else keys.add_columns(value.label("value")).where(order.beyond(value, key, position, backwards=backwards))
-        for keys, value, key in source.selects(order)
-    ]
+    parts = []
+    for keys, value, key in source.selects(order):
+        part = keys.add_columns(value.label("value"))
+        if position is not None:
+            part = part.where(order.beyond(value, key, position, backwards=backwards))
+        parts.append((part, part.order_by(*order.rows(value, key, backwards=backwards)).limit(PAGE_SIZE + 1)))
     if len(parts) == 1:
-        [(_, value, key)] = source.selects(order)
-        page = parts[0].order_by(*order.rows(value, key, backwards=backwards)).limit(PAGE_SIZE + 1).subquery()
+        page = parts[0][1].subquery()
     else:
-        # The engine merges the parts row by row, since each is in order by its index.
-        merged = union_all(*parts)
+        # Without conditions each part is short. With them the engine merges the parts row by row: the last rows of a
+        # part that meet them may be far.
+        merged = union_all(*(part if source.conditions else select(limited.subquery()) for part, limited in parts))
         columns = merged.selected_columns
         page = (
             merged.order_by(*order.rows(columns.value, columns.client_key, backwards=backwards))
