@@ -1,4 +1,4 @@
-"""All that a host calls."""
+"""The Flask extension that a host initialises."""
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
@@ -21,29 +21,37 @@ from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
-from .settings import Settings
+from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
 Loader = TypeVar("Loader", bound=ActorLoader)
 
 
 class IdentityClients:
-    """Adds the screens and the identity endpoint to a Flask application."""
+    """The extension: adds the screens and the identity endpoint to a Flask application."""
 
     def __init__(self) -> None:
         self._load_actor: ActorLoader = actor_from_flask_login
 
     def actor_loader(self, loader: Loader) -> Loader:
-        """Use this function to learn who is signed in; it is called in each request to a screen, and may be async."""
+        """Register the function that returns the signed-in actor, and return it. It may be async.
+
+        It is called once in each request to a screen.
+        """
         self._load_actor = loader
         return loader
 
     def init_app(self, app: Flask) -> None:
         """Read the settings, and register the screens, the endpoint and the commands.
 
-        :raises SettingsError: a setting is missing, unknown or unfit.
+        :raises SettingsError: a setting is missing, unknown or invalid.
         """
         settings = Settings.from_config(app.config)
+        name = settings.blueprint_name
+        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+            raise SettingsError(
+                f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
+            )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         engine = owned if settings.engine is None else share_engine(settings.engine)
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
@@ -68,7 +76,7 @@ class IdentityClients:
             secrets=secrets,
             clients=ClientService(catalogue, secrets, rate_limits),
             rate_limits=rate_limits,
-            # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
+            # On the original engine, since disposing of an engine does not dispose of its copies.
             authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
             keys=SigningKeys(
                 engine,
@@ -80,20 +88,19 @@ class IdentityClients:
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
         )
-        name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
-        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod
     def account_changed(
         app: Flask, account_id: str, *, feature_enabled: bool, grantable_roles: Collection[str] | None = None
     ) -> None:
-        """Tell the identity endpoint what changed for an account, so that it counts for the next token (A4, A7).
+        """Apply a change of an account to its clients, with effect on the next token request (A4, A7).
 
-        A host calls it where it switches the feature on or off, or takes API roles from an account.
+        A host calls it when it switches the feature on or off for an account, or changes the account's API roles.
 
-        :param grantable_roles: the API roles that the account may grant; None means all of the catalogue.
+        :param grantable_roles: the API roles that the account may grant; None means every role of the catalogue.
         """
         services: Services = app.extensions[EXTENSION]
         with unit_of_work(services.engine) as session:

@@ -78,7 +78,7 @@ def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], 
     message = str(refusal.value)
     assert named in message
     assert says in message
-    if named in settings.HOW_TO_MAKE and says in ("missing", "guess", "development"):
+    if named in settings.KEY_COMMANDS and says in ("missing", "guess", "development"):
         assert "python3 -c" in message
     assert "canary" not in message
     for name in (SECRET, PEPPER, ENCRYPTION):

@@ -1,4 +1,4 @@
-"""Which enabled clients need attention, and why. A disabled one needs none: it was seen to."""
+"""Find the enabled clients that need attention, and the reasons. Disabled clients never need it."""
 
 import uuid
 from collections.abc import Collection, Iterable
@@ -19,25 +19,25 @@ IDLE_DAYS = 90
 OLD_DAYS = 365
 TWO_SECRETS_DAYS = 30
 REFUSED_OF_AT_LEAST = 5
-"""Fewer token requests than these say nothing about a client."""
+"""With fewer token requests the share of refused ones is not significant."""
 _DAY = timedelta(days=1)
 
 
 class AttentionReason(StrEnum):
-    """Why a client needs attention; the value stands in the address of the list."""
+    """A reason why a client needs attention; the value is a query parameter of the list."""
 
     ENDING = "ending"
-    """A secret that works ends within 30 days."""
+    """A live secret ends within 30 days."""
     REFUSED = "refused"
-    """Of its token requests today and yesterday (UTC, as they are counted), at least 5, more than 20 % were refused."""
+    """Of its token requests of today and yesterday (UTC), at least 5, more than 20 % were refused."""
     UNUSED = "unused"
-    """It was made 7 days ago or earlier, and never got a token."""
+    """It was created 7 or more days ago, and has never got a token."""
     IDLE = "idle"
-    """It got its last token 90 days ago or earlier."""
+    """It got its last token 90 or more days ago."""
     OLD = "old"
-    """A secret that has not ended was made a year ago or earlier."""
+    """A secret that has not ended was created a year ago or earlier."""
     TWO = "two"
-    """Two secrets have not ended for 30 days: one was forgotten."""
+    """Two secrets have not ended for 30 days, so one is probably forgotten."""
 
 
 ANY = "any"
@@ -48,12 +48,12 @@ FILTERS = (ANY, *AttentionReason)
 class Attention:
     """One reason why a client needs attention.
 
-    :param secret_label: the secret that it is about, with ENDING and OLD.
-    :param at: when the secret ends (ENDING) or was made (OLD), when the client was made (UNUSED) or got its last token
-        (IDLE), since when there have been two secrets (TWO); None with REFUSED.
-    :param days: whole days until that moment or since, those to come rounded up.
-    :param refused: how many of the token requests were refused, with REFUSED.
-    :param requests: how many token requests there were.
+    :param secret_label: the label of the secret, with ENDING and OLD.
+    :param at: when the secret ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
+        token (IDLE), since when there have been two secrets (TWO); None with REFUSED.
+    :param days: whole days until that moment, rounded up, or since then, rounded down.
+    :param refused: the number of refused token requests, with REFUSED.
+    :param requests: the number of all token requests, with REFUSED.
     """
 
     reason: AttentionReason
@@ -70,14 +70,14 @@ class Attention:
 
     @property
     def key(self) -> str:
-        """What tells this reason from the others of its client: a secret that ends is news again as it comes nearer."""
-        about = [self.secret_label or ""] if self.reason in (AttentionReason.ENDING, AttentionReason.OLD) else []
+        """The identity of this reason within its client; that of an ending secret changes as its end comes nearer."""
+        secret = [self.secret_label or ""] if self.reason in (AttentionReason.ENDING, AttentionReason.OLD) else []
         near = [str(self.within_days)] if self.reason is AttentionReason.ENDING else []
-        return " ".join([self.reason, *about, *near])
+        return " ".join([self.reason, *secret, *near])
 
 
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
-    """Return why each of these clients of the account needs attention, by two statements; others are absent."""
+    """Return the reasons of each of these clients that needs attention, by client key, with two statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
     secrets: dict[uuid.UUID, list[ClientSecret]] = {key: [] for key in enabled}
@@ -95,14 +95,14 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
     found = {
-        key: [*_of_secrets(secrets[key], now), *_of_use(client, issued[key], refused[key], now)]
+        key: [*_secret_reasons(secrets[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
         for key, client in enabled.items()
     }
     order = list(AttentionReason)
     return {key: sorted(those, key=lambda one: order.index(one.reason)) for key, those in found.items() if those}
 
 
-def _of_secrets(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Attention]:
+def _secret_reasons(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Attention]:
     kept = list(secrets)
     for secret in kept:
         if secret.state_at(now) is SecretState.ENDING and secret.ends_at is not None:
@@ -118,7 +118,7 @@ def _of_secrets(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Atte
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
 
 
-def _of_use(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:
+def _usage_reasons(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:
     requests = issued + refused
     if requests >= REFUSED_OF_AT_LEAST and refused * 100 > requests * REFUSED_PERCENT:
         yield Attention(AttentionReason.REFUSED, refused=refused, requests=requests)

@@ -1,4 +1,4 @@
-"""Finding an account's clients: search, filters, order, and pages by key."""
+"""List the clients of an account: search, filters, sort order, and keyset pagination."""
 
 import unicodedata
 import uuid
@@ -42,13 +42,13 @@ SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What the list is asked for; the address bar carries it.
+    """The search, filters, order and page of the list, as in the query string.
 
     :param q: a part of the client ID, the name or the description, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
     :param role: the key of an API role that the clients must have, or empty.
     :param attention: one of `attention.FILTERS`, or empty.
-    :param sort: one of `SORTS`; a minus sign turns the order round.
+    :param sort: one of `SORTS`; a minus sign reverses the order.
     :param after: the cursor of the row that the page follows.
     :param before: the cursor of the row that the page precedes.
     """
@@ -63,7 +63,7 @@ class ListQuery:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str], catalogue: RoleCatalogue) -> Self:
-        """Read the query from the address; what makes no sense becomes the default (I4)."""
+        """Return the query of a query string; an invalid value becomes the default (I4)."""
         q = unicodedata.normalize("NFC", arguments.get("q", "").strip())
         status, role, attention, sort = (arguments.get(name, "") for name in ("status", "role", "attention", "sort"))
         return cls(
@@ -77,7 +77,7 @@ class ListQuery:
         )
 
     def arguments(self) -> dict[str, str]:
-        """Return what an address has to carry to ask for the same again; defaults are left out."""
+        """Return the query string arguments of this query, without defaults."""
         return {
             field.name: value
             for field in fields(self)
@@ -85,15 +85,15 @@ class ListQuery:
         }
 
     def sorted_by(self, name: str) -> Self:
-        """Return the same search from its first page in this order, or turned round if it is in this order already.
+        """Return the first page of the same search sorted by a column, reversed if it is sorted by it already.
 
-        Words begin with A, times with the newest.
+        Text is sorted from A first, times from the newest.
         """
         first, second = (f"-{name}", name) if name in _TIMES else (name, f"-{name}")
         return replace(self, sort=second if self.sort == first else first, after="", before="")
 
     def with_cursor(self, *, after: str = "", before: str = "") -> Self:
-        """Return the same search at another page."""
+        """Return the same search at another page, by the cursor that it follows or precedes."""
         return replace(self, after=after, before=before)
 
 

@@ -22,7 +22,7 @@ from .attention import attention_advice
 
 
 def details(key: str) -> Response:
-    """Show how one client is set up, and how to ask for a token with it."""
+    """Show one client: configuration, secrets, networks, usage and activity, and how to request a token with it."""
     catalogue = services().catalogue
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
