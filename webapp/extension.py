@@ -20,7 +20,7 @@ from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
-from .host import EXTENSION, Actor, Services, actor_from_flask_login
+from .host import EXTENSION, Actor, Services, actor_from_flask_login, own_configuration
 from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
@@ -71,6 +71,7 @@ class IdentityClients:
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
             settings=settings,
+            configured=own_configuration(app.config),
             engine=engine,
             catalogue=catalogue,
             secrets=secrets,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ DATABASES = ("sqlite", "postgresql")
 DATABASE_UNAVAILABLE = f"The database at {PREFIX}DATABASE_URL does not answer."
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - an operator may choose it, it is not the default
+
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 PEPPER, KEY_ENCRYPTION_KEY = f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
 KEY_COMMANDS = {
@@ -65,7 +68,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     Settings.from_config(config)
     secure = not development
     return config | {
-        "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
+        "SESSION_COOKIE_NAME": _cookie_name(given, secure=secure),
         "SESSION_COOKIE_SECURE": secure,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -74,6 +77,25 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         "MAX_FORM_PARTS": FORM_PARTS_LIMIT,
         "WTF_CSRF_TIME_LIMIT": None,
     }
+
+
+def _cookie_name(given: Mapping[str, Any], *, secure: bool) -> str:
+    """Return the name of the session cookie: `SESSION_COOKIE_NAME`, or one of our own.
+
+    In development it contains the port, since browsers send a cookie to every port of a host.
+
+    :raises SettingsError: it is not a cookie's name, or browsers would drop the cookie or not protect it (W1).
+    """
+    name = str(given.get("SESSION_COOKIE_NAME") or "")
+    if not name:
+        return "__Host-identity-clients" if secure else f"identity-clients-{address(given)[1]}"
+    if not _COOKIE_NAME.fullmatch(name):
+        raise SettingsError("SESSION_COOKIE_NAME must be letters, digits, - or _.")
+    if secure and not name.startswith("__Host-"):
+        raise SettingsError("SESSION_COOKIE_NAME must begin with __Host-, so that no neighbour can set the cookie.")
+    if not secure and name.lower().startswith(("__host-", "__secure-")):
+        raise SettingsError("SESSION_COOKIE_NAME must not begin with __Host- or __Secure- in development.")
+    return name
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:
