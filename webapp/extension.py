@@ -1,5 +1,6 @@
 """The Flask extension that a host initialises."""
 
+import weakref
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import TypeVar
@@ -54,6 +55,8 @@ class IdentityClients:
             )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         engine = owned if settings.engine is None else share_engine(settings.engine)
+        # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
+        reads = FastReads(owned)
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
@@ -67,6 +70,13 @@ class IdentityClients:
             new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
             exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
         )
+
+        def close_connections() -> None:
+            reads.close()
+            rate_limits.counters.close()
+            if settings.engine is None:
+                owned.dispose()
+
         tokens = AccessTokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
@@ -88,10 +98,24 @@ class IdentityClients:
             tokens=tokens,
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
+            close_connections=close_connections,
         )
+        # An application that is dropped closes its connections. Not at exit: a forked child would close its parent's.
+        weakref.finalize(app, close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
+
+    @staticmethod
+    def close(app: Flask) -> None:
+        """Write the token requests that wait to be recorded, and close the application's connections.
+
+        The connections are those to our own database and to the shared store of rate limits, not those of the host's
+        engine. A later request opens new ones. An application that is garbage collected closes them as well.
+        """
+        services: Services = app.extensions[EXTENSION]
+        services.recorder.write()
+        services.close_connections()
 
     @staticmethod
     def account_changed(
