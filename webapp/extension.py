@@ -9,6 +9,7 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
+from .core.audit.before_change import BeforeChange, with_hooks
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
 from .core.clients.service import ClientService
@@ -33,6 +34,7 @@ class IdentityClients:
 
     def __init__(self) -> None:
         self._load_actor: ActorLoader = actor_from_flask_login
+        self._before_change: list[BeforeChange] = []
 
     def actor_loader(self, loader: Loader) -> Loader:
         """Register the function that returns the signed-in actor, and return it. It may be async.
@@ -41,6 +43,15 @@ class IdentityClients:
         """
         self._load_actor = loader
         return loader
+
+    def before_change(self, function: BeforeChange) -> BeforeChange:
+        """Call this function with a `Change` before each change of a client is saved.
+
+        If it raises `FieldError`, nothing is saved and the form shows the message at its field. Functions are called in
+        the order in which they were added, inside our transaction.
+        """
+        self._before_change.append(function)
+        return function
 
     def init_app(self, app: Flask) -> None:
         """Read the settings, and register the screens, the endpoint and the commands.
@@ -54,7 +65,7 @@ class IdentityClients:
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
-        engine = owned if settings.engine is None else share_engine(settings.engine)
+        engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), self._before_change)
         # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
         reads = FastReads(owned)
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
