@@ -74,6 +74,7 @@ def purge() -> None:
             actor=_user(),
             event_days=ours.settings.event_retention_days,
             token_request_days=ours.settings.token_request_retention_days,
+            request_log_days=ours.settings.request_log_days,
             now=utc_now(),
         )
     click.echo(

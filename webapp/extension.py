@@ -1,5 +1,6 @@
 """The Flask extension that a host initialises."""
 
+import weakref
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import TypeVar
@@ -8,6 +9,7 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
+from .core.audit.before_change import BeforeChange, with_hooks
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
 from .core.clients.service import ClientService
@@ -32,6 +34,7 @@ class IdentityClients:
 
     def __init__(self) -> None:
         self._load_actor: ActorLoader = actor_from_flask_login
+        self._before_change: list[BeforeChange] = []
 
     def actor_loader(self, loader: Loader) -> Loader:
         """Register the function that returns the signed-in actor, and return it. It may be async.
@@ -40,6 +43,15 @@ class IdentityClients:
         """
         self._load_actor = loader
         return loader
+
+    def before_change(self, function: BeforeChange) -> BeforeChange:
+        """Call this function with a `Change` before each change of a client is saved.
+
+        If it raises `FieldError`, nothing is saved and the form shows the message at its field. Functions are called in
+        the order in which they were added, inside our transaction.
+        """
+        self._before_change.append(function)
+        return function
 
     def init_app(self, app: Flask) -> None:
         """Read the settings, and register the screens, the endpoint and the commands.
@@ -53,7 +65,9 @@ class IdentityClients:
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
-        engine = owned if settings.engine is None else share_engine(settings.engine)
+        engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), self._before_change)
+        # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
+        reads = FastReads(owned)
         catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
@@ -67,6 +81,13 @@ class IdentityClients:
             new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
             exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
         )
+
+        def close_connections() -> None:
+            reads.close()
+            rate_limits.counters.close()
+            if settings.engine is None:
+                owned.dispose()
+
         tokens = AccessTokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
@@ -88,10 +109,24 @@ class IdentityClients:
             tokens=tokens,
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
+            close_connections=close_connections,
         )
+        # An application that is dropped closes its connections. Not at exit: a forked child would close its parent's.
+        weakref.finalize(app, close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
+
+    @staticmethod
+    def close(app: Flask) -> None:
+        """Write the token requests that wait to be recorded, and close the application's connections.
+
+        The connections are those to our own database and to the shared store of rate limits, not those of the host's
+        engine. A later request opens new ones. An application that is garbage collected closes them as well.
+        """
+        services: Services = app.extensions[EXTENSION]
+        services.recorder.write()
+        services.close_connections()
 
     @staticmethod
     def account_changed(

@@ -93,6 +93,7 @@ class Services:
     tokens: AccessTokens
     recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
+    close_connections: Callable[[], None] = field(repr=False)
 
 
 def services() -> Services:

@@ -8,6 +8,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, MetaData
 
 from ..paths import resource_folder
+from . import search_index
 from .models import Base
 from .time_limits import response_limit
 
@@ -48,6 +49,8 @@ def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory
     """Create or upgrade the tables in one transaction; running it again changes nothing."""
     with response_limit(None):
         command.upgrade(alembic_config(engine, history), revision)
+        if history is IDENTITY_CLIENTS and revision == "head":
+            search_index.update_stale(engine)
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
