@@ -296,14 +296,14 @@ class SigningKeys:
         if not self._known[1]:
             return self._load()
         if time.monotonic() >= self._reload_at:
-            # The other threads use the known keys, while this one waits for the database. A lock could stay locked in
-            # a process that is forked meanwhile.
-            self._reload_at = time.monotonic() + RELOAD_SECONDS
             with suppress(Unavailable):
                 return self._load()
         return self._known[1]
 
     def _load(self) -> dict[str, SigningKey]:
+        # Set before the read, so that other threads sign with the known keys while this one waits for the database. A
+        # lock instead could stay locked in a process that is forked meanwhile.
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
         with connect(self._reads) as connection:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
         known_stored, keys = self._known
