@@ -3,10 +3,9 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 from flask import Flask
@@ -31,14 +30,14 @@ _SERVERS = pytest.StashKey[contextlib.ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers once per run: xdist's workers inherit their addresses."""
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
+    """Prepare the servers that the workers of a run share; the first test that needs one starts it."""
+    if not hasattr(config, "workerinput"):
         stack = config.stash[_SERVERS] = contextlib.ExitStack()
-        stack.enter_context(servers.running())
+        stack.enter_context(servers.shared_servers())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what `pytest_configure` started."""
+    """Stop the servers that tests have started."""
     if _SERVERS in config.stash:
         config.stash[_SERVERS].close()
 
@@ -75,15 +74,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Engine]:
     """Return an engine for PostgreSQL's maintenance database, outside transactions."""
-
-    def is_up(url: str) -> bool:
-        try:
-            psycopg.connect(url.replace("+psycopg", "")).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    engine = create_engine(_address("TEST_POSTGRESQL_URL", is_up), isolation_level="AUTOCOMMIT")
+    engine = create_engine(_shared_server("postgresql"), isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
@@ -179,23 +170,16 @@ def htmx(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def redis_url() -> str:
     """Return the address of an empty Redis database, one per worker."""
-
-    def is_up(url: str) -> bool:
-        try:
-            return bool(redis.Redis.from_url(url).ping())
-        except redis.ConnectionError:
-            return False
-
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    url = _address("TEST_REDIS_URL", is_up).removesuffix("/0") + f"/{worker}"
+    url = _shared_server("redis").removesuffix("/0") + f"/{worker}"
     with redis.Redis.from_url(url) as connection:
         connection.flushdb()
     return url
 
 
-def _address(variable: str, is_up: Callable[[str], bool]) -> str:
+def _shared_server(name: str) -> str:
     try:
-        return servers.address(variable, is_up)
+        return servers.shared_server(name)
     except servers.MissingServer as error:
         pytest.fail(str(error), pytrace=False)
 
