@@ -14,11 +14,12 @@ from ..core.authentication import authenticator
 from ..core.errors import RateLimited, Unavailable
 from ..host import Services
 from ..http_request import request_id_of
+from ..security_headers import JSON_POLICY
 
 LOG = logging.getLogger(__name__)
 FIXED_HEADERS = {
     "Content-Type": "application/json",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": JSON_POLICY,
     "X-Content-Type-Options": "nosniff",
 }
 _NOT_STORED = {"Cache-Control": "no-store", "Pragma": "no-cache"} | FIXED_HEADERS

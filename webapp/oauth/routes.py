@@ -23,7 +23,7 @@ from .responses import flask_view, respond_to
 from .revocation import revoke
 from .token import token
 
-BLUEPRINT = "identity"
+BLUEPRINT = "identity_clients_endpoint"
 CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
     (TOKEN_PATH, "token", token),
     (INTROSPECTION_PATH, "introspect", introspect),

@@ -12,22 +12,11 @@ from ..core.errors import Unavailable
 from ..host import request_id, services
 from ..http_request import address_of
 from ..oauth.metadata import TOKEN_PATH
+from ..security_headers import PAGE_HEADERS
 from ..settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
-)
-PAGE_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), clipboard-write=(self)",
-    "Cache-Control": "no-store",
-}
 STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
 # Title, and what to do next.
 ERRORS = {
@@ -61,7 +50,7 @@ def _finish(response: Response) -> Response:
     environ = request.environ
     wanted = {"X-Content-Type-Options": "nosniff", "X-Request-ID": request_id()}
     if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
-        wanted |= PAGE_HEADERS
+        wanted |= PAGE_HEADERS | {"Cache-Control": "no-store"}
     if environ["wsgi.url_scheme"] == "https":
         wanted["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
     # Not by `setdefault`, which looks through all of them and raises an error inside for each that is missing.

@@ -1,4 +1,4 @@
-"""The table of contents of the screens: every URL, one line each, with who may use it."""
+"""Every URL of the screens, one line each, with the permission that it needs."""
 
 from functools import partial
 
@@ -9,7 +9,6 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
-from ..host import check_trusted_host
 from .audit import activity
 from .clients import delete, details, edit, enable, networks, new
 from .clients import list as client_list
@@ -19,63 +18,59 @@ from .i18n import language
 from .secrets import actions, change
 from .usage import preview, requests, revoke_tokens
 
+GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
+VIEW, MANAGE = Access.VIEW, Access.MANAGE
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
-    ("", "list", client_list.list_clients, ("GET",), Access.VIEW),
-    ("/new", "new", new.new_client, ("GET", "POST"), Access.MANAGE),
-    ("/new/form", "new_form", new.new_client_form, ("POST",), Access.MANAGE),
-    ("/check", "check", new.check_field, ("POST",), Access.MANAGE),
-    ("/check/roles", "check_roles", new.check_roles, ("POST",), Access.MANAGE),
-    ("/static/<digest>/<path:filename>", "asset", static_files.asset, ("GET",), Access.PUBLIC),
-    ("/activity", "activity", activity.activity, ("GET",), Access.VIEW),
-    ("/activity.csv", "activity_csv", activity.activity_csv, ("GET",), Access.VIEW),
-    ("/<key>", "details", details.details, ("GET",), Access.VIEW),
-    ("/<key>/menu", "menu", client_list.menu, ("GET",), Access.VIEW),
-    ("/<key>/edit", "edit", edit.edit_client, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/edit/form", "edit_form", edit.edit_client_form, ("POST",), Access.MANAGE),
-    ("/<key>/enable", "enable", enable.enable, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/networks", "networks", networks.networks, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/networks/check", "networks_check", networks.check_address, ("GET",), Access.VIEW),
-    ("/<key>/preview", "preview", preview.preview, ("GET",), Access.VIEW),
-    ("/<key>/requests", "requests", requests.requests, ("GET",), Access.VIEW),
-    ("/<key>/disable", "disable", enable.disable, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/activity", "client_activity", activity.client_activity, ("GET",), Access.VIEW),
-    ("/<key>/delete", "delete", delete.delete, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/secret", "secret", change.change_secret, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/secret/form", "secret_form", change.change_secret_form, ("POST",), Access.MANAGE),
-    ("/<key>/secrets/<secret_id>/end", "end_secret", actions.end, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, ("GET", "POST"), Access.MANAGE),
-    (
-        "/<key>/secrets/<secret_id>/resume",
-        "resume_secret",
-        actions.resume,
-        ("GET", "POST"),
-        Access.MANAGE,
-    ),
-    ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/leaked", "leaked", change.replace_leaked_secret, ("GET", "POST"), Access.MANAGE),
-    ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, ("GET", "POST"), Access.MANAGE),
+    # rule below the prefix, endpoint, view, methods, access
+    ("", "list", client_list.list_clients, GET, VIEW),
+    ("/new", "new", new.new_client, FORM, MANAGE),
+    ("/new/form", "new_form", new.new_client_form, POST, MANAGE),
+    ("/check", "check", new.check_field, POST, MANAGE),
+    ("/check/roles", "check_roles", new.check_roles, POST, MANAGE),
+    ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
+    ("/activity", "activity", activity.activity, GET, VIEW),
+    ("/activity.csv", "activity_csv", activity.activity_csv, GET, VIEW),
+    ("/<key>", "details", details.details, GET, VIEW),
+    ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
+    ("/<key>/edit", "edit", edit.edit_client, FORM, MANAGE),
+    ("/<key>/edit/form", "edit_form", edit.edit_client_form, POST, MANAGE),
+    ("/<key>/enable", "enable", enable.enable, FORM, MANAGE),
+    ("/<key>/disable", "disable", enable.disable, FORM, MANAGE),
+    ("/<key>/delete", "delete", delete.delete, FORM, MANAGE),
+    ("/<key>/networks", "networks", networks.networks, FORM, MANAGE),
+    ("/<key>/networks/check", "networks_check", networks.check_address, GET, VIEW),
+    ("/<key>/preview", "preview", preview.preview, GET, VIEW),
+    ("/<key>/requests", "requests", requests.requests, GET, VIEW),
+    ("/<key>/activity", "client_activity", activity.client_activity, GET, VIEW),
+    ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, FORM, MANAGE),
+    ("/<key>/secret", "secret", change.change_secret, FORM, MANAGE),
+    ("/<key>/secret/form", "secret_form", change.change_secret_form, POST, MANAGE),
+    ("/<key>/secrets/<secret_id>/end", "end_secret", actions.end, FORM, MANAGE),
+    ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, FORM, MANAGE),
+    ("/<key>/secrets/<secret_id>/resume", "resume_secret", actions.resume, FORM, MANAGE),
+    ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, FORM, MANAGE),
+    ("/<key>/leaked", "leaked", change.replace_leaked_secret, FORM, MANAGE),
 )
-ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
+PERMISSIONS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 
 
 def make_blueprint() -> Blueprint:
-    """Return the screens as a blueprint; a host may give it another prefix and another name."""
+    """Return the blueprint of the screens; it may be registered under any prefix and name."""
     blueprint = Blueprint("identity_clients", __name__, template_folder=str(resource_folder("templates")))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
     language.init_blueprint(blueprint)
     blueprint.url_value_preprocessor(access.limit_body)
-    blueprint.before_request(check_trusted_host)
-    blueprint.before_request(partial(access.check_access, ACCESS))
+    blueprint.before_request(partial(access.check_access, PERMISSIONS))
     blueprint.after_request(responses.finish)
     blueprint.context_processor(responses.template_context)
-    blueprint.register_error_handler(CSRFError, partial(access.handle_csrf_error, ACCESS))
+    blueprint.register_error_handler(CSRFError, partial(access.handle_csrf_error, PERMISSIONS))
     blueprint.register_error_handler(NotFound, responses.not_found)
     blueprint.register_error_handler(RateLimited, responses.throttled)
     blueprint.register_error_handler(Unavailable, responses.busy)
     blueprint.register_error_handler(HTTPException, responses.http_error)
     for code in default_exceptions:
-        # By code as well, since the host's own handler for a code would come before ours for all (W12).
+        # Flask prefers an error handler of the host for a code to ours for all HTTP errors (W12).
         blueprint.register_error_handler(code, responses.http_error)
     blueprint.register_error_handler(Exception, responses.unexpected)
     return blueprint

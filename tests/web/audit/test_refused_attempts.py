@@ -18,7 +18,7 @@ from webapp.core.audit.actions import RefusalReason
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.web.audit.event_texts import ATTEMPTS
-from webapp.web.routes import ACCESS
+from webapp.web.routes import PERMISSIONS
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 NOBODYS_KEY = "01a212f7-44cb-7140-9b72-8bbba6544ca2"
@@ -173,11 +173,11 @@ def test_l2_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
 
 
 def test_what_can_be_tried_has_words() -> None:
-    assert set(ACCESS) - {"asset"} <= set(ATTEMPTS)
+    assert set(PERMISSIONS) - {"asset"} <= set(ATTEMPTS)
 
 
-def test_screens_write_in_the_way_that_records_refusals() -> None:
-    """L2: a view that opens its unit of work by itself would let a refusal go untold."""
+def test_views_write_in_transactions_that_record_refusals() -> None:
+    """A view that opened a unit of work itself would not record that it was refused (L2)."""
     folder = Path(__file__).parents[3] / "webapp" / "web"
     found = {path.name for path in folder.rglob("*.py") if re.search(r"\bunit_of_work\(", path.read_text("utf-8"))}
-    assert found == {"access.py", "transactions.py"}
+    assert found == {"refusals.py", "transactions.py"}

@@ -10,9 +10,11 @@ from sqlalchemy import event
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
 from webapp import Actor
+from webapp.core.database.models import Account
+from webapp.core.database.unit_of_work import read_session
 from webapp.host import EXTENSION
 from webapp.web.http.access import Access
-from webapp.web.routes import ACCESS, ROUTES, make_blueprint
+from webapp.web.routes import PERMISSIONS, ROUTES, make_blueprint
 
 ACTORS: dict[str, Actor | None] = {
     "MerchantAdmin": NORTHWIND,
@@ -53,7 +55,7 @@ def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
         for rule in host.app.url_map.iter_rules()
         if rule.endpoint.startswith("identity_clients.")
     }
-    assert routes == set(ACCESS)
+    assert routes == set(PERMISSIONS)
     others = {rule.endpoint for rule in host.app.url_map.iter_rules() if "." in rule.endpoint}
     assert {name.split(".")[0] for name in others} == {"identity_clients", "identity_clients_endpoint"}
 
@@ -180,3 +182,16 @@ def test_a7_a_lost_role_and_a_feature_switched_off_count_from_the_next_request(h
     assert host.get().status_code == 403
     host.actor = NORTHWIND
     assert host.get().status_code == 200
+
+
+@pytest.mark.parametrize("change", [False, True], ids=["refused", "saved"])
+def test_what_the_endpoint_knows_of_an_account_is_stored_with_a_change_only(host: Host, change: bool) -> None:
+    """Access control writes nothing; a saved change stores the feature and API roles of the account (A4, A7)."""
+    client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
+    host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
+    version = client.version if change else 9999
+    answer = host.post(f"/{client.id}/disable", {"version": str(version)})
+    assert answer.status_code == (303 if change else 409)
+    with read_session(host.engine) as session:
+        granted = session.get_one(Account, "northwind").grantable_roles
+    assert granted == (frozenset({"MerchantUser"}) if change else None)

@@ -118,6 +118,25 @@ def test_w10_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: b
     assert again.status_code == 200
 
 
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w10_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx: bool) -> None:
+    """A token older than the host's limit is valid for our forms; the form is shown again all the same (W10)."""
+    guarded = make_host(host.engine)
+    guarded.app.config["WTF_CSRF_TIME_LIMIT"] = 1
+    CSRFProtect(guarded.app)
+    before = rows(guarded)
+    with time_machine.travel(time.time(), tick=False) as clock:
+        token = guarded.csrf_token()
+        clock.shift(60)
+        answer = guarded.post("/new", {**VALUES, "csrf_token": token}, htmx=htmx, token=False)
+        page = read(answer)
+        assert answer.status_code == 422
+        assert page.value("name") == "Acme claims"
+        assert rows(guarded) == before
+        again = guarded.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+        assert again.status_code == 200
+
+
 def test_w10_a_host_may_have_renamed_the_token(host: Host) -> None:
     """W10, E1."""
     host.app.config["WTF_CSRF_FIELD_NAME"] = "host_token"

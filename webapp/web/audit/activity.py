@@ -16,7 +16,7 @@ from ...host import author_of, services
 from ..http.access import actor
 from ..http.htmx import htmx, render
 from ..http.loading import parse_key
-from ..http.transactions import transaction
+from ..http.transactions import event_transaction
 from ..i18n.times import Times
 from .event_texts import ACTION_WORDS, EventText, describe_event
 
@@ -38,7 +38,7 @@ def client_activity(key: str) -> Response:
 def activity_csv() -> Response:
     """Answer with the trail of the account, or of the client that `key` names, as a file (L7)."""
     query, key = AuditQuery.from_arguments(request.args), request.args.get("key")
-    with transaction() as session:
+    with event_transaction() as session:
         client = _client(session, parse_key(key)) if key else None
         record_export(
             session,

@@ -13,8 +13,8 @@ from ...host import services, sign_in_url
 from ..http.access import actor
 from ..http.forms import ScreenForm
 from ..http.htmx import htmx, render
-from ..http.responses import carries_secret
-from ..http.transactions import record_refused_attempt
+from ..http.refusals import record_refused_attempt
+from ..http.response_kinds import ResponseKind
 from ..secrets.forms import SecretForm
 from .forms import ClientForm, presets, role_groups
 
@@ -46,7 +46,9 @@ def show_form(
         presets=presets(granted),
         **context,
     )
-    return carries_secret(response) if propose else response
+    if propose:
+        response.kind = ResponseKind.SECRET
+    return response
 
 
 def roles_summary(form: ClientForm, client: IdentityClient | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who may pass: sign-in, role, feature, origin. Runs before every view of the screens."""
+"""Access control before every view of the screens: host name, sign-in, role, feature and origin."""
 
 import logging
 from collections.abc import Mapping
@@ -6,19 +6,18 @@ from datetime import timedelta
 from enum import Enum
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
-from ...core.accounts import set_account
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
-from ...core.database.unit_of_work import unit_of_work
-from ...host import BACKGROUND_HEADER, Actor, current_actor, services, sign_in_url
+from ...host import BACKGROUND_HEADER, Actor, check_trusted_host, current_actor, services, sign_in_url
 from ...http_request import read_body, restore_body
 from . import responses
 from .htmx import htmx, render
-from .transactions import record_refused_attempt
+from .refusals import record_refused_attempt
 
 LOG = logging.getLogger(__name__)
 BODY_LIMIT_BYTES = 64 * 1024
@@ -27,19 +26,23 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Access(Enum):
-    """Who may use a URL (A1, A2). A POST needs MANAGE whatever its list says."""
+    """Which permission a URL needs (A1, A2). A POST needs MANAGE in any case."""
 
-    PUBLIC = "anybody"
-    VIEW = "managers, and the roles that a setting names for viewing"
-    MANAGE = "managers"
+    PUBLIC = "none"
+    VIEW = "a role that may manage clients, or one that a setting allows to view them"
+    MANAGE = "a role that may manage clients"
 
 
-def check_access(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
-    """Let a request through to its view, or answer in its place.
+def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | None:
+    """Return the response that refuses the current request, or None if its view may answer. Change nothing.
 
-    :param lists: for each endpoint who may use it; one that is not there is refused (A1).
+    :param permissions: the permission that each endpoint needs; an endpoint without one is refused (A1).
+    :raises BadRequest: the `Host` header is not trusted (C5).
+    :raises Forbidden: the endpoint has no permission, or the request comes from another site (W9).
+    :raises UnsupportedMediaType: the body of a POST is no form (I5).
     """
-    access = lists.get((request.endpoint or "").rpartition(".")[2])
+    check_trusted_host()
+    access = permissions.get((request.endpoint or "").rpartition(".")[2])
     if access is Access.PUBLIC:
         return None
     if access is None:
@@ -58,24 +61,15 @@ def check_access(lists: Mapping[str, Access]) -> ResponseReturnValue | None:
     if not found.feature_enabled:
         record_refused_attempt(RefusalReason.FEATURE_OFF)
         return render("not_enabled.html", "_not_enabled.html", status=403, actor=found)
-    if writes:
-        if request.mimetype not in FORM_TYPES:
-            raise UnsupportedMediaType
-        with unit_of_work(services().engine) as session:
-            # The token endpoint has nobody to ask, so it is told on the way (A4, A7).
-            set_account(
-                session,
-                found.account_id,
-                feature_enabled=found.feature_enabled,
-                grantable_roles=found.grantable_roles,
-            )
+    if writes and request.mimetype not in FORM_TYPES:
+        raise UnsupportedMediaType
     return None
 
 
 def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> None:
-    """Read what was sent, within our limits (D1), before a hook of the host can: its CSRF layer parses every form.
+    """Read the body within our limits (D1), before a hook of the host parses the form, such as its CSRF protection.
 
-    :raises RequestEntityTooLarge: it is longer.
+    :raises RequestEntityTooLarge: the body is longer than the limit.
     """
     if request.method not in ("GET", "HEAD"):
         restore_body()
@@ -84,7 +78,10 @@ def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> N
 
 
 def actor() -> Actor:
-    """Return who is signed in; for views, which the guard reaches only with an actor."""
+    """Return the signed-in person; for views, which run only where there is one.
+
+    :raises Forbidden: nobody is signed in.
+    """
     found = current_actor()
     if found is None:
         abort(403)
@@ -92,7 +89,7 @@ def actor() -> Actor:
 
 
 def signed_out() -> ResponseReturnValue:
-    """Answer somebody who is not signed in, so that nothing typed is lost (W11)."""
+    """Return the response to a request without a signed-in person, so that nothing typed is lost (W11)."""
     posted = request.method not in ("GET", "HEAD")
     next_path = url_for(".list") if posted else request.script_root + request.full_path.rstrip("?")
     url = sign_in_url(next_path)
@@ -100,7 +97,7 @@ def signed_out() -> ResponseReturnValue:
         if posted or url is None:
             name = "_signed_out_dialog.html" if htmx().into_dialog else "_signed_out.html"
             return make_response(render_template(f"identity_clients/{name}", sign_in_url=url), 401)
-        if request.headers.get(BACKGROUND_HEADER) == "true":  # nobody asked: whoever types in a dialog stays there
+        if request.headers.get(BACKGROUND_HEADER) == "true":  # a redirect would discard what is being typed in a dialog
             return make_response(render_template("identity_clients/_no_refresh.html", sign_in_url=url), 401)
         response = make_response("", 401)
         response.headers["HX-Redirect"] = url
@@ -111,16 +108,16 @@ def signed_out() -> ResponseReturnValue:
 
 
 def sign_in_is_recent() -> bool:
-    """Tell whether the sign-in is recent enough to touch secrets; where the host cannot tell, it is (W5)."""
+    """Return whether the sign-in is recent enough to change secrets; True where the host gives no time (W5)."""
     signed_in_at = actor().signed_in_at
-    most = timedelta(minutes=services().settings.recent_sign_in_minutes)
-    return signed_in_at is None or utc_now() - signed_in_at <= most
+    limit = timedelta(minutes=services().settings.recent_sign_in_minutes)
+    return signed_in_at is None or utc_now() - signed_in_at <= limit
 
 
 def _refuse_other_sites() -> None:
-    """Refuse a POST that another site's page sent (W9).
+    """Refuse a POST from a page of another origin (W9).
 
-    :raises Forbidden: it comes from another origin.
+    :raises Forbidden: the request comes from another origin.
     """
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if fetch_site is not None:
@@ -131,27 +128,27 @@ def _refuse_other_sites() -> None:
     source = request.headers.get("Origin") or request.headers.get("Referer")
     if source is not None:
         parts = urlsplit(source)
-        theirs, ours = f"{parts.scheme}://{parts.netloc}", request.host_url.rstrip("/")
-        if theirs != ours:
+        sent_from, own = f"{parts.scheme}://{parts.netloc}", request.host_url.rstrip("/")
+        if sent_from != own:
             LOG.warning(
-                "A form was refused: its page was at %.100r, and this host takes itself for %.100r."
-                " Where a proxy stands in front, it has to pass Host and X-Forwarded-Proto.",
-                theirs,
-                ours,
+                "A form was refused: its page has the origin %.100r, this application %.100r."
+                " A proxy in front must pass Host and X-Forwarded-Proto.",
+                sent_from,
+                own,
             )
             record_refused_attempt(RefusalReason.OTHER_SITE)
             abort(403)
 
 
-def handle_csrf_error(lists: Mapping[str, Access], _error: Exception) -> ResponseReturnValue:
-    """Answer where a host's own CSRF layer refused: with the same form, typed values kept (W10).
+def handle_csrf_error(permissions: Mapping[str, Access], _error: Exception) -> ResponseReturnValue:
+    """Answer a POST that the CSRF protection of the host refused before its view: with the same form (W10).
 
-    The view itself builds that form; `forms.ScreenForm` reads the mark and never validates. What it raises is answered
-    as ever: within a handler of errors, which this is, Flask would not ask another one.
+    The view answers a request without CSRF token: its form is invalid, and is shown again with a new token.
     """
-    view = current_app.view_functions[request.endpoint or ""]
-    g.identity_clients_csrf_refused = True
+    name = current_app.config["WTF_CSRF_FIELD_NAME"]
+    request.form = ImmutableMultiDict(item for item in request.form.items(multi=True) if item[0] != name)
     try:
-        return check_access(lists) or current_app.ensure_sync(view)(**(request.view_args or {}))
+        return check_access(permissions) or current_app.dispatch_request()
     except Exception as error:
+        # Flask calls no error handler for an exception that an error handler raises.
         return current_app.handle_user_exception(error)

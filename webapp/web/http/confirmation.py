@@ -1,4 +1,4 @@
-"""The question before something is done: a page, a dialog, or its form again after a POST that did nothing."""
+"""Confirmation of an action: a page, a dialog, or its form again after a POST that changed nothing."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from .htmx import htmx, render
 def render_confirmation(
     template: str, client: IdentityClient, form: ScreenForm, *, status: int = 200, **context: Any
 ) -> Response:
-    """Answer with a question.
+    """Return the confirmation of an action on a client.
 
-    :param template: of the question; it fills the blocks of `base`.
-    :param form: what is posted, but for what the template itself has.
+    :param template: name of a template that fills the blocks of `base`.
+    :param form: the hidden fields of the confirmation; the template adds its own.
     """
     again = request.method == "POST" and not htmx().into_dialog
     return render(

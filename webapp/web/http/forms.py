@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
-from flask import g, request
+from flask import request
 from flask_wtf import FlaskForm
 from wtforms import Field, StringField
 from wtforms.widgets import HiddenInput
@@ -11,14 +11,14 @@ from wtforms.widgets import HiddenInput
 from ...core.audit.actions import RefusalReason
 from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
-from .transactions import record_refused_attempt
+from .refusals import record_refused_attempt
 
-# The session ends first. None would stand for the host's setting.
+# Longer than any session. None would mean the limit in the host's settings.
 CSRF_LIMIT_SECONDS = 10 * 365 * 24 * 3600
 
 
 class VersionField(Field):
-    """The version that a form was filled from; what is missing or no number is None, which no client has (I7)."""
+    """The version of a client that a form shows. A missing or malformed value is None, which equals no version (I7)."""
 
     widget = HiddenInput()
     data: int | None
@@ -27,29 +27,30 @@ class VersionField(Field):
         return "" if self.data is None else str(self.data)
 
     def process_formdata(self, valuelist: list[Any]) -> None:
-        """Read the version as it was posted."""
+        """Parse the posted version."""
         text = valuelist[0] if valuelist else ""
         self.data = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
-    """A form with a CSRF token of its own, whatever the host's settings (E1), valid as long as the session (W10).
+    """A form that checks its own CSRF token whatever the host's settings (E1), for as long as the session (W10).
 
-    `validate` tells whether the form came from the session's own page, and each value once. What is wrong stands in
-    `message`, or by the field's name in `field_errors`; `notices` are what its user should know of a field.
+    :ivar message: an error of the whole form.
+    :ivar field_errors: the error of each field, by the field's name.
+    :ivar notices: warnings of fields, by the field's name.
     """
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc] # Flask-WTF has no types
-        """What does not follow the host's settings."""
+        """Options that do not follow the host's settings."""
 
         csrf = True
         csrf_time_limit = CSRF_LIMIT_SECONDS
 
         def get_translations(self, form: Any) -> None:
-            """Leave the texts as they are."""
+            """Return None: the texts are translated by `core.i18n`."""
 
         def wrap_formdata(self, form: Any, formdata: Any) -> Any:
-            """Read the fields of a POST, never JSON or files, which the form library would read as well (I5)."""
+            """Return the fields of a POST, without the JSON and files that Flask-WTF reads as well (I5)."""
             return request.form if formdata is not None and request.method == "POST" else None
 
     button: ClassVar[str] = lazy_gettext("the button")
@@ -66,8 +67,8 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         return cast(Field, self[self.meta.csrf_field_name])
 
     def validate(self, extra_validators: Any = None) -> bool:
-        """Tell whether the form may be acted upon."""
-        if g.get("identity_clients_csrf_refused") or not super().validate(extra_validators):
+        """Return whether the CSRF token is valid and every field was sent once; otherwise set the errors."""
+        if not super().validate(extra_validators):
             record_refused_attempt(RefusalReason.FORM_EXPIRED)
             self.message = gettext(
                 "Your session was renewed while this form was open. Please press %(button)s again.", button=self.button
@@ -80,7 +81,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         return not (self.message or self.field_errors)
 
     def add_errors(self, errors: Iterable[FieldError]) -> None:
-        """Put each error on its field; for a hidden field the form itself speaks."""
+        """Set each error on its field, or as the message of the form where the field is hidden."""
         for error in errors:
             if isinstance(self[error.field].widget, HiddenInput):
                 self.message = error.message
@@ -89,16 +90,16 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
 
 
 class VersionForm(ScreenForm):
-    """The confirmation of an action on a client as it was when the page was made."""
+    """The confirmation of an action on one version of a client."""
 
     version = VersionField("Version")
 
 
 class ConfirmedForm(VersionForm):
-    """A question whose consequences may have to be read first."""
+    """The confirmation of an action that has consequences which must be confirmed by name."""
 
     confirmed = StringField(lazy_gettext("Confirmation"), default="")
-    """What its user has read, as the screen named it."""
+    """The consequence that the user confirmed, by the name that the screen gave it."""
 
 
 def normalise_line_breaks(text: str) -> str:

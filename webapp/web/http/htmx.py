@@ -1,20 +1,22 @@
-"""The one reader of htmx's request headers, and the one place that picks page or fragment (W13)."""
+"""Read the request headers of htmx, and choose between page and fragment (W13)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Response, current_app, make_response, render_template, request
+from flask import current_app, render_template, request
+
+from .response_kinds import ScreenResponse
 
 
 @dataclass(frozen=True, slots=True)
 class HtmxHeaders:
-    """What htmx says of a request.
+    """The request headers of htmx.
 
-    :param partial: a fragment is wanted: htmx asks, for a part of the page, and not to restore the history.
-    :param into_dialog: the answer goes into the place where dialogs open.
-    :param path: of the page from which it asks, empty if it does not tell.
+    :param partial: htmx requests a fragment: it swaps a part of the page, and does not restore the history.
+    :param into_dialog: the response is swapped into the container of the dialog.
+    :param path: the path of the page that sent the request, empty where the header is missing.
     """
 
     partial: bool
@@ -23,7 +25,7 @@ class HtmxHeaders:
 
 
 def htmx() -> HtmxHeaders:
-    """Read the headers of the request at work."""
+    """Return the headers of the current request."""
     headers = request.headers
     return HtmxHeaders(
         partial=headers.get("HX-Request") == "true"
@@ -34,34 +36,37 @@ def htmx() -> HtmxHeaders:
     )
 
 
-def render(page: str, fragment: str, /, *, status: int = 200, **context: Any) -> Response:
-    """Answer with a fragment where htmx wants one, else with the page that includes the same fragment.
+def render(page: str, fragment: str, /, *, status: int = 200, **context: Any) -> ScreenResponse:
+    """Return a fragment where htmx requests one, else the page that includes the same fragment.
 
     :param page: name of the page's template.
     :param fragment: name of the fragment's template.
     """
     if htmx().partial:
-        return make_response(render_template(f"identity_clients/{fragment}", **context), status)
-    return make_response(render_page(page, context), status)
+        return ScreenResponse(render_template(f"identity_clients/{fragment}", **context), status)
+    return ScreenResponse(render_page(page, context), status)
 
 
 def render_page(name: str, context: Mapping[str, Any]) -> str:
-    """Return a page of ours within the host's frame.
+    """Return a page within the layout of the host.
 
-    They are rendered apart, so that a name of ours, such as `client` or `title`, never hides one of the host's.
+    The two are rendered separately, so that our `client` or `title` never hides a variable of the host's layout.
     """
-    app, ours = current_app, dict(context)
-    app.update_template_context(ours)
-    part = app.jinja_env.get_template(f"identity_clients/{name}").make_module(ours)
-    hosts = {"ic_title": vars(part)["ic_title"], "ic_head": vars(part)["ic_head"], "ic_content": part}
+    app, variables = current_app, dict(context)
+    app.update_template_context(variables)
+    page = app.jinja_env.get_template(f"identity_clients/{name}").make_module(variables)
+    host_variables = {"ic_title": vars(page)["ic_title"], "ic_head": vars(page)["ic_head"], "ic_content": page}
     for processor in app.template_context_processors[None]:
-        hosts |= app.ensure_sync(processor)()
-    return app.jinja_env.get_template("identity_clients/_frame.html").render(hosts)
+        host_variables |= app.ensure_sync(processor)()
+    return app.jinja_env.get_template("identity_clients/_frame.html").render(host_variables)
 
 
-def close_dialog(html: str) -> Response:
-    """Answer a form in a dialog: close it, refresh what stands behind it, and show what this fragment says."""
-    response = make_response(html)
+def close_dialog(html: str) -> ScreenResponse:
+    """Return the response that closes the dialog, refreshes the page behind it and shows a toast.
+
+    :param html: the fragment of the toast.
+    """
+    response = ScreenResponse(html)
     response.headers["HX-Retarget"] = "#ic-dialog"
     response.headers["HX-Reswap"] = "innerHTML swapEmpty:true"
     response.headers["HX-Trigger"] = "ic-changed"

@@ -1,4 +1,4 @@
-"""What the address of a screen names: a client of the actor's account, and a secret of it."""
+"""Load the client and the secret that a URL names."""
 
 import uuid
 
@@ -11,11 +11,11 @@ from .access import actor
 
 
 def parse_key(text: str) -> uuid.UUID:
-    """Return the client's key from a URL.
+    """Return the key of a client from a URL.
 
-    A URL converter would fall through to the host's 404, which tells a malformed key from an absent one (A3).
+    A URL converter would answer with the 404 page of the host, which differs from that of an absent client (A3).
 
-    :raises NotFound: it is not a UUID in its usual form.
+    :raises NotFound: the text is not a UUID in its canonical form.
     """
     try:
         key = uuid.UUID(text)
@@ -27,9 +27,9 @@ def parse_key(text: str) -> uuid.UUID:
 
 
 def load_client(key: str) -> IdentityClient:
-    """Return a client with its secrets.
+    """Return a client of the actor's account with its secrets.
 
-    :raises NotFound: the actor's account has none such (A3).
+    :raises NotFound: the account has no such client (A3).
     """
     with read_session(services().engine) as session:
         return get_client(session, account_id=actor().account_id, key=parse_key(key))
@@ -38,7 +38,7 @@ def load_client(key: str) -> IdentityClient:
 def find_secret(client: IdentityClient, secret_id: str) -> ClientSecret:
     """Return a secret of a client.
 
-    :raises NotFound: it has none such, whether or not another one has.
+    :raises NotFound: the client has no such secret.
     """
     wanted = parse_key(secret_id)
     for secret in client.secrets:

@@ -1,4 +1,4 @@
-"""What every answer of the screens carries, and the answers to errors (W12 to W16)."""
+"""Headers and compression of every response of the screens, and the responses to errors (W12 to W16)."""
 
 import gzip
 import logging
@@ -11,26 +11,15 @@ from werkzeug.exceptions import HTTPException
 from ...core.errors import NotFound, RateLimited, Unavailable
 from ...core.i18n import lazy_gettext as _
 from ...host import request_id, services
+from ...security_headers import FILE_HEADERS, PAGE_HEADERS
 from ..i18n import times
 from .htmx import htmx, render
+from .response_kinds import ResponseKind, kind_of
 from .static_files import HTMX, asset_url
 
 LOG = logging.getLogger(__name__)
 COMPRESS_FROM_BYTES = 500
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
-)
-FILE_HEADERS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
-HEADERS = FILE_HEADERS | {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), clipboard-write=(self)",
-}
-
-
-# Title, and what to do next. Words for the statuses that a person can meet.
+# Title, and what to do next.
 ERROR_TEXTS = {
     400: (_("That request could not be read"), _("Go back and try again.")),
     401: (_("You are signed out"), _("Sign in, then open this page again.")),
@@ -49,40 +38,37 @@ ERROR_TEXTS = {
 
 
 def template_context() -> dict[str, Any]:
-    """Return what every template of ours may use besides its own parameters."""
+    """Return the variables of every template besides its parameters."""
     return {
         "asset_url": asset_url,
         "htmx_file": HTMX,
         "host_loads_htmx": services().settings.host_loads_htmx,
         "platform_name": services().settings.platform_name,
-        "actor": g.get("identity_clients_actor"),  # as the guard found it: an error page asks nobody anew (D8)
+        "actor": g.get("identity_clients_actor"),  # not loaded again: an error page must not need the database (D8)
         "partial": htmx().partial,
         "times": times.Times(services().settings.time_zone),
     }
 
 
 def finish(response: Response) -> Response:
-    """Add the headers of W13 to W16, and compress unless the answer carries a secret."""
-    is_file = "Cache-Control" in response.headers
-    for name, value in (FILE_HEADERS if is_file else HEADERS).items():
+    """Add the headers of W13 to W16, and compress a page."""
+    kind = kind_of(response)
+    for name, value in (FILE_HEADERS if kind is ResponseKind.STATIC_FILE else PAGE_HEADERS).items():
         response.headers.setdefault(name, value)
-    if is_file:
+    if kind is ResponseKind.STATIC_FILE:
         return response
     response.headers.setdefault("X-Request-ID", request_id())
     response.headers["Cache-Control"] = "no-store"
     response.vary.update(("HX-Request", "HX-Request-Type", "Cookie"))
-    _compress(response)
-    return response
-
-
-def carries_secret(response: Response) -> Response:
-    """Mark an answer that shows a secret: kept nowhere, and never compressed (S6, W14)."""
-    response.headers["Pragma"] = "no-cache"
+    if kind is ResponseKind.SECRET:
+        response.headers["Pragma"] = "no-cache"
+    elif kind is ResponseKind.PAGE:
+        _compress(response)
     return response
 
 
 def _compress(response: Response) -> None:
-    if "Pragma" in response.headers or response.is_streamed or "Content-Encoding" in response.headers:
+    if response.is_streamed or "Content-Encoding" in response.headers:
         return
     response.vary.add("Accept-Encoding")
     body = response.get_data()
@@ -92,7 +78,7 @@ def _compress(response: Response) -> None:
 
 
 def error_response(status: int, *, retry_after_seconds: int | None = None) -> Response:
-    """Answer with our own small fragment for htmx, with a page otherwise (W12)."""
+    """Return an error as a small fragment for htmx, otherwise as a page (W12)."""
     title, advice = ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
     response = render(
         "error.html",
@@ -100,7 +86,7 @@ def error_response(status: int, *, retry_after_seconds: int | None = None) -> Re
         status=status,
         title=title,
         advice=advice,
-        request_id=request_id() if status >= 500 else "",  # every 404 is the same bytes (A3)
+        request_id=request_id() if status >= 500 else "",  # every 404 has the same bytes (A3)
     )
     if retry_after_seconds is not None:
         response.headers["Retry-After"] = str(retry_after_seconds)
@@ -108,12 +94,12 @@ def error_response(status: int, *, retry_after_seconds: int | None = None) -> Re
 
 
 def not_found(_error: NotFound) -> ResponseReturnValue:
-    """Answer for a client that this account has not; another's looks the same (A3)."""
+    """Answer a request for a client that the account does not have (A3)."""
     return error_response(404)
 
 
 def throttled(error: RateLimited) -> ResponseReturnValue:
-    """Answer where a quota is used up (D5)."""
+    """Answer a request beyond a rate limit or quota (D5)."""
     return error_response(429, retry_after_seconds=error.retry_after_seconds)
 
 
@@ -123,7 +109,7 @@ def busy(error: Unavailable) -> ResponseReturnValue:
 
 
 def http_error(error: HTTPException) -> ResponseReturnValue:
-    """Answer for any status that Flask raises within the screens."""
+    """Answer an HTTP error raised by Flask, Werkzeug or a view."""
     if error.response is not None:
         return error.response
     response = error_response(error.code or 500)
@@ -134,7 +120,7 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def unexpected(error: Exception) -> ResponseReturnValue:
-    """Log a fault of ours without the values at hand, and say nothing of it (L5)."""
+    """Log an unexpected exception, and answer 500 without details (L5)."""
     LOG.error("unexpected error", exc_info=error, extra={"request_id": request_id()})
-    g.setdefault("identity_clients_actor", None)  # the loader may be what failed: the page does not ask it again
+    g.setdefault("identity_clients_actor", None)  # the actor loader may have raised; do not call it again
     return error_response(500)

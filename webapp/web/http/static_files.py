@@ -1,4 +1,4 @@
-"""Our stylesheet and scripts: compressed once, under addresses that change with their content."""
+"""Serve stylesheets and scripts: compressed at start, under URLs that change with their content."""
 
 import gzip
 import hashlib
@@ -7,15 +7,15 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from flask import Response, abort, make_response, request, url_for
+from flask import Response, abort, request, url_for
 
 from ...core.paths import resource_folder
+from .response_kinds import ResponseKind, ScreenResponse
 
 YEAR_SECONDS = 365 * 24 * 3600
 HTMX = "vendor/htmx-4.0.1.min.js"
 
-
-# Comments that have their lines to themselves: a fifth of what our script would weigh.
+# Comments on lines of their own are a fifth of the script.
 _COMMENT = re.compile(rb"^\s*/\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 
 
@@ -30,7 +30,7 @@ class Asset:
 
 
 def assets() -> dict[str, Asset]:
-    """Return every static file of ours by its name below `static/identity_clients`."""
+    """Return every file below `static/identity_clients` by its name."""
     return load("identity_clients")
 
 
@@ -54,21 +54,26 @@ def load(owner: str) -> dict[str, Asset]:
 
 
 def asset_url(filename: str) -> str:
-    """Return the address of a static file as it is now."""
+    """Return the URL of a static file with its present content."""
     return url_for(".asset", digest=assets()[filename].digest, filename=filename)
 
 
 def asset(digest: str, filename: str) -> Response:
-    """Answer with a static file, to be kept for a year; an old address is 404, never the new content."""
+    """Serve a static file, cached for a year. A URL of former content is 404."""
     return answer(assets().get(filename), digest)
 
 
 def answer(found: Asset | None, digest: str) -> Response:
-    """Answer with a file if it is there and still has this digest, else 404."""
+    """Return the response with a file.
+
+    :param digest: the digest in the URL.
+    :raises NotFound: there is no such file, or its content has another digest.
+    """
     if found is None or found.digest != digest:
         abort(404)
     compressed = bool(request.accept_encodings.best_match(["gzip"]))
-    response = make_response(found.compressed if compressed else found.plain)
+    response = ScreenResponse(found.compressed if compressed else found.plain)
+    response.kind = ResponseKind.STATIC_FILE
     if compressed:
         response.headers["Content-Encoding"] = "gzip"
     response.content_type = found.content_type

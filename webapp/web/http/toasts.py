@@ -1,4 +1,4 @@
-"""What is said after something was done to a client: in the corner where htmx asked, else on the page that follows."""
+"""Messages after a change: a toast in the response to htmx, otherwise a notice on the page that follows."""
 
 from flask import redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -7,7 +7,7 @@ from ...core.database.models import IdentityClient
 from ...core.i18n import lazy_gettext
 from .htmx import close_dialog, htmx
 
-# A fixed set, so that an address can carry it.
+# The keys appear in URLs.
 TOASTS = {
     "edited": lazy_gettext("Saved. Changes apply to the client’s next token."),
     "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
@@ -24,9 +24,9 @@ TOASTS = {
 
 
 def show_toast(client: IdentityClient, what: str) -> ResponseReturnValue:
-    """Answer a POST that changed a client.
+    """Return the response to a POST that changed a client.
 
-    :param what: a key of `DONE`.
+    :param what: a key of `TOASTS`.
     """
     if htmx().partial:
         return close_dialog(render_template("identity_clients/_done.html", client=client, words=TOASTS[what]))

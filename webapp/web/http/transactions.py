@@ -1,23 +1,43 @@
-"""The one way in which the screens write, and what they refuse: that stands in the trail (L2)."""
+"""The database transactions of the screens."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import request
 from sqlalchemy.orm import Session
 
+from ...core.accounts import set_account
 from ...core.audit.actions import RefusalReason
-from ...core.audit.events import record_refusal
 from ...core.client_changes import StaleVersion
 from ...core.database.unit_of_work import unit_of_work
 from ...core.errors import RateLimited
-from ...host import author_of, current_actor, services
+from ...host import services
+from .access import actor
+from .refusals import record_refused_attempt
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """Give a session for one change, as `unit_of_work` does; that somebody came too late or too often is recorded.
+    """Give a session for one change to a client, and commit at the end.
+
+    It stores the feature and API roles of the account as well, since the token endpoint has no actor (A4, A7).
+
+    :raises Unavailable: the database is locked or out of reach (D8).
+    """
+    with event_transaction() as session:
+        set_account(
+            session,
+            actor().account_id,
+            feature_enabled=actor().feature_enabled,
+            grantable_roles=actor().grantable_roles,
+        )
+        yield session
+
+
+@contextmanager
+def event_transaction() -> Iterator[Session]:
+    """Give a session that writes audit events only, and commit at the end.
+
+    A stale version or a rate limit that is raised inside is recorded as a refused attempt (L2).
 
     :raises Unavailable: the database is locked or out of reach (D8).
     """
@@ -30,26 +50,3 @@ def transaction() -> Iterator[Session]:
     except RateLimited:
         record_refused_attempt(RefusalReason.THROTTLED)
         raise
-
-
-def record_refused_attempt(refusal: RefusalReason) -> None:
-    """Record that the person at work is refused what they ask for, within the quota of such records (L2)."""
-    actor = current_actor()
-    if actor is None:
-        return
-    with unit_of_work(services().engine) as session:
-        record_refusal(
-            session,
-            author=author_of(actor),
-            refusal=refusal,
-            attempt=(request.endpoint or "").rpartition(".")[2],
-            key=_client_key(),
-            rate_limits=services().rate_limits,
-        )
-
-
-def _client_key() -> uuid.UUID | None:
-    try:
-        return uuid.UUID((request.view_args or {})["key"])
-    except (KeyError, ValueError):
-        return None

@@ -13,7 +13,7 @@ from ...core.secrets.generation import Secret
 from ...host import services
 from ..http.access import actor
 from ..http.htmx import htmx, render
-from ..http.responses import carries_secret
+from ..http.response_kinds import ResponseKind
 
 _PYTHON = """\
 import os, requests
@@ -67,7 +67,8 @@ def hand_over(
         response.headers["HX-Retarget"] = "#ic-dialog"
         response.headers["HX-Reswap"] = "innerHTML"
         response.headers["HX-Trigger"] = "ic-changed"
-    return carries_secret(response)
+    response.kind = ResponseKind.SECRET
+    return response
 
 
 def token_url() -> str:
