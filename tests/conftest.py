@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 
 from tests.support import servers
+from tests.support.applications import SharedApplication
 from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
 from tests.support.databases import Databases, migrate_everything
 from tests.support.endpoint import Endpoint
@@ -135,27 +136,37 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def endpoint_application() -> SharedApplication:
+    """Return the application of `endpoint` and `each_endpoint`, one per worker."""
+    return SharedApplication(Endpoint(create_engine("sqlite://")).app)
+
+
 @pytest.fixture
-def endpoint(sqlite_engine: Engine) -> Endpoint:
+def endpoint(sqlite_engine: Engine, endpoint_application: SharedApplication) -> Endpoint:
     """Return the endpoint on SQLite."""
-    return Endpoint(sqlite_engine)
+    return Endpoint.shared(sqlite_engine, endpoint_application)
 
 
 @pytest.fixture
-def each_endpoint(engine: Engine) -> Endpoint:
+def each_endpoint(engine: Engine, endpoint_application: SharedApplication) -> Endpoint:
     """Return the endpoint on SQLite and PostgreSQL in turn."""
-    return Endpoint(engine)
+    return Endpoint.shared(engine, endpoint_application)
 
 
 # A host with the screens
 
 
+@pytest.fixture(scope="session")
+def host_application() -> SharedApplication:
+    """Return the application of `host`, one per worker."""
+    return SharedApplication(make_host(create_engine("sqlite://")).app)
+
+
 @pytest.fixture
-def host(sqlite_url: str) -> Iterator[Host]:
+def host(sqlite_engine: Engine, host_application: SharedApplication) -> Host:
     """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
-    engine = make_engine(sqlite_url)
-    yield make_host(engine)
-    engine.dispose()
+    return Host.shared(sqlite_engine, host_application)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "htmx"])

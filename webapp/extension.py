@@ -42,40 +42,7 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
-        owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
-        engine = owned if settings.engine is None else share_engine(settings.engine)
-        catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
-        peppers = settings.peppers()
-        hasher = SecretHasher(peppers)
-        rate_limits = RateLimits(
-            settings.throttle_storage_url,
-            settings.taken_id_answers_per_hour,
-            failures_per_client_and_address=settings.failures_per_client_and_address,
-            failures_per_address=settings.failures_per_address,
-            tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
-            new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
-            exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
-        )
-        tokens = AccessTokens(settings.issuer, settings.audience)
-        tokens.check_size(catalogue)
-        app.extensions[EXTENSION] = Services(
-            settings=settings,
-            engine=engine,
-            catalogue=catalogue,
-            hasher=hasher,
-            rate_limits=rate_limits,
-            # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
-            authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
-            keys=SigningKeys(
-                engine,
-                settings.encryption_keys(),
-                rotation=timedelta(days=settings.key_rotation_days),
-                publication=timedelta(hours=settings.key_publish_hours),
-            ),
-            tokens=tokens,
-            recorder=Recorder(engine, next(iter(peppers.values()))),
-            load_actor=lambda: app.ensure_sync(self._load_actor)(),
-        )
+        app.extensions[EXTENSION] = make_services(settings, lambda: app.ensure_sync(self._load_actor)())
         name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
@@ -94,3 +61,44 @@ class IdentityClients:
         services: Services = app.extensions[EXTENSION]
         with unit_of_work(services.engine) as session:
             accounts.set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
+
+
+def make_services(settings: Settings, load_actor: Callable[[], Actor | None]) -> Services:
+    """Return the objects that all requests of one application share.
+
+    :raises SettingsError: a token with every API role of the settings would be too long.
+    """
+    owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+    engine = owned if settings.engine is None else share_engine(settings.engine)
+    catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+    peppers = settings.peppers()
+    hasher = SecretHasher(peppers)
+    rate_limits = RateLimits(
+        settings.throttle_storage_url,
+        settings.taken_id_answers_per_hour,
+        failures_per_client_and_address=settings.failures_per_client_and_address,
+        failures_per_address=settings.failures_per_address,
+        tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
+        new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
+        exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+    )
+    tokens = AccessTokens(settings.issuer, settings.audience)
+    tokens.check_size(catalogue)
+    return Services(
+        settings=settings,
+        engine=engine,
+        catalogue=catalogue,
+        hasher=hasher,
+        rate_limits=rate_limits,
+        # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
+        authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
+        keys=SigningKeys(
+            engine,
+            settings.encryption_keys(),
+            rotation=timedelta(days=settings.key_rotation_days),
+            publication=timedelta(hours=settings.key_publish_hours),
+        ),
+        tokens=tokens,
+        recorder=Recorder(engine, next(iter(peppers.values()))),
+        load_actor=load_actor,
+    )

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -10,6 +10,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.applications import SharedApplication
 from tests.support.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
 from webapp.core.database.models import IdentityClient
@@ -64,6 +65,13 @@ class Host:
     engine: Engine
     actor: Actor | None = NORTHWIND
     _client: FlaskClient | None = field(default=None, repr=False)
+
+    @classmethod
+    def shared(cls, engine: Engine, application: SharedApplication) -> Self:
+        """Return a host whose application other tests use too."""
+        host: Self
+        host = cls(application.restart(engine, lambda: host.actor), engine)
+        return host
 
     @property
     def client(self) -> FlaskClient:

@@ -63,9 +63,9 @@ class Server:
                 extra_groups=[] if os.getuid() == 0 else None,
             )
 
-    @property
-    def pid(self) -> int:
-        """The ID of its process."""
+    def leave_running(self) -> int:
+        """Return the ID of its process, which another process stops."""
+        self._process.returncode = 0  # otherwise Python warns at its exit that the process still runs
         return self._process.pid
 
     def stop(self) -> None:
@@ -135,7 +135,6 @@ SHARED: dict[str, tuple[Callable[[Path], tuple[Server, str]], Callable[[str], bo
 }
 """How each server is started, and how to see whether it answers."""
 _DIRECTORY = "TEST_SERVERS_DIRECTORY"
-_started: list[Server] = []
 
 
 @contextmanager
@@ -166,8 +165,7 @@ def shared_server(name: str) -> str:
         if not address.exists():
             start, answers = SHARED[name]
             server, url = start(directory / name)
-            _started.append(server)
-            (directory / f"{name}.pid").write_text(str(server.pid))
+            (directory / f"{name}.pid").write_text(str(server.leave_running()))
             deadline = time.monotonic() + START_SECONDS
             while not answers(url):
                 if time.monotonic() > deadline:
