@@ -24,7 +24,7 @@ from webapp.core.database.engine import make_engine
 from webapp.core.secrets.hashing import SecretHasher
 from webapp.core.tokens import signing_keys
 from webapp.core.usage import queries
-from webapp.oauth.parameters import BODY_BYTES_MAX
+from webapp.oauth.request import BODY_BYTES_MAX
 from webapp.settings import PREFIX, Settings
 from webapp.standalone import __main__ as server
 from webapp.standalone import create_app

@@ -10,16 +10,18 @@ from . import cli, oauth, web
 from .core import accounts
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
 from .core.database.fast_reads import FastReads
 from .core.database.unit_of_work import unit_of_work
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.hashing import SecretHasher
+from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
-from .settings import Settings
+from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
 Loader = TypeVar("Loader", bound=ActorLoader)
@@ -42,10 +44,14 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
-        app.extensions[EXTENSION] = make_services(settings, lambda: app.ensure_sync(self._load_actor)())
         name = settings.blueprint_name
+        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+            raise SettingsError(
+                f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
+            )
+        app.extensions[EXTENSION] = make_services(settings, lambda: app.ensure_sync(self._load_actor)())
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
-        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod
@@ -73,6 +79,7 @@ def make_services(settings: Settings, load_actor: Callable[[], Actor | None]) ->
     catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
+    secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
     rate_limits = RateLimits(
         settings.throttle_storage_url,
         settings.taken_id_answers_per_hour,
@@ -88,7 +95,8 @@ def make_services(settings: Settings, load_actor: Callable[[], Actor | None]) ->
         settings=settings,
         engine=engine,
         catalogue=catalogue,
-        hasher=hasher,
+        secrets=secrets,
+        clients=ClientService(catalogue, secrets, rate_limits),
         rate_limits=rate_limits,
         # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
         authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),

@@ -13,8 +13,9 @@ from werkzeug.exceptions import BadRequest
 from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import RoleCatalogue
+from .core.clients.service import ClientService
 from .core.rate_limits.limits import RateLimits
-from .core.secrets.hashing import SecretHasher
+from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
@@ -80,7 +81,8 @@ class Services:
     settings: Settings
     engine: Engine
     catalogue: RoleCatalogue
-    hasher: SecretHasher
+    secrets: SecretService
+    clients: ClientService
     rate_limits: RateLimits
     authenticator: Authenticator
     keys: SigningKeys
@@ -107,7 +109,14 @@ def current_actor() -> Actor | None:
 
 def author_of(actor: Actor) -> Author:
     """Return the actor as the author of an audit event, with the current request's address and id."""
-    return Author(actor.id, actor.label[:200], actor.account_id, client_address(), request_id())
+    return Author(
+        actor.id,
+        actor.label[:200],
+        actor.account_id,
+        address=client_address(),
+        request_id=request_id(),
+        grantable_roles=actor.grantable_roles,
+    )
 
 
 def actor_from_flask_login() -> Actor | None:

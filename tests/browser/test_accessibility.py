@@ -15,7 +15,7 @@ from sqlalchemy import update
 from tests.support.album import looks
 from tests.support.audit_events import tell_story
 from tests.support.browser import Merchant, Visit
-from tests.support.factories import CATALOGUE, HASHER, make_author, make_requests
+from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
 from tests.support.pages import (
     PREFIX,
     Activity,
@@ -33,7 +33,7 @@ from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.secrets.rotation import Overlap, change_secret
+from webapp.core.secrets.service import Overlap
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
@@ -89,14 +89,13 @@ class Scene:
     def rotate(self, client: IdentityClient) -> None:
         """Change the secret of a client as Priya Nair does, who has it open at the same time."""
         with unit_of_work(self.merchant.engine) as session:
-            change_secret(
+            make_secrets().change(
                 session,
                 author=make_author(self.merchant.account_id, label="Priya Nair"),
                 key=client.id,
                 version=client.version,
                 secret="the next secret of this client",
                 overlap=Overlap.WEEK,
-                hasher=HASHER,
             )
 
     def filled(self, form: NewClient) -> NewClient:

@@ -27,7 +27,7 @@ from tests.support.endpoint import (
 )
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
 from webapp.core import client_changes
-from webapp.core.clients.client_ids import is_taken
+from webapp.core.clients.client_ids import is_client_id_taken
 from webapp.core.database.models import AuditEvent, IdentityClient, ResourceServer, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import FieldError, InvalidFields
@@ -322,7 +322,7 @@ def test_no_client_can_have_the_id_of_a_resource_server(engine: Engine) -> None:
     for _ in range(2):
         for client_id in (api, api.upper()):
             with read_session(engine) as session:
-                assert is_taken(session, client_id=client_id, account_id=ACCOUNT, key=None)
+                assert is_client_id_taken(session, client_id=client_id, account_id=ACCOUNT, key=None)
             with pytest.raises(InvalidFields) as refused:
                 make_client(engine, client_id=client_id)
             assert [type(error).__name__ for error in refused.value.errors] == ["ClientIdTaken"]

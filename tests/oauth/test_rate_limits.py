@@ -151,7 +151,7 @@ def test_d2_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store
     assert guess(limited, stale, 3) == [401] * 2 + [429]
     assert guess(limited, healthy, 2) == [401, 429]
     with argon2_computations() as hashed, pytest.MonkeyPatch.context() as patch:
-        patch.delattr(WindowCounters, "_ask")
+        patch.delattr(WindowCounters, "_call")
         for basic in (False, True):
             assert limited.ask(healthy, basic=basic, address=HERE).status_code == 200
     assert not hashed
@@ -368,9 +368,9 @@ def test_a_flood_of_keys_stays_quick_and_small() -> None:
     quota = RateLimitItemPerMinute(10, 5)
     began = time.process_time()
     for number in range(120_000):
-        counted.use(quota, "address", str(number))
+        counted.hit(quota, "address", str(number))
     seconds = time.process_time() - began
-    kept: Any = counted._own.storage
+    kept: Any = counted._local.storage
     assert len(kept) == storage.KEYS_MAX
     assert seconds < 12
 
@@ -396,7 +396,7 @@ def test_d5_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
 def test_d5_without_a_quota_tokens_ask_no_store(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
-    monkeypatch.delattr(WindowCounters, "_ask")
+    monkeypatch.delattr(WindowCounters, "_call")
     assert [endpoint.ask(client).status_code for _ in range(100)] == [200] * 100
 
 

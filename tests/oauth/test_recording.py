@@ -103,7 +103,7 @@ def test_l3_a_secret_sent_as_client_id_is_nowhere(
     assert each_endpoint.ask(canary).status_code == 401
     assert each_endpoint.ask(canary, "x").status_code == 401
     each_endpoint.services.recorder.write()
-    assert "Token requests under unknown client IDs: 2, such as vcs_..." in caplog.text
+    assert "Token requests with unknown client IDs: 2, such as vcs_..." in caplog.text
     assert canary[:8] not in caplog.text.replace("vcs_...", "")
     with each_endpoint.engine.connect() as connection:
         for table in IdentityClient.metadata.sorted_tables:

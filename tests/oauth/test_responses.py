@@ -16,7 +16,7 @@ from tests.support.endpoint import FORM, Endpoint, assert_is_ours, hash_cheaply,
 from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.errors import Unavailable
-from webapp.oauth.answers import Refusal
+from webapp.oauth.errors import ErrorKind
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
 
@@ -164,13 +164,13 @@ def test_l4_no_secret_hash_or_token_reaches_a_log(
 
 def test_p12_every_text_is_within_the_characters_of_the_rfc() -> None:
     """P12: RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E."""
-    for refusal in Refusal:
+    for refusal in ErrorKind:
         _, code, description = refusal.value
         assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
 
 
 def test_p7_only_invalid_client_has_no_text() -> None:
-    assert [refusal.name for refusal in Refusal if refusal.value[2] is None] == ["CLIENT"]
+    assert [refusal.name for refusal in ErrorKind if refusal.value[2] is None] == ["INVALID_CLIENT"]
 
 
 def csrf_host() -> Flask:
@@ -226,6 +226,6 @@ def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
 def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next success tries again."""
     make_client(endpoint.engine, client_id="northwind-api")
-    monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
+    monkeypatch.setattr(type(endpoint.services.secrets.hasher), "needs_renewal", lambda *_: True)
     monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Unavailable()))
     assert endpoint.post(RIGHT).status_code == 200

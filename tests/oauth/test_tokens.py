@@ -183,7 +183,7 @@ def test_t5_our_own_token_counts_from_its_start_to_its_end() -> None:
 
 
 def public_pem() -> bytes:
-    key: ec.EllipticCurvePublicKey = KEY._jwk.public_key
+    key: ec.EllipticCurvePublicKey = KEY.jwk.public_key
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 

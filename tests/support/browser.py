@@ -13,8 +13,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 from sqlalchemy import Engine, select, update
 
-from tests.support.factories import CATALOGUE, HASHER, make_author, make_client, make_throttles
-from webapp.core.clients.edit import edit_client
+from tests.support.factories import make_author, make_client, make_clients
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.models import ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
@@ -76,18 +75,13 @@ class Merchant:
             "roles": client.roles,
         }
         with unit_of_work(self.engine) as session:
-            edit_client(
+            make_clients().edit(
                 session,
                 author=make_author(self.account_id, label="Priya Nair"),
                 key=client.id,
                 version=client.version,
                 values=ClientValues(**(form | values)),
                 enabled=client.enabled,
-                secret=None,
-                catalogue=CATALOGUE,
-                granted=None,
-                hasher=HASHER,
-                rate_limits=make_throttles(),
             )
 
     def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:

@@ -1,4 +1,4 @@
-"""The two calls with many parameters, with everything but what a test is about filled in."""
+"""Create and edit clients, with every parameter but those that a test is about filled in."""
 
 import uuid
 from typing import Any
@@ -7,37 +7,39 @@ from sqlalchemy import Engine
 
 from tests.support.factories import (
     ACCOUNT,
-    CATALOGUE,
-    HASHER,
     SECRET,
     make_author,
-    make_throttles,
+    make_clients,
+    make_secrets,
     make_values,
 )
 from webapp.core.client_changes import get_client
-from webapp.core.clients.create import create_client
 from webapp.core.clients.delete import delete_client
-from webapp.core.clients.edit import edit_client
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import InvalidFields
+from webapp.core.rate_limits.limits import RateLimits
 
 
-def create(engine: Engine, *, values: ClientValues | None = None, **overrides: Any) -> IdentityClient:
+def create(
+    engine: Engine,
+    *,
+    values: ClientValues | None = None,
+    refuse_weak: bool = False,
+    rate_limits: RateLimits | None = None,
+    **overrides: Any,
+) -> IdentityClient:
     """Create a client as an administrator of the account would."""
     given: dict[str, Any] = {
         "author": make_author(),
         "values": values or make_values(),
         "secret": SECRET,
         "creation_key": None,
-        "catalogue": CATALOGUE,
-        "granted": None,
-        "hasher": HASHER,
-        "rate_limits": make_throttles(),
     }
     with unit_of_work(engine) as session:
-        return create_client(session, **(given | overrides))
+        clients = make_clients(make_secrets(refuse_weak=refuse_weak), rate_limits)
+        return clients.create(session, **(given | overrides))
 
 
 def values_of(client: IdentityClient, **overrides: Any) -> ClientValues:
@@ -53,7 +55,12 @@ def values_of(client: IdentityClient, **overrides: Any) -> ClientValues:
 
 
 def edit(
-    engine: Engine, client: IdentityClient, *, values: ClientValues | None = None, **overrides: Any
+    engine: Engine,
+    client: IdentityClient,
+    *,
+    values: ClientValues | None = None,
+    rate_limits: RateLimits | None = None,
+    **overrides: Any,
 ) -> IdentityClient:
     """Edit a client from the form as it was filled when `client` was read."""
     given: dict[str, Any] = {
@@ -62,14 +69,9 @@ def edit(
         "version": client.version,
         "values": values or values_of(client),
         "enabled": client.enabled,
-        "secret": None,
-        "catalogue": CATALOGUE,
-        "granted": None,
-        "hasher": HASHER,
-        "rate_limits": make_throttles(),
     }
     with unit_of_work(engine) as session:
-        return edit_client(session, **(given | overrides))
+        return make_clients(rate_limits=rate_limits).edit(session, **(given | overrides))
 
 
 def stored(engine: Engine, key: uuid.UUID, account_id: str = ACCOUNT) -> IdentityClient:

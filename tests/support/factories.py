@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from webapp.core.accounts import set_account
 from webapp.core.audit.events import Author
-from webapp.core.clients.create import create_client
 from webapp.core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from webapp.core.clients.service import ClientService
 from webapp.core.clients.validation import ClientValues
 from webapp.core.database.models import Account, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
@@ -22,6 +22,7 @@ from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.rate_limits.limits import RateLimits
 from webapp.core.secrets.generation import Secret
 from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.secrets.service import SecretService
 from webapp.core.usage.recorder import Recorder
 
 ACCOUNT = "northwind"
@@ -52,6 +53,20 @@ HASHER = CachedHasher()
 def make_throttles(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> RateLimits:
     """Return rate_limits that count in this process."""
     return RateLimits("memory://", taken_id_answers_per_hour, **quotas)
+
+
+def make_secrets(hasher: SecretHasher = HASHER, *, refuse_weak: bool = False) -> SecretService:
+    """Return a service that sets secrets."""
+    return SecretService(hasher, prefix="vcs_", refuse_weak=refuse_weak)
+
+
+def make_clients(
+    secrets: SecretService | None = None,
+    rate_limits: RateLimits | None = None,
+    catalogue: RoleCatalogue = CATALOGUE,
+) -> ClientService:
+    """Return a service that creates and edits clients."""
+    return ClientService(catalogue, secrets or make_secrets(), rate_limits or make_throttles())
 
 
 def make_author(account_id: str = ACCOUNT, **overrides: Any) -> Author:
@@ -113,7 +128,7 @@ def make_client(
     with _session(target) as session:
         if session.scalar(select(Account.id).where(Account.id == account_id)) is None:
             make_account(session, account_id)
-        client = create_client(
+        client = make_clients(make_secrets(hasher)).create(
             session,
             author=make_author(account_id),
             values=make_values(
@@ -121,10 +136,6 @@ def make_client(
             ),
             secret=secret,
             creation_key=None,
-            catalogue=CATALOGUE,
-            granted=None,
-            hasher=hasher,
-            rate_limits=make_throttles(),
             copied_from=copied_from,
         )
         for column, value in overrides.items():

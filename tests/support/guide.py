@@ -120,7 +120,7 @@ def services_of(app: Flask) -> Services:
 
 def client_of(app: Flask) -> IdentityClient:
     """Make a client in an application's database."""
-    return make_client(services_of(app).engine, hasher=services_of(app).hasher)
+    return make_client(services_of(app).engine, hasher=services_of(app).secrets.hasher)
 
 
 def token(app: Flask, client: IdentityClient) -> int:

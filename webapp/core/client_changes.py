@@ -1,4 +1,4 @@
-"""What every change of a client has in common: it is found in its account, and written whole or not at all."""
+"""Load a client of an account, and write a change of it only if its version is still the newest."""
 
 import uuid
 from collections.abc import Iterator
@@ -16,10 +16,21 @@ from .database.models import IdentityClient
 from .errors import DomainError, NotFound
 
 
+class StaleVersion(DomainError):
+    """The change was based on a version that is no longer the newest; nothing was changed (I7).
+
+    :param current: the client as it is now, detached from the session.
+    """
+
+    def __init__(self, current: IdentityClient) -> None:
+        super().__init__("stale version")
+        self.current = current
+
+
 def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
     """Return a client of the account, with its secrets.
 
-    :raises NotFound: the account has none such, whether or not another one has (A3).
+    :raises NotFound: the account has no such client, whether or not another one has (A3).
     """
     client = (
         session.scalars(
@@ -41,8 +52,8 @@ def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> Identity
 def check_version(session: Session, client: IdentityClient, version: int | None) -> None:
     """Refuse a change that is based on a version which is no longer the newest (I7).
 
-    :param version: the version that the author saw; None is a stale one.
-    :raises StaleVersion: it carries the client as it stands.
+    :param version: the version that the author saw; None never matches.
+    :raises StaleVersion: the client has another version.
     """
     if version != client.version:
         raise StaleVersion(detach(session, client))
@@ -50,17 +61,17 @@ def check_version(session: Session, client: IdentityClient, version: int | None)
 
 @contextmanager
 def versioned_change(session: Session, author: Author, client: IdentityClient, now: datetime) -> Iterator[None]:
-    """Write what the block does to a client in one savepoint: one UPDATE on condition of its version (I7).
+    """Write the changes made by the block in one savepoint, by an UPDATE that checks the client's version (I7).
 
-    The block records the event of the change as well (L1).
+    The block also records the audit event of the change (L1).
 
-    :raises StaleVersion: somebody else was quicker; nothing was written.
+    :raises StaleVersion: another transaction has changed the client since it was loaded; nothing was written.
     """
     key, account_id = client.id, client.account_id
     try:
         with session.begin_nested():
             client.updated_at, client.updated_by = now, author.label
-            flag_modified(client, "updated_at")  # the version moves even where the clock did not
+            flag_modified(client, "updated_at")  # so that the version is incremented even within one clock tick
             yield
             session.flush()
     except StaleDataError:
@@ -69,30 +80,19 @@ def versioned_change(session: Session, author: Author, client: IdentityClient, n
 
 
 def detach(session: Session, client: IdentityClient) -> IdentityClient:
-    """Return a client loose from the session, for an error to carry: it outlives the roll-back."""
-    for loaded in (client, *client.secrets):
-        session.expunge(loaded)
+    """Remove a client and its secrets from the session, so that an error can carry it past the rollback; return it."""
+    for instance in (client, *client.secrets):
+        session.expunge(instance)
     return client
 
 
-class StaleVersion(DomainError):
-    """The write was based on a version that is no longer the newest; nothing was changed (I7).
-
-    :param current: the client as it stands now.
-    """
-
-    def __init__(self, current: IdentityClient) -> None:
-        super().__init__("stale version")
-        self.current = current
-
-
 def revoke_tokens(session: Session, *, author: Author, key: uuid.UUID) -> None:
-    """Revoke every token that a client of the author's account got until now (T13).
+    """Revoke every token that was issued to a client of the author's account so far (T13).
 
     :raises NotFound: the account has no such client.
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    # By itself, beside the version: who has the client's form open may save it all the same.
+    # Leaves the version as it is, so that a form that somebody has open can still be saved.
     session.execute(
         update(IdentityClient)
         .where(IdentityClient.id == client.id)

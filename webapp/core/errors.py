@@ -1,4 +1,4 @@
-"""The domain's errors. Each that a person can mend names the form field that it belongs to."""
+"""The errors that core raises. Each error that a person can correct names the form field that it belongs to."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ DATABASE_RETRY_AFTER_SECONDS = 5
 
 
 class DomainError(Exception):
-    """Anything that a rule refuses."""
+    """Base of every error that core raises on purpose."""
 
 
 class FieldError(DomainError):
-    """One field breaks one rule.
+    """The value of one field breaks a rule.
 
     :param field: the form field's name, such as `client_id`.
-    :param message: what is wrong and how to mend it, a whole sentence, shown at the field.
-    :param summary: the same in one short line for the list of errors on top.
+    :param message: what is wrong and how to correct it, a whole sentence, shown at the field.
+    :param summary: the same in one short line for the list of errors on top of the form.
     """
 
     def __init__(self, field: str, message: str, summary: str | None = None) -> None:
@@ -27,7 +27,7 @@ class FieldError(DomainError):
 
 
 class InvalidFields(DomainError):
-    """One or more fields break rules; nothing was changed."""
+    """The values of one or more fields break rules; nothing was changed."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("; ".join(error.field for error in errors))
@@ -35,7 +35,7 @@ class InvalidFields(DomainError):
 
 
 class ClientIdTaken(FieldError):
-    """The client ID is in use, or was; whose it is stays unsaid (A6)."""
+    """The client ID is, or was, another client's; the message does not say whose (A6)."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -46,17 +46,17 @@ class ClientIdTaken(FieldError):
 
 
 class NotFound(DomainError):
-    """There is no such client in this account, whether or not another account has one (A3)."""
+    """The account has no such object, whether or not another account has one (A3)."""
 
 
 class RateLimited(DomainError):
-    """A quota is used up.
+    """A rate limit or quota is used up.
 
-    :param retry_after_seconds: whole seconds until it is free again.
+    :param retry_after_seconds: whole seconds until one more use is allowed.
     """
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("throttled")
+        super().__init__("rate limited")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -65,13 +65,13 @@ class TooManyNewClients(RateLimited):
 
 
 class Unavailable(DomainError):
-    """The database is locked or out of reach, or no place became free for a hash computation (D7, D8).
+    """The database is locked or unreachable, or every slot for hash computations stays taken (D7, D8).
 
-    :param retry_after_seconds: when to ask again.
+    :param retry_after_seconds: when to try again.
     """
 
     def __init__(self, retry_after_seconds: int = DATABASE_RETRY_AFTER_SECONDS) -> None:
-        super().__init__("busy")
+        super().__init__("unavailable")
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -1,4 +1,4 @@
-"""Deleting what is past its retention (L1, T13). Nothing younger can be deleted from the trail: triggers see to it."""
+"""Delete rows whose retention period is over (L1, T13). Triggers reject the deletion of younger audit events."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,11 +14,11 @@ from .tokens import revocation
 from .tokens.signing_keys import CLOCK_SKEW
 
 ROWS_AT_ONCE = 5_000
-"""How many rows one transaction deletes, so that no request waits long for the database."""
+"""The number of rows per transaction, so that no request waits long for the database."""
 
 
 class Purged(NamedTuple):
-    """How many rows of each kind were deleted."""
+    """The number of deleted rows of each kind."""
 
     events: int
     token_requests: int
@@ -28,13 +28,13 @@ class Purged(NamedTuple):
 
 
 def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: int, now: datetime) -> Purged:
-    """Delete what is older than its retention, and tell so in the platform's trail before anything is deleted.
+    """Record a platform event, then delete everything that is older than its retention period.
 
     :param event_days: how long events are kept; at least 400.
-    :param token_request_days: how long token requests, their counts and the addresses of callers are kept.
-    :raises Unavailable: the database is locked or out of reach; what was deleted until then stays deleted.
+    :param token_request_days: how long token requests, their counts and callers' addresses are kept.
+    :raises Unavailable: the database is locked or unreachable; rows deleted until then stay deleted.
     """
-    # The triggers go by the database's clock, which may be behind.
+    # The triggers use the database's clock, which may be behind.
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW
     requests_before = now - timedelta(days=token_request_days)
     with unit_of_work(engine) as session:
@@ -68,11 +68,10 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
 
 
 def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> int:
-    """Delete the old rows of a table by its primary key. They are looked for without a lock."""
-    this_row = and_(*(column == bindparam(f"of_{column.key}") for column in key))
-    deletion = delete(key[0].class_).where(this_row)
-    deleted, found = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
-    rows = _read(engine, found)
+    """Delete the old rows of a table by primary key, in batches; selecting them takes no lock."""
+    deletion = delete(key[0].class_).where(and_(*(column == bindparam(f"of_{column.key}") for column in key)))
+    deleted, expired = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
+    rows = _read(engine, expired)
     while rows:
         with unit_of_work(engine) as session:
             session.connection().execute(
@@ -80,7 +79,7 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
             )
         deleted += len(rows)
         last = tuple_(*(bindparam(None, value, column.type) for column, value in zip(key, rows[-1], strict=True)))
-        rows = _read(engine, found.where(tuple_(*key) > last))
+        rows = _read(engine, expired.where(tuple_(*key) > last))
     return deleted
 
 

@@ -16,7 +16,7 @@ from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, frame, responses, sessions, settings, transport, views
+from . import cli, error_pages, frame, sessions, settings, transport, views
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .sign_in_limits import SignInLimits
@@ -51,7 +51,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
     frame.init_app(app)
-    responses.init_app(app)
+    error_pages.init_app(app)
     transport.init_app(app, development=development)
     if services.settings.trusted_proxies:
         # Only the scheme: our own pages ask client_address() for the address, and the Host passes through. Proxies

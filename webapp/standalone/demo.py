@@ -11,12 +11,12 @@ from ..core.accounts import set_account
 from ..core.audit.actions import Action
 from ..core.audit.events import Author, record_event
 from ..core.client_changes import get_client, versioned_change
-from ..core.clients import create, edit, enable, validation
+from ..core.clients import enable
 from ..core.clients.allowed_networks import set_networks
+from ..core.clients.validation import ClientValues
 from ..core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from ..core.database.unit_of_work import read_session, unit_of_work
-from ..core.secrets.client_secrets import SecretsSnapshot, new_secret, not_ended
-from ..core.secrets.generation import Secret, generate_secret
+from ..core.secrets.client_secrets import SecretsSnapshot, not_ended
 from ..host import Services
 from . import demo_usage, users
 from .demo_clients import ACCOUNTS, CLIENTS, DEMO_EMAILS, USERS, DemoClient, Edit, SecondSecret
@@ -79,16 +79,12 @@ def _add_client(
     owner = next(person for person in people.values() if person.account.name == demo.account)
     author = _author(owner)
     clock.moment = _in_office_hours(demo.days_ago, demo.client_id)
-    client = create.create_client(
+    client = services.clients.create(
         session,
         author=author,
-        values=validation.ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
-        secret=_secret(services),
+        values=ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
+        secret=services.secrets.generate().reveal(),  # not shown: change the secret to use the client
         creation_key=None,
-        catalogue=services.catalogue,
-        granted=None,
-        hasher=services.hasher,
-        rate_limits=services.rate_limits,
     )
     if demo.networks:
         version = _flushed(session, client).version
@@ -112,30 +108,25 @@ def _add_client(
 
 def _edit(session: Session, services: Services, client: IdentityClient, by: MasUser, change: Edit) -> None:
     minutes = change.minutes or client.token_duration_minutes
-    edit.edit_client(
+    services.clients.edit(
         session,
         author=_author(by),
         key=client.id,
         version=client.version,
-        values=validation.ClientValues(
+        values=ClientValues(
             client.client_id, client.name, client.description, str(minutes), change.roles or client.roles
         ),
         enabled=client.enabled,
-        secret=None,
-        catalogue=services.catalogue,
-        granted=None,
-        hasher=services.hasher,
-        rate_limits=services.rate_limits,
     )
 
 
 def _change_secret(
     session: Session, services: Services, client: IdentityClient, author: Author, change: SecondSecret, at: datetime
 ) -> None:
-    # From the parts of `rotation.change_secret`, which ends the old one from now on, not from that day.
+    # Not `SecretService.change`, which sets the end of the old secret from now on, not from that day.
     client = get_client(session, account_id=author.account_id, key=client.id)
     [old] = not_ended(client, at)
-    added = new_secret(Secret(_secret(services)), 1, hasher=services.hasher, author=author, now=at)
+    added = services.secrets.new_client_secret(services.secrets.generate(), 1, author=author, now=at)
     with versioned_change(session, author, client, at):
         before = SecretsSnapshot([old], at)
         if change.old_ends_in_days is not None:
@@ -148,10 +139,6 @@ def _change_secret(
 
 def _author(person: MasUser) -> Author:
     return Author(person.id, person.name, person.account_id, address="192.0.2.200")
-
-
-def _secret(services: Services) -> str:
-    return generate_secret(services.settings.secret_prefix).reveal()  # nobody is told it: change it to use it
 
 
 def _flushed(session: Session, client: IdentityClient) -> IdentityClient:

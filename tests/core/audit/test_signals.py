@@ -49,7 +49,7 @@ def test_every_change_is_heard_with_who_and_what(engine: Engine, heard: list[tup
     client, _ = change(engine, client, "the next secret")
     for function in (pause, resume, set_end, end):
         client = function(engine, stored(engine, client.id), "B")
-    client, _ = leak(engine, client, secret="after the leak")
+    client, _ = leak(engine, client)
     with unit_of_work(engine) as session:
         revoke_tokens(session, author=make_author(), key=client.id)
         client = set_enabled(session, author=make_author(), key=client.id, version=client.version, enabled=False)
@@ -115,7 +115,7 @@ def test_a_receiver_that_fails_holds_nobody_up(
         client = make_client(engine)
     assert stored(engine, client.id).version == 1
     assert [name for name, _ in heard] == ["created"]
-    assert "a receiver of <blinker.base.NamedSignal object" in caplog.text
+    assert "a receiver of the signal <blinker.base.NamedSignal object" in caplog.text
 
 
 def test_another_engine_is_another_sender(engine: Engine, sqlite_url: str) -> None:

@@ -11,7 +11,7 @@ from tests.support.clients import create, edit, messages, stored, values_of
 from tests.support.concurrency import at_once
 from tests.support.factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
 from webapp.core.database.unit_of_work import read_session

@@ -20,8 +20,8 @@ from tests.support.factories import (
     make_throttles,
     make_values,
 )
-from webapp.core.clients.client_ids import is_taken
-from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.client_ids import is_client_id_taken
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.models import AuditEvent, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import InvalidFields, RateLimited
@@ -132,7 +132,7 @@ def test_is_taken_answers_for_whatever_is_typed(engine: Engine) -> None:
             ("acme\ud800claims", False),
             ("a" * 5000, False),
         ):
-            assert is_taken(session, client_id=client_id, account_id=ACCOUNT, key=None) is taken
+            assert is_client_id_taken(session, client_id=client_id, account_id=ACCOUNT, key=None) is taken
 
 
 def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine: Engine) -> None:
@@ -140,9 +140,9 @@ def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine
     other = make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     own = make_client(engine, client_id="own-claims")
     with read_session(engine) as session:
-        assert is_taken(session, client_id="acme-claims", account_id=ACCOUNT, key=other.id)
-        assert not is_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=own.id)
-        assert is_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=other.id)
+        assert is_client_id_taken(session, client_id="acme-claims", account_id=ACCOUNT, key=other.id)
+        assert not is_client_id_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=own.id)
+        assert is_client_id_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=other.id)
 
 
 def test_a_repeated_create_makes_nothing(engine: Engine) -> None:

@@ -25,9 +25,9 @@ from tests.support.factories import (
 from webapp.core.audit.queries import AuditQuery, list_events
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.create import AlreadyCreated
 from webapp.core.clients.enable import set_enabled
 from webapp.core.clients.listing import ListQuery, list_clients
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
@@ -57,7 +57,7 @@ def counts(engine: Engine, client: IdentityClient) -> bool:
     claims = {"client_id": client.client_id, "jti": urlsafe_b64encode(bytes(20)).decode()}
     with read_session(engine) as session:
         standing = revocation.get_token_status(session, claims)
-    return standing is not None and standing.counts
+    return standing is not None and standing.is_active
 
 
 def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -> None:

@@ -157,12 +157,13 @@ def test_all_that_is_wrong_with_an_edit_is_said_at_once(engine: Engine) -> None:
 
 def test_a_role_that_the_account_lost_cannot_stay_on_an_edited_client(engine: Engine) -> None:
     """A4: what counts is what the account may grant at the moment of the edit."""
+    limited = make_author(grantable_roles=frozenset({"MerchantUser"}))
     client = make_client(engine, roles={"MerchantUser", "UploadBatches"})
     with pytest.raises(InvalidFields) as caught:
-        edit(engine, client, values=values_of(client, name="New name"), granted={"MerchantUser"})
+        edit(engine, client, values=values_of(client, name="New name"), author=limited)
     assert messages(caught.value) == {"roles": "Your account does not hold “Upload batches”. Choose other roles."}
     values = values_of(client, roles=frozenset({"MerchantUser"}))
-    assert edit(engine, client, values=values, granted={"MerchantUser"}).roles == {"MerchantUser"}
+    assert edit(engine, client, values=values, author=limited).roles == {"MerchantUser"}
 
 
 def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:

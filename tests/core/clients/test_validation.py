@@ -195,7 +195,7 @@ def test_token_duration_refused(value: str) -> None:
     ],
 )
 def test_roles_allowed(roles: set[str], granted: set[str] | None) -> None:
-    assert check_roles(roles, catalogue=CATALOGUE, granted=granted) == roles
+    assert check_roles(roles, catalogue=CATALOGUE, grantable_roles=granted) == roles
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_roles_allowed(roles: set[str], granted: set[str] | None) -> None:
 def test_roles_refused(roles: set[str], granted: set[str] | None, message: str) -> None:
     """A4: only what the account may grant at that moment; the message names the others."""
     with pytest.raises(FieldError) as caught:
-        check_roles(roles, catalogue=CATALOGUE, granted=granted)
+        check_roles(roles, catalogue=CATALOGUE, grantable_roles=granted)
     assert (caught.value.field, caught.value.message) == ("roles", message)
 
 

@@ -116,7 +116,7 @@ def test_a_backup_overwrites_nothing(endpoint: Endpoint, vault: Path) -> None:
     file.rename(vault / "backup.sqlite3.part")
     result = back_up(endpoint, file)
     assert result.exit_code == 1
-    assert "another backup is under way, or broke off" in result.output
+    assert "another backup is running, or one was interrupted" in result.output
     assert [entry.name for entry in vault.iterdir()] == ["backup.sqlite3.part"]
     assert (vault / "backup.sqlite3.part").read_text() == "precious"
 

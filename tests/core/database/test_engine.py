@@ -194,7 +194,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
 
 def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """D8."""
-    monkeypatch.setattr("webapp.core.database.engine.SQLITE_BUSY_SECONDS", 0)
+    monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -307,4 +307,4 @@ def test_missing_tables_are_told_with_the_way_out(
         connection.execute(text(f"ALTER TABLE identity_clients {change}"))
     with pytest.raises(DatabaseError), read_session(engine) as session:
         session.scalars(select(IdentityClient)).all()
-    assert caplog.messages == ["Tables are missing, or older than this release. Run: flask identity-clients upgrade"]
+    assert caplog.messages == ["The tables are missing or older than this release. Run: flask identity-clients upgrade"]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, select, text
 from tests.support.clients import stored
 from tests.support.concurrency import at_once
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
-from tests.support.secrets import NEXT, ONE_SECRET, change, end, leak, pause, resume, set_end, touch
+from tests.support.secrets import NEXT, apply, change, end, leak, pause, resume, set_end
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
 from webapp.core.database.fast_reads import FastReads
@@ -32,7 +32,7 @@ from webapp.core.secrets.errors import (
     TwoActiveSecrets,
 )
 from webapp.core.secrets.generation import Secret
-from webapp.core.secrets.rotation import Overlap
+from webapp.core.secrets.service import Overlap
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -176,17 +176,14 @@ def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
     assert len(trail(engine, client)) == 1
 
 
-@pytest.mark.parametrize("function", [change, leak])
 @pytest.mark.parametrize(
     ("secret", "refuse_weak"), [("12345", False), ("é" * 10, False), ("", False), ("aaaaaa", True), (SECRET, False)]
 )
-def test_a_secret_that_cannot_be_used_changes_nothing(
-    engine: Engine, function: Callable[..., Any], secret: str, refuse_weak: bool
-) -> None:
+def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
     """S4: the rules of every secret hold here too; and the new one must be another."""
     client = make_client(engine)
     with pytest.raises(FieldError) as caught:
-        function(engine, client, secret=secret, refuse_weak=refuse_weak)
+        change(engine, client, secret, refuse_weak=refuse_weak)
     assert caught.value.field == "client_secret"
     assert secret not in caught.value.message or not secret
     assert states(engine, client) == {"A": "current"}
@@ -202,15 +199,13 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     """One step, one event for each part of it."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
-    newest = "the secret after the leak"
-    client, added = leak(engine, client, secret=newest)
-    assert added.label == "C"
+    client, newest = leak(engine, client)
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     assert may_come_in(authenticator, client, SECRET) is not None
     assert may_come_in(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
-    assert may_come_in(authenticator, client, newest) is None
+    assert may_come_in(authenticator, client, newest.reveal()) is None
     reason = {"reason": [None, "leaked"]}
     assert trail(engine, client)[2:] == [
         ("secret ended", {"client_secret": [{"A": "paused"}, {"A": "ended"}], **reason}),
@@ -473,13 +468,14 @@ def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
         ("secret", own.id, uuid.uuid4()),
     ):
         statements.clear()
-        for function in ONE_SECRET:
+        for action in SecretAction:
             with pytest.raises(NotFound):
-                touch(function, engine, own, "A", key=key, secret_id=found, version=None)
+                apply(action, engine, own, "A", key=key, secret_id=found, version=None)
         if what == "client":
-            for rotate in (change, leak):
-                with pytest.raises(NotFound):
-                    rotate(engine, own, secret="", key=key, version=None)
+            with pytest.raises(NotFound):
+                change(engine, own, secret="", key=key, version=None)
+            with pytest.raises(NotFound):
+                leak(engine, own, key=key, version=None)
         counts[what].add(len([statement for statement in statements if statement.startswith("SELECT")]))
     assert counts == {"client": {6}, "secret": {4}}
     assert states(engine, own) == {"A": "current"}
@@ -495,7 +491,7 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
         connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
     for call in (
         partial(change, engine, client, "yet another secret", end_older=True),
-        partial(leak, engine, client, secret="yet another secret"),
+        partial(leak, engine, client),
         partial(end, engine, client, "A"),
         partial(pause, engine, client, "A"),
         partial(set_end, engine, client, "A", ends_at=None),
@@ -510,12 +506,12 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
 def test_no_secret_and_no_hash_is_in_the_database_or_the_trail(engine: Engine) -> None:
     """S6, L4: nowhere but in the column of hashes."""
     client, _ = change(engine, make_client(engine))
-    client, _ = leak(engine, stored(engine, client.id), secret="the secret after the leak")
+    client, newest = leak(engine, stored(engine, client.id))
     hashes = [str(secret.secret_hash) for secret in stored(engine, client.id).secrets]
     with engine.connect() as connection:
         trail = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
         rows = str(connection.execute(text("SELECT * FROM identity_client_secrets")).all())
-    for hidden in (SECRET, NEXT, "the secret after the leak"):
+    for hidden in (SECRET, NEXT, newest.reveal()):
         assert hidden not in trail + rows
     for hidden in ("argon2", *hashes):
         assert hidden not in trail

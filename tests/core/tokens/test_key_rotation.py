@@ -392,7 +392,7 @@ def test_a_key_id_may_begin_with_a_hyphen(endpoint: Endpoint, run: Run, kid: str
 def test_t9_no_command_prints_a_private_key(endpoint: Endpoint, run: Run) -> None:
     """T9: and one that meets a key that does not decrypt says what to look at."""
     key = endpoint.services.keys.signing_key(datetime.now(UTC))
-    number = str(key._jwk.as_dict(private=True)["d"])
+    number = str(key.jwk.as_dict(private=True)["d"])
     printed = run("list") + run("rotate") + run("withdraw", key.kid) + run("list")
     assert key.kid in printed
     for secret in (number, base64.urlsafe_b64decode(number + "=").hex(), "PRIVATE", '"d"'):

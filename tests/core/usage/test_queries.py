@@ -1,4 +1,4 @@
-"""What became of token requests: counted, the latest kept in full, and seen by their own account alone (L2, L3)."""
+"""Token requests: counted, the latest kept in full, and seen by their own account alone (L2, L3)."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +88,7 @@ def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
                     note(recorder, client, at=NOON + (10 * round_number + second) * SECOND)
             barrier.wait()
             recorder.write()
-            while recorder._notes:  # the database was busy with the others
+            while recorder._pending:  # the database was busy with the others
                 recorder.write()
         own.dispose()
 
@@ -141,7 +141,7 @@ def test_l2_a_flood_of_refusals_keeps_200_rows(engine: Engine, recorder: Recorde
             recorder.write()
             assert kept(engine) <= 201
         note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
-    assert len(recorder._notes.requests) <= recorder_module.REQUESTS_MAX
+    assert len(recorder._pending.requests) <= recorder_module.REQUESTS_MAX
     recorder.write()
     assert counts(engine, client) == {(NOON.date(), "", "wrong secret"): 100_000}
     latest = recent(engine, client)
@@ -170,7 +170,7 @@ def test_what_waits_in_memory_is_bounded(
     monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
     monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
     recorder.write()
-    recorder._begin()
+    recorder._reset()
     clients = [make_client(engine) for _ in range(3)]
     for second in range(5):
         for client in clients:
@@ -180,7 +180,7 @@ def test_what_waits_in_memory_is_bounded(
     assert [counts(engine, client) for client in clients] == [{(NOON.date(), "A", "issued"): 5}] * 2 + [{}]
     assert [[row.at for row in recent(engine, client)] for client in clients] == [[NOON + 4 * SECOND]] * 3
     assert "Token requests not counted, since too many clients made them at once: 5." in caplog.text
-    assert "Token requests under unknown client IDs: 5, such as" in caplog.text
+    assert "Token requests with unknown client IDs: 5, such as" in caplog.text
 
 
 # Last used
@@ -314,7 +314,7 @@ def test_l3_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
         lines.append(next(line for line in caplog.messages[::-1] if "unknown client IDs" in line))
     assert lines[0] == lines[1] != lines[2]
     start, most, second, third = lines[0].replace("such as ", "").removesuffix(".").split(", ")
-    assert start == "Token requests under unknown client IDs: 4"
+    assert start == "Token requests with unknown client IDs: 4"
     assert most.startswith("hunt...")
     assert most.endswith(f" from {ADDRESS} (2)")
     assert {second.partition("...")[0].partition(" ")[0], third} == {"hunt", f"malformed from {ADDRESS} (1)"}

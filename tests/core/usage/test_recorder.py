@@ -23,7 +23,7 @@ from webapp.core.usage.recorder import Recorder
 
 NOW = datetime.now(UTC)
 START = Recorder._start
-HELD_UP = "The database does not take what becomes of token requests. It is kept, and tried every second."
+HELD_UP = "Token requests cannot be recorded now. They are kept in memory, and retried every second."
 
 
 def issued(engine: Engine, client: IdentityClient) -> int:
@@ -238,7 +238,7 @@ def test_what_is_lost_at_the_end_is_told(sqlite_url: str, tmp_path: Path) -> Non
     with locked(engine):
         done = run(engine, client, tmp_path, f"from sqlalchemy import event\n{impatient}note()")
     assert done.returncode == 0
-    assert "The process ends before the database took what became of its last token requests." in done.stderr
+    assert "The process ends before its last token requests could be recorded." in done.stderr
     assert issued(engine, client) == 0
     engine.dispose()
 

@@ -23,7 +23,7 @@ from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.queries import ACTIONS
 from webapp.core.database.models import AuditEvent
-from webapp.web.audit.event_texts import ACTION_WORDS, REFUSALS, SENTENCES, describe_event
+from webapp.web.audit.event_texts import ACTION_LABELS, REFUSAL_REASONS, SENTENCES, describe_event
 from webapp.web.i18n.times import Times
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
@@ -157,7 +157,7 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
             {"refusal": [None, refusal], "attempt": [None, "edit"]},
             f"tried to edit the client and was refused {words}",
         )
-        for refusal, words in REFUSALS.items()
+        for refusal, words in REFUSAL_REASONS.items()
     ),
     (Action.EXPORTED, {"filters": [None, {}]}, "exported the activity"),
     (
@@ -176,8 +176,8 @@ def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: s
 
 def test_everything_that_can_happen_has_words() -> None:
     assert set(SENTENCES) == set(Action)
-    assert list(ACTION_WORDS) == list(ACTIONS)
-    assert set(REFUSALS) == set(RefusalReason)
+    assert list(ACTION_LABELS) == list(ACTIONS)
+    assert set(REFUSAL_REASONS) == set(RefusalReason)
     assert {action for action, _, _ in WORDS} == set(ACTIONS)
 
 

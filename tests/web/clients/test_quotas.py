@@ -11,7 +11,7 @@ from tests.support.factories import OTHER_ACCOUNT, make_account, make_author, ma
 from tests.support.host import HARBOUR, Host, make_host
 from tests.support.markup import read
 from tests.support.screens import SECRET, VALUES
-from webapp.core.clients.create import AlreadyCreated
+from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import InvalidFields, TooManyNewClients

@@ -10,14 +10,14 @@ import pytest
 import time_machine
 from sqlalchemy import select
 
-from tests.support.factories import HASHER, make_author, make_client
+from tests.support.factories import make_author, make_client, make_secrets
 from tests.support.host import NORTHWIND, Host, make_host
 from tests.support.markup import read
 from tests.support.screens import actions, secrets_of, set_columns, states, stored
 from webapp.core.client_changes import get_client
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.secrets.rotation import Overlap, change_secret
+from webapp.core.secrets.service import Overlap
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 EVERY = ("end", "pause", "resume", "end-date")
@@ -40,7 +40,7 @@ def client(host: Host) -> IdentityClient:
 def rotate(host: Host, client: IdentityClient, overlap: Overlap = Overlap.DAY) -> IdentityClient:
     with unit_of_work(host.engine) as session:
         current = get_client(session, account_id=client.account_id, key=client.id)
-        change_secret(
+        make_secrets().change(
             session,
             author=make_author(label="Hannah Okafor"),
             key=client.id,
@@ -48,7 +48,6 @@ def rotate(host: Host, client: IdentityClient, overlap: Overlap = Overlap.DAY) -
             secret=f"secret number {current.version} of acme",
             overlap=overlap,
             end_older=True,
-            hasher=HASHER,
         )
     return stored(host, client)
 

@@ -1,10 +1,10 @@
-"""The actions and reasons that stand in the audit log."""
+"""The actions and reasons that audit events record. The values are stored and never change."""
 
 from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What an event tells; the value is stored, so it never changes its meaning."""
+    """What was done."""
 
     CREATED = "created"
     EDITED = "edited"
@@ -18,7 +18,7 @@ class Action(StrEnum):
     END_DATE_SET = "end date set"
     NETWORKS_CHANGED = "networks changed"
     REFUSED = "refused"
-    """Somebody tried what they may not do, or came too late."""
+    """An attempt was refused, for a `RefusalReason`."""
     EXPORTED = "exported"
     TOKENS_REVOKED = "tokens revoked"
     KEY_CREATED = "key created"
@@ -30,14 +30,14 @@ class Action(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why somebody was refused; the value is stored, so it never changes."""
+    """Why an attempt was refused."""
 
     FORBIDDEN = "not allowed"
-    """They have no role for it."""
+    """No role of the actor allows it."""
     FEATURE_OFF = "feature off"
     OTHER_SITE = "other site"
     FORM_EXPIRED = "form expired"
-    """The CSRF token was missing, or not theirs."""
+    """The CSRF token was missing or invalid."""
     STALE_VERSION = "stale version"
     SIGN_IN_TOO_OLD = "sign-in too old"
     THROTTLED = "throttled"

@@ -1,4 +1,4 @@
-"""The trail: who did what, when, from where. Written in the transaction of the change itself (L1)."""
+"""Record audit events: who did what, when, from where, in the transaction of the change itself (L1)."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,11 +17,12 @@ from .actions import Action, RefusalReason
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who is behind a change.
+    """The actor of a change, with the request in which they make it.
 
-    :param account_id: the account to which they are bound: every query of theirs is (A3).
-    :param address: the address that they came from, None for a command.
-    :param request_id: the request's id, as in the log.
+    :param account_id: the account to which everything that they read and change is restricted (A3).
+    :param address: the address of the request, None for a command.
+    :param request_id: the ID of the request, as in the log.
+    :param grantable_roles: the API roles that the account may grant at this moment; None means all (A4).
     """
 
     actor_id: str
@@ -29,14 +30,15 @@ class Author:
     account_id: str
     address: str | None = None
     request_id: str | None = None
+    grantable_roles: frozenset[str] | None = None
 
 
 def record_event(
     session: Session, author: Author, action: Action, client: IdentityClient | None, changes: Mapping[str, Any]
 ) -> None:
-    """Add one event to the transaction under way.
+    """Add an event to the current transaction, and send its signals after the commit.
 
-    :param client: what it is about; None for the account as a whole.
+    :param client: the client that it concerns; None if it concerns the account as a whole.
     :param changes: per field `[before, after]`; never a secret or a hash.
     """
     event = AuditEvent(
@@ -55,14 +57,6 @@ def record_event(
     after_commit(session, _send_signals(event))
 
 
-def _send_signals(event: AuditEvent) -> Callable[[Engine], None]:
-    def send(engine: Engine) -> None:
-        if not inspect(event).transient:  # a roll-back to a savepoint took it back
-            signals.send_event_signals(engine, event)
-
-    return send
-
-
 def record_refusal(
     session: Session,
     *,
@@ -72,10 +66,10 @@ def record_refusal(
     key: uuid.UUID | None,
     rate_limits: RateLimits,
 ) -> None:
-    """Record that somebody was refused (L2), 20 times within an hour for each of them and each kind.
+    """Record that an attempt of the author was refused (L2), at most 20 times an hour for each author and reason.
 
-    :param attempt: what they tried: the last part of the endpoint's name, such as `edit`.
-    :param key: the client that it was about; another account's goes unnamed (A3).
+    :param attempt: the last part of the endpoint's name, such as `edit`.
+    :param key: the client that it concerned; one of another account is left out of the event (A3).
     """
     if not rate_limits.may_record_refusal(author.actor_id, refusal):
         return
@@ -94,20 +88,20 @@ def record_export(
     rate_limits: RateLimits,
     client: IdentityClient | None = None,
 ) -> None:
-    """Record that somebody exports a trail, before they get it (L7).
+    """Record an export of the audit log; call it before the export begins (L7).
 
-    :param filters: what was asked for, as in the address.
-    :param client: whose trail it is; None: the account's.
-    :raises Throttled: they exported too often within the hour (D5).
+    :param filters: the filters of the export, as in the URL.
+    :param client: the client whose events are exported; None: the whole account's.
+    :raises RateLimited: the author has used up the exports of the hour (D5).
     """
     rate_limits.count_export(author.actor_id)
     record_event(session, author, Action.EXPORTED, client, {"filters": [None, dict(filters)]})
 
 
 def record_platform_event(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:
-    """Add an event that stands in no account's trail, such as a change of signing key.
+    """Add an event that belongs to no account, such as a change of signing key.
 
-    :param actor: who is behind it: the user who gave a command, or what of ours did it by itself.
+    :param actor: the user who ran a command, or the name of the automatic task.
     """
     session.add(
         AuditEvent(
@@ -119,3 +113,11 @@ def record_platform_event(session: Session, actor: str, action: Action, changes:
             changes=dict(changes),
         )
     )
+
+
+def _send_signals(event: AuditEvent) -> Callable[[Engine], None]:
+    def send(engine: Engine) -> None:
+        if not inspect(event).transient:  # else a savepoint was rolled back
+            signals.send_event_signals(engine, event)
+
+    return send

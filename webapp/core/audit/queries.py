@@ -1,18 +1,18 @@
-"""Reading the trail: a client's, or an account's with filters, a page at a time or as a file. `audit` writes it."""
+"""Read audit events of an account or of one client, with filters, a page at a time."""
 
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
+from ..credentials import CLIENT_ID_MAX
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import CLIENT_ID_MAX, AuditEvent, IdentityClient, UsedClientId
+from ..database.models import AuditEvent, IdentityClient, UsedClientId
 from ..errors import NotFound
 from .actions import Action
 
@@ -34,21 +34,21 @@ ACTIONS = (
     Action.REFUSED,
     Action.EXPORTED,
 )
-"""What can stand in an account's trail, in the order in which a filter lists it."""
+"""The actions in an account's audit log, in the order of the filter."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """What the trail is asked for; the address bar carries it.
+    """The filters and the page, as the URL carries them.
 
     :param person: the actor's id, or empty.
-    :param client: a part of a client ID, present or former, in any letter case; deleted clients are found too.
+    :param client: part of a present or former client ID, case-insensitive; finds deleted clients too.
     :param action: one of `ACTIONS`, or empty.
-    :param since: the first day, in the zone of the screens.
+    :param since: the first day, in the time zone of the screens.
     :param until: the last day.
-    :param after: the cursor of the event that the page follows, which is newer.
-    :param before: the cursor of the event that the page precedes, which is older.
+    :param after: the cursor of the newer event after which the page begins.
+    :param before: the cursor of the older event before which the page ends.
     """
 
     person: str = ""
@@ -61,7 +61,7 @@ class AuditQuery:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
-        """Read the query from the address; what makes no sense becomes the default (I4)."""
+        """Return the query for the arguments of a URL; an invalid value becomes the default (I4)."""
         action = arguments.get("action", "")
         return cls(
             person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
@@ -74,25 +74,25 @@ class AuditQuery:
         )
 
     def arguments(self) -> dict[str, str]:
-        """Return what an address has to carry to ask for the same again; what is not asked for is left out."""
+        """Return the arguments of a URL for the same query, without those that are empty."""
         return {**self.filters(), **{name: value for name in ("after", "before") if (value := getattr(self, name))}}
 
     def filters(self) -> dict[str, str]:
-        """Return the same without the page: what an export has to carry."""
+        """Return the arguments without the page, as for an export."""
         names = ("person", "client", "action", "since", "until")
         return {name: str(value) for name in names if (value := getattr(self, name))}
 
     def with_cursor(self, *, after: str = "", before: str = "") -> Self:
-        """Return the same search at another page."""
+        """Return the same query for another page."""
         return replace(self, after=after, before=before)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """One page of events, the newest first. They are not counted.
+    """One page of events, newest first, without a total count.
 
-    :param next_cursor: `after` of the next, older page, None on the last one.
-    :param previous_cursor: `before` of the previous, newer page, None on the first one.
+    :param next_cursor: the value of `after` for the next, older page; None on the last page.
+    :param previous_cursor: the value of `before` for the previous, newer page; None on the first page.
     """
 
     events: list[AuditEvent]
@@ -101,43 +101,43 @@ class AuditPage:
 
 
 class AuditActor(NamedTuple):
-    """Somebody who stands in a trail, by the latest of their labels."""
+    """The actor of at least one event, with their latest label."""
 
     actor_id: str
     label: str
 
 
 def list_events(
-    session: Session, *, account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None = None
+    session: Session, *, account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None = None
 ) -> AuditPage:
-    """Return a page of the account's trail, or of that of its client `key`.
+    """Return a page of the account's events, or of those of its client `key`.
 
-    A cursor that is forged, or another account's, gives the first page (I4).
+    An invalid cursor, or one of another account, gives the first page (I4).
 
-    :param zone: the zone in which the days of the query begin and end.
+    :param zone: the time zone in which the days of the query begin and end.
     """
     matching = matching_events(account_id, query, zone, key)
-    place = tuple_(AuditEvent.at, AuditEvent.id)
+    row_position = tuple_(AuditEvent.at, AuditEvent.id)
     newest_first, oldest_first = (AuditEvent.at.desc(), AuditEvent.id.desc()), (AuditEvent.at, AuditEvent.id)
     rows = select(AuditEvent).limit(PAGE_SIZE + 1)
     position = _position(session, account_id, query.after)
     if position is not None:
-        found = list(session.scalars(rows.where(*matching, place < position).order_by(*newest_first)))
+        found = list(session.scalars(rows.where(*matching, row_position < position).order_by(*newest_first)))
         if found:
             return _page(found[:PAGE_SIZE], is_first=False, is_last=len(found) <= PAGE_SIZE)
     position = _position(session, account_id, query.before)
     if position is not None:
-        found = list(session.scalars(rows.where(*matching, place > position).order_by(*oldest_first)))
-        if len(found) > PAGE_SIZE:  # else it is the first page, whatever was added
+        found = list(session.scalars(rows.where(*matching, row_position > position).order_by(*oldest_first)))
+        if len(found) > PAGE_SIZE:  # else it is the first page, which may have grown
             return _page(found[PAGE_SIZE - 1 :: -1], is_first=False, is_last=False)
     found = list(session.scalars(rows.where(*matching).order_by(*newest_first)))
     return _page(found[:PAGE_SIZE], is_first=True, is_last=len(found) <= PAGE_SIZE)
 
 
 def get_client_or_deleted(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
-    """Return a client of the account, also one that is deleted: its trail stays.
+    """Return a client of the account, including a deleted one, whose audit log stays readable.
 
-    :raises NotFound: the account never had it, whether or not another one has (A3).
+    :raises NotFound: the account has no such client, whether or not another one has (A3).
     """
     own = (IdentityClient.id == key, IdentityClient.account_id == account_id)
     client = session.scalar(select(IdentityClient).where(*own))
@@ -147,9 +147,9 @@ def get_client_or_deleted(session: Session, *, account_id: str, key: uuid.UUID) 
 
 
 def list_actors(session: Session, account_id: str) -> list[AuditActor]:
-    """Return everybody who stands in the account's trail, by label."""
+    """Return the actors of all events of the account, sorted by label."""
     own = AuditEvent.account_id == account_id
-    # From one person to the next by the index: grouping would read every event.
+    # Jumps from one actor to the next in the index (a loose index scan), where DISTINCT would read every event.
     found = select(func.min(AuditEvent.actor_id).label("actor_id")).where(own).cte("found", recursive=True)
     following = (
         select(func.min(AuditEvent.actor_id)).where(own, AuditEvent.actor_id > found.c.actor_id).scalar_subquery()
@@ -163,13 +163,13 @@ def list_actors(session: Session, account_id: str) -> list[AuditActor]:
         .scalar_subquery()
     )
     rows = session.execute(select(found.c.actor_id, latest_label).where(found.c.actor_id.is_not(None)))
-    return sorted((AuditActor(*row) for row in rows), key=lambda person: person.label.casefold())
+    return sorted((AuditActor(*row) for row in rows), key=lambda actor: actor.label.casefold())
 
 
 def matching_events(
-    account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None
+    account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions on the events that a query asks for."""
+    """Return the WHERE conditions of a query."""
     conditions: list[ColumnElement[bool]] = [AuditEvent.account_id == account_id]
     if key is not None:
         conditions.append(AuditEvent.client_key == key)
@@ -194,7 +194,7 @@ def matching_events(
     return conditions
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def _midnight(day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time.min, zone)
 
 
@@ -211,7 +211,7 @@ def _cursor(event: AuditEvent) -> str:
 
 
 def _position(session: Session, account_id: str, cursor: str) -> ColumnElement[Any] | None:
-    """Return the position that a cursor tells, None if it is not one of this account."""
+    """Return the sort key in a cursor, None if it is malformed or of another account's event."""
     parts = decode_cursor(cursor, 2)
     if parts is None:
         return None

@@ -1,8 +1,8 @@
-"""What a host may listen to, such as to send mail. Told when the change is committed, never before.
+"""Signals for the host, such as for sending mail. They are sent after the commit of the change.
 
-Every receiver gets the engine on which it happened as sender, and by keyword `account_id`, `client_key` (our own key, a
-UUID), `client_id`, `actor_id`, `actor_label`, `action` (as in the trail) and `at`; `attention` its own, see below. No
-signal ever carries a secret. A receiver that raises is logged and holds nobody up. Receivers are held weakly:
+The sender is the engine. Receivers get the keyword arguments `account_id`, `client_key` (a UUID), `client_id`,
+`actor_id`, `actor_label`, `action` (as in the audit log) and `at`; those of `attention` are listed at the signal. No
+signal carries a secret. An exception in a receiver is logged and stops nothing. Receivers are referenced weakly:
 
     from identity_clients import signals
 
@@ -21,15 +21,17 @@ from .actions import Action
 
 LOG = logging.getLogger(__name__)
 namespace = blinker.Namespace()
-created = namespace.signal("created", "A client was made.")
+created = namespace.signal("created", "A client was created.")
 changed = namespace.signal("changed", "A client was edited, its networks were changed, or its tokens were revoked.")
 enabled = namespace.signal("enabled", "A client was enabled.")
 disabled = namespace.signal("disabled", "A client was disabled.")
 deleted = namespace.signal("deleted", "A client was deleted.")
-secret_changed = namespace.signal("secret_changed", "A client has a new secret, or one of its secrets another state.")
+secret_changed = namespace.signal(
+    "secret_changed", "A client got a new secret, or the state of one of its secrets changed."
+)
 attention = namespace.signal(
     "attention",
-    "A client needs attention, for a reason that is new. By keyword: `account_id`, `client_key`, `client_id` and"
+    "A client needs attention for a new reason. Keyword arguments: `account_id`, `client_key`, `client_id` and"
     " `attention`, an `Attention`. Sent by `flask identity-clients attention`.",
 )
 _BY_ACTION = {
@@ -67,13 +69,13 @@ def send_event_signals(engine: Engine, event: AuditEvent) -> None:
         )
 
 
-def send(signal: blinker.Signal, engine: Engine, **facts: Any) -> bool:
-    """Send one signal; return whether no receiver raised."""
-    heard = True
+def send(signal: blinker.Signal, engine: Engine, **arguments: Any) -> bool:
+    """Send a signal to every receiver; return whether none of them raised an exception."""
+    succeeded = True
     for receiver in signal.receivers_for(engine):
         try:
-            receiver(engine, **facts)
+            receiver(engine, **arguments)
         except Exception as error:
-            heard = False
-            LOG.error("a receiver of %s failed", signal, exc_info=error)
-    return heard
+            succeeded = False
+            LOG.error("a receiver of the signal %s failed", signal, exc_info=error)
+    return succeeded

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import Engine, bindparam, select, update
 
 from ..addresses import is_allowed
+from ..credentials import is_well_formed
 from ..database.fast_reads import FastReads
 from ..database.models import Account, ClientSecret, IdentityClient, ResourceServer, SecretState, secret_state
 from ..database.outcomes import AuthenticationFailure
@@ -18,7 +19,6 @@ from ..rate_limits.limits import RateLimits
 from ..secrets.argon2_pool import run_in_pool
 from ..secrets.generation import Secret
 from ..secrets.hashing import SecretHasher, StoredHash
-from ..validation import is_well_formed
 from .verified_secrets import VerifiedSecrets
 
 LOG = logging.getLogger(__name__)

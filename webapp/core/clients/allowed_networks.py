@@ -1,4 +1,4 @@
-"""Change from where a client may call."""
+"""Set the networks from which a client may call (A8)."""
 
 import ipaddress
 import re
@@ -20,14 +20,20 @@ from ..i18n import format_number, gettext, lazy_gettext
 from ..usage.recent_addresses import RecentAddresses, recent_addresses
 
 ANYWHERE = "anywhere"
+NETWORKS_MAX = 50
+LABEL_MAX = 60
+_REPEATED_MAX = 50
+_EVERYWHERE = lazy_gettext("%(network)s is every address there is. Leave the list empty to allow all.")
+_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
+_MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
-    """What a person has to read before other networks take the place of a client's.
+    """The consequences of a new list of networks that a person must confirm.
 
-    :param refused: addresses from which it called within 7 days and could not any more, with the time of the last call.
-    :param opens: whether it could call from anywhere, which it may not now.
+    :param refused: addresses that called within 7 days and would be refused, with the time of the last call.
+    :param opens: whether the client, which is restricted now, could call from anywhere.
     """
 
     refused: Mapping[str, datetime]
@@ -35,12 +41,12 @@ class Consequences:
 
     @property
     def keys(self) -> frozenset[str]:
-        """What a confirmation has to name: the addresses, or `ANYWHERE`; nothing where there is nothing to read."""
+        """The values that a confirmation must contain: the addresses, and `ANYWHERE`; empty without consequences."""
         return frozenset(self.refused) | ({ANYWHERE} if self.opens else set())
 
 
 class NetworksUnconfirmed(DomainError):
-    """It can be saved, once the person has read what follows; nothing was changed."""
+    """The list has consequences that the author has not confirmed; nothing was changed."""
 
     def __init__(self, consequences: Consequences) -> None:
         super().__init__("unconfirmed")
@@ -50,7 +56,7 @@ class NetworksUnconfirmed(DomainError):
 def consequences(
     client: IdentityClient, networks: Sequence[AllowedNetwork], seen: RecentAddresses, now: datetime
 ) -> Consequences:
-    """Return what would follow if these networks took the place of the client's."""
+    """Return the consequences of replacing the client's networks by these."""
     before = client.allowed_networks
     return Consequences(seen.refused_by(networks, before, now), opens=bool(before and not networks))
 
@@ -64,14 +70,14 @@ def set_networks(
     text: str,
     confirmed: Collection[str] = (),
 ) -> IdentityClient:
-    """Let a client call from these networks only; where nothing differs nothing is written.
+    """Restrict a client to these networks, and return it; without a difference nothing is written.
 
-    :param text: one on each line, as `networks.check_networks` reads it; empty: it may call from anywhere (A8).
-    :param confirmed: the `Consequences.keys` that the author has read.
+    :param text: one network on each line, as `check_networks` reads it; empty allows every address.
+    :param confirmed: the `Consequences.keys` that the author has confirmed.
     :raises NotFound: the account has no such client.
     :raises StaleVersion: it was changed since; nothing was written.
-    :raises InvalidFields: lines that name no network (I3).
-    :raises NetworksUnconfirmed: something follows that the author has not read.
+    :raises InvalidFields: a line is not a network (I3).
+    :raises NetworksUnconfirmed: a consequence is not in `confirmed`.
     """
     client = get_client(session, account_id=author.account_id, key=key)
     check_version(session, client, version)
@@ -92,23 +98,12 @@ def set_networks(
     return client
 
 
-NETWORKS_MAX = 50
-LABEL_MAX = 60
-_REPEATED_MAX = 50
-_EVERYWHERE = lazy_gettext("%(network)s is every address there is. Leave the list empty to allow all.")
-_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
-_MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
-
-
-# From where a client may call
-
-
 def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
-    """Return the networks of a text: on each line an address, or a network in CIDR notation, then its label if any.
+    """Return the networks of a text: on each line an address, or a network in CIDR notation, and a label if any.
 
-    Repeats are left out; the first of them keeps its label.
+    Of repeated networks only the first is returned.
 
-    :raises FieldError: lines that are neither, with their numbers; more than 50 networks.
+    :raises FieldError: a line is neither, with its number, or there are more than 50 networks (I3).
     """
     found: dict[str, AllowedNetwork] = {}
     errors = []
@@ -116,7 +111,7 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
         if not line.strip():
             continue
         try:
-            allowed = _line(line)
+            allowed = _parse_line(line)
             found.setdefault(allowed.network, allowed)
         except ValueError as error:
             errors.append(gettext("Line %(number)s: %(problem)s", number=number, problem=error))
@@ -140,17 +135,17 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
 
 
 def format_networks(networks: Sequence[AllowedNetwork]) -> str:
-    """Return the text that `check_networks` reads as these networks."""
+    """Return these networks as a text that `check_networks` reads."""
     return "\n".join(map(str, networks))
 
 
-def _line(line: str) -> AllowedNetwork:
-    """Return the network of a line.
+def _parse_line(line: str) -> AllowedNetwork:
+    """Return the network and label of a line.
 
-    :raises ValueError: there is none; the text says how to mend it.
+    :raises ValueError: the line is malformed; the text says how to correct it.
     """
     written, _, label = re.sub(r"\s+", " ", line.strip()).partition(" ")
-    network = _network(written)
+    network = _parse_network(written)
     if label:
         label = unicodedata.normalize("NFC", label)
         if not label.isprintable():
@@ -164,7 +159,11 @@ def _line(line: str) -> AllowedNetwork:
     return AllowedNetwork(str(network), label)
 
 
-def _network(written: str) -> Network:
+def _parse_network(written: str) -> Network:
+    """Return a network, an IPv4-mapped IPv6 network as IPv4.
+
+    :raises ValueError: it is malformed; the text says how to correct it.
+    """
     shown = f"“{written[:_REPEATED_MAX]}”" if written.isprintable() else gettext("this")
     address, slash, prefix = written.partition("/")
     if "%" in address:
@@ -202,7 +201,7 @@ def _network(written: str) -> Network:
 
 def _is_network(word: str) -> bool:
     try:
-        _network(word.strip(",;"))
+        _parse_network(word.strip(",;"))
     except ValueError:
         return False
     return True

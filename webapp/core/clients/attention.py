@@ -1,4 +1,4 @@
-"""Which enabled clients need attention, and why. A disabled one needs none: it was seen to."""
+"""Find the enabled clients that need attention, and the reasons. Disabled clients never need it."""
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -19,25 +19,25 @@ OLD_DAYS = 365
 TWO_SECRETS_DAYS = 30
 REFUSED_PERCENT = 20
 REFUSED_OF_AT_LEAST = 5
-"""Fewer token requests than these say nothing about a client."""
+"""With fewer token requests the share of refused ones is not significant."""
 _DAY = timedelta(days=1)
 
 
 class AttentionReason(StrEnum):
-    """Why a client needs attention; the value stands in the address of the list."""
+    """A reason why a client needs attention; the value is a query parameter of the list."""
 
     ENDING = "ending"
-    """A secret that works ends within 30 days."""
+    """A live secret ends within 30 days."""
     REFUSED = "refused"
-    """Of its token requests today and yesterday (UTC, as they are counted), at least 5, more than 20 % were refused."""
+    """Of its token requests of today and yesterday (UTC), at least 5, more than 20 % were refused."""
     UNUSED = "unused"
-    """It was made 7 days ago or earlier, and never got a token."""
+    """It was created 7 or more days ago, and has never got a token."""
     IDLE = "idle"
-    """It got its last token 90 days ago or earlier."""
+    """It got its last token 90 or more days ago."""
     OLD = "old"
-    """A secret that has not ended was made a year ago or earlier."""
+    """A secret that has not ended was created a year ago or earlier."""
     TWO = "two"
-    """Two secrets have not ended for 30 days: one was forgotten."""
+    """Two secrets have not ended for 30 days, so one is probably forgotten."""
 
 
 ANY = "any"
@@ -48,12 +48,12 @@ FILTERS = (ANY, *AttentionReason)
 class Attention:
     """One reason why a client needs attention.
 
-    :param secret_label: the secret that it is about, with ENDING and OLD.
-    :param at: when the secret ends (ENDING) or was made (OLD), when the client was made (UNUSED) or got its last token
-        (IDLE), since when there have been two secrets (TWO); None with REFUSED.
-    :param days: whole days until that moment or since, those to come rounded up.
-    :param refused: how many of the token requests were refused, with REFUSED.
-    :param requests: how many token requests there were.
+    :param secret_label: the label of the secret, with ENDING and OLD.
+    :param at: when the secret ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
+        token (IDLE), since when there have been two secrets (TWO); None with REFUSED.
+    :param days: whole days until that moment, rounded up, or since then, rounded down.
+    :param refused: the number of refused token requests, with REFUSED.
+    :param requests: the number of all token requests, with REFUSED.
     """
 
     reason: AttentionReason
@@ -70,19 +70,19 @@ class Attention:
 
     @property
     def key(self) -> str:
-        """What tells this reason from the others of its client: a secret that ends is news again as it comes nearer."""
-        about = [self.secret_label or ""] if self.reason in (AttentionReason.ENDING, AttentionReason.OLD) else []
+        """The identity of this reason within its client; that of an ending secret changes as its end comes nearer."""
+        secret = [self.secret_label or ""] if self.reason in (AttentionReason.ENDING, AttentionReason.OLD) else []
         near = [str(self.within_days)] if self.reason is AttentionReason.ENDING else []
-        return " ".join([self.reason, *about, *near])
+        return " ".join([self.reason, *secret, *near])
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many clients of an account need attention.
+    """The number of clients of an account that need attention.
 
-    :param clients: for any reason.
-    :param by_reason: for each reason that there is; one client may have several.
-    :param first_end_at: when the first secret ends, with ENDING.
+    :param clients: the number for any reason.
+    :param by_reason: the number for each reason, without zeros; one client may have several reasons.
+    :param first_end_at: when the first secret ends; None without ENDING.
     """
 
     clients: int
@@ -90,11 +90,8 @@ class Summary:
     first_end_at: datetime | None
 
 
-# In SQL, for the filter of the list and for the summary
-
-
 def needs_attention(reason: str, now: datetime) -> ColumnElement[bool]:
-    """Return the condition that a client needs attention.
+    """Return the SQL condition that a client needs attention.
 
     :param reason: one of `FILTERS`.
     """
@@ -104,11 +101,12 @@ def needs_attention(reason: str, now: datetime) -> ColumnElement[bool]:
 
 
 def summary(session: Session, account_id: str) -> Summary:
-    """Return how many of the account's clients need attention, by one statement, or two where a secret ends."""
+    """Count the clients of an account that need attention, by one statement, or two where a secret ends."""
     now = utc_now()
     own = (IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None), IdentityClient.enabled)
     conditions = (condition.label(reason) for reason, condition in _conditions(now).items())
-    judged = select(*conditions).where(*own).cte("judged").prefix_with("MATERIALIZED")  # else each is judged twice
+    # Materialized, since each condition would be evaluated twice otherwise.
+    judged = select(*conditions).where(*own).cte("judged").prefix_with("MATERIALIZED")
     any_count, *counts = session.execute(
         select(
             func.count().filter(or_(*(judged.c[reason] for reason in AttentionReason))),
@@ -127,17 +125,19 @@ def summary(session: Session, account_id: str) -> Summary:
 
 
 def _conditions(now: datetime) -> dict[AttentionReason, ColumnElement[bool]]:
-    def secrets(*such: ColumnElement[bool]) -> ColumnElement[int]:
-        # Counted: for EXISTS PostgreSQL may prefer to read the secrets of all accounts.
+    """Return the SQL condition of each reason."""
+
+    def count_secrets(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+        # A count, since for EXISTS PostgreSQL may choose to read the secrets of all accounts.
         ours = ClientSecret.client_key == IdentityClient.id
-        return select(func.count()).where(ours, *such).scalar_subquery()
+        return select(func.count()).where(ours, *conditions).scalar_subquery()
 
     not_ended = or_(ClientSecret.ends_at.is_(None), ClientSecret.ends_at > now)
     never = literal(None, IdentityClient.last_token_at.type)
     refused = func.sum(case((TokenRequestCount.outcome != Outcome.ISSUED, TokenRequestCount.count), else_=0))
     requests = func.sum(TokenRequestCount.count)
     return {
-        AttentionReason.ENDING: secrets(_is_ending(now)) > 0,
+        AttentionReason.ENDING: count_secrets(_is_ending(now)) > 0,
         AttentionReason.REFUSED: exists(
             select(TokenRequestCount.client_key)
             .where(TokenRequestCount.client_key == IdentityClient.id, TokenRequestCount.day.in_(_days_counted(now)))
@@ -150,8 +150,8 @@ def _conditions(now: datetime) -> dict[AttentionReason, ColumnElement[bool]]:
         AttentionReason.IDLE: and_(
             IdentityClient.last_token_at > never, IdentityClient.last_token_at <= now - IDLE_DAYS * _DAY
         ),
-        AttentionReason.OLD: secrets(not_ended, ClientSecret.created_at <= now - OLD_DAYS * _DAY) > 0,
-        AttentionReason.TWO: secrets(not_ended, ClientSecret.created_at <= now - TWO_SECRETS_DAYS * _DAY) >= 2,
+        AttentionReason.OLD: count_secrets(not_ended, ClientSecret.created_at <= now - OLD_DAYS * _DAY) > 0,
+        AttentionReason.TWO: count_secrets(not_ended, ClientSecret.created_at <= now - TWO_SECRETS_DAYS * _DAY) >= 2,
     }
 
 
@@ -164,14 +164,12 @@ def _is_ending(now: datetime) -> ColumnElement[bool]:
 
 
 def _days_counted(now: datetime) -> list[date]:
+    """Return the days (UTC) whose token requests REFUSED counts."""
     return [now.date(), now.date() - _DAY]
 
 
-# In words, for the rows of a page
-
-
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
-    """Return why each of these clients of the account needs attention, by two statements; others are absent."""
+    """Return the reasons of each of these clients that needs attention, by client key, with two statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
     secrets: dict[uuid.UUID, list[ClientSecret]] = {key: [] for key in enabled}
@@ -189,14 +187,14 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
     found = {
-        key: [*_of_secrets(secrets[key], now), *_of_use(client, issued[key], refused[key], now)]
+        key: [*_secret_reasons(secrets[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
         for key, client in enabled.items()
     }
     order = list(AttentionReason)
     return {key: sorted(those, key=lambda one: order.index(one.reason)) for key, those in found.items() if those}
 
 
-def _of_secrets(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Attention]:
+def _secret_reasons(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Attention]:
     kept = list(secrets)
     for secret in kept:
         if secret.state_at(now) is SecretState.ENDING and secret.ends_at is not None:
@@ -212,7 +210,7 @@ def _of_secrets(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Atte
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
 
 
-def _of_use(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:
+def _usage_reasons(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:
     requests = issued + refused
     if requests >= REFUSED_OF_AT_LEAST and refused * 100 > requests * REFUSED_PERCENT:
         yield Attention(AttentionReason.REFUSED, refused=refused, requests=requests)

@@ -16,12 +16,12 @@ from ..secrets.client_secrets import SecretsSnapshot, not_ended
 def delete_client(
     session: Session, *, author: Author, key: uuid.UUID, version: int | None, typed_client_id: str
 ) -> None:
-    """Delete a client: it leaves the list, its secrets end and its tokens stop; its ID stays taken, its trail stays.
+    """Delete a client: end its secrets and make its tokens inactive; its ID stays taken and its audit log stays.
 
-    :param typed_client_id: what the person typed to confirm: the client ID, letter for letter.
-    :raises NotFound: the account has no such client, or no more.
+    :param typed_client_id: the client ID as the person typed it to confirm; letter case counts.
+    :raises NotFound: the account has no such client.
     :raises StaleVersion: it was changed since; nothing was written.
-    :raises FieldError: something else was typed; the field is `confirm`.
+    :raises FieldError: another client ID was typed; the field is `confirm`.
     """
     client = get_client(session, account_id=author.account_id, key=key)
     check_version(session, client, version)
@@ -32,10 +32,10 @@ def delete_client(
             gettext("Client ID does not match: type it exactly"),
         )
     now = utc_now()
-    kept = not_ended(client, now)
+    active = not_ended(client, now)
     with versioned_change(session, author, client, now):
-        before = SecretsSnapshot(kept, now)
+        before = SecretsSnapshot(active, now)
         client.deleted_at = now
-        for secret in kept:
+        for secret in active:
             secret.ends_at = now
-        record_event(session, author, Action.DELETED, client, before.difference_to(SecretsSnapshot(kept, now)))
+        record_event(session, author, Action.DELETED, client, before.difference_to(SecretsSnapshot(active, now)))

@@ -1,4 +1,4 @@
-"""Finding an account's clients: search, filters, order, and pages by key."""
+"""List the clients of an account: search, filters, sort order, and keyset pagination."""
 
 import unicodedata
 import uuid
@@ -33,13 +33,13 @@ SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What the list is asked for; the address bar carries it.
+    """The search, filters, order and page of the list, as in the query string.
 
     :param q: a part of the client ID, the name or the description, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
     :param role: the key of an API role that the clients must have, or empty.
     :param attention: one of `attention.FILTERS`, or empty.
-    :param sort: one of `SORTS`; a minus sign turns the order round.
+    :param sort: one of `SORTS`; a minus sign reverses the order.
     :param after: the cursor of the row that the page follows.
     :param before: the cursor of the row that the page precedes.
     """
@@ -54,7 +54,7 @@ class ListQuery:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str], catalogue: RoleCatalogue) -> Self:
-        """Read the query from the address; what makes no sense becomes the default (I4)."""
+        """Return the query of a query string; an invalid value becomes the default (I4)."""
         q = unicodedata.normalize("NFC", arguments.get("q", "").strip())
         status, role, attention, sort = (arguments.get(name, "") for name in ("status", "role", "attention", "sort"))
         return cls(
@@ -68,7 +68,7 @@ class ListQuery:
         )
 
     def arguments(self) -> dict[str, str]:
-        """Return what an address has to carry to ask for the same again; defaults are left out."""
+        """Return the query string arguments of this query, without defaults."""
         return {
             field.name: value
             for field in fields(self)
@@ -76,15 +76,15 @@ class ListQuery:
         }
 
     def sorted_by(self, name: str) -> Self:
-        """Return the same search from its first page in this order, or turned round if it is in this order already.
+        """Return the first page of the same search sorted by a column, reversed if it is sorted by it already.
 
-        Words begin with A, times with the newest.
+        Text is sorted from A first, times from the newest.
         """
         first, second = (f"-{name}", name) if name in _TIMES else (name, f"-{name}")
         return replace(self, sort=second if self.sort == first else first, after="", before="")
 
     def with_cursor(self, *, after: str = "", before: str = "") -> Self:
-        """Return the same search at another page."""
+        """Return the same search at another page, by the cursor that it follows or precedes."""
         return replace(self, after=after, before=before)
 
 
@@ -92,9 +92,9 @@ class ListQuery:
 class ListPage:
     """One page of clients.
 
-    :param total: how many clients match.
-    :param account_total: how many the account has.
-    :param first: the position of the first row among those that match, from 1; 0 if there is none.
+    :param total: the number of clients that match.
+    :param account_total: the number of clients of the account.
+    :param first: the position of the first row among those that match, from 1; 0 without rows.
     :param last: the position of the last row.
     :param next_cursor: `after` of the next page, None on the last one.
     :param previous_cursor: `before` of the previous page, None on the first one.
@@ -110,23 +110,23 @@ class ListPage:
 
 
 class _Order:
-    """The order of one sort: by its column, and by the key where values are equal."""
+    """A sort order: by a column, and by the key where values are equal."""
 
     def __init__(self, sort: str) -> None:
         self.sort = sort
         self.descending = sort.startswith("-")
         self.column = _COLUMNS[sort.removeprefix("-")]
-        self._place = tuple_(self.column, IdentityClient.id)
+        self._columns = tuple_(self.column, IdentityClient.id)
 
     def rows(self, *, backwards: bool = False) -> tuple[ColumnElement[Any], ...]:
-        """Return the columns to order by, in this order or from its end."""
+        """Return the ORDER BY of this order, or of its reverse."""
         columns = (self.column, IdentityClient.id)
         return tuple(column.desc() if self.descending != backwards else column.asc() for column in columns)
 
     def beyond(self, position: "_Position", *, backwards: bool = False) -> ColumnElement[bool]:
-        """Return the condition that a row follows a position, or precedes it."""
+        """Return the condition that a row follows a position, or precedes it if `backwards`."""
         bound = tuple_(literal(position.value, self.column.type), literal(position.key, IdentityClient.id.type))
-        return self._place < bound if self.descending != backwards else self._place > bound
+        return self._columns < bound if self.descending != backwards else self._columns > bound
 
     def position_of(self, client: IdentityClient) -> "_Position":
         return _Position(getattr(client, self.column.key), client.id)
@@ -139,9 +139,9 @@ class _Position:
 
 
 def list_clients(session: Session, *, account_id: str, query: ListQuery) -> ListPage:
-    """Return a page of the account's clients; those that are deleted never appear.
+    """Return a page of the account's clients, without deleted ones.
 
-    A cursor that is forged, or another account's, gives the first page (I4).
+    A forged cursor, or one of another account, gives the first page (I4).
     """
     own = and_(IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
     filters = _filters(query)
@@ -178,7 +178,7 @@ def _page(
                 .order_by(*order.rows(backwards=backwards))
                 .limit(PAGE_SIZE)
             ).all()
-            # Going back, a page that is not full is the first one, whatever became of its rows.
+            # A page that is not full is the first one when going back, so it is read from the start.
             if len(found) == PAGE_SIZE or (found and not backwards):
                 return list(found[::-1] if backwards else found)
     return list(session.scalars(select(IdentityClient).where(matching).order_by(*order.rows()).limit(PAGE_SIZE)))
@@ -197,7 +197,7 @@ def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
     if query.status:
         filters.append(IdentityClient.enabled.is_(query.status == "enabled"))
     if query.role:
-        # Not LIKE, which on SQLite takes no account of letter case.
+        # Not LIKE, which ignores letter case on SQLite.
         keys = type_coerce(IdentityClient.roles, Text)
         filters.append(func.replace(keys, f'"{query.role}"', "") != keys)
     if query.attention:
@@ -216,7 +216,7 @@ def _write_cursor(order: _Order, client: IdentityClient) -> str:
 
 
 def _read_cursor(session: Session, order: _Order, account_id: str, cursor: str) -> _Position | None:
-    """Return the position that a cursor tells, None if it is not one of this order and account."""
+    """Return the position of a cursor, None if it is not one of this order and account."""
     parts = decode_cursor(cursor, 3)
     if parts is None or parts[0] != order.sort:
         return None

@@ -8,9 +8,7 @@ from ...settings import SettingsError
 from ..i18n import lazy_gettext as _
 
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
-
-
-# RFC 6749 appendix A.4: a scope token is %x21, %x23-5B, %x5D-7E
+# RFC 6749 appendix A.4: a scope token is made of %x21, %x23-5B, %x5D-7E
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,60}\Z")
 
 
@@ -22,10 +20,10 @@ class ApiRole:
     :param name: what people read.
     :param description: one sentence that says what it allows.
     :param group: the heading under which the form lists it.
-    :param scopes: the scopes that it opens, in the order in which a token lists them.
+    :param scopes: its scopes, in the order in which a token lists them.
     :param moves_money: whether it can send money or release a payment.
-    :param creates_payments: whether it can make a payment that waits for somebody to release it.
-    :param releases_payments: whether it can release a payment that somebody made.
+    :param creates_payments: whether it can create a payment that waits for its release.
+    :param releases_payments: whether it can release a payment that was created.
     """
 
     key: str
@@ -40,7 +38,7 @@ class ApiRole:
 
 @dataclass(frozen=True, slots=True)
 class RolesDifference:
-    """What an edit does to a client's API roles; a key that left the catalogue is told by itself, as its name."""
+    """The API roles that an edit adds and removes; one that left the catalogue has its key as its name."""
 
     added: tuple[ApiRole, ...]
     removed: tuple[ApiRole, ...]
@@ -50,7 +48,7 @@ class RolesDifference:
 
     @property
     def adds_money(self) -> bool:
-        """Whether the client may move money in a way in which it may not now."""
+        """Whether an added role can move money."""
         return any(role.moves_money for role in self.added)
 
 
@@ -87,36 +85,36 @@ class RoleCatalogue(Mapping[str, ApiRole]):
     def __len__(self) -> int:
         return len(self._roles)
 
-    def grantable(self, granted: Collection[str] | None) -> list[ApiRole]:
+    def grantable(self, grantable_roles: Collection[str] | None) -> list[ApiRole]:
         """Return the roles that an account may grant, in catalogue order.
 
-        :param granted: the keys that the account holds; None means all.
+        :param grantable_roles: the keys that the account may grant; None means all.
         """
-        return [role for role in self._roles.values() if granted is None or role.key in granted]
+        return [role for role in self._roles.values() if grantable_roles is None or role.key in grantable_roles]
 
-    def effective(self, keys: Collection[str], granted: Collection[str] | None) -> list[ApiRole]:
-        """Return a client's roles that still count: in the catalogue and still held by its account (A4)."""
-        return [role for role in self.grantable(granted) if role.key in keys]
+    def effective(self, keys: Collection[str], grantable_roles: Collection[str] | None) -> list[ApiRole]:
+        """Return the roles of a client that are in the catalogue and that its account may still grant (A4)."""
+        return [role for role in self.grantable(grantable_roles) if role.key in keys]
 
     def names(self, keys: Collection[str]) -> list[str]:
-        """Return the names of these roles in catalogue order; a key that left the catalogue stands for itself."""
+        """Return the names of these roles in catalogue order; one that left the catalogue has its key as its name."""
         return [role.name for role in self._roles.values() if role.key in keys] + sorted(set(keys) - self._roles.keys())
 
     def difference(self, before: Collection[str], after: Collection[str]) -> RolesDifference:
         """Return which API roles were added and which removed, in catalogue order."""
-        return RolesDifference(self._told(set(after) - set(before)), self._told(set(before) - set(after)))
+        return RolesDifference(self._as_roles(set(after) - set(before)), self._as_roles(set(before) - set(after)))
 
-    def _told(self, keys: set[str]) -> tuple[ApiRole, ...]:
+    def _as_roles(self, keys: set[str]) -> tuple[ApiRole, ...]:
         gone = sorted(keys - self._roles.keys())
         return (*self.effective(keys, None), *(ApiRole(key, key, "", "", ()) for key in gone))
 
     def create_and_release(self, keys: Collection[str]) -> bool:
-        """Tell whether a client with these roles could release a payment that it made itself."""
+        """Return whether a client with these roles could release a payment that it created itself."""
         roles = self.effective(keys, None)
         return any(role.creates_payments for role in roles) and any(role.releases_payments for role in roles)
 
     def scopes(self, roles: Iterable[ApiRole]) -> tuple[str, ...]:
-        """Return every scope that these roles open, once each, in their order."""
+        """Return every scope of these roles, without repeats, in their order."""
         return tuple(dict.fromkeys(scope for role in roles for scope in role.scopes))
 
 

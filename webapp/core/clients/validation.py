@@ -1,14 +1,13 @@
-"""The rule of each field of the form (I1, I2, A4): the value as it is kept, or what is wrong and how to mend it."""
+"""Check each field of a client form: return the value to store, or raise an error that says how to correct it."""
 
 import re
 import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from ..credentials import CLIENT_ID_MAX, CLIENT_ID_MIN
 from ..database.models import (
-    CLIENT_ID_MAX,
-    CLIENT_ID_MIN,
     DESCRIPTION_MAX,
     NAME_MAX,
     NAME_MIN,
@@ -17,13 +16,16 @@ from ..database.models import (
 )
 from ..errors import FieldError
 from ..i18n import format_number, gettext, lazy_gettext, ngettext
-from ..secrets.policy import check_chosen_secret
+from ..secrets.generation import Secret
 from .roles import RoleCatalogue
+
+FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
+"""The form fields that have a rule, in the order of the form."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientValues:
-    """What the form holds, as it was typed. A form can write nothing else of a client (A5)."""
+    """The values of a form as they were typed, but for the secret. A form can write no other column (A5)."""
 
     client_id: str
     name: str
@@ -32,44 +34,51 @@ class ClientValues:
     roles: frozenset[str]
 
 
-def validate_values(
+class SecretCheck(Protocol):
+    """The rule of the secret, which belongs to `core.secrets`."""
+
+    def __call__(self, secret: str, *, client_id: str, name: str) -> Secret:
+        """Return the secret, or raise FieldError."""
+
+
+def check_fields(
     values: ClientValues,
     secret: str | None,
+    fields: Collection[str],
     *,
     catalogue: RoleCatalogue,
-    granted: Collection[str] | None,
-    refuse_weak: bool,
+    grantable_roles: Collection[str] | None,
+    check_secret: SecretCheck,
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Return the columns that the form writes with the `secret`, and all that is wrong, in the form's order."""
-    checks: dict[str, Callable[[], Any]] = {
+    """Return the valid values of these form fields by field name, and the errors of the others in the form's order.
+
+    :param secret: as it was typed; None where none is set, which is valid.
+    :param grantable_roles: the API roles that the account may grant at this moment; None means all (A4).
+    """
+    rules: dict[str, Callable[[], Any]] = {
         "client_id": lambda: check_client_id(values.client_id),
-        "secret": lambda: (
-            None
-            if secret is None
-            else check_chosen_secret(secret, values.client_id, values.name, refuse_weak=refuse_weak)
+        "client_secret": lambda: (
+            None if secret is None else check_secret(secret, client_id=values.client_id, name=values.name)
         ),
         "name": lambda: check_name(values.name),
         "description": lambda: check_description(values.description),
-        "token_duration_minutes": lambda: check_token_duration(values.token_duration),
-        "roles": lambda: check_roles(values.roles, catalogue=catalogue, granted=granted),
+        "token_duration": lambda: check_token_duration(values.token_duration),
+        "roles": lambda: check_roles(values.roles, catalogue=catalogue, grantable_roles=grantable_roles),
     }
-    fields: dict[str, Any] = {}
+    valid: dict[str, Any] = {}
     errors: list[FieldError] = []
-    for field, check in checks.items():
-        try:
-            fields[field] = check()
-        except FieldError as error:
-            errors.append(error)
-    return fields, errors
+    for field in FIELDS:
+        if field in fields:
+            try:
+                valid[field] = rules[field]()
+            except FieldError as error:
+                errors.append(error)
+    return valid, errors
 
 
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*\Z")
-
-
-# Controls, marks that turn the direction of the text around them, and halves of a surrogate pair.
+# Control characters, bidirectional controls and lone surrogates.
 _UNUSABLE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-
-
 _UNUSABLE_IN_LINE = re.compile(f"[{_UNUSABLE}]")
 _UNUSABLE_IN_TEXT = re.compile(f"(?!\n)[{_UNUSABLE}]")
 _UNUSABLE_SUMMARIES = {
@@ -184,25 +193,26 @@ def check_token_duration(value: str) -> int:
     )
 
 
-def check_roles(roles: Collection[str], *, catalogue: RoleCatalogue, granted: Collection[str] | None) -> frozenset[str]:
+def check_roles(
+    roles: Collection[str], *, catalogue: RoleCatalogue, grantable_roles: Collection[str] | None
+) -> frozenset[str]:
     """Return the API roles as a set.
 
-    :param granted: the keys that the account may grant at this moment; None means all (A4).
+    :param grantable_roles: the keys that the account may grant at this moment; None means all (A4).
     :raises FieldError: there is none, or one that the catalogue lacks or the account may not grant.
     """
     chosen = frozenset(roles)
     if not chosen:
         raise FieldError("roles", gettext("Choose at least one role."), gettext("Roles: choose at least one"))
     if not chosen <= catalogue.keys():
-        # The value is a forged one or comes from a form older than the catalogue: not fit to be repeated.
+        # The value is forged, or posted by a form older than the catalogue, so the message does not repeat it.
         raise FieldError(
             "roles",
             gettext("One of these roles does not exist any more. Choose from the list."),
             gettext("Roles: choose from the list"),
         )
-    withheld = [
-        role.name for key, role in catalogue.items() if key in chosen and not (granted is None or key in granted)
-    ]
+    grantable = {role.key for role in catalogue.grantable(grantable_roles)}
+    withheld = [role.name for key, role in catalogue.items() if key in chosen - grantable]
     if withheld:
         names = ", ".join(f"“{name}”" for name in withheld)
         raise FieldError(
@@ -214,6 +224,10 @@ def check_roles(roles: Collection[str], *, catalogue: RoleCatalogue, granted: Co
 
 
 def _text(field: str, unusable: re.Pattern[str], value: str) -> str:
+    """Return the text in Unicode NFC without outer white space.
+
+    :raises FieldError: it has an unusable character.
+    """
     text = value.strip(" \t\n\r")
     found = unusable.search(text)
     if found:

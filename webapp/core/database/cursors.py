@@ -1,4 +1,4 @@
-"""Cursors: the position of a row in its order, as an address carries it."""
+"""Encode and decode pagination cursors: the sort key of a row, as URLs carry it."""
 
 import base64
 import json
@@ -6,17 +6,17 @@ import re
 
 CURSOR_MAX = 2000
 UNSEARCHABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What no stored text has, and not every engine takes."""
+"""Characters that no stored text contains, and that not every engine accepts as a parameter."""
 
 
 def encode_cursor(*parts: str) -> str:
-    """Return a cursor of these parts."""
+    """Return a cursor with these parts."""
     text = json.dumps(parts, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, length: int) -> list[str] | None:
-    """Return the parts of a cursor, None if it is none of so many parts (I4)."""
+    """Return the parts of a cursor, None if it is malformed or has another number of parts (I4)."""
     if not cursor or len(cursor) > CURSOR_MAX:
         return None
     try:

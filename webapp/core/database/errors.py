@@ -1,4 +1,4 @@
-"""Translate errors of the database into errors of the domain."""
+"""Translate errors of the database driver into errors of core."""
 
 import logging
 import sqlite3
@@ -17,7 +17,7 @@ LOG = logging.getLogger(__name__)
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """Raise `Unavailable` where the database is locked or out of reach (D8)."""
+    """Raise `Unavailable` in place of an error that says that the database is locked or unreachable (D8)."""
     try:
         yield
     except PoolTimeout as error:
@@ -26,31 +26,16 @@ def translate_database_errors() -> Iterator[None]:
         if error.connection_invalidated or _is_outage(error):
             raise Unavailable from error
         if _misses_table(error):
-            LOG.error("Tables are missing, or older than this release. Run: flask identity-clients upgrade")
+            LOG.error("The tables are missing or older than this release. Run: flask identity-clients upgrade")
         raise
 
 
-def _misses_table(error: DBAPIError) -> bool:
-    return str(error.orig).startswith(("no such table", "no such column")) or getattr(error.orig, "sqlstate", None) in (
-        "42P01",
-        "42703",
-    )  # undefined_table, undefined_column
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    """Tell a database that is locked, full or out of reach from a statement that is wrong."""
-    if isinstance(error.orig, sqlite3.OperationalError):
-        # This driver has one class for both; a wrong statement, such as one on a missing table, is SQLITE_ERROR.
-        return getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR
-    return isinstance(error, OperationalError)
-
-
 def violated_constraint(error: IntegrityError) -> str | None:
-    """Return the name of the unique or primary key that refused a row, the same on every engine; None for another."""
+    """Return the name of the violated unique or primary key, the same on every engine; None for other constraints."""
     diagnosis = getattr(error.orig, "diag", None)
     if diagnosis is not None:
         return str(diagnosis.constraint_name)
-    # SQLite names the columns in place of the constraint.
+    # SQLite names the columns instead of the constraint.
     return _UNIQUE_BY_COLUMNS.get(str(error.orig).removeprefix("UNIQUE constraint failed: "))
 
 
@@ -60,3 +45,18 @@ _UNIQUE_BY_COLUMNS = {
     for constraint in table.constraints
     if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
 }
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Return whether the database is locked, full or unreachable, in contrast to a wrong statement."""
+    if isinstance(error.orig, sqlite3.OperationalError):
+        # This driver has one class for both; a wrong statement, such as one that names no table, is SQLITE_ERROR.
+        return getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR
+    return isinstance(error, OperationalError)
+
+
+def _misses_table(error: DBAPIError) -> bool:
+    return str(error.orig).startswith(("no such table", "no such column")) or getattr(error.orig, "sqlstate", None) in (
+        "42P01",
+        "42703",
+    )  # undefined_table, undefined_column

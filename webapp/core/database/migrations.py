@@ -1,4 +1,4 @@
-"""Bringing the tables up to date with Alembic."""
+"""Migrate the tables with Alembic."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ from .models import Base
 
 @dataclass(frozen=True, slots=True)
 class MigrationHistory:
-    """A line of revisions of its own, so that tables of different owners can share one database.
+    """A history of revisions, so that the tables of different owners can share one database.
 
     :param versions: the folder of its revisions.
-    :param metadata: the tables that they lead to.
-    :param version_table: where the database keeps the revision that it is at.
+    :param metadata: the tables after the last revision.
+    :param version_table: the table that stores the current revision.
     """
 
     versions: Path
@@ -31,7 +31,7 @@ IDENTITY_CLIENTS = MigrationHistory(
 
 
 def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS) -> Config:
-    """Return Alembic's configuration for a history on this engine; every history runs by `migrations/env.py`."""
+    """Return Alembic's configuration for a history on this engine; `migrations/env.py` runs every history."""
     config = Config()
     for name, value in (
         ("script_location", str(resource_folder("migrations"))),
@@ -44,10 +44,10 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
 
 
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
-    """Create the tables, or bring them up to date, in one transaction; doing it again changes nothing."""
+    """Create or upgrade the tables in one transaction; running it again changes nothing."""
     command.upgrade(alembic_config(engine, history), revision)
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
-    """Take the tables back to an earlier revision, in one transaction; `base` drops them."""
+    """Downgrade the tables to an earlier revision in one transaction; `base` drops them."""
     command.downgrade(alembic_config(engine, history), revision)

@@ -1,4 +1,4 @@
-"""The tables. Every name begins with `identity_client`, so that they can share a host's database."""
+"""The tables. Every name begins with `identity_client`, so that they can share the host's database."""
 
 import uuid
 from datetime import UTC, date, datetime
@@ -26,11 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
 from ..addresses import AllowedNetwork
+from ..credentials import CLIENT_ID_MAX, CLIENT_ID_MIN
 from .types import EpochSeconds, MaskedText, NetworkList, StringSet, UtcDateTime, sorted_text
 
 ACCOUNT_ID_MAX = 200
-CLIENT_ID_MIN, CLIENT_ID_MAX = 6, 100
-SECRET_MIN, SECRET_MAX = 6, 100
 NAME_MIN, NAME_MAX = 3, 100
 DESCRIPTION_MAX = 1000
 TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
@@ -43,12 +42,12 @@ def utc_now() -> datetime:
 
 
 def new_id() -> uuid.UUID:
-    """Return a new UUIDv7 (RFC 9562), which sorts by the time at which it was made."""
+    """Return a new UUIDv7 (RFC 9562), which sorts by time of creation."""
     return uuid_utils.compat.uuid7()
 
 
 class Base(DeclarativeBase):
-    """All tables of Identity Clients, with names for every constraint, so that errors can be told apart."""
+    """Base of all tables of Identity Clients; every constraint has a name, by which errors are recognised."""
 
     metadata = MetaData(
         naming_convention={
@@ -62,18 +61,18 @@ class Base(DeclarativeBase):
 
 
 class Account(Base):
-    """What the token endpoint has to know of a host's account: nobody is signed in there to ask."""
+    """A host's account as the identity endpoint needs to know it, since nobody is signed in there to ask the host."""
 
     __tablename__ = "identity_client_accounts"
 
     id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
     feature_enabled: Mapped[bool]
     grantable_roles: Mapped[frozenset[str] | None] = mapped_column(StringSet)
-    """The API roles that the account holds; None means every role of the catalogue."""
+    """The API roles that the account may grant; None means every role of the catalogue."""
 
 
 def _list_index(column: str) -> Index:
-    # Partial, since PostgreSQL would not take the order of rows from an index in which deleted_at came first.
+    # Partial, since PostgreSQL would not use an index that begins with deleted_at for the order of the rows.
     present = text("deleted_at IS NULL")
     return Index(
         f"ix_identity_clients_list_{column}",
@@ -86,7 +85,7 @@ def _list_index(column: str) -> Index:
 
 
 class IdentityClient(Base):
-    """A machine credential. Never deleted as a row: its ID stays taken and its trail stays whole."""
+    """A machine credential. Deletion keeps the row, so that its ID stays taken and its audit log complete."""
 
     __tablename__ = "identity_clients"
     __table_args__ = (
@@ -113,7 +112,7 @@ class IdentityClient(Base):
     client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
     name: Mapped[str] = mapped_column(String(NAME_MAX))
     name_folded: Mapped[str] = mapped_column(sorted_text(NAME_MAX * 3))
-    """The name in case-folded form, which sorts and searches alike on every engine; folding may lengthen it."""
+    """The case-folded name, for sorting and searching alike on every engine; folding may lengthen it."""
     description: Mapped[str] = mapped_column(Text)
     description_folded: Mapped[str] = mapped_column(Text)
     token_duration_minutes: Mapped[int] = mapped_column(Integer)
@@ -122,13 +121,13 @@ class IdentityClient(Base):
     allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
         NetworkList, default=(), server_default=text("'[]'")
     )
-    """From where it may call (A8); none: from anywhere."""
+    """The networks from which it may call (A8); empty: any."""
     creation_key: Mapped[str | None] = mapped_column(String(64))
-    """The one-time key of the form that made it, so that a repeated Create makes nothing."""
+    """The one-time key of the form that created it, so that a repeated POST creates nothing."""
     last_token_at: Mapped[datetime | None] = mapped_column(EpochSeconds, nullable=False, server_default=text("0"))
-    """When it last got a token, true to the minute; None: never."""
+    """When a token was last issued to it, accurate to a minute; None: never."""
     token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
-    """How often all its tokens were revoked; each token carries the number of its time (T13)."""
+    """How often all its tokens were revoked; each token carries the number at its issue (T13)."""
     version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
@@ -145,33 +144,33 @@ class IdentityClient(Base):
 
     @validates("client_id", "name", "description")
     def _fold(self, column: str, value: str) -> str:
-        # Kept beside the text, since the engines do not agree on what a letter's other case is.
+        # Stored, since the engines disagree on the lower case of some letters.
         setattr(self, f"{column}_folded", value.casefold())
         return value
 
 
 class UsedClientId(Base):
-    """A client ID that is, or once was, a client's or a resource server's: it is never another's again (T3)."""
+    """An ID that a client or a resource server has or had; no other one can ever take it (T3)."""
 
     __tablename__ = "identity_client_claimed_ids"
 
     client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
     client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id), index=True)
-    """None: a resource server's."""
+    """None for a resource server's ID."""
 
 
 class SecretState(StrEnum):
-    """What a secret is good for at a given moment (S8); the value stands in the trail, so it never changes."""
+    """The state of a secret at a given time (S8). The values are stored in audit events and never change."""
 
     CURRENT = "current"
     ENDING = "ending"
-    """It verifies, and has an end date."""
+    """It authenticates the client, and has an end date."""
     PAUSED = "paused"
     ENDED = "ended"
 
 
 def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
-    """Return a secret's state; it verifies while current or ending. The moment of its end is past it (S8)."""
+    """Return a secret's state; it authenticates while current or ending, and no more at `ends_at` itself (S8)."""
     if ends_at is not None and ends_at <= now:
         return SecretState.ENDED
     if paused_at is not None:
@@ -180,7 +179,7 @@ def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: date
 
 
 class ClientSecret(Base):
-    """One secret of a client, as a hash only (S1, S2)."""
+    """One secret of a client, stored as a hash only (S1, S2)."""
 
     __tablename__ = "identity_client_secrets"
     __table_args__ = (UniqueConstraint("client_key", "label"),)
@@ -188,13 +187,13 @@ class ClientSecret(Base):
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
     label: Mapped[str] = mapped_column(String(8))
-    """A, B, C and so on, in the order in which a client's secrets were made."""
+    """A, B, C and so on, in the order of creation."""
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
     ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """From this moment it verifies no more (S8); None: no end date."""
+    """From this time on it does not authenticate (S8); None: no end date."""
     paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_used_address: Mapped[str | None] = mapped_column(String(45))
@@ -202,7 +201,7 @@ class ClientSecret(Base):
     client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
 
     def state_at(self, now: datetime) -> SecretState:
-        """Return its state at a moment."""
+        """Return its state at a given time."""
         return secret_state(self.ends_at, self.paused_at, now)
 
 
@@ -215,16 +214,16 @@ class TokenRequest(Base):
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    """Tells those of one moment apart. The key is the order in which they are read, so that it is the only index."""
+    """Distinguishes requests at the same time. The key is the reading order, so that no other index is needed."""
     outcome: Mapped[str] = mapped_column(String(32))
     secret_label: Mapped[str | None] = mapped_column(String(8))
     address: Mapped[str | None] = mapped_column(String(45))
     scope: Mapped[str] = mapped_column(String(SCOPE_MAX))
-    """What was asked for, empty if nothing was; a character that a scope cannot have stands as `?`."""
+    """The `scope` parameter, empty if there was none; `?` replaces each character that a scope cannot contain."""
 
 
 class CallerAddress(Base):
-    """An address from which a client showed a right secret, however many other requests came since (A8)."""
+    """An address from which a client authenticated, kept however many requests came since (A8)."""
 
     __tablename__ = "identity_client_caller_addresses"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -235,22 +234,22 @@ class CallerAddress(Base):
 
 
 class TokenRequestCount(Base):
-    """How many token requests a client's secret made on one day (UTC) with one outcome (L2)."""
+    """The number of token requests of a client on one day (UTC) with one secret and one outcome (L2)."""
 
     __tablename__ = "identity_client_token_request_counts"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
     day: Mapped[date] = mapped_column(Date, primary_key=True)
-    """Comes first in the key, so that what is counted today stands together, and so does what is purged."""
+    """Comes first in the key, so that the rows written today are adjacent, and so are the rows to purge."""
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
-    """The secret's label, or empty where none matched."""
+    """The label of the secret that matched, empty if none did."""
     outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
     count: Mapped[int] = mapped_column(Integer)
 
 
 class AuditEvent(Base):
-    """One row of the audit trail. Triggers refuse to change it, and to delete it before its retention (L1)."""
+    """One event of the audit log. Triggers reject updates, and deletion before the retention period ends (L1)."""
 
     __tablename__ = "identity_client_events"
     __table_args__ = (
@@ -262,38 +261,38 @@ class AuditEvent(Base):
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     account_id: Mapped[str | None] = mapped_column(String(200))
-    """The account whose trail it stands in; None for the platform's own, such as a change of signing key."""
+    """The account to whose log it belongs; None for the platform's own events, such as a change of signing key."""
     actor_id: Mapped[str] = mapped_column(String(200))
     actor_label: Mapped[str] = mapped_column(String(200))
     action: Mapped[str] = mapped_column(String(40))
     client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id))
     client_id: Mapped[str | None] = mapped_column(String(CLIENT_ID_MAX))
-    """The client ID as it was then."""
+    """The client ID at the time of the event."""
     changes: Mapped[dict[str, Any]] = mapped_column(JSON)
-    """Per field `[before, after]`; for a secret its label and state, never the secret."""
+    """Per field `[before, after]`; of a secret its label and state, never its value."""
     address: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str | None] = mapped_column(String(64))
 
 
 class AttentionNotice(Base):
-    """A reason why a client needs attention, of which the host was told; it goes when the reason does."""
+    """A notification that a client needs attention, sent to the host; deleted once its reason no longer applies."""
 
     __tablename__ = "identity_client_attention_notices"
 
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     reason: Mapped[str] = mapped_column(String(40), primary_key=True)
-    told_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    notified_at: Mapped[datetime] = mapped_column("told_at", UtcDateTime)
 
 
 class ResourceServer(Base):
-    """An API that may ask about every token at the introspection endpoint (T10)."""
+    """An API that may introspect every token (T10)."""
 
     __tablename__ = "identity_client_resource_servers"
     __table_args__ = (UniqueConstraint("name"), UniqueConstraint("resource_server_id"))
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     resource_server_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
-    """What it sends in place of a client ID."""
+    """The ID with which it authenticates, in place of a client ID."""
     name: Mapped[str] = mapped_column(String(NAME_MAX))
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
@@ -301,7 +300,7 @@ class ResourceServer(Base):
 
 
 class RevokedToken(Base):
-    """One token that was revoked before its end (T12). When its end is past, nobody needs the row."""
+    """A token that was revoked before it expired (T12). The row is needed until then only."""
 
     __tablename__ = "identity_client_revoked_tokens"
 
@@ -310,17 +309,17 @@ class RevokedToken(Base):
 
 
 class StoredSigningKey(Base):
-    """A key that signs tokens; the private half is encrypted (T9)."""
+    """A key pair that signs tokens; the private key is stored encrypted (T9)."""
 
     __tablename__ = "identity_client_signing_keys"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """The RFC 7638 thumbprint of the public half."""
+    """The thumbprint of the public key (RFC 7638)."""
     public_jwk: Mapped[dict[str, str]] = mapped_column(JSON)
     private_key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
     """A 12-byte nonce, then AES-256-GCM of the private key in DER, with the kid as associated data."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     signs_from: Mapped[datetime] = mapped_column(UtcDateTime)
-    """When it may begin to sign; it is published from the moment it was made (T8)."""
+    """When it may begin to sign; it is published from its creation on (T8)."""
     signs_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)

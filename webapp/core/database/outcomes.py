@@ -1,10 +1,10 @@
-"""The outcomes of token requests, as they are stored."""
+"""The outcomes of token requests. The values are stored and never change."""
 
 from enum import StrEnum
 
 
 class AuthenticationFailure(StrEnum):
-    """Why an authentication failed: for the merchant who owns the client, never for the caller (P7)."""
+    """Why an authentication failed. Shown to the merchant who owns the client, never to the caller (P7)."""
 
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
@@ -18,7 +18,7 @@ class AuthenticationFailure(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a token request, where no `authentication.Reason` tells; the value is stored and never changes."""
+    """The outcome of a token request that did not end in an `AuthenticationFailure`."""
 
     ISSUED = "issued"
     THROTTLED = "throttled"

@@ -1,4 +1,4 @@
-"""Column types that mean the same on every engine."""
+"""Column types that behave the same on every engine."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -12,13 +12,16 @@ from ..addresses import AllowedNetwork
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC on every engine; a naive one is refused."""
+    """An aware time in UTC; a naive one raises ValueError."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time, and store UTC."""
+        """Return the time in UTC.
+
+        :raises ValueError: the time is naive.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
@@ -26,16 +29,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value if value.tzinfo is UTC else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware time, which SQLite does not keep."""
+        """Return an aware time; SQLite stores no time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class EpochSeconds(TypeDecorator[datetime]):
-    """When something was last, in whole seconds since 1970; None for never, which stands as 0.
+    """A time stored in whole seconds since 1970; None, for never, is stored as 0.
 
-    A NULL has no place in an order by key: a page could not begin after it.
+    NULL would not do, since keyset pagination cannot continue after it.
     """
 
     impl = BigInteger
@@ -43,7 +46,10 @@ class EpochSeconds(TypeDecorator[datetime]):
     coerce_to_is_types = ()
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int:
-        """Refuse a naive time, and store seconds."""
+        """Return the time in seconds.
+
+        :raises ValueError: the time is naive.
+        """
         if value is None:
             return 0
         if value.tzinfo is None:
@@ -56,13 +62,13 @@ class EpochSeconds(TypeDecorator[datetime]):
 
 
 class StringSet(TypeDecorator[frozenset[str]]):
-    """A set of keys as sorted JSON text: one key stands as `"key"`, which a filter can look for."""
+    """A set of keys, stored as a sorted JSON list, so that a filter can search for `"key"`."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Collection[str] | None, dialect: Dialect) -> str | None:
-        """Store a sorted JSON list."""
+        """Return a sorted JSON list."""
         return None if value is None else json.dumps(sorted(value), separators=(",", ":"))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[str] | None:
@@ -72,23 +78,23 @@ class StringSet(TypeDecorator[frozenset[str]]):
 
 @lru_cache(maxsize=4096)
 def _key_set(value: str) -> frozenset[str]:
-    # Kept, since many clients have the same few roles and each token request reads them.
+    # Cached, since many clients have the same few roles and each token request reads them.
     return frozenset(json.loads(value))
 
 
 class NetworkList(TypeDecorator[tuple[AllowedNetwork, ...]]):
-    """The networks from which a client may call, as JSON text: a list of pairs of network and label."""
+    """The networks from which a client may call, stored as a JSON list of pairs of network and label."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Iterable[AllowedNetwork] | None, dialect: Dialect) -> str | None:
-        """Store a JSON list, in the order given."""
+        """Return a JSON list in the given order."""
         return None if value is None else json.dumps(list(value), separators=(",", ":"), ensure_ascii=False)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[AllowedNetwork, ...]:
-        """Return a tuple."""
-        if value is None or value == "[]":  # most clients; each token request reads it
+        """Return a tuple of networks."""
+        if value is None or value == "[]":  # as for most clients; each token request reads this
             return ()
         return tuple(AllowedNetwork(network, label) for network, label in json.loads(value))
 
@@ -101,17 +107,17 @@ class _Masked(str):
 
 
 class MaskedText(TypeDecorator[str]):
-    """The text of a hash, which prints as `***`: at its most talkative the driver's log shows the rows it read (L4)."""
+    """The text of a hash, whose repr() is `***`, since SQLAlchemy logs result rows at debug level (L4)."""
 
     impl = String
     cache_ok = True
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """Return the text, masked where it is printed."""
+        """Return the text with a masked repr()."""
         return None if value is None else _Masked(value)
 
 
 def sorted_text(length: int | None = None) -> TypeEngine[str]:
-    """Return a text type that sorts by code point on every engine, whatever the database's own language."""
+    """Return a text type that sorts by code point on every engine, whatever the database's collation."""
     plain = String(length) if length else Text()
     return plain.with_variant(type(plain)(length, collation="C"), "postgresql")

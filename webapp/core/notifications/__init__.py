@@ -1,1 +1,4 @@
-"""Notices to the host."""
+"""Notifications to the host.
+
+* `attention`: send the signal `attention` for new reasons
+"""

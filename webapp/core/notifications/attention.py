@@ -1,4 +1,4 @@
-"""Telling the host which clients need attention, once for each reason that is new."""
+"""Notify the host of clients that need attention, once for each new reason."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ CLIENTS_AT_ONCE = 500
 
 
 def send_attention_signals(engine: Engine) -> int:
-    """Send the signal `attention` for each reason that was not told before, of every account; return how many.
+    """Send the signal `attention` for each reason of every account that was not sent before; return their number.
 
-    A reason that goes and comes back is new again. Where a receiver raises it is told again next time.
+    A reason that disappears and comes back is new. After an exception in a receiver the signal is sent again next time.
     """
     with read_session(engine) as session:
         account_ids = session.scalars(select(Account.id).where(Account.feature_enabled).order_by(Account.id)).all()
@@ -25,17 +25,17 @@ def send_attention_signals(engine: Engine) -> int:
 
 
 def _send_for_account(engine: Engine, account_id: str) -> int:
-    present = {(client.id, one.key): (client, one) for client, one in _present(engine, account_id)}
+    present = {(client.id, reason.key): (client, reason) for client, reason in _present(engine, account_id)}
     with unit_of_work(engine) as session:
-        told = session.scalars(
+        notices = session.scalars(
             select(AttentionNotice)
             .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
             .where(IdentityClient.account_id == account_id)
         ).all()
-        for notice in told:
+        for notice in notices:
             if (notice.client_key, notice.reason) not in present:
                 session.delete(notice)
-    known = {(notice.client_key, notice.reason) for notice in told}
+    known = {(notice.client_key, notice.reason) for notice in notices}
     return sum(_send(engine, *present[key]) for key in present if key not in known)
 
 
@@ -51,27 +51,27 @@ def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, 
             .order_by(IdentityClient.client_id_folded)
         ).all()
         for start in range(0, len(clients), CLIENTS_AT_ONCE):
-            some = clients[start : start + CLIENTS_AT_ONCE]
-            found = reasons(session, account_id, some)
-            for client in some:
-                for one in found.get(client.id, []):
-                    yield client, one
+            batch = clients[start : start + CLIENTS_AT_ONCE]
+            found = reasons(session, account_id, batch)
+            for client in batch:
+                for reason in found.get(client.id, []):
+                    yield client, reason
 
 
-def _send(engine: Engine, client: IdentityClient, one: Attention) -> bool:
-    # Noted first: of two that run at once one tells.
+def _send(engine: Engine, client: IdentityClient, reason: Attention) -> bool:
+    # Stored first, so that of two concurrent runs only one sends the signal.
     try:
         with unit_of_work(engine) as session:
-            session.add(AttentionNotice(client_key=client.id, reason=one.key, told_at=utc_now()))
+            session.add(AttentionNotice(client_key=client.id, reason=reason.key, notified_at=utc_now()))
     except IntegrityError as error:
         if violated_constraint(error) != "pk_identity_client_attention_notices":
             raise
         return False
-    facts = {"account_id": client.account_id, "client_key": client.id, "client_id": client.client_id}
-    if signals.send(signals.attention, engine, **facts, attention=one):
+    ids = {"account_id": client.account_id, "client_key": client.id, "client_id": client.client_id}
+    if signals.send(signals.attention, engine, **ids, attention=reason):
         return True
     with unit_of_work(engine) as session:
         session.execute(
-            delete(AttentionNotice).where(AttentionNotice.client_key == client.id, AttentionNotice.reason == one.key)
+            delete(AttentionNotice).where(AttentionNotice.client_key == client.id, AttentionNotice.reason == reason.key)
         )
     return False

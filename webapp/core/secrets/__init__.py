@@ -1,1 +1,1 @@
-"""Client secrets: generation, policy, hashing, rotation, actions on one secret."""
+"""Client secrets: generation, policy, hashing, rotation, and the actions on one secret."""

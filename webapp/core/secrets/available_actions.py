@@ -1,4 +1,4 @@
-"""What a person can do to a secret at a moment, and what they have to read before."""
+"""List which actions on a secret are possible now, and what must be confirmed before each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LAST_SECRET_MESSAGE = lazy_gettext(
 
 
 class SecretAction(StrEnum):
-    """What can be done to one secret; the value is the last part of its address."""
+    """An action on one secret; the value is the last part of its URL."""
 
     END = "end"
     PAUSE = "pause"
@@ -25,7 +25,7 @@ class SecretAction(StrEnum):
     SET_END_DATE = "end-date"
 
 
-_CONTROLS = {
+_ACTIONS_BY_STATE = {
     SecretState.CURRENT: (SecretAction.PAUSE, SecretAction.END, SecretAction.SET_END_DATE),
     SecretState.ENDING: (SecretAction.PAUSE, SecretAction.END, SecretAction.SET_END_DATE),
     SecretState.PAUSED: (SecretAction.RESUME, SecretAction.END, SecretAction.SET_END_DATE),
@@ -35,9 +35,9 @@ _CONTROLS = {
 
 @dataclass(frozen=True, slots=True)
 class AvailableActions:
-    """A secret, and what can be done to it now.
+    """The actions on one secret in its present state.
 
-    :param actions: those that make sense in its state; each with the sentence why it is refused, or None.
+    :param actions: each action of that state, with the sentence why it is refused now, or None.
     """
 
     secret: ClientSecret
@@ -46,13 +46,13 @@ class AvailableActions:
 
 
 def available_actions(client: IdentityClient, now: datetime) -> list[AvailableActions]:
-    """Return a client's secrets in the order in which they were made, with what can be done to each."""
+    """Return the actions on each secret of a client, the oldest secret first."""
     last = last_live(client, now)
     found = []
     for secret in by_age(client.secrets):
         state = secret.state_at(now)
         refused = {SecretAction.PAUSE, SecretAction.END} if secret is last else set()
-        actions = {action: LAST_SECRET_MESSAGE if action in refused else None for action in _CONTROLS[state]}
+        actions = {action: LAST_SECRET_MESSAGE if action in refused else None for action in _ACTIONS_BY_STATE[state]}
         found.append(AvailableActions(secret, state, actions))
     return found
 
@@ -65,11 +65,11 @@ def required_confirmations(
     *,
     ends_at: datetime | None = None,
 ) -> list[ConfirmationRequired]:
-    """Return what a person has to read before this is done to a secret, for the page that asks.
+    """Return the consequences of an action that a person must confirm first, for the confirmation page.
 
-    Without `confirmed` the functions of `rotation` raise the first of them.
+    `lifecycle.apply_secret_action` raises the first of them unless it is told that they are confirmed.
 
-    :param ends_at: the end date that is to be set.
+    :param ends_at: the end date to set, with SET_END_DATE.
     """
     live = live_secrets(client, now)
     found: list[ConfirmationRequired] = []
@@ -91,6 +91,6 @@ def required_confirmations(
 
 
 def _end_of_all(ends: Mapping[ClientSecret, datetime | None]) -> datetime | None:
-    """Return the moment from which none of these secrets works; None if one never ends, or there is none."""
+    """Return when the last of these secrets ends, or None if one never ends or there is none."""
     known = [end for end in ends.values() if end is not None]
     return max(known) if known and len(known) == len(ends) else None

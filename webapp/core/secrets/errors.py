@@ -1,4 +1,4 @@
-"""Why an action on a secret is refused, or needs a confirmation."""
+"""Errors of the actions on a secret: refused, or to be confirmed first."""
 
 from datetime import datetime
 
@@ -7,10 +7,10 @@ from ..errors import DomainError
 
 
 class SecretActionRefused(DomainError):
-    """Something cannot be done to a secret as things stand; nothing was changed.
+    """The action is not possible in the present state; nothing was changed.
 
-    :param client: the client as it stands now.
-    :param secret: the secret that it is about.
+    :param client: the client as it is stored, detached from its session.
+    :param secret: the secret that the refusal is about.
     """
 
     def __init__(self, client: IdentityClient, secret: ClientSecret) -> None:
@@ -20,26 +20,26 @@ class SecretActionRefused(DomainError):
 
 
 class TwoActiveSecrets(SecretActionRefused):
-    """Two secrets have not ended; the older one, `secret`, has to end before there can be another (S7)."""
+    """Two secrets have not ended; the older one, `secret`, must end before another is added (S7)."""
 
 
 class LastLiveSecret(SecretActionRefused):
-    """It is the only secret that works, so it can be neither ended nor paused (S7)."""
+    """The only live secret can be neither ended nor paused (S7)."""
 
 
 class SecretHasEnded(SecretActionRefused):
-    """It has ended, and stays so."""
+    """The secret has ended, and stays so."""
 
 
 class ConfirmationRequired(SecretActionRefused):
-    """It can be done, once the person has read what follows from it."""
+    """The action is possible once the person has confirmed its consequence."""
 
 
 class SecretRecentlyUsed(ConfirmationRequired):
-    """Something called with the secret within the last hour, and would be refused from now on.
+    """The secret was used within the last hour; its caller would be refused from now on.
 
-    :ivar at: when it was used last.
-    :ivar address: from where; None if nobody knows.
+    :ivar at: when it was last used.
+    :ivar address: the caller's address, or None if it is unknown.
     """
 
     def __init__(self, client: IdentityClient, secret: ClientSecret, at: datetime) -> None:
@@ -49,9 +49,9 @@ class SecretRecentlyUsed(ConfirmationRequired):
 
 
 class LastSecretWouldEnd(ConfirmationRequired):
-    """Afterwards `secret` is the only one that works, and it has an end: no token is issued from then on (S8).
+    """Afterwards no live secret is left without an end date; `secret` ends last, and no token is issued then (S8).
 
-    :ivar ends_at: that end.
+    :ivar ends_at: when that is.
     """
 
     def __init__(self, client: IdentityClient, secret: ClientSecret, ends_at: datetime) -> None:

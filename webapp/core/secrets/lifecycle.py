@@ -1,9 +1,4 @@
-"""A client's secrets in the course of time: the next one, and the end of those before it (S7, S8).
-
-A secret is live while it verifies: it has not ended and is not paused. Every function is bound to the account of its
-author (A3), takes the version of the client that the author saw (I7), and is one savepoint with its event (L1). What
-cannot be done, or only with a confirmation, raises a `SecretRefused`.
-"""
+"""End, pause or resume one secret of a client, or set its end date (S7, S8)."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -29,140 +24,89 @@ _AUDIT_ACTIONS = {
 }
 
 
-# One secret
-
-
-def end_secret(
+def apply_secret_action(
     session: Session,
     *,
     author: Author,
     key: uuid.UUID,
     version: int | None,
     secret_id: uuid.UUID,
+    action: SecretAction,
+    ends_at: datetime | None = None,
     confirmed: bool = False,
 ) -> IdentityClient:
-    """End a secret now; where it has ended nothing is written, whatever the version.
+    """Apply an action to one secret and record its audit event; return the client.
 
+    Nothing is written, whatever the version, where the secret is already in the state that is asked for. A resumed
+    secret keeps its end date.
+
+    :param version: the version of the client that the author saw (I7).
+    :param ends_at: the end date to set (aware), within 365 days; None removes it. Only with SET_END_DATE.
+    :param confirmed: whether the author has read what `required_confirmations` returns.
     :raises NotFound: the account has no such client, or the client no such secret.
     :raises StaleVersion: the client was changed since.
-    :raises LastSecret: it is the only live one.
-    :raises RecentlyUsed: it was used within the last hour, and this was not confirmed.
-    :raises LastSecretEnds: what is left ends by itself, and this was not confirmed.
+    :raises SecretHasEnded: the secret has ended, and stays so.
+    :raises LastLiveSecret: the only live secret cannot be ended or paused.
+    :raises ConfirmationRequired: the action has consequences, and `confirmed` is not set.
+    :raises FieldError: the end date is in the past or too far ahead; the field is `ends_at`.
     """
-    client, secret, now = _get_secret(session, author, key, secret_id)
-    if secret.state_at(now) is SecretState.ENDED:
-        return client
-    return _write(session, author, client, version, secret, SecretAction.END, now, confirmed, ends_at=now)
-
-
-def pause_secret(
-    session: Session,
-    *,
-    author: Author,
-    key: uuid.UUID,
-    version: int | None,
-    secret_id: uuid.UUID,
-    confirmed: bool = False,
-) -> IdentityClient:
-    """Let a secret verify nothing until it is resumed; its end date stays. Where it is paused nothing is written.
-
-    :raises NotFound: the account has no such client, or the client no such secret.
-    :raises StaleVersion: the client was changed since.
-    :raises SecretHasEnded: it has ended.
-    :raises LastSecret: it is the only live one.
-    :raises LastSecretEnds: what is left ends by itself, and this was not confirmed.
-    """
-    client, secret, now = _get_secret(session, author, key, secret_id)
-    _check_not_ended(session, client, secret, now)
-    if secret.paused_at is not None:
-        return client
-    return _write(session, author, client, version, secret, SecretAction.PAUSE, now, confirmed, paused_at=now)
-
-
-def resume_secret(
-    session: Session, *, author: Author, key: uuid.UUID, version: int | None, secret_id: uuid.UUID
-) -> IdentityClient:
-    """Let a paused secret verify again, until its end date if it has one: that never moves (S8).
-
-    :raises NotFound: the account has no such client, or the client no such secret.
-    :raises StaleVersion: the client was changed since.
-    :raises SecretHasEnded: its end date has passed.
-    """
-    client, secret, now = _get_secret(session, author, key, secret_id)
-    _check_not_ended(session, client, secret, now)
-    if secret.paused_at is None:
-        return client
-    return _write(session, author, client, version, secret, SecretAction.RESUME, now, True, paused_at=None)
-
-
-def set_end_date(
-    session: Session,
-    *,
-    author: Author,
-    key: uuid.UUID,
-    version: int | None,
-    secret_id: uuid.UUID,
-    ends_at: datetime | None,
-    confirmed: bool = False,
-) -> IdentityClient:
-    """Let a secret end at a moment (aware) within 365 days, or never; where it is so already nothing is written.
-
-    :raises NotFound: the account has no such client, or the client no such secret.
-    :raises StaleVersion: the client was changed since.
-    :raises SecretHasEnded: it has ended; nothing brings it back.
-    :raises FieldError: the date is past or too far ahead; the field is `ends_at`.
-    :raises LastSecretEnds: from that moment nothing would work, and this was not confirmed.
-    """
-    client, secret, now = _get_secret(session, author, key, secret_id)
-    _check_not_ended(session, client, secret, now)
-    if secret.ends_at == ends_at:
-        return client
-    if ends_at is not None and ends_at <= now:
-        raise FieldError("ends_at", gettext("This moment is past. Choose one to come, or end the secret now."))
-    if ends_at is not None and ends_at > now + timedelta(days=END_DATE_MAX_DAYS):
-        message = gettext("Choose a moment within %(days)s days, or leave it empty for no end.", days=END_DATE_MAX_DAYS)
-        raise FieldError("ends_at", message)
-    return _write(session, author, client, version, secret, SecretAction.SET_END_DATE, now, confirmed, ends_at=ends_at)
-
-
-def _get_secret(
-    session: Session, author: Author, key: uuid.UUID, secret_id: uuid.UUID
-) -> tuple[IdentityClient, ClientSecret, datetime]:
     client = get_client(session, account_id=author.account_id, key=key)
-    for secret in client.secrets:
-        if secret.id == secret_id:
-            return client, secret, utc_now()
-    raise NotFound
-
-
-def _check_not_ended(session: Session, client: IdentityClient, secret: ClientSecret, now: datetime) -> None:
+    secret, now = _find_secret(client, secret_id), utc_now()
+    if _is_applied(secret, action, ends_at, now):
+        return client
     if secret.state_at(now) is SecretState.ENDED:
         raise SecretHasEnded(detach(session, client), secret)
-
-
-def _write(
-    session: Session,
-    author: Author,
-    client: IdentityClient,
-    version: int | None,
-    secret: ClientSecret,
-    action: SecretAction,
-    now: datetime,
-    confirmed: bool,
-    **values: datetime | None,
-) -> IdentityClient:
+    if action is SecretAction.SET_END_DATE:
+        _check_end_date(ends_at, now)
     check_version(session, client, version)
     if action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now):
         raise LastLiveSecret(detach(session, client), secret)
     if not confirmed:
-        for objection in required_confirmations(client, secret, action, now, ends_at=values.get("ends_at")):
+        for confirmation in required_confirmations(client, secret, action, now, ends_at=ends_at):
             detach(session, client)
-            raise objection
+            raise confirmation
     with versioned_change(session, author, client, now):
         before = SecretsSnapshot([secret], now)
-        for column, value in values.items():
-            setattr(secret, column, value)
-        record_event(
-            session, author, _AUDIT_ACTIONS[action], client, before.difference_to(SecretsSnapshot([secret], now))
-        )
+        match action:
+            case SecretAction.END:
+                secret.ends_at = now
+            case SecretAction.PAUSE:
+                secret.paused_at = now
+            case SecretAction.RESUME:
+                secret.paused_at = None
+            case SecretAction.SET_END_DATE:
+                secret.ends_at = ends_at
+        changes = before.difference_to(SecretsSnapshot([secret], now))
+        record_event(session, author, _AUDIT_ACTIONS[action], client, changes)
     return client
+
+
+def _find_secret(client: IdentityClient, secret_id: uuid.UUID) -> ClientSecret:
+    for secret in client.secrets:
+        if secret.id == secret_id:
+            return secret
+    raise NotFound
+
+
+def _is_applied(secret: ClientSecret, action: SecretAction, ends_at: datetime | None, now: datetime) -> bool:
+    """Return whether the secret is already in the state that the action would bring about."""
+    ended = secret.state_at(now) is SecretState.ENDED
+    match action:
+        case SecretAction.END:
+            return ended
+        case SecretAction.PAUSE:
+            return not ended and secret.paused_at is not None
+        case SecretAction.RESUME:
+            return not ended and secret.paused_at is None
+        case SecretAction.SET_END_DATE:
+            return not ended and secret.ends_at == ends_at
+
+
+def _check_end_date(ends_at: datetime | None, now: datetime) -> None:
+    if ends_at is None:
+        return
+    if ends_at <= now:
+        raise FieldError("ends_at", gettext("This moment is past. Choose one to come, or end the secret now."))
+    if ends_at > now + timedelta(days=END_DATE_MAX_DAYS):
+        message = gettext("Choose a moment within %(days)s days, or leave it empty for no end.", days=END_DATE_MAX_DAYS)
+        raise FieldError("ends_at", message)

@@ -1,21 +1,20 @@
-"""Secrets: making, hashing and checking them. Nothing else sees one in the clear."""
+"""Judge secrets: which are valid, and which valid ones are weak."""
 
 from functools import cache
 from pathlib import Path
 
-from ..database.models import SECRET_MAX, SECRET_MIN
+from ..credentials import SECRET_MAX, SECRET_MIN, is_well_formed
 from ..errors import FieldError
 from ..i18n import gettext, ngettext
-from ..validation import is_well_formed
 from .generation import Secret
 
 SHORT_SECRET = 16
 
 
 def check_secret(value: str) -> Secret:
-    """Return the secret if it may be one; nothing is trimmed.
+    """Return the secret as it was typed, without trimming it.
 
-    :raises FieldError: it is not 6-100 characters, or not printable ASCII.
+    :raises FieldError: it is not 6-100 characters of printable ASCII.
     """
     limits = {"least": SECRET_MIN, "most": SECRET_MAX}
     if not value:
@@ -51,10 +50,25 @@ def check_secret(value: str) -> Secret:
     return Secret(value)
 
 
-def weaknesses(secret: Secret, client_id: str, name: str) -> list[str]:
-    """Return a sentence for each reason why a secret is a poor choice (S4).
+def check_not_weak(secret: Secret, client_id: str, name: str) -> None:
+    """Refuse a weak secret, where a setting asks for that (S4).
 
-    None of them makes it invalid: the product allows every secret of 6-100 characters.
+    :raises FieldError: the secret is weak; the message names each reason.
+    """
+    reasons = weaknesses(secret, client_id, name)
+    if reasons:
+        easy, advice = gettext("This secret is easy to guess."), gettext("Choose another, or press Generate new.")
+        raise FieldError(
+            "client_secret",
+            " ".join([easy, *reasons, advice]),
+            gettext("Client secret is easy to guess: choose another, or press Generate new"),
+        )
+
+
+def weaknesses(secret: Secret, client_id: str, name: str) -> list[str]:
+    """Return a sentence for each reason why a secret is weak (S4).
+
+    A weak secret is valid by default, since the product allows every secret of 6-100 characters.
     """
     value = secret.reveal()
     found = []
@@ -69,31 +83,8 @@ def weaknesses(secret: Secret, client_id: str, name: str) -> list[str]:
     return found
 
 
-def check_chosen_secret(secret: str, client_id: str, name: str, *, refuse_weak: bool) -> Secret:
-    """Return the secret that was chosen for a client of this ID and name.
-
-    :param refuse_weak: refuse a weak one (S4).
-    :raises FieldError: it is not 6-100 characters of printable ASCII, or weak where that is refused.
-    """
-    chosen = check_secret(secret)
-    reasons = weaknesses(chosen, client_id, name) if refuse_weak else []
-    if reasons:
-        raise FieldError(
-            "client_secret",
-            " ".join(
-                [
-                    gettext("This secret is easy to guess."),
-                    *reasons,
-                    gettext("Choose another, or press Generate new."),
-                ]
-            ),
-            gettext("Client secret is easy to guess: choose another, or press Generate new"),
-        )
-    return chosen
-
-
 def needs_form_encoding(secret: Secret) -> bool:
-    """Tell whether many callers would send this secret wrongly by HTTP Basic (S4, RFC 6749 section 2.3.1)."""
+    """Return whether many callers would send this secret wrongly by HTTP Basic (S4, RFC 6749 section 2.3.1)."""
     return any(character in secret.reveal() for character in "+%")
 
 

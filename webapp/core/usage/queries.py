@@ -1,4 +1,4 @@
-"""What became of a client's token requests, read for the account whose client it is (L2, A3)."""
+"""Read the token requests of a client, for its own account only (L2, A3)."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
 
 LATEST_MAX = 200
-"""How many token requests of a client are kept one by one."""
+"""The number of token requests stored individually for a client."""
 CALLERS_MAX = 200
-"""From how many addresses a client is known to call; beyond, those that called longest ago are forgotten."""
+"""The number of addresses stored for a client; beyond, the least recent ones are deleted."""
 
 
 class LastUse(NamedTuple):
-    """When and from where a client last authenticated, and with which secret; true to the minute."""
+    """When, from where and with which secret a client last authenticated, accurate to a minute."""
 
     at: datetime
     address: str | None
@@ -25,7 +25,7 @@ class LastUse(NamedTuple):
 
 
 def recent_requests(session: Session, account_id: str, client_key: uuid.UUID) -> Sequence[TokenRequest]:
-    """Return a client's latest token requests, at most 200, the newest first."""
+    """Return a client's latest token requests, at most `LATEST_MAX`, newest first."""
     return session.scalars(
         select(TokenRequest)
         .join(IdentityClient, IdentityClient.id == TokenRequest.client_key)
@@ -38,7 +38,7 @@ def recent_requests(session: Session, account_id: str, client_key: uuid.UUID) ->
 def daily_counts(
     session: Session, account_id: str, client_key: uuid.UUID, days: int = 30
 ) -> Sequence[TokenRequestCount]:
-    """Return a client's counts by day (UTC), secret and outcome, for as many days up to and including today."""
+    """Return a client's counts by day (UTC), secret and outcome, for so many days up to and including today."""
     today = utc_now().date()
     return session.scalars(
         select(TokenRequestCount)
@@ -53,7 +53,7 @@ def daily_counts(
 
 
 def last_uses(session: Session, account_id: str, client_keys: Collection[uuid.UUID]) -> Mapping[uuid.UUID, LastUse]:
-    """Return the last use of each of these clients, the latest of its secrets'; one never used is not in it."""
+    """Return the last use of each client that ever authenticated."""
     rows = session.execute(
         select(ClientSecret.client_key, ClientSecret.last_used_at, ClientSecret.last_used_address, ClientSecret.label)
         .join(IdentityClient, IdentityClient.id == ClientSecret.client_key)
@@ -68,9 +68,9 @@ def last_uses(session: Session, account_id: str, client_keys: Collection[uuid.UU
 
 
 def caller_addresses(session: Session, account_id: str, client_key: uuid.UUID) -> Mapping[str, datetime]:
-    """Return from which addresses a client showed a right secret, and when last; true to the minute.
+    """Return the addresses from which a client authenticated, with the last time of each, accurate to a minute.
 
-    At most about 200 are kept.
+    About `CALLERS_MAX` are stored.
     """
     rows = session.execute(
         select(CallerAddress.address, CallerAddress.last_at)

@@ -1,4 +1,4 @@
-"""From where a client was asked for tokens lately (A8)."""
+"""Report from which addresses a client has recently requested tokens (A8)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,15 @@ from . import queries
 from .queries import LATEST_MAX
 
 REFUSAL_WARNING_PERIOD = timedelta(days=7)
-"""How long an address counts as one from which the client calls."""
+"""How long after its last use an address still counts as one of the client's."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecentAddresses:
-    """The addresses from which a client called, and those of its latest token requests.
+    """The addresses from which a client authenticated, and its latest token requests.
 
-    Calling is showing a right secret: whoever only guesses one is no caller.
-
-    :param requests: the newest first; at most 200 are kept, which a busy client makes within minutes.
-    :param callers: when each address last called, however many requests came since.
+    :param requests: newest first; at most `LATEST_MAX`, which a busy client makes within minutes.
+    :param callers: the addresses from which it authenticated, however many requests came since, with the last time.
     """
 
     requests: Sequence[TokenRequest]
@@ -31,25 +29,25 @@ class RecentAddresses:
 
     @property
     def complete_since(self) -> datetime | None:
-        """Since when every request is known; None: for as long as they are kept."""
+        """The time since which every request is in `requests`; None: the whole retention period."""
         return self.requests[-1].at if len(self.requests) >= LATEST_MAX else None
 
     def last_seen(self, network: AllowedNetwork) -> datetime | None:
-        """Return when a request last came from a network, whatever became of it; None: not lately."""
+        """Return when a request last came from a network, whatever its outcome; None: not recently."""
         times = [request.at for request in self.requests if is_allowed((network,), request.address)]
         times += [at for address, at in self.callers.items() if is_allowed((network,), address)]
         return max(times, default=None)
 
     def count(self, address: str, since: datetime | None = None) -> int:
-        """Return how many of the requests came from an address, whatever became of them."""
+        """Return the number of requests from an address, whatever their outcome."""
         return sum(request.address == address and (since is None or request.at >= since) for request in self.requests)
 
     def refused_by(
         self, networks: Sequence[AllowedNetwork], instead_of: Sequence[AllowedNetwork], now: datetime
     ) -> dict[str, datetime]:
-        """Return from which addresses the client called within 7 days that these networks would refuse, and when last.
+        """Return the addresses of the last 7 days that new networks would refuse, with the last time of each.
 
-        :param instead_of: the networks until now; what they refuse already is not named.
+        :param instead_of: the present networks; an address that they refuse already is left out.
         """
         newest_first = sorted(self.callers.items(), key=itemgetter(1), reverse=True)
         return {
@@ -64,10 +62,10 @@ class RecentAddresses:
 def recent_addresses(
     session: Session, client: IdentityClient, requests: Sequence[TokenRequest] | None = None
 ) -> RecentAddresses:
-    """Return from where a client was asked for tokens lately.
+    """Return the recent addresses of a client.
 
-    :param client: of the account that asks (A3).
-    :param requests: `usage.recent` of the client, where it was read before.
+    :param client: a client of the reader's own account (A3).
+    :param requests: the result of `recent_requests` for the client, if it was read before.
     """
     if requests is None:
         requests = queries.recent_requests(session, client.account_id, client.id)

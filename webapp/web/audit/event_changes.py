@@ -1,6 +1,6 @@
-"""What an event changed, in the words of the screens.
+"""Describe the changes of an audit event as text.
 
-Events outlive the code that wrote them: a field or a value that is not known here is shown as it is stored.
+Events outlive the code that wrote them, so an unknown field or value is shown as it is stored.
 """
 
 import json
@@ -16,7 +16,7 @@ from ..i18n.times import Times
 
 
 class Item(NamedTuple):
-    """One of several values that came or went."""
+    """A value that was added to a set or removed from it."""
 
     words: str
     moves_money: bool = False
@@ -24,13 +24,13 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that an event changed.
+    """The change of one field.
 
-    :param label: what it is; empty where the sentence has said it.
-    :param before: what it was, None where there was nothing.
-    :param after: what it became.
-    :param added: of several values those that came.
-    :param removed: those that went.
+    :param label: the field; empty where the sentence of the event names it.
+    :param before: the value before, None if there was none.
+    :param after: the value after.
+    :param added: the values added to a set.
+    :param removed: the values removed from a set.
     """
 
     label: str = ""
@@ -51,7 +51,7 @@ LABELS: Mapping[str, str] = {
     "client_secret": lazy_gettext("Client secret"),
     "ends_at": lazy_gettext("End date"),
 }
-"""The fields of a client that stand in the trail, in the order of the screens."""
+"""The fields of a client in audit events, in the order of the screens."""
 _STATES: Mapping[str, str] = {
     SecretState.CURRENT: lazy_gettext("current"),
     SecretState.ENDING: lazy_gettext("ending"),
@@ -63,10 +63,10 @@ _STATES: Mapping[str, str] = {
 def changes_of(
     stored: Mapping[str, Any], *, times: Times, catalogue: RoleCatalogue, labelled: bool = True
 ) -> tuple[Change, ...]:
-    """Return the changes of an event in the order of the screens, what is unknown last.
+    """Return the changes of an event in the order of the screens, unknown fields last.
 
-    :param stored: per field `[before, after]`.
-    :param labelled: name each field; a secret is named always.
+    :param stored: `[before, after]` of each field.
+    :param labelled: give each change the label of its field; secrets always have one.
     """
     found: list[Change] = []
     for name in [*(name for name in LABELS if name in stored), *(name for name in stored if name not in LABELS)]:
@@ -78,14 +78,29 @@ def changes_of(
             continue
         label = str(LABELS.get(name, name)) if labelled else ""
         if not isinstance(pair, list) or len(pair) != 2:
-            found.append(Change(label, after=plain(pair)))
+            found.append(Change(label, after=to_text(pair)))
         elif pair[0] is not None or pair[1] not in (None, "", []):
             found.append(_change(name, label, pair, catalogue))
     return tuple(found)
 
 
-def plain(value: Any) -> str | None:
-    """Return a stored value as it is, None for nothing."""
+def format_field(name: str, value: Any, *, times: Times, catalogue: RoleCatalogue) -> str:
+    """Return the whole value of a field as text, empty for None; each API role with its key."""
+    if value is None:
+        return ""
+    if name == "roles" and _is_list_of_text(value):
+        return "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in value)
+    if name == "allowed_networks" and _is_list_of_text(value):
+        return "; ".join(value)
+    if name == "client_secret" and isinstance(value, dict):
+        return "; ".join(f"{label}: {_state(to_text(state))}" for label, state in value.items())
+    if name == "ends_at" and isinstance(value, dict):
+        return "; ".join(f"{label}: {_end(end, times)}" for label, end in value.items())
+    return _FORMATS.get(name, to_text)(value) or ""
+
+
+def to_text(value: Any) -> str | None:
+    """Return a stored value as text, None for None."""
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
@@ -98,16 +113,16 @@ def _change(name: str, label: str, pair: list[Any], catalogue: RoleCatalogue) ->
         else:
             added, removed = map(_items, (after - before, before - after))
         return Change(label, added=added, removed=removed)
-    shown = _SHOWN.get(name, plain)
-    return Change(label, shown(pair[0]), shown(pair[1]))
+    format_value = _FORMATS.get(name, to_text)
+    return Change(label, format_value(pair[0]), format_value(pair[1]))
 
 
 def _role_items(roles: Iterable[ApiRole]) -> tuple[Item, ...]:
     return tuple(Item(role.name, role.moves_money) for role in roles)
 
 
-def _items(words: Iterable[str]) -> tuple[Item, ...]:
-    return tuple(map(Item, sorted(words)))
+def _items(values: Iterable[str]) -> tuple[Item, ...]:
+    return tuple(map(Item, sorted(values)))
 
 
 def _is_list_of_text(value: Any) -> bool:
@@ -115,18 +130,18 @@ def _is_list_of_text(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return gettext("none") if value == "" else plain(value)
+    return gettext("none") if value == "" else to_text(value)
 
 
 def _minutes(value: Any) -> str | None:
-    return ngettext("%(number)s minute", "%(number)s minutes", value) if type(value) is int else plain(value)
+    return ngettext("%(number)s minute", "%(number)s minutes", value) if type(value) is int else to_text(value)
 
 
 def _switch(value: Any) -> str | None:
-    return plain(value) if type(value) is not bool else gettext("Enabled") if value else gettext("Disabled")
+    return to_text(value) if type(value) is not bool else gettext("Enabled") if value else gettext("Disabled")
 
 
-_SHOWN: Mapping[str, Callable[[Any], str | None]] = {
+_FORMATS: Mapping[str, Callable[[Any], str | None]] = {
     "name": _text,
     "description": _text,
     "token_duration_minutes": _minutes,
@@ -134,7 +149,7 @@ _SHOWN: Mapping[str, Callable[[Any], str | None]] = {
 }
 
 
-# Secrets: their states by label, and the end dates that moved
+# Secrets: states by label, and end dates
 
 
 def _is_pair_of_states(pair: Any) -> bool:
@@ -174,6 +189,6 @@ def _end(text: Any, times: Times) -> str | None:
         return gettext("no end date")
     try:
         at = datetime.fromisoformat(text)
-        return gettext("ends %(time)s", time=times.long(at)) if at.tzinfo else plain(text)
+        return gettext("ends %(time)s", time=times.long(at)) if at.tzinfo else to_text(text)
     except (TypeError, ValueError, OverflowError):
-        return plain(text)
+        return to_text(text)

@@ -1,6 +1,6 @@
-"""The trail in the words of the screens: who did what.
+"""Describe audit events as text.
 
-Events outlive the code that wrote them: an action that is not known here is shown as it is stored.
+Events outlive the code that wrote them, so an unknown action is shown as it is stored.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent
 from ...core.i18n import gettext, lazy_gettext
 from ..i18n.times import Times
-from .event_changes import Change, changes_of, plain
+from .event_changes import Change, changes_of, to_text
 
-ACTION_WORDS: Mapping[str, str] = {
+ACTION_LABELS: Mapping[str, str] = {
     Action.CREATED: lazy_gettext("Created"),
     Action.EDITED: lazy_gettext("Edited"),
     Action.ENABLED: lazy_gettext("Enabled"),
@@ -30,7 +30,7 @@ ACTION_WORDS: Mapping[str, str] = {
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
 }
-"""What the filter of the activity offers."""
+"""The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
     Action.CREATED: lazy_gettext("<b>%(who)s</b> created the client"),
     Action.EDITED: lazy_gettext("<b>%(who)s</b> edited the client"),
@@ -57,7 +57,7 @@ _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
 
-# Where an edit changed one field alone, the sentence names it.
+# The sentence of an edit that changed a single field.
 _ONE_FIELD: Mapping[str, str] = {
     "client_id": lazy_gettext("<b>%(who)s</b> changed the client ID"),
     "name": lazy_gettext("<b>%(who)s</b> changed the client name"),
@@ -67,12 +67,11 @@ _ONE_FIELD: Mapping[str, str] = {
     "client_secret": SENTENCES[Action.SECRET_CHANGED],
 }
 
+# Actions whose sentence names the changed field.
+_NAME_THE_FIELD = (Action.ENABLED, Action.DISABLED, Action.NETWORKS_CHANGED)
 
-# Whose sentence says what the change is of.
-_SAYS_IT_ALL = (Action.ENABLED, Action.DISABLED, Action.NETWORKS_CHANGED)
 
-
-REFUSALS: Mapping[str, str] = {
+REFUSAL_REASONS: Mapping[str, str] = {
     RefusalReason.FORBIDDEN: lazy_gettext("None of their roles allows it."),
     RefusalReason.FEATURE_OFF: lazy_gettext("Identity Clients was not enabled for the account."),
     RefusalReason.OTHER_SITE: lazy_gettext("The request came from another site."),
@@ -110,9 +109,9 @@ ATTEMPTS: Mapping[str, str] = {
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
 }
-"""What was tried, by the last part of the endpoint's name."""
+"""The refused attempts, by the last part of the endpoint's name."""
 _REASONS: Mapping[str, str] = {"leaked": lazy_gettext("The secret had leaked.")}
-FILTER_WORDS: Mapping[str, str] = {
+FILTER_LABELS: Mapping[str, str] = {
     "person": lazy_gettext("Person"),
     "client": lazy_gettext("Client ID"),
     "action": lazy_gettext("Action"),
@@ -123,12 +122,12 @@ FILTER_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EventText:
-    """An event, ready for the timeline.
+    """An audit event as text.
 
-    :param sentence: a message; `variables` fill it in.
-    :param changes: what it changed, in the order of the screens.
-    :param note: why; or empty.
-    :param folded: whether the changes are read on demand only.
+    :param sentence: a message with variables.
+    :param changes: the changes, in the order of the fields on the screens.
+    :param note: the reason, or empty.
+    :param folded: whether the changes are shown on demand only.
     """
 
     event: AuditEvent
@@ -140,15 +139,15 @@ class EventText:
 
 
 def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue) -> EventText:
-    """Return an event in words."""
+    """Return the text of an event."""
     stored = dict(event.changes) if isinstance(event.changes, dict) else {"": event.changes}
     sentence, variables = SENTENCES.get(event.action, _UNKNOWN), {"who": event.actor_label, "action": event.action}
-    note, labelled = _said(_REASONS, stored, "reason"), event.action not in _SAYS_IT_ALL
+    note, labelled = _text_of(_REASONS, stored, "reason"), event.action not in _NAME_THE_FIELD
     if event.action == Action.REFUSED:
-        attempt = plain(_take(stored, "attempt")) or ""
+        attempt = to_text(_take(stored, "attempt")) or ""
         variables["attempt"] = str(ATTEMPTS.get(attempt) or gettext("use “%(page)s”", page=attempt))
-        note = _said(REFUSALS, stored, "refusal")
-    elif event.action == Action.CREATED and (source := plain(_take(stored, "copied_from"))):
+        note = _text_of(REFUSAL_REASONS, stored, "refusal")
+    elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
     elif event.action == Action.EXPORTED:
         stored = _filters(_take(stored, "filters")) | stored
@@ -160,22 +159,22 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
 
 
 def _take(stored: dict[str, Any], name: str) -> Any:
-    """Take a fact out of what is stored, and return what it was after the event."""
+    """Remove a field from the stored changes, and return its value after the event."""
     pair = stored.pop(name, None)
     return pair[1] if isinstance(pair, list) and len(pair) == 2 else pair
 
 
-def _said(words: Mapping[str, str], stored: dict[str, Any], name: str) -> str:
-    value = plain(_take(stored, name)) or ""
-    return str(words.get(value, value))
+def _text_of(texts: Mapping[str, str], stored: dict[str, Any], name: str) -> str:
+    value = to_text(_take(stored, name)) or ""
+    return str(texts.get(value, value))
 
 
 def _filters(filters: Any) -> dict[str, Any]:
-    """Return the filters of an export as changes: each by its words."""
+    """Return the filters of an export as changes, by their labels."""
     if not isinstance(filters, dict):
         return {"filters": filters} if filters is not None else {}
-    return {str(FILTER_WORDS.get(name, name)): [None, _filter(name, value)] for name, value in filters.items()}
+    return {str(FILTER_LABELS.get(name, name)): [None, _filter(name, value)] for name, value in filters.items()}
 
 
 def _filter(name: str, value: Any) -> Any:
-    return str(ACTION_WORDS.get(value, value)) if name == "action" and isinstance(value, str) else value
+    return str(ACTION_LABELS.get(value, value)) if name == "action" and isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Why clients need attention, in the words of the screens."""
+"""Texts of the screens on why clients need attention."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -17,18 +17,18 @@ FILTER_WORDS: Mapping[str, str] = {
     AttentionReason.OLD: lazy_gettext("Secret older than a year"),
     AttentionReason.TWO: lazy_gettext("Two secrets in use"),
 }
-"""What the filter of the list offers, by its value."""
+"""The labels of the list's filter by its values."""
 
 
 class StripLink(NamedTuple):
-    """One part of the strip above the list; it leads to the clients that it counts."""
+    """One part of the strip above the list, a link to the clients that it counts."""
 
     reason: AttentionReason
     words: str
 
 
 def strip_links(summary: Summary) -> list[StripLink]:
-    """Return what the strip says of an account, the urgent first."""
+    """Return the parts of the strip of an account, the most urgent first."""
     return [
         StripLink(reason, _strip_words(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
     ]
@@ -68,7 +68,7 @@ def _strip_words(reason: AttentionReason, summary: Summary) -> str:
 
 
 def attention_mark(one: Attention) -> str:
-    """Return one reason in the few words that a row has room for."""
+    """Return the short text of one reason for a row of the list."""
     match one.reason:
         case AttentionReason.ENDING:
             return ngettext(
@@ -96,7 +96,7 @@ def attention_mark(one: Attention) -> str:
 
 
 class Advice(NamedTuple):
-    """One reason, and what to do about it."""
+    """The text of one reason, and advice on it."""
 
     words: str
     advice: str
@@ -112,7 +112,7 @@ _ADVICE: Mapping[AttentionReason, str] = {
 
 
 def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
-    """Return what the page of a client says of these reasons, but for a secret that ends: the page tells more of it."""
+    """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
         Advice(gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
         for one in reasons

@@ -1,4 +1,4 @@
-"""Two people edited the same client: both values of each field that differs, and a choice between them (I7)."""
+"""Answer a stale edit: show both values of each field that differs, and a choice between them (I7)."""
 
 import json
 import unicodedata
@@ -22,9 +22,9 @@ FIELDS = ("client_id", "name", "description", "token_duration", "roles", "enable
 class Side:
     """One of the two values of a field.
 
-    :param value: as the Edit form posts it.
+    :param value: the value as the Edit form posts it.
     :param added: the API roles that this side added.
-    :param removed: those that it took away.
+    :param removed: the API roles that this side removed.
     """
 
     value: str
@@ -36,7 +36,7 @@ class Side:
 class Difference:
     """A field that differs.
 
-    :param keep_mine: whether the reader changed it, so that their value is the one to start from.
+    :param keep_mine: whether the person who sees the page changed the field; then their value is preselected.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Difference:
 
 
 def show_conflict(form: EditForm, current: IdentityClient) -> Response:
-    """Answer a save that came too late. Saving the choices is an ordinary save on top of the newest version.
+    """Return the 409 of a stale edit; saving the choices is an ordinary edit of the newest version.
 
-    :param form: as it was posted.
-    :param current: the client as somebody else left it.
+    :param form: the form as it was posted.
+    :param current: the client as it is stored now.
     """
     stored = edit_data(current, actor().grantable_roles)
     mine, theirs = _typed(form), {name: stored[name] for name in FIELDS}
@@ -83,6 +83,7 @@ def show_conflict(form: EditForm, current: IdentityClient) -> Response:
 
 
 def _typed(form: EditForm) -> dict[str, Any]:
+    """Return the posted values in the form in which they would be stored."""
     values = form.values()
     return {
         "client_id": values.client_id,
@@ -95,7 +96,7 @@ def _typed(form: EditForm) -> dict[str, Any]:
 
 
 def _before(form: EditForm) -> dict[str, Any]:
-    """Return the values that the form was filled with, or nothing where it does not tell."""
+    """Return the values that the form was filled with, empty where they are missing or malformed."""
     try:
         before = json.loads(form.base.data or "")
     except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
-"""Delete, which its user confirms by typing the client ID; and Revoke tokens."""
+"""Delete a client, once the person has typed its client ID."""
 
 import re
+from functools import partial
 
 from flask import Response, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
@@ -15,26 +16,26 @@ from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.htmx import close_dialog, htmx
 from ..http.loading import load_client
+from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import TOASTS
 from ..http.transactions import transaction
 from ..secrets.table import is_relied_on, last_used
-from .form_views import sign_in_again
 from .forms import DeleteForm
 
-# What a pattern of HTML reads as more than itself.
+# The syntax characters of the pattern attribute in HTML.
 _SPECIAL = re.compile(r"[\^$\\.*+?()\[\]{}|/]")
 
 
 def delete(key: str) -> ResponseReturnValue:
-    """Ask for the client ID; on POST delete the client, whose page is then no more."""
+    """Ask for the client ID; on POST delete the client."""
     client = load_client(key)
     form = DeleteForm(version=client.version)
     if not form.is_submitted():
-        return _ask_delete(client, form)
+        return _confirm(client, form)
     if not sign_in_is_recent():
-        return sign_in_again(form, lambda **options: _ask_delete(client, form, **options))
+        return sign_in_again(form, partial(_confirm, client, form))
     if not form.validate():
-        return _ask_delete(client, form, status=422)
+        return _confirm(client, form, status=422)
     try:
         with transaction() as session:
             delete_client(
@@ -46,10 +47,10 @@ def delete(key: str) -> ResponseReturnValue:
             )
     except StaleVersion as stale:
         form.version.data = stale.current.version
-        return _ask_delete(stale.current, form, status=409)
+        return _confirm(stale.current, form, status=409)
     except FieldError as error:
         form.add_errors([error])
-        return _ask_delete(client, form, status=422)
+        return _confirm(client, form, status=422)
     if not htmx().partial:
         return redirect(url_for(".list", done="deleted"), 303)
     if htmx().path == url_for(".details", key=client.id):
@@ -59,7 +60,7 @@ def delete(key: str) -> ResponseReturnValue:
     return close_dialog(render_template("identity_clients/_deleted.html", client=client, words=TOASTS["deleted"]))
 
 
-def _ask_delete(client: IdentityClient, form: DeleteForm, *, status: int = 200) -> Response:
+def _confirm(client: IdentityClient, form: DeleteForm, *, status: int = 200) -> Response:
     last, now = last_used(client), utc_now()
     return render_confirmation(
         "ask_delete.html",

@@ -14,7 +14,7 @@ from ..http.htmx import render
 from ..http.loading import parse_key
 from ..http.toasts import TOASTS
 from ..secrets.handover import scopes_of, snippets_for, token_url
-from ..secrets.table import about_secrets
+from ..secrets.table import secrets_context
 from ..usage import requests
 from ..usage.preview import preview_of
 from . import networks
@@ -22,7 +22,7 @@ from .attention import attention_advice
 
 
 def details(key: str) -> Response:
-    """Show how one client is set up, and how to ask for a token with it."""
+    """Show one client: configuration, secrets, networks, usage and activity, and how to request a token with it."""
     catalogue = services().catalogue
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
@@ -47,5 +47,5 @@ def details(key: str) -> Response:
         check=None,
         preview=preview_of(client),
         done=TOASTS.get(request.args.get("done", "")),
-        **about_secrets(client),
+        **secrets_context(client),
     )

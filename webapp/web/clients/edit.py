@@ -1,12 +1,12 @@
-"""Edit: the same fields, filled but for the secret."""
+"""Edit a client."""
 
+from functools import partial
 from typing import Any
 
 from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
-from ...core.clients import edit
 from ...core.database.models import IdentityClient
 from ...core.errors import InvalidFields, RateLimited
 from ...core.i18n import gettext
@@ -15,26 +15,28 @@ from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
 from ..http.htmx import close_dialog, htmx
 from ..http.loading import load_client
+from ..http.recent_sign_in import sign_in_again
 from ..http.transactions import transaction
 from ..secrets.handover import hand_over
 from .conflict import show_conflict
-from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, roles_summary, show_form, sign_in_again
+from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, show_client_form, show_rate_limited
 from .forms import EditForm, edit_data
 
 
 def edit_client(key: str) -> ResponseReturnValue:
-    """Show the form; on POST save it, and hand a new secret over if one was typed."""
-    client, granted = load_client(key), actor().grantable_roles
+    """Show the form; on POST save it, and show a new secret in this one response if one was typed."""
+    client = load_client(key)
     if request.method != "POST":
-        return _show(EditForm(**edit_data(client, granted)), client)
+        return _show(EditForm(**edit_data(client, actor().grantable_roles)), client)
     form = EditForm()
+    show = partial(_show, form, client)
     if form.secret and not sign_in_is_recent():
-        return sign_in_again(form, lambda **options: _show(form, client, **options))
-    if not form.may_be_saved(granted=granted):
-        return _show(form, client, status=422)
+        return sign_in_again(form, show)
+    if not form.is_ready():
+        return show(status=422)
     try:
         with transaction() as session:
-            client = edit.edit_client(
+            client = services().clients.edit(
                 session,
                 author=author_of(actor()),
                 key=client.id,
@@ -42,24 +44,14 @@ def edit_client(key: str) -> ResponseReturnValue:
                 values=form.values(),
                 enabled=form.enabled.data,
                 secret=form.secret,
-                catalogue=services().catalogue,
-                granted=granted,
-                hasher=services().hasher,
-                rate_limits=services().rate_limits,
-                refuse_weak=services().settings.refuse_weak_secrets,
             )
     except StaleVersion as stale:
         return show_conflict(form, stale.current)
     except InvalidFields as invalid:
         form.add_errors(invalid.errors)
-        return _show(form, client, status=422)
-    except RateLimited as throttled:
-        if htmx().partial:
-            raise  # the notice goes into the form that is open, and nothing of it changes
-        form.message = str(TAKEN_ID_LIMIT_REACHED) % {"button": form.button}
-        response = _show(form, client, status=429)
-        response.headers["Retry-After"] = str(throttled.retry_after_seconds)
-        return response
+        return show(status=422)
+    except RateLimited as error:
+        return show_rate_limited(error, form, show, TAKEN_ID_LIMIT_REACHED)
     if form.secret:
         return hand_over(client, Secret(form.secret), title=gettext("Saved, with a new secret"))
     if htmx().partial:
@@ -68,22 +60,21 @@ def edit_client(key: str) -> ResponseReturnValue:
 
 
 def edit_client_form(key: str) -> Response:
-    """Make the form again after Generate or a preset; nothing is saved."""
+    """Render a part of the form again after Generate or a preset; nothing is saved."""
     client, form = load_client(key), EditForm()
-    return remake_form(form, lambda **options: _show(form, client, **options))
+    return remake_form(form, partial(_show, form, client))
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
-    form.tell_of_changed_id(client)
+    form.warn_of_changed_id(client)
     catalogue = services().catalogue
-    withdrawn = client.roles - {role.key for role in catalogue.grantable(actor().grantable_roles)}
-    return show_form(
+    grantable = {role.key for role in catalogue.grantable(actor().grantable_roles)}
+    return show_client_form(
         "edit",
         form,
-        key=client.id,
         client=client,
-        withdrawn=catalogue.names(withdrawn),
+        key=client.id,
+        withdrawn=catalogue.names(client.roles - grantable),
         remake_url=url_for(".edit_form", key=client.id),
-        **roles_summary(form, client),
         **options,
     )

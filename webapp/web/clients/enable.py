@@ -1,4 +1,6 @@
-"""Enable and disable: a question that says what will happen, then the deed. Enabling needs no question."""
+"""Enable and disable a client; disabling has a confirmation page."""
+
+from functools import partial
 
 from flask import Response
 from flask.typing import ResponseReturnValue
@@ -12,15 +14,15 @@ from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import VersionForm
 from ..http.loading import load_client
+from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
 from ..secrets.table import last_used
-from .form_views import sign_in_again
 from .forms import DisableForm
 
 
 def enable(key: str) -> ResponseReturnValue:
-    """Let the client ask for tokens again."""
+    """Enable the client. The page of a GET is for browsers without script."""
     client = load_client(key)
     form = VersionForm(version=client.version)
     if not form.is_submitted():
@@ -39,15 +41,15 @@ def enable(key: str) -> ResponseReturnValue:
 
 
 def disable(key: str) -> ResponseReturnValue:
-    """Refuse the client's token requests from now on; on demand revoke its tokens as well."""
+    """Ask for confirmation; on POST disable the client, and revoke its tokens if the form says so."""
     client = load_client(key)
     form = DisableForm(version=client.version)
     if not form.is_submitted():
-        return _ask_disable(client, form)
+        return _confirm_disable(client, form)
     if form.revoke.data and not sign_in_is_recent():
-        return sign_in_again(form, lambda **options: _ask_disable(client, form, **options))
+        return sign_in_again(form, partial(_confirm_disable, client, form))
     if not form.validate():
-        return _ask_disable(client, form, status=422)
+        return _confirm_disable(client, form, status=422)
     try:
         with transaction() as session:
             client = set_enabled(
@@ -60,11 +62,11 @@ def disable(key: str) -> ResponseReturnValue:
             )
     except StaleVersion as stale:
         form.version.data = stale.current.version
-        return _ask_disable(stale.current, form, status=409)
+        return _confirm_disable(stale.current, form, status=409)
     return show_toast(client, "disabled")
 
 
-def _ask_disable(client: IdentityClient, form: DisableForm, *, status: int = 200) -> Response:
+def _confirm_disable(client: IdentityClient, form: DisableForm, *, status: int = 200) -> Response:
     return render_confirmation(
         "ask_disable.html",
         client,

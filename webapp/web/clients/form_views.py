@@ -1,21 +1,17 @@
-"""What New Client and Edit have in common: showing the form, and making it again without saving."""
+"""Render the forms New Client and Edit, and answer their Generate button and presets."""
 
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, make_response, render_template, request, url_for
+from flask import Response, request
 
-from ...core.audit.actions import RefusalReason
 from ...core.database.models import IdentityClient
-from ...core.i18n import gettext, lazy_gettext
-from ...core.secrets.generation import generate_secret
-from ...host import services, sign_in_url
+from ...core.errors import RateLimited
+from ...core.i18n import lazy_gettext
+from ...host import services
 from ..http.access import actor
-from ..http.forms import ScreenForm
-from ..http.htmx import htmx, render
-from ..http.refusals import record_refused_attempt
-from ..http.response_kinds import ResponseKind
-from ..secrets.forms import SecretForm
+from ..http.htmx import htmx
+from ..secrets.form_views import show_generated_secret, show_invalid_form, show_secret_form
 from .forms import ClientForm, presets, role_groups
 
 TAKEN_ID_LIMIT_REACHED = lazy_gettext(
@@ -23,76 +19,59 @@ TAKEN_ID_LIMIT_REACHED = lazy_gettext(
 )
 
 
-def show_form(
-    name: str, form: SecretForm, *, fragment: str = "", status: int = 200, propose: bool = False, **context: Any
-) -> Response:
-    """Answer with the form: in a dialog to a GET of htmx, by itself to a POST of htmx, else in a page.
+def show_client_form(name: str, form: ClientForm, *, client: IdentityClient | None = None, **options: Any) -> Response:
+    """Render the form of a client.
 
-    :param name: `new`, `edit` or `change`, as the templates are called.
-    :param fragment: the part of the form that htmx asks for, where it is not all.
-    :param propose: fill in a generated secret, which is not stored. A secret that was typed is never sent back (S6).
+    :param name: `new` or `edit`.
+    :param client: the client that is edited.
+    :param options: those of `show_secret_form`, and the variables of the form's own template.
     """
-    posted, granted = request.method == "POST", actor().grantable_roles
-    response = render(
-        f"{name}.html",
-        fragment or (f"_form_{name}.html" if posted else f"_form_{name}_dialog.html"),
-        status=status,
-        form=form,
-        proposed=generate_secret(services().settings.secret_prefix).reveal() if propose else "",
-        typed_is_lost=posted and not htmx().partial and bool(form.secret) and "generate" not in request.form,
-        may_keep_secret=name == "edit",
-        generate_on_load=name != "edit" and not posted,
-        groups=role_groups(granted),
-        presets=presets(granted),
-        **context,
+    return show_secret_form(
+        name,
+        form,
+        client=client,
+        groups=role_groups(actor().grantable_roles),
+        presets=presets(actor().grantable_roles),
+        **roles_context(form, client),
+        **options,
     )
-    if propose:
-        response.kind = ResponseKind.SECRET
-    return response
 
 
-def roles_summary(form: ClientForm, client: IdentityClient | None) -> dict[str, Any]:
-    """Return what is said of the chosen roles: what changes when they are saved, and whether they sit ill together.
+def roles_context(form: ClientForm, client: IdentityClient | None) -> dict[str, Any]:
+    """Return the template variables of the note below the roles: what saving changes, and a risky combination.
 
-    :param client: what is edited; None: nothing. A role that its account no longer holds is told elsewhere.
+    :param client: the client that is edited. A role that its account may no longer grant is shown elsewhere.
     """
-    catalogue, granted, difference = services().catalogue, actor().grantable_roles, None
+    catalogue, grantable, difference = services().catalogue, actor().grantable_roles, None
     if client:
-        before, after = (catalogue.effective(keys, granted) for keys in (client.roles, form.roles.data))
+        before, after = (catalogue.effective(keys, grantable) for keys in (client.roles, form.roles.data))
         difference = catalogue.difference({role.key for role in before}, {role.key for role in after})
     return {"difference": difference, "create_and_release": catalogue.create_and_release(form.roles.data)}
 
 
-def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
-    """Answer a change of secrets long after sign-in: with a notice for the dialog, or the page as it was typed (W5).
+def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:
+    """Answer a preset with its roles, and Generate with a new secret; nothing is stored.
 
-    :param show: answers with the form; takes the options of `show_form`.
+    :param show: renders the form; takes the options of `show_secret_form`.
     """
-    record_refused_attempt(RefusalReason.SIGN_IN_TOO_OLD)
-    url = sign_in_url(url_for(".list"))
-    if htmx().partial:
-        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
-    form.message = gettext(
-        "For a change to secrets your sign-in must be recent. Sign in in a new tab, then press %(button)s again.",
-        button=form.button,
-    )
-    return show(status=401)
-
-
-def remake_form(form: SecretForm, show: Callable[..., Response]) -> Response:
-    """Answer Generate with a new secret, a preset with its roles; whatever else was typed stays.
-
-    :param show: answers with the form; takes the options of `show_form`.
-    """
-    partial = htmx().partial
-    if not form.validate():
-        response = show(status=422)
-        if partial:
-            response.headers["HX-Retarget"] = "#ic-form"
-            response.headers["HX-Reswap"] = "outerMorph"
-        return response
     preset = presets(actor().grantable_roles).get(request.form.get("preset", ""))
-    if preset and isinstance(form, ClientForm):
-        form.roles.data = preset[1]
-        return show(fragment="_form_roles.html")
-    return show(fragment="_form_secret.html", propose=True)
+    if not preset:
+        return show_generated_secret(form, show)
+    if not form.validate():
+        return show_invalid_form(show)
+    form.roles.data = preset[1]
+    return show(fragment="_form_roles.html")
+
+
+def show_rate_limited(error: RateLimited, form: ClientForm, show: Callable[..., Response], message: str) -> Response:
+    """Answer a POST beyond a quota with 429 and the form as it was typed.
+
+    :param message: what to show above the form; `%(button)s` is the name of its button.
+    :raises RateLimited: htmx asked; the notice goes into the open form, and nothing of it changes.
+    """
+    if htmx().partial:
+        raise error
+    form.message = str(message) % {"button": form.button}
+    response = show(status=429)
+    response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response

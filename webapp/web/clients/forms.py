@@ -1,37 +1,25 @@
-"""The forms of the screens: what is posted, where it is held, and what is said about it.
-
-No rule of a field stands here: core judges the values, and its errors are put on the fields.
-"""
+"""Define the forms of a client. The rules of their fields are in core, whose errors are put on the fields."""
 
 import json
 import secrets
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from wtforms import BooleanField, Field, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
-from ...core.clients.validation import (
-    ClientValues,
-    check_client_id,
-    check_description,
-    check_name,
-    check_roles,
-    check_token_duration,
-)
+from ...core.clients.validation import FIELDS, ClientValues
 from ...core.database.models import IdentityClient
-from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
+from ..http.access import actor
 from ..http.forms import VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
-# Short enough that a leaked token soon runs out, long enough that no system asks all the time.
+# Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
 TOKEN_DURATION_DEFAULT_MINUTES = 15
-
-
-# Sets of roles to start from, by key: label and roles.
+# Label and roles of each preset, by its key.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "read": (
         lazy_gettext("Read only"),
@@ -40,9 +28,6 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "pay": (lazy_gettext("Create payments"), frozenset({"MerchantUser", "CreatePayment"})),
     "none": (lazy_gettext("Clear"), frozenset()),
 }
-
-
-CHECKED_FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
 
 
 class RolesField(Field):
@@ -61,12 +46,12 @@ class RolesField(Field):
 
 
 class NetworksForm(VersionForm):
-    """From where a client may call."""
+    """The networks from which a client may call."""
 
     button = lazy_gettext("Save")
     allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
     confirmed = StringField(lazy_gettext("Confirmation"), default="")
-    """What follows and was read: `allowed_networks.Consequences.keys`, separated by spaces."""
+    """The consequences that were confirmed: `allowed_networks.Consequences.keys`, separated by spaces."""
 
     @property
     def text(self) -> str:
@@ -87,7 +72,7 @@ class DeleteForm(VersionForm):
 
 
 class ClientForm(SecretForm):
-    """What New Client and Edit have in common. It can write nothing else of a client (A5)."""
+    """The fields that New Client and Edit have in common. It can write no other column of a client (A5)."""
 
     client_id = StringField(lazy_gettext("Client ID"), default="")
     name = StringField(lazy_gettext("Client name"), default="")
@@ -96,7 +81,7 @@ class ClientForm(SecretForm):
     roles = RolesField(lazy_gettext("Roles"))
 
     def values(self) -> ClientValues:
-        """Return what was typed, as it was typed."""
+        """Return the values as they were typed, but for the secret."""
         return ClientValues(
             client_id=self.client_id.data or "",
             name=self.name.data or "",
@@ -105,46 +90,35 @@ class ClientForm(SecretForm):
             roles=self.roles.data,
         )
 
-    def holder(self) -> tuple[str, str]:
-        """Return client ID and name as they were typed."""
-        return self.client_id.data or "", self.name.data or ""
+    @property
+    def client_names(self) -> dict[str, str]:
+        """Client ID and name as they were typed."""
+        return {"client_id": self.client_id.data or "", "name": self.name.data or ""}
 
     @property
     def description_length(self) -> int:
-        """How many characters the description has, as its rule counts them (I1)."""
+        """The length of the description in characters, as its rule counts them (I1)."""
         return len(unicodedata.normalize("NFC", normalise_line_breaks(self.description.data or "").strip()))
 
-    def check(self, names: Iterable[str], *, granted: Collection[str] | None) -> None:
-        """Check these fields by the rules of core, and put what is wrong on them.
+    def check(self, *fields: str) -> None:
+        """Check these fields by the rules of core, and put each error on its field."""
+        self.add_errors(
+            services().clients.check_fields(
+                self.values(), self.secret, grantable_roles=actor().grantable_roles, fields=fields
+            )
+        )
 
-        :param granted: the API roles that the account may grant; None means all.
-        """
-        values = self.values()
-        checks: dict[str, Callable[[], object]] = {
-            "client_id": lambda: check_client_id(values.client_id),
-            "client_secret": self.check_secret,
-            "name": lambda: check_name(values.name),
-            "description": lambda: check_description(values.description),
-            "token_duration": lambda: check_token_duration(values.token_duration),
-            "roles": lambda: check_roles(values.roles, catalogue=services().catalogue, granted=granted),
-        }
-        for name in names:
-            try:
-                checks[name]()
-            except FieldError as error:
-                self.add_errors([error])
+    def check_all(self) -> None:
+        """Check every field by the rules of core, and put each error on its field."""
+        self.check(*FIELDS)
 
-    def tell_of_changed_id(self, client: IdentityClient | None) -> None:
-        """Say on the client ID what follows where it differs from the client's."""
+    def warn_of_changed_id(self, client: IdentityClient | None) -> None:
+        """Put a notice on the client ID where it differs from the one that the client has now."""
         if client and self.client_id.data not in (None, "", client.client_id):
             self.notices["client_id"] = gettext(
                 "When you save, callers that still use %(client_id)s are refused from their next request.",
                 client_id=client.client_id,
             )
-
-    def may_be_saved(self, *, granted: Collection[str] | None) -> bool:
-        """Tell whether the form may go to core, as `has_been_read` does."""
-        return self.has_been_read(lambda: self.check(CHECKED_FIELDS, granted=granted))
 
 
 class NewForm(ClientForm):
@@ -152,7 +126,7 @@ class NewForm(ClientForm):
 
     button = lazy_gettext("Create")
     creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
-    """Of one time, so that the same form makes one client however often it is sent. No secret."""
+    """A one-time key, so that a repeated POST of the same form creates no second client. It is not a secret."""
 
 
 class EditForm(ClientForm):
@@ -162,31 +136,31 @@ class EditForm(ClientForm):
     enabled = BooleanField(lazy_gettext("Enabled"))
     version = VersionField("Version")
     base = HiddenField("Form", default="")
-    """The values that the form was filled with, as JSON: they tell what its user changed (I7)."""
+    """The values that the form was filled with, as JSON, which show what its user changed (I7)."""
 
 
-def edit_data(client: IdentityClient, granted: Collection[str] | None) -> dict[str, Any]:
-    """Return what the Edit form of a client is filled with; a role that its account no longer holds is left out."""
+def edit_data(client: IdentityClient, grantable_roles: Collection[str] | None) -> dict[str, Any]:
+    """Return the values that fill the Edit form; a role that the account may no longer grant is left out."""
     values: dict[str, Any] = {
         "client_id": client.client_id,
         "name": client.name,
         "description": client.description,
         "token_duration": str(client.token_duration_minutes),
-        "roles": sorted(client.roles if granted is None else client.roles & frozenset(granted)),
+        "roles": sorted(client.roles if grantable_roles is None else client.roles & frozenset(grantable_roles)),
         "enabled": client.enabled,
     }
     return {**values, "version": client.version, "base": json.dumps(values)}
 
 
-def role_groups(granted: Collection[str] | None) -> dict[str, list[ApiRole]]:
-    """Return the API roles that the account may grant under the headings of the catalogue, in its order."""
+def role_groups(grantable_roles: Collection[str] | None) -> dict[str, list[ApiRole]]:
+    """Return the API roles that the account may grant by the headings of the catalogue, in its order."""
     groups: dict[str, list[ApiRole]] = {}
-    for role in services().catalogue.grantable(granted):
+    for role in services().catalogue.grantable(grantable_roles):
         groups.setdefault(role.group, []).append(role)
     return groups
 
 
-def presets(granted: Collection[str] | None) -> dict[str, tuple[str, frozenset[str]]]:
-    """Return label and roles of each preset whose roles the account all holds."""
-    held = {role.key for role in services().catalogue.grantable(granted)}
-    return {key: (label, roles) for key, (label, roles) in PRESETS.items() if roles <= held}
+def presets(grantable_roles: Collection[str] | None) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return label and roles of each preset, where the account may grant all its roles."""
+    grantable = {role.key for role in services().catalogue.grantable(grantable_roles)}
+    return {key: (label, roles) for key, (label, roles) in PRESETS.items() if roles <= grantable}

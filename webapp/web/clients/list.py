@@ -15,7 +15,7 @@ from ..http.loading import load_client
 from ..http.toasts import TOASTS
 from .attention import FILTER_WORDS, attention_mark, strip_links
 
-# What the list can be sorted by, in the order of its select.
+# The sort orders of the list with their labels, in the order of its select.
 ORDERS = {
     "client_id": lazy_gettext("Client ID, A to Z"),
     "-client_id": lazy_gettext("Client ID, Z to A"),
@@ -30,10 +30,8 @@ ORDERS = {
 }
 
 
-# Judging a client takes 6 to 11 us: a large account gets its strip after the page, a very large one has none.
+# Counting takes 6 to 11 us a client, so a large account gets its strip after the page, and a very large one none.
 STRIP_AT_ONCE_CLIENTS = 2_000
-
-
 STRIP_CLIENTS_MAX = 100_000
 
 
@@ -55,7 +53,7 @@ def list_clients() -> Response:
         query=query,
         catalogue=catalogue,
         orders=ORDERS,
-        changed=_changed(),
+        changed=request.args.get("changed", ""),
         attention_words=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
         has_strip=page.account_total <= STRIP_CLIENTS_MAX,
@@ -72,11 +70,6 @@ def _attention_strip() -> Response:
 
 
 def menu(key: str) -> Response:
-    """Show what can be done with one client: a menu for htmx, a page of links without script."""
+    """Show the actions on one client: a menu for htmx, a page of links without script."""
     client = load_client(key)
     return render("menu.html", "_menu.html", client=client, form=VersionForm(version=client.version))
-
-
-def _changed() -> str:
-    """Return the key of the row that was just changed, which the list then marks."""
-    return request.args.get("changed", "")

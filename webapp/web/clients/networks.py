@@ -1,4 +1,4 @@
-"""From where a client may call (A8): the list on its page, the check of one address, and the form that changes it."""
+"""The networks from which a client may call (A8): the list, the check of one address, and the form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is said of one address.
+    """The result of checking one address.
 
-    :param typed: as it was typed.
-    :param address: the address, or empty if that is none.
+    :param typed: the text as it was typed.
+    :param address: the address in canonical form, or empty if the text is none.
     :param passes: whether the client may call from it now.
-    :param asked: how often it did, in words.
+    :param asked: a sentence on how often it called.
     """
 
     typed: str
@@ -52,13 +52,13 @@ class Check:
 
 
 def networks(key: str) -> ResponseReturnValue:
-    """Show the list as a form, with the line added or removed that the address names; on POST save it."""
-    client, seen = _client(key)
+    """Show the form, with the line added or removed that the query string names; on POST save it."""
+    client, seen = _load(key)
     form = NetworksForm(version=client.version, allowed_networks=_proposed(client))
     if not form.is_submitted():
-        return _show(form, client, _judge(form, client, seen))
+        return _show(form, client, _find_consequences(form, client, seen))
     if not form.validate():
-        return _show(form, client, _judge(form, client, seen), status=422)
+        return _show(form, client, _find_consequences(form, client, seen), status=422)
     try:
         with transaction() as session:
             client = set_networks(
@@ -82,8 +82,8 @@ def networks(key: str) -> ResponseReturnValue:
 
 
 def check_address(key: str) -> Response:
-    """Tell whether the client may call from an address, and how often that address asked."""
-    client, seen = _client(key)
+    """Show whether the client may call from an address, and how often that address called."""
+    client, seen = _load(key)
     typed = request.args.get("address", "").strip()[:TYPED_MAX]
     return render(
         "networks_check.html",
@@ -95,10 +95,10 @@ def check_address(key: str) -> Response:
 
 
 def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
-    """Return what the section of the client's page takes.
+    """Return the template variables of the section on the client's page.
 
-    `last_seen` holds the time for each network; where it has none, `never_seen` says no more than is known: requests
-    are kept for a while only.
+    `last_seen` is the time of the last call from each network. Where that is None, `never_seen` is the text to show,
+    which depends on how long requests are kept.
     """
     retention = timedelta(days=services().settings.token_request_retention_days)
     is_all_known = seen.complete_since is None and utc_now() - client.created_at < retention
@@ -108,20 +108,21 @@ def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
     }
 
 
-def _client(key: str) -> tuple[IdentityClient, RecentAddresses]:
+def _load(key: str) -> tuple[IdentityClient, RecentAddresses]:
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         return client, recent_addresses(session, client)
 
 
 def _proposed(client: IdentityClient) -> str:
+    """Return the list with the line added or removed that the query string names."""
     removed, added = request.args.get("remove"), request.args.get("address", "").strip()[:TYPED_MAX]
     kept = format_networks([allowed for allowed in client.allowed_networks if allowed.network != removed])
     return "\n".join(filter(None, (kept, added)))
 
 
-def _judge(form: NetworksForm, client: IdentityClient, seen: RecentAddresses) -> Consequences | None:
-    """Return what would follow from the list as it stands in the form; what is wrong with it is put on the field."""
+def _find_consequences(form: NetworksForm, client: IdentityClient, seen: RecentAddresses) -> Consequences | None:
+    """Return the consequences of the list in the form; put an error of the list on its field and return None."""
     try:
         wanted = check_networks(form.text)
     except FieldError as error:
@@ -150,6 +151,7 @@ def _show(
 
 
 def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddresses) -> Response:
+    """Answer a stale version: the form as it was typed, beside the list as it is stored now (I7)."""
     fresh = NetworksForm(formdata=None, version=current.version, allowed_networks=form.text)
     fresh.message = gettext(
         "%(who)s changed this client at %(time)s. Nothing of yours is saved yet:"
@@ -157,18 +159,20 @@ def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddress
         who=current.updated_by,
         time=Times(services().settings.time_zone).clock(current.updated_at),
     )
-    return _show(fresh, current, _judge(fresh, current, seen), status=409, stored=current.allowed_networks)
+    return _show(fresh, current, _find_consequences(fresh, current, seen), status=409, stored=current.allowed_networks)
 
 
 def _check(client: IdentityClient, seen: RecentAddresses, typed: str) -> Check:
     address = canonical_address(typed)
     if address is None:
         return Check(typed)
-    return Check(typed, address, is_allowed(client.allowed_networks, address), _asked(seen, address, utc_now()))
+    return Check(
+        typed, address, is_allowed(client.allowed_networks, address), _call_count_text(seen, address, utc_now())
+    )
 
 
-def _asked(seen: RecentAddresses, address: str, now: datetime) -> str:
-    """Say how often an address asked, for as long as all requests are known."""
+def _call_count_text(seen: RecentAddresses, address: str, now: datetime) -> str:
+    """Return a sentence on how often an address called, in the time of which all requests are known."""
     known_since = seen.complete_since
     if known_since and known_since > now - DAY:
         number, called_at = seen.count(address), seen.callers.get(address)

@@ -1,34 +1,32 @@
-"""What is done to one secret: end, pause, resume, end date. Each asks first; nothing is done unread (S7, S8)."""
+"""End, pause and resume one secret, and set its end date; each after a confirmation page (S7, S8)."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 
 from flask import Response
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import Session
 
 from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from ...core.errors import FieldError
 from ...core.i18n import gettext
-from ...core.secrets import lifecycle
 from ...core.secrets.available_actions import SecretAction, required_confirmations
 from ...core.secrets.client_secrets import last_live
 from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
-from ...core.secrets.lifecycle import END_DATE_MAX_DAYS
+from ...core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
 from ...host import author_of, services
-from ..clients.form_views import sign_in_again
 from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import ConfirmedForm
 from ..http.loading import find_secret, load_client
+from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .forms import EndDateForm
 
-_QUESTIONS = {
+_TEMPLATES = {
     SecretAction.END: "ask_end_secret.html",
     SecretAction.PAUSE: "ask_pause_secret.html",
     SecretAction.RESUME: "ask_resume_secret.html",
@@ -38,153 +36,142 @@ _FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
 
 def end(key: str, secret_id: str) -> ResponseReturnValue:
-    """End a secret now."""
-    return _act(key, secret_id, SecretAction.END, lifecycle.end_secret, "secret-ended")
+    """Ask for confirmation; on POST end a secret now."""
+    return _confirm_and_apply(key, secret_id, SecretAction.END, toast="secret-ended")
 
 
 def pause(key: str, secret_id: str) -> ResponseReturnValue:
-    """Let a secret verify nothing until it is resumed."""
-    return _act(key, secret_id, SecretAction.PAUSE, lifecycle.pause_secret, "secret-paused")
+    """Ask for confirmation; on POST pause a secret."""
+    return _confirm_and_apply(key, secret_id, SecretAction.PAUSE, toast="secret-paused")
 
 
 def resume(key: str, secret_id: str) -> ResponseReturnValue:
-    """Let a paused secret verify again."""
-
-    def deed(session: Session, *, confirmed: bool, **options: Any) -> IdentityClient:
-        return lifecycle.resume_secret(session, **options)
-
-    return _act(key, secret_id, SecretAction.RESUME, deed, "secret-resumed")
+    """Ask for confirmation; on POST resume a paused secret."""
+    return _confirm_and_apply(key, secret_id, SecretAction.RESUME, toast="secret-resumed")
 
 
 def end_date(key: str, secret_id: str) -> ResponseReturnValue:
-    """Let a secret end by itself at a moment, or at none."""
+    """Show the form; on POST set or remove the end date of a secret."""
     client = load_client(key)
     secret = find_secret(client, secret_id)
-    form = EndDateForm(version=client.version, ends_at=_for_field(secret.ends_at))
+    form = EndDateForm(version=client.version, ends_at=_field_value(secret.ends_at))
     if not form.is_submitted():
-        return _ask(client, secret, form, SecretAction.SET_END_DATE)
+        return _confirm(client, secret, form, SecretAction.SET_END_DATE)
     try:
-        ends_at = None if form.clear.data else _moment(form.ends_at.data or "")
+        ends_at = None if form.clear.data else _parse_moment(form.ends_at.data or "")
     except FieldError as error:
         form.add_errors([error])
-        return _ask(client, secret, form, SecretAction.SET_END_DATE, status=422)
-    return _do(
-        client,
-        secret,
-        form,
-        SecretAction.SET_END_DATE,
-        lambda session, **options: lifecycle.set_end_date(session, ends_at=ends_at, **options),
-        "end-date-cleared" if ends_at is None else "end-date-set",
-        ends_at=ends_at,
-    )
+        return _confirm(client, secret, form, SecretAction.SET_END_DATE, status=422)
+    toast = "end-date-cleared" if ends_at is None else "end-date-set"
+    return _apply(client, secret, form, SecretAction.SET_END_DATE, toast=toast, ends_at=ends_at)
 
 
-def _act(
-    key: str, secret_id: str, action: SecretAction, deed: Callable[..., IdentityClient], what: str
-) -> ResponseReturnValue:
+def _confirm_and_apply(key: str, secret_id: str, action: SecretAction, *, toast: str) -> ResponseReturnValue:
     client = load_client(key)
     secret = find_secret(client, secret_id)
     form = ConfirmedForm(version=client.version)
     if not form.is_submitted():
-        return _ask(client, secret, form, action, found=required_confirmations(client, secret, action, utc_now()))
-    return _do(client, secret, form, action, deed, what)
+        confirmations = required_confirmations(client, secret, action, utc_now())
+        return _confirm(client, secret, form, action, confirmations=confirmations)
+    return _apply(client, secret, form, action, toast=toast)
 
 
-def _do(
+def _apply(
     client: IdentityClient,
     secret: ClientSecret,
     form: ConfirmedForm,
     action: SecretAction,
-    deed: Callable[..., IdentityClient],
-    what: str,
     *,
+    toast: str,
     ends_at: datetime | None = None,
 ) -> ResponseReturnValue:
-    """Answer a POST.
+    """Answer a POST: apply the action, or show the confirmation page again.
 
-    :param deed: the function of core, which takes its author, the client's key and version, the secret's key, and
-        whether its consequences were read.
-    :param what: a key of `done.DONE`.
+    :param toast: a key of `toasts.TOASTS`.
+    :param ends_at: the end date to set, with SET_END_DATE.
     """
-    found = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
-
-    def again(status: int) -> Response:
-        return _ask(client, secret, form, action, status=status, found=found)
-
+    confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
+    show = partial(_confirm, client, secret, form, action, confirmations=confirmations)
     if not sign_in_is_recent():
-        return sign_in_again(form, again)
+        return sign_in_again(form, show)
     if not form.validate():
-        return again(422)
+        return show(status=422)
     try:
         with transaction() as session:
-            client = deed(
+            client = apply_secret_action(
                 session,
                 author=author_of(actor()),
                 key=client.id,
                 version=form.version.data,
                 secret_id=secret.id,
-                confirmed=bool(found) and form.confirmed.data == _mark(found),
+                action=action,
+                ends_at=ends_at,
+                confirmed=bool(confirmations) and form.confirmed.data == _confirmation_id(confirmations),
             )
     except StaleVersion as stale:
         client, form.version.data = stale.current, stale.current.version
         secret = find_secret(client, str(secret.id))
-        found = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
-        return again(409)
+        confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
+        return _confirm(client, secret, form, action, confirmations=confirmations, status=409)
     except (LastLiveSecret, SecretHasEnded):
-        return again(409)
+        return show(status=409)
     except ConfirmationRequired:
-        return again(422)
+        return show(status=422)
     except FieldError as error:
         form.add_errors([error])
-        return again(422)
-    return show_toast(client, what)
+        return show(status=422)
+    return show_toast(client, toast)
 
 
-def _ask(
+def _confirm(
     client: IdentityClient,
     secret: ClientSecret,
     form: ConfirmedForm,
     action: SecretAction,
     *,
+    confirmations: Sequence[ConfirmationRequired] = (),
     status: int = 200,
-    found: Sequence[ConfirmationRequired] = (),
 ) -> Response:
+    """Render the confirmation page of an action, or the page that says why the action is refused."""
     now = utc_now()
     ended = secret.state_at(now) is SecretState.ENDED
     if ended or (action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now)):
         return render_confirmation("ask_refused.html", client, form, status=status, secret=secret, ended=ended)
     return render_confirmation(
-        _QUESTIONS[action],
+        _TEMPLATES[action],
         client,
         form,
         status=status,
         secret=secret,
-        objections=found,
-        mark=_mark(found),
+        objections=confirmations,
+        mark=_confirmation_id(confirmations),
         days=END_DATE_MAX_DAYS,
-        least=_for_field(now + timedelta(minutes=1)),
-        most=_for_field(now + timedelta(days=END_DATE_MAX_DAYS)),
+        least=_field_value(now + timedelta(minutes=1)),
+        most=_field_value(now + timedelta(days=END_DATE_MAX_DAYS)),
     )
 
 
-def _mark(found: Sequence[ConfirmationRequired]) -> str:
-    """Return a name for what was read, so that something else, or another moment, is asked for again."""
+def _confirmation_id(confirmations: Sequence[ConfirmationRequired]) -> str:
+    """Return an identifier of what was confirmed, so that another consequence, or another end, is asked for again."""
     return "_".join(
-        f"{objection.ends_at.astimezone(UTC):{_FIELD_FORMAT}}" if isinstance(objection, LastSecretWouldEnd) else "used"
-        for objection in found
+        f"{confirmation.ends_at.astimezone(UTC):{_FIELD_FORMAT}}"
+        if isinstance(confirmation, LastSecretWouldEnd)
+        else "used"
+        for confirmation in confirmations
     )
 
 
-def _for_field(at: datetime | None) -> str:
+def _field_value(at: datetime | None) -> str:
+    """Return a moment as the date field holds it, in the time zone of the screens; empty for None."""
     return "" if at is None else f"{at.astimezone(_zone()):{_FIELD_FORMAT}}"
 
 
-def _moment(text: str) -> datetime | None:
-    """Return the moment that was typed in the zone of the screens; None if nothing was.
+def _parse_moment(text: str) -> datetime | None:
+    """Return the moment that was typed in the time zone of the screens, in UTC; None if the field is empty.
 
-    Of a time that there is twice, as clocks go back, it is the first.
+    Of a local time that occurs twice, as clocks go back, return the first.
 
-    :raises FieldError: it is no date with a time, or one that clocks jump over.
+    :raises FieldError: the text is no date with a time, or a local time that does not exist, as clocks go forward.
     """
     if not text.strip():
         return None
@@ -202,5 +189,5 @@ def _moment(text: str) -> datetime | None:
     return moment
 
 
-def _zone() -> Any:
+def _zone() -> tzinfo:
     return Times(services().settings.time_zone).zone

@@ -1,6 +1,5 @@
-"""The forms in which a secret is set or changed."""
+"""Define the forms in which a secret is set or changed."""
 
-from collections.abc import Callable
 from typing import Any
 
 from wtforms import BooleanField, HiddenField, StringField
@@ -8,9 +7,8 @@ from wtforms import BooleanField, HiddenField, StringField
 from ...core.database.models import IdentityClient
 from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
-from ...core.secrets.generation import Secret
-from ...core.secrets.policy import check_chosen_secret, needs_form_encoding, weaknesses
-from ...core.secrets.rotation import Overlap
+from ...core.secrets.policy import needs_form_encoding, weaknesses
+from ...core.secrets.service import Overlap
 from ...host import services
 from ..http.forms import ConfirmedForm, ScreenForm, VersionField
 
@@ -27,50 +25,44 @@ class SecretForm(ScreenForm):
 
     client_secret = StringField(lazy_gettext("Client secret"), default="")
     secret_warning = HiddenField("Warning", default="")
-    """The warning about the secret as the screen showed it: whoever saves after that has read it."""
+    """The warning about the secret as the form showed it: a POST that repeats it has been warned."""
 
     @property
     def secret(self) -> str:
-        """The secret that was typed, never trimmed."""
+        """The secret as it was typed, never trimmed."""
         return self.client_secret.data or ""
 
-    def holder(self) -> tuple[str, str]:
-        """Return client ID and name of the secret's client, since a secret like them is easy to guess (S4)."""
+    @property
+    def client_names(self) -> dict[str, str]:
+        """Client ID and name of the secret's client, since a secret that equals one of them is weak (S4)."""
         raise NotImplementedError
 
-    def check_secret(self) -> Secret:
-        """Return the secret.
-
-        :raises FieldError: it is malformed, or weak where a setting refuses that.
-        """
-        return check_chosen_secret(self.secret, *self.holder(), refuse_weak=services().settings.refuse_weak_secrets)
-
-    def has_been_read(self, check: Callable[[], object]) -> bool:
-        """Tell whether the form may go to core: it is ours, and its user has read what speaks against the secret.
-
-        :param check: puts on the fields what is wrong, where the form comes back for the secret alone.
-        """
-        unread = self.warn_of_secret()
+    def is_ready(self) -> bool:
+        """Return whether the form may go to core: it is valid, and its user was warned of a weak secret before."""
+        warning_is_new = self.warn_of_secret()
         if not self.validate():
             return False
-        if not unread:
+        if not warning_is_new:
             return True
-        check()
+        self.check_all()
         self.message = gettext(
             "Nothing is saved yet. Read the note at the client secret, then press %(button)s again.", button=self.button
         )
         return False
 
+    def check_all(self) -> None:
+        """Put the errors of every field on it, where the form is shown again for the secret's warning."""
+
     def warn_of_secret(self) -> bool:
-        """Put on the secret what speaks against it although it may be used (S4); tell whether that is news."""
+        """Put a notice on a valid secret that is weak or hard to send (S4); return whether it was not shown before."""
         try:
-            chosen = self.check_secret()
+            secret = services().secrets.check(self.secret, **self.client_names)
         except FieldError:
             return False
-        reasons = weaknesses(chosen, *self.holder())
+        reasons = weaknesses(secret, **self.client_names)
         if reasons:
             reasons.insert(0, gettext("This secret is easy to guess."))
-        if needs_form_encoding(chosen):
+        if needs_form_encoding(secret):
             reasons.append(gettext("Many callers send + and % wrongly by HTTP Basic."))
         if reasons:
             self.notices["client_secret"] = " ".join([*reasons, gettext("You may use it, or press Generate new.")])
@@ -93,16 +85,17 @@ class ChangeForm(SecretForm):
     def __init__(self, client: IdentityClient, **data: Any) -> None:
         super().__init__(version=client.version, **data)
         self.client_secret.label.text = gettext("New secret")
-        self._holder = client.client_id, client.name
+        self._client_names = {"client_id": client.client_id, "name": client.name}
 
-    def holder(self) -> tuple[str, str]:
-        """Return client ID and name as they are stored."""
-        return self._holder
+    @property
+    def client_names(self) -> dict[str, str]:
+        """Client ID and name as they are stored."""
+        return self._client_names
 
     def chosen_overlap(self) -> Overlap:
         """Return when the old secret is to end.
 
-        :raises FieldError: something else was posted than the form offers.
+        :raises FieldError: the posted value is none of those that the form offers.
         """
         try:
             return Overlap(self.overlap.data or "")

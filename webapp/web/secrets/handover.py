@@ -1,4 +1,4 @@
-"""The one answer that shows a secret, and ready commands and code to ask for a token."""
+"""Render the one response that shows a secret, with ready commands and code that request a token."""
 
 import re
 import shlex
@@ -33,10 +33,10 @@ token = reply.json()["access_token"]  # good for {minutes} minutes"""
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One ready text.
+    """A command or piece of code to copy.
 
     :param title: its short name.
-    :param label: its name for somebody who only hears it.
+    :param label: its name for screen readers.
     """
 
     title: str
@@ -48,10 +48,10 @@ class Snippet:
 def hand_over(
     client: IdentityClient, secret: Secret, *, title: str, new: bool = False, note: str | None = None
 ) -> Response:
-    """Answer the POST that set a secret; no other answer ever shows it (S6, W14).
+    """Return the response to the POST that set a secret; no other response ever shows it (S6, W14).
 
-    :param new: whether the client was made by the same POST.
-    :param note: what became of the secrets before; None: they were replaced at once.
+    :param new: whether the same POST created the client.
+    :param note: a sentence on when the previous secrets end; None where they were replaced at once.
     """
     response = render(
         "handover.html",
@@ -72,22 +72,22 @@ def hand_over(
 
 
 def token_url() -> str:
-    """Return the address of this server's token endpoint."""
+    """Return the URL of the token endpoint."""
     return f"{services().settings.issuer}/connect/token"
 
 
 def scopes_of(client: IdentityClient) -> tuple[str, ...]:
-    """Return the scopes that the client's tokens may carry at this moment."""
+    """Return the scopes that a token of the client may have at this moment."""
     catalogue = services().catalogue
     return catalogue.scopes(catalogue.effective(client.roles, actor().grantable_roles))
 
 
 def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequence[Snippet]:
-    """Return cURL, .env and Python for one client.
+    """Return snippets for cURL, a .env file and Python that request a token for one client.
 
-    Values are quoted for a POSIX shell, which the usual readers of .env files understand as well.
+    Values are quoted for a POSIX shell, which the usual .env parsers understand as well.
 
-    :param secret: the one to write into them; None: cURL takes it from the environment and .env leaves it open.
+    :param secret: the secret to write into them; None: cURL takes it from the environment, and .env leaves it empty.
     """
     prefix = re.sub(r"[^A-Z0-9]+", "_", services().settings.platform_name.upper()).strip("_") or "IDENTITY"
     scope = " ".join(scopes_of(client))

@@ -1,4 +1,4 @@
-"""What the screens tell of a client's secrets: the table on its page, the notice of an end, the last use."""
+"""Prepare what the screens show of a client's secrets: the table, the notice of an end date, the last use."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,16 +10,16 @@ from ...core.secrets.available_actions import AvailableActions, available_action
 from ...core.secrets.client_secrets import last_live, live_secrets
 
 ENDED_MAX = 3
-"""How many secrets that have ended the table shows, the latest ones; the activity tells of all."""
+"""How many ended secrets the table shows, the latest ones; the activity shows all."""
 RECENT = timedelta(days=30)
-"""A secret that was used within this time is one that something relies on: some systems call once a month."""
+"""A secret that was used within this time counts as in use: some systems call once a month."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndingSecret:
-    """A secret that works and soon does no more.
+    """A live secret that ends soon.
 
-    :param successor: the secret that goes on working, None if none does.
+    :param successor: the secret that stays live after it, None if there is none.
     """
 
     secret: ClientSecret
@@ -27,8 +27,8 @@ class EndingSecret:
     successor: ClientSecret | None
 
 
-def about_secrets(client: IdentityClient) -> dict[str, Any]:
-    """Return what the templates of a client's page need for its secrets."""
+def secrets_context(client: IdentityClient) -> dict[str, Any]:
+    """Return the template variables of the section on secrets."""
     now = utc_now()
     every = available_actions(client, now)
     ended = [each for each in every if each.state is SecretState.ENDED]
@@ -43,7 +43,7 @@ def about_secrets(client: IdentityClient) -> dict[str, Any]:
 
 
 def ending_secret(client: IdentityClient, now: datetime) -> EndingSecret | None:
-    """Return the first secret to end within 30 days, None if there is none."""
+    """Return the live secret that ends first, within 30 days; None if there is none."""
     limit = now + timedelta(days=max(ENDING_WITHIN_DAYS))
     live = live_secrets(client, now)
     ends = [(each.ends_at, each.label, each) for each in live if each.ends_at is not None and each.ends_at <= limit]
@@ -55,11 +55,11 @@ def ending_secret(client: IdentityClient, now: datetime) -> EndingSecret | None:
 
 
 def last_used(client: IdentityClient) -> ClientSecret | None:
-    """Return the secret that a client used last, None if it never used one."""
+    """Return the secret that the client used last, None if it never used one."""
     used = [(each.last_used_at, each.label, each) for each in client.secrets if each.last_used_at is not None]
     return max(used)[2] if used else None
 
 
 def is_relied_on(secret: ClientSecret | None, now: datetime) -> bool:
-    """Tell whether a secret was used so lately that something relies on it."""
+    """Return whether a secret was used within the last 30 days."""
     return secret is not None and secret.last_used_at is not None and now - secret.last_used_at <= RECENT

@@ -1,1 +1,1 @@
-"""The screens of token requests."""
+"""The screens of token requests, the token preview, and Revoke tokens."""

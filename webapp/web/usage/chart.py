@@ -1,4 +1,4 @@
-"""Bars drawn on the server as inline SVG: it needs neither style nor script, which the policy refuses (W15)."""
+"""Compute bar charts for inline SVG, which needs no inline style or script under our policy (W15)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 BAR_WIDTH, PITCH = 7, 10
 HEIGHT = 100
 HEIGHT_MIN = 3
-"""Less could not be seen: one refusal among thousands is what somebody may be looking for."""
+"""A shorter bar would be invisible: one refusal among thousands must be seen."""
 TOP_MIN = 5
 _STEPS = (10, 12, 16, 20, 25, 30, 40, 50, 60, 80, 100)
 
@@ -22,11 +22,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A row of bars on a scale of its own.
+    """A bar chart with its own scale.
 
-    :param top: what a bar of full height stands for.
-    :param width: of the drawing, whose height is `HEIGHT`.
-    :param bars: those of values above 0.
+    :param top: the value of a bar of full height.
+    :param width: the width of the drawing; its height is `HEIGHT`.
+    :param bars: the bars of values above 0.
     """
 
     top: int
@@ -35,7 +35,7 @@ class Bars:
 
 
 def draw(values: Sequence[int]) -> Bars:
-    """Return the bars of some counts, from left to right."""
+    """Return the chart of these counts, from left to right."""
     top = scale_top(max(values, default=0))
     heights = [round(max(value * HEIGHT / top, HEIGHT_MIN), 2) if value else 0 for value in values]
     margin = (PITCH - BAR_WIDTH) / 2
@@ -51,7 +51,7 @@ def draw(values: Sequence[int]) -> Bars:
 
 
 def scale_top(highest: int) -> int:
-    """Return the next number from the highest count upwards that reads well at the end of a scale, at least 5."""
+    """Return the smallest round number that is not below the highest count, at least 5, for the end of the scale."""
     if highest <= TOP_MIN:
         return TOP_MIN
     unit = int(10 ** max(len(str(highest - 1)) - 2, 0))

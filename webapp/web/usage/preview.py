@@ -1,4 +1,4 @@
-"""What a client's next token would say, made by what makes tokens (T2), so that the two cannot differ."""
+"""The preview of a client's next token, made by the code that issues tokens (T2), so that the two never differ."""
 
 import json
 from collections.abc import Collection
@@ -18,12 +18,12 @@ from ..http.loading import load_client
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A token that is not one: nobody signed it.
+    """The claims of the next token, unsigned.
 
-    :param against: why none would be given now, a sentence; empty if one would.
-    :param scopes: those that could be asked for.
-    :param chosen: those that are asked for; none: all, as in a request that names no scope.
-    :param claims: what the token says, as JSON; empty where it could not exist.
+    :param against: the sentence why no token would be issued now; empty if one would.
+    :param scopes: the scopes that may be requested.
+    :param chosen: the requested scopes; empty means all, as in a request without `scope`.
+    :param claims: the claims as JSON; empty if no scope is left.
     """
 
     against: str
@@ -35,13 +35,13 @@ class Preview:
 
 
 def preview(key: str) -> Response:
-    """Show the claims that the client's next token will carry, for the scopes that the address names."""
+    """Show the claims of the client's next token for the scopes in the URL."""
     client = load_client(key)
     return render("preview.html", "_details_preview.html", client=client, preview=preview_of(client))
 
 
 def preview_of(client: IdentityClient) -> Preview:
-    """Return the preview for the scopes that the address names; it leaves out those that are not the client's."""
+    """Return the preview for the scopes in the URL, without scopes that the client may not request."""
     catalogue, now = services().catalogue, utc_now()
     roles = catalogue.effective(client.roles, actor().grantable_roles)
     scopes = catalogue.scopes(roles)
@@ -57,10 +57,10 @@ def preview_of(client: IdentityClient) -> Preview:
         now=now,
     )
     text = json.dumps(claims, indent=2, ensure_ascii=False) if scopes else ""
-    return Preview(_against(client, scopes, now), scopes, chosen, text, now, now + lifetime)
+    return Preview(_reason_not_issued(client, scopes, now), scopes, chosen, text, now, now + lifetime)
 
 
-def _against(client: IdentityClient, scopes: Collection[str], now: datetime) -> str:
+def _reason_not_issued(client: IdentityClient, scopes: Collection[str], now: datetime) -> str:
     if not client.enabled:
         return gettext("This client is disabled, so no token is given until it is enabled.")
     if not scopes:

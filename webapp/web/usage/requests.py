@@ -1,4 +1,4 @@
-"""What became of a client's token requests (L2): a section of its page, which refreshes itself, and a page of all."""
+"""The token requests of a client (L2): a section of its page that refreshes itself, and a page of all."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ from .chart import Bars, draw
 
 DAYS = 30
 SHOWN = 7
-_RESULTS: dict[str, str] = {
+_OUTCOME_LABELS: dict[str, str] = {
     Outcome.ISSUED: lazy_gettext("issued"),
     Outcome.THROTTLED: lazy_gettext("too many attempts"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
@@ -54,12 +54,12 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a client was used lately.
+    """The usage of a client in the last 30 days.
 
-    :param days: the oldest first, each of them there.
-    :param peak: the day with most refusals, or where there are none with most tokens; None: there were no requests.
-    :param peak_reason: why most were refused on that day, in words; empty if none was.
-    :param requests: the latest, the newest first, as many as are kept.
+    :param days: every day, oldest first.
+    :param peak: the day with most refusals, or without refusals the day with most tokens; None without requests.
+    :param peak_reason: the most frequent reason of the refusals of that day; empty without refusals.
+    :param requests: the latest requests that are kept, newest first.
     """
 
     days: Sequence[Day]
@@ -69,32 +69,32 @@ class Usage:
 
     @property
     def issued(self) -> int:
-        """How many tokens it got."""
+        """The number of issued tokens."""
         return sum(day.issued for day in self.days)
 
     @property
     def refused(self) -> int:
-        """How many of its requests were refused."""
+        """The number of refused requests."""
         return sum(day.refused for day in self.days)
 
     @property
     def issued_bars(self) -> Bars:
-        """The chart of the tokens that it got."""
+        """The chart of the issued tokens."""
         return draw([day.issued for day in self.days])
 
     @property
     def refused_bars(self) -> Bars:
-        """The chart of the refusals, on a scale of its own: they are few beside the tokens."""
+        """The chart of the refusals; it has its own scale, since they are few beside the tokens."""
         return draw([day.refused for day in self.days])
 
     @property
     def marks(self) -> Sequence[date]:
-        """The days that are named below the chart."""
+        """The days that are labelled below the chart."""
         return [self.days[place].date for place in (0, DAYS // 3, DAYS // 3 * 2, DAYS - 1)]
 
 
 def usage_of(session: Session, client: IdentityClient) -> Usage:
-    """Return how a client was used, by two statements."""
+    """Return the usage of a client, read by two statements."""
     own = (session, client.account_id, client.id)
     by_day = {
         day: list(those) for day, those in groupby(queries.daily_counts(*own, days=DAYS), key=lambda count: count.day)
@@ -111,14 +111,14 @@ def usage_of(session: Session, client: IdentityClient) -> Usage:
 
 
 def result(request: TokenRequest) -> str:
-    """Return what became of a token request, in words; the caller was told less (P7)."""
+    """Return the outcome of a token request as text; the response to the caller gives less detail (P7)."""
     if request.outcome == Outcome.THROTTLED and request.secret_label:
         return gettext("too many tokens")
-    return _in_words(request.outcome)
+    return _label_of(request.outcome)
 
 
 def requests(key: str) -> Response:
-    """Show all token requests that are kept; to htmx, again and again, the section of the client's page."""
+    """Show all token requests that are kept; to htmx the section of the client's page."""
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         used = usage_of(session, client)
@@ -126,7 +126,7 @@ def requests(key: str) -> Response:
 
 
 def context(used: Usage) -> dict[str, Any]:
-    """Return what the templates of token requests take."""
+    """Return the parameters of the templates of token requests."""
     return {"usage": used, "result": result, "shown": SHOWN, "kept_max": queries.LATEST_MAX}
 
 
@@ -144,10 +144,10 @@ def _main_reason(counts: Iterable[TokenRequestCount]) -> str:
         if count.outcome != Outcome.ISSUED:
             refused[count.outcome] += count.count
     for outcome, number in refused.most_common(1):
-        words = _in_words(outcome)
-        return words if number == refused.total() else gettext("mostly %(reason)s", reason=words)
+        reason = _label_of(outcome)
+        return reason if number == refused.total() else gettext("mostly %(reason)s", reason=reason)
     return ""
 
 
-def _in_words(outcome: str) -> str:
-    return str(_RESULTS[outcome]) if outcome in _RESULTS else outcome
+def _label_of(outcome: str) -> str:
+    return str(_OUTCOME_LABELS.get(outcome, outcome))

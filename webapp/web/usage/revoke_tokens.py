@@ -7,17 +7,17 @@ from ...core.client_changes import revoke_tokens as revoke
 from ...core.database.models import IdentityClient, utc_now
 from ...core.tokens.revocation import last_token_ends_at
 from ...host import author_of
-from ..clients.form_views import sign_in_again
 from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import ScreenForm
 from ..http.loading import load_client
+from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
 
 
 def revoke_tokens(key: str) -> ResponseReturnValue:
-    """Ask; on POST revoke every token that the client got until now (T13)."""
+    """Show the confirmation; on POST revoke every token issued to the client until now (T13)."""
     client, form = load_client(key), ScreenForm()
     if not form.is_submitted():
         return _ask_revoke(client, form)

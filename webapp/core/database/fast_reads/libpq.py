@@ -1,4 +1,4 @@
-"""Reads over libpq itself, below psycopg's cursor."""
+"""Run statements on libpq, below psycopg's cursor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from psycopg.pq.abc import PGresult
 
 
 class LibpqConnection:
-    """A connection of psycopg's in autocommit, asked by libpq's blocking call.
+    """Runs statements on a connection of psycopg, in autocommit mode, by libpq's blocking calls.
 
-    A cursor waits in several steps, each of which gives the interpreter away and queues for it again. Under load that
-    costs a token request more than the database does.
+    A cursor waits in several steps, each of which releases the GIL and queues for it again. Under load that costs a
+    token request more than the database does.
     """
 
     def __init__(self, connection: Connection[Any]) -> None:
@@ -24,7 +24,7 @@ class LibpqConnection:
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was closed, or was lost."""
+        """Whether the connection was closed or lost."""
         return self._connection.closed
 
     @property
@@ -37,22 +37,22 @@ class LibpqConnection:
         self._connection.close()
 
     def rows(self, text: str, values: Sequence[str | int]) -> list[tuple[Any, ...]]:
-        """Return every row of a statement, which is prepared the first time that it comes.
+        """Return every row of a statement, which is prepared on its first use.
 
-        :param text: with `$1`, `$2` and so on in the places of the values.
-        :raises psycopg.Error: as a cursor would.
+        :param text: the statement with `$1`, `$2` and so on for the values.
+        :raises psycopg.Error: the same errors as a cursor.
         """
         pgconn, name = self._connection.pgconn, self._prepared.get(text)
         if name is None:
             name = f"identity_clients_{len(self._prepared)}".encode()
-            self._checked(pgconn.prepare(name, text.encode(self._connection.info.encoding)))
+            self._check(pgconn.prepare(name, text.encode(self._connection.info.encoding)))
             self._prepared[text] = name
         dumped = self._transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
-        result = self._checked(pgconn.exec_prepared(name, [value for value in dumped if value is not None]))
+        result = self._check(pgconn.exec_prepared(name, [value for value in dumped if value is not None]))
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
 
-    def _checked(self, result: PGresult) -> PGresult:
+    def _check(self, result: PGresult) -> PGresult:
         if result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
             return result
         encoding = self._connection.info.encoding

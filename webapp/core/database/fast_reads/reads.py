@@ -1,4 +1,4 @@
-"""Reads with the least possible between a statement and its driver: the token endpoint makes one on every request."""
+"""Run compiled statements on the cursor of the driver, or on libpq."""
 
 import os
 from collections import deque
@@ -17,18 +17,18 @@ from ...errors import Unavailable
 from ..errors import translate_database_errors
 
 CONNECTIONS_MAX = 10
-"""How many reads run at once in a process; the others wait for one of these to end."""
+"""How many reads run concurrently in a process; others wait for one of these to end."""
 WAIT_SECONDS = 3
 CONVERTED_MAX = 4096
-"""How many values of a column are kept converted: the busy clients' come again and again."""
+"""How many converted values of a column are cached, since those of busy clients recur."""
 
 
 class PreparedSelect(NamedTuple):
-    """A SELECT, compiled once.
+    """A compiled SELECT.
 
-    :param parameters: the values of all its parameters; those that a caller gives take their places.
-    :param order: the names in the order of their places, None where the driver takes them by name.
-    :param conversions: at which places of a row the driver's value is not yet the column's, and what makes it so.
+    :param parameters: the default values of all its parameters.
+    :param order: the parameters' names in positional order, None where the driver takes them by name.
+    :param conversions: pairs of the index of a column whose driver value needs conversion, and the function for it.
     """
 
     text: str
@@ -38,33 +38,33 @@ class PreparedSelect(NamedTuple):
 
 
 class FastReads:
-    """Runs compiled statements on the driver's own cursor: 11 us on SQLite, where `Connection.execute` takes 76.
+    """Runs compiled SELECTs on connections of its own in autocommit mode, at most `CONNECTIONS_MAX` at once.
 
-    It keeps connections of its own beside the pool, in autocommit, since the pool asks PostgreSQL before each read
-    whether it is still there. Here a lost connection shows when it is used, and the read is done again on a new one.
+    The engine's pool would ping PostgreSQL before each read. Here a lost connection is noticed by the read that fails,
+    which is repeated on a new one.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # A database in memory is its one connection, or one in each thread: it has none to keep beside the pool.
-        self._may_keep = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
-        self._uses_libpq = self._may_keep and engine.dialect.driver == "psycopg"
-        self._begin()
-        event.listen(engine, "engine_disposed", partial(_close_those_of, ref(self)))
-        _all.add(self)
+        # Each connection to a database in memory is another database, so that only the pool's can be used.
+        self._keeps_connections = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
+        self._uses_libpq = self._keeps_connections and engine.dialect.driver == "psycopg"
+        self._reset()
+        event.listen(engine, "engine_disposed", partial(_close_idle_of, ref(self)))
+        _instances.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._idle: deque[Any] = deque()
-        self._at_the_end = finalize(self, _close, self._idle)
-        # A semaphore of C: `threading` has none.
-        self._places: SimpleQueue[None] = SimpleQueue()
+        self._finalizer = finalize(self, _close, self._idle)
+        # Serves as a semaphore, since those of `threading` are written in Python and slower.
+        self._slots: SimpleQueue[None] = SimpleQueue()
         for _ in range(CONNECTIONS_MAX):
-            self._places.put(None)
+            self._slots.put(None)
 
     def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedSelect:
-        """Return a statement to run here. Its columns' values are of types that never change: rows share them."""
+        """Compile a statement for `rows`. Its columns must have immutable values, since rows share them."""
         dialect = self._engine.dialect
-        # libpq knows values by their numbers only.
+        # libpq has numbered parameters only.
         numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
         compiled = statement.compile(dialect=numbering)
         converters = [
@@ -74,87 +74,87 @@ class FastReads:
             str(compiled),
             dict(compiled.params),
             getattr(compiled, "positiontup", None),
-            tuple((place, lru_cache(CONVERTED_MAX)(convert)) for place, convert in enumerate(converters) if convert),
+            tuple((index, lru_cache(CONVERTED_MAX)(convert)) for index, convert in enumerate(converters) if convert),
         )
 
     def rows(self, statement: PreparedSelect, **parameters: Any) -> list[list[Any]]:
-        """Return every row, as the columns' types give them.
+        """Return every row, with the values that the columns' types produce.
 
-        :raises Unavailable: the database is locked or out of reach (D8), or ten reads wait for it already.
+        :raises Unavailable: the database is locked or unreachable (D8), or no connection became free in time.
         """
         named = {**statement.parameters, **parameters}
         values = named if statement.order is None else [named[name] for name in statement.order]
         try:
-            self._places.get(timeout=WAIT_SECONDS)
+            self._slots.get(timeout=WAIT_SECONDS)
         except Empty:
             raise Unavailable from None
         try:
             with translate_database_errors():
-                found = self._fetched(statement.text, values)
+                fetched = self._fetch(statement.text, values)
         finally:
-            self._places.put(None)
-        rows = [list(row) for row in found]
-        for place, convert in statement.conversions:
+            self._slots.put(None)
+        rows = [list(row) for row in fetched]
+        for index, convert in statement.conversions:
             for row in rows:
-                row[place] = convert(row[place])
+                row[index] = convert(row[index])
         return rows
 
-    def _fetched(self, text: str, values: Any) -> Sequence[Any]:
+    def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
         failure = dialect.loaded_dbapi.Error
         try:
-            while connection := self._take():
+            while connection := self._take_idle():
                 try:
                     return self._run(connection, text, values)
                 except failure as error:
-                    # One of PostgreSQL's is closed now, which counts as lost: an upgrade may have changed the tables
-                    # under its prepared statement.
+                    # A connection of PostgreSQL counts as lost after any error, since it was closed: a migration may
+                    # have invalidated its prepared statement.
                     if not dialect.is_disconnect(error, connection, None):
                         raise
             pooled = self._engine.raw_connection()
-            if not self._may_keep:
+            if not self._keeps_connections:
                 with closing(pooled):
                     return _execute(pooled, text, values)
             connection = cast(Any, pooled.driver_connection)
             pooled.detach()
             dialect.set_isolation_level(connection, "AUTOCOMMIT")
             if self._uses_libpq:
-                from .libpq import LibpqConnection  # who has no PostgreSQL needs no psycopg
+                from .libpq import LibpqConnection  # needs psycopg, which is optional
 
                 connection = LibpqConnection(connection)
             return self._run(connection, text, values)
         except failure as error:
             raise DBAPIError.instance(None, None, error, failure, hide_parameters=True, dialect=dialect) from error
 
-    def _take(self) -> Any:
+    def _take_idle(self) -> Any:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
     def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
-        """Run it on a connection, and keep that for the next time unless it fails."""
+        """Run the statement on a connection, and keep the connection for later reads unless it fails."""
         try:
-            found = connection.rows(text, values) if self._uses_libpq else _execute(connection, text, values)
+            fetched = connection.rows(text, values) if self._uses_libpq else _execute(connection, text, values)
         except BaseException:
             connection.close()
             raise
         self._idle.append(connection)
-        return found
+        return fetched
 
-    def _begin_in_child(self) -> None:
-        # What was connected before is the parent's: closed here, it would be closed there too.
-        self._at_the_end.detach()
-        _of_parent.append(self._idle)
-        self._begin()
+    def _reset_after_fork(self) -> None:
+        # The parent goes on using its connections, which closing them here would end.
+        self._finalizer.detach()
+        _parents_connections.append(self._idle)
+        self._reset()
 
 
 def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
     cursor = connection.cursor()
     cursor.execute(text, values)
-    found: Sequence[Any] = cursor.fetchall()
+    fetched: Sequence[Any] = cursor.fetchall()
     cursor.close()
-    return found
+    return fetched
 
 
 def _close(idle: deque[Any]) -> None:
@@ -162,20 +162,21 @@ def _close(idle: deque[Any]) -> None:
         idle.pop().close()
 
 
-def _close_those_of(reads: ref[FastReads], _engine: Engine) -> None:
-    # An engine of the host's may outlive us.
-    if found := reads():
-        _close(found._idle)
+def _close_idle_of(reads: ref[FastReads], _engine: Engine) -> None:
+    # Weakly referenced, since an engine of the host may outlive the FastReads.
+    if (instance := reads()) is not None:
+        _close(instance._idle)
 
 
-_all: WeakSet[FastReads] = WeakSet()
-_of_parent: list[deque[Any]] = []
+_instances: WeakSet[FastReads] = WeakSet()
+_parents_connections: list[deque[Any]] = []
+"""Connections made before a fork, referenced so that garbage collection never closes them."""
 
 
-def _begin_in_child() -> None:
-    for reads in _all:
-        reads._begin_in_child()
+def _reset_after_fork() -> None:
+    for reads in _instances:
+        reads._reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
+    os.register_at_fork(after_in_child=_reset_after_fork)

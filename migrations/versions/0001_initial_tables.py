@@ -1,4 +1,4 @@
-"""The first tables: accounts, clients, their IDs and secrets, token requests, the trail, signing keys."""
+"""Create the initial tables: accounts, clients, IDs, secrets, token requests, audit events, signing keys."""
 
 from collections.abc import Sequence
 
@@ -163,28 +163,28 @@ def create_events() -> None:
     op.create_index("ix_identity_client_events_account", "identity_client_events", ["account_id", "at", "id"])
     op.create_index("ix_identity_client_events_client", "identity_client_events", ["client_key", "at", "id"])
     if op.get_bind().dialect.name == "postgresql":
-        guard_events_on_postgresql()
+        protect_events_on_postgresql()
     else:
-        guard_events_on_sqlite()
+        protect_events_on_sqlite()
 
 
-def guard_events_on_sqlite() -> None:
+def protect_events_on_sqlite() -> None:
     op.execute(
         """
         CREATE TRIGGER identity_client_events_update BEFORE UPDATE ON identity_client_events
-        BEGIN SELECT RAISE(ABORT, 'An event of the trail is never changed.'); END
+        BEGIN SELECT RAISE(ABORT, 'Audit events are never changed.'); END
         """
     )
     op.execute(
         f"""
         CREATE TRIGGER identity_client_events_delete BEFORE DELETE ON identity_client_events
         WHEN OLD.at > strftime('%Y-%m-%d %H:%M:%f', 'now', '-{EVENTS_KEPT_DAYS} days')
-        BEGIN SELECT RAISE(ABORT, 'An event of the trail is kept for {EVENTS_KEPT_DAYS} days.'); END
+        BEGIN SELECT RAISE(ABORT, 'Audit events are kept for {EVENTS_KEPT_DAYS} days.'); END
         """
     )
 
 
-def guard_events_on_postgresql() -> None:
+def protect_events_on_postgresql() -> None:
     op.execute(
         f"""
         CREATE FUNCTION identity_client_events_guard() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -193,10 +193,10 @@ def guard_events_on_postgresql() -> None:
                 IF OLD.at <= now() - interval '{EVENTS_KEPT_DAYS} days' THEN
                     RETURN OLD;
                 END IF;
-                RAISE EXCEPTION 'An event of the trail is kept for {EVENTS_KEPT_DAYS} days.'
+                RAISE EXCEPTION 'Audit events are kept for {EVENTS_KEPT_DAYS} days.'
                     USING ERRCODE = 'restrict_violation';
             END IF;
-            RAISE EXCEPTION 'An event of the trail is never changed.' USING ERRCODE = 'restrict_violation';
+            RAISE EXCEPTION 'Audit events are never changed.' USING ERRCODE = 'restrict_violation';
         END $$
         """
     )

@@ -1,4 +1,7 @@
-"""Keep token requests, and their counts, in the order in which they are read and purged. Nothing was written before."""
+"""Order the primary keys of token requests and counts as they are read and purged.
+
+The tables are created again, since no earlier release wrote rows to them.
+"""
 
 from collections.abc import Sequence
 

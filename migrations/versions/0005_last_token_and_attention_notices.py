@@ -1,4 +1,4 @@
-"""When a client last got a token, of which needs the host was told, and the trail by person."""
+"""Add the last token of clients, notices of attention, and an index of audit events by actor."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ down_revision: str | None = "0004"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# What is known of the time before: when each secret was last used.
+# The best known value for existing clients is the last use of their secrets.
 LAST_USED = {
     "sqlite": "SELECT CAST(strftime('%s', max(last_used_at)) AS INTEGER)",
     "postgresql": "SELECT CAST(extract(epoch FROM max(last_used_at)) AS BIGINT)",

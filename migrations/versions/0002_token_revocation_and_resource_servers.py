@@ -1,4 +1,4 @@
-"""What introspection and revocation need: revoked tokens, the generation of a client's tokens, resource servers."""
+"""Add revoked tokens, the token generation of clients, and resource servers."""
 
 from collections.abc import Sequence
 
