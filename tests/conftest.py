@@ -143,15 +143,17 @@ def endpoint_application() -> SharedApplication:
 
 
 @pytest.fixture
-def endpoint(sqlite_engine: Engine, endpoint_application: SharedApplication) -> Endpoint:
+def endpoint(sqlite_engine: Engine, endpoint_application: SharedApplication) -> Iterator[Endpoint]:
     """Return the endpoint on SQLite."""
-    return Endpoint.shared(sqlite_engine, endpoint_application)
+    yield Endpoint.shared(sqlite_engine, endpoint_application)
+    endpoint_application.check()
 
 
 @pytest.fixture
-def each_endpoint(engine: Engine, endpoint_application: SharedApplication) -> Endpoint:
+def each_endpoint(engine: Engine, endpoint_application: SharedApplication) -> Iterator[Endpoint]:
     """Return the endpoint on SQLite and PostgreSQL in turn."""
-    return Endpoint.shared(engine, endpoint_application)
+    yield Endpoint.shared(engine, endpoint_application)
+    endpoint_application.check()
 
 
 # A host with the screens
@@ -164,9 +166,10 @@ def host_application() -> SharedApplication:
 
 
 @pytest.fixture
-def host(sqlite_engine: Engine, host_application: SharedApplication) -> Host:
+def host(sqlite_engine: Engine, host_application: SharedApplication) -> Iterator[Host]:
     """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
-    return Host.shared(sqlite_engine, host_application)
+    yield Host.shared(sqlite_engine, host_application)
+    host_application.check()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "htmx"])

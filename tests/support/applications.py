@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from flask import Flask
+from flask import Flask, has_app_context
 from sqlalchemy import Engine
 
 from webapp import Actor
@@ -22,6 +22,7 @@ class SharedApplication:
         self._app = app
         self._config = dict(app.config)
         self._views = dict(app.view_functions)
+        self._extensions = set(app.extensions)
         app.test_client().get("/")
 
     def restart(self, engine: Engine, load_actor: Callable[[], Actor | None] = lambda: None) -> Flask:
@@ -31,3 +32,8 @@ class SharedApplication:
         self._app.view_functions = dict(self._views)
         self._app.extensions[EXTENSION] = make_services(Settings.from_config(self._app.config), load_actor)
         return self._app
+
+    def check(self) -> None:
+        """Raise an AssertionError if a test leaves something behind that the next one would find."""
+        assert set(self._app.extensions) == self._extensions, "a test that adds an extension needs its own application"
+        assert not has_app_context(), "a streamed response is neither read nor closed"

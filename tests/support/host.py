@@ -45,6 +45,14 @@ class CompiledTemplates(BytecodeCache):
         self.compiled[bucket.key] = bucket.bytecode_to_string()
 
 
+class BufferedClient(FlaskClient):
+    """Reads each response to its end, as a browser does: the context of a streamed one would outlive its request."""
+
+    def open(self, *args: Any, buffered: bool = True, **options: Any) -> TestResponse:
+        """Send a request, and return the response."""
+        return super().open(*args, buffered=buffered, **options)
+
+
 def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
     """Return the path of a route for a client, and for its first secret where the route is about one.
 
@@ -104,6 +112,7 @@ def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
     app = Flask("mas")
     app.secret_key = "k" * 32
+    app.test_client_class = BufferedClient
     app.jinja_options = {"bytecode_cache": CompiledTemplates()}
     app.config.update(
         TESTING=False,
