@@ -82,7 +82,9 @@ class Settings:
     event_retention_days: int = 400
     """The age in days at which `flask identity-clients purge` deletes audit events (L1); at least 400."""
     token_request_retention_days: int = 90
-    """The age in days at which `purge` deletes token requests and their counts (L1); at least 30."""
+    """The age in days at which `purge` deletes counts of token requests (L1); at least 30."""
+    request_log_days: int = 30
+    """The age in days at which `purge` deletes the rows of the request log (L2)."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a `redis://` URL shared by all."""
     trusted_proxies: int = 0
@@ -149,6 +151,8 @@ class Settings:
             raise _invalid("event_retention_days", "must be 400 or more")
         if self.token_request_retention_days < 30:
             raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
+        if self.request_log_days < 1:
+            raise _invalid("request_log_days", "must be 1 or more")
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _invalid(
                 "throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0"

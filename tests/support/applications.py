@@ -30,10 +30,13 @@ class SharedApplication:
         self._app.config.clear()
         self._app.config.update(self._config, IDENTITY_CLIENTS_ENGINE=engine)
         self._app.view_functions = dict(self._views)
-        self._app.extensions[EXTENSION] = make_services(Settings.from_config(self._app.config), load_actor)
+        self._app.extensions[EXTENSION] = make_services(
+            Settings.from_config(self._app.config), self._app.config, load_actor
+        )
         return self._app
 
     def check(self) -> None:
-        """Raise an AssertionError if a test leaves something behind that the next one would find."""
+        """Close connections. Raise an AssertionError if a test leaves something behind that the next one would find."""
+        self._app.extensions[EXTENSION].close_connections()
         assert set(self._app.extensions) == self._extensions, "a test that adds an extension needs its own application"
         assert not has_app_context(), "a streamed response is neither read nor closed"

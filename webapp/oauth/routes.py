@@ -5,7 +5,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from werkzeug.exceptions import default_exceptions
 
-from ..host import check_trusted_host
+from ..host import check_configuration, check_trusted_host
 from ..settings import Settings
 from .flask_views import flask_document, flask_view, handle_error
 from .introspection import introspect
@@ -47,6 +47,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     if (inserted := inserted_metadata_path(settings)) is not None:
         blueprint.add_url_rule(inserted, "metadata")
     blueprint.add_url_rule(JWKS_PATH, "jwks", flask_document(jwks))
+    blueprint.before_request(check_configuration)
     if settings.trusted_hosts:
         blueprint.before_request(check_trusted_host)
     blueprint.record(_match_every_method)

@@ -58,3 +58,14 @@ def _hide_row_values(context: ExceptionContext) -> None:
     if primary and shown:
         original.args = (primary,)
         shown.args = (f"({type(original).__name__}) {primary}",)
+
+
+def restart_wal(engine: Engine) -> None:
+    """Let the next write begin SQLite's write-ahead log anew; on another database do nothing.
+
+    SQLite does so by itself only at a moment without readers. Many writes beside constant reads would make the file
+    grow without end.
+    """
+    if engine.dialect.name == "sqlite":
+        with autocommitting(engine).connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)")

@@ -8,6 +8,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, MetaData
 
 from ..paths import resource_folder
+from . import search_index
 from .models import Base
 
 
@@ -46,6 +47,8 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
     """Create or upgrade the tables in one transaction; running it again changes nothing."""
     command.upgrade(alembic_config(engine, history), revision)
+    if history is IDENTITY_CLIENTS and revision == "head":
+        search_index.update_stale(engine)
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:

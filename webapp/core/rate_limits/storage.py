@@ -57,6 +57,11 @@ class WindowCounters:
             return RateLimited(1)
         return RateLimited(min(quota.get_expiry(), max(1, math.ceil(free_at - time.time()))))
 
+    def close(self) -> None:
+        """Close the connections to the shared store; a later use opens new ones."""
+        if self._shared is not None and isinstance(storage := self._shared.storage, RedisStorage):
+            storage.storage.connection_pool.disconnect()
+
     def _call(self, operation: Callable[[MovingWindowRateLimiter], _Result]) -> _Result:
         if self._shared is not None and time.monotonic() >= self._retry_shared_at:
             try:
@@ -87,7 +92,9 @@ class BoundedMemoryStorage(MemoryStorage):
     STORAGE_SCHEME = ["identity-clients-memory"]  # noqa: RUF012 - declared so by the library
 
     def __init__(self, keys_max: int = KEYS_MAX) -> None:
-        super().__init__()
+        # Not that of MemoryStorage, which starts a thread: an application may be created before its process forks, or
+        # before its server replaces threads by greenlets.
+        super(MemoryStorage, self).__init__()
         self._keys_max = keys_max
         self._lock = Lock()
         # By length of window, keys in order of last use, which is also the order in which their windows end.

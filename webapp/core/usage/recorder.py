@@ -47,6 +47,7 @@ class _UnknownClientRequest(NamedTuple):
     outcome: str
     address: str | None
     scope: str
+    request_id: str | None
 
 
 @dataclass(slots=True)
@@ -106,7 +107,8 @@ class _PendingWrites:
                 self.unknown.append(request)
             else:
                 self.unknown_count -= 1
-                self.add(RecordedRequest(client_key, request.at, request.outcome, None, request.address, request.scope))
+                _, at, outcome, address, scope, request_id = request
+                self.add(RecordedRequest(client_key, at, outcome, None, address, scope, None, request_id))
 
 
 class Recorder:
@@ -139,6 +141,8 @@ class Recorder:
         at: datetime,
         address: str | None,
         scope: str,
+        account_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Add the outcome of a token request, in microseconds, without waiting for the database; never raises.
 
@@ -146,13 +150,17 @@ class Recorder:
         :param secret_label: the label of the secret that matched, None if none did.
         :param client_id: the client ID that was sent.
         :param scope: the `scope` parameter, empty if there was none.
+        :param account_id: the client's account; None: it is looked up when the outcome is written.
+        :param request_id: the ID of the HTTP request.
         """
         scope = _printable(scope)
         with self._lock:
             if client_key is None:
-                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope))
+                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope, request_id))
             else:
-                self._pending.add(RecordedRequest(client_key, at, outcome, secret_label, address, scope))
+                self._pending.add(
+                    RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
+                )
             if not self._has_thread:
                 self._start()
 

@@ -99,6 +99,10 @@ class FastReads:
                 row[index] = convert(row[index])
         return rows
 
+    def close(self) -> None:
+        """Close the connections that no read uses at this moment; a later read opens new ones."""
+        _close(self._idle)
+
     def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
         failure = dialect.loaded_dbapi.Error
@@ -165,7 +169,7 @@ def _close(idle: deque[Any]) -> None:
 def _close_idle_of(reads: ref[FastReads], _engine: Engine) -> None:
     # Weakly referenced, since an engine of the host may outlive the FastReads.
     if (instance := reads()) is not None:
-        _close(instance._idle)
+        instance.close()
 
 
 _instances: WeakSet[FastReads] = WeakSet()
