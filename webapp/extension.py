@@ -9,6 +9,7 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
+from .core.audit.before_change import BeforeChange, with_hooks
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
 from .core.clients.service import ClientService
@@ -33,6 +34,7 @@ class IdentityClients:
 
     def __init__(self) -> None:
         self._load_actor: ActorLoader = actor_from_flask_login
+        self._before_change: list[BeforeChange] = []
 
     def actor_loader(self, loader: Loader) -> Loader:
         """Register the function that returns the signed-in actor, and return it. It may be async.
@@ -41,6 +43,15 @@ class IdentityClients:
         """
         self._load_actor = loader
         return loader
+
+    def before_change(self, function: BeforeChange) -> BeforeChange:
+        """Call this function with a `Change` before each change of a client is saved.
+
+        If it raises `FieldError`, nothing is saved and the form shows the message at its field. Functions are called in
+        the order in which they were added, inside our transaction.
+        """
+        self._before_change.append(function)
+        return function
 
     def init_app(self, app: Flask) -> None:
         """Read the settings, and register the screens, the endpoint and the commands.
@@ -53,7 +64,7 @@ class IdentityClients:
             raise SettingsError(
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
-        services = make_services(settings, app.config, lambda: app.ensure_sync(self._load_actor)())
+        services = make_services(settings, app.config, lambda: app.ensure_sync(self._load_actor)(), self._before_change)
         app.extensions[EXTENSION] = services
         # An application that is dropped closes its connections. Not at exit: a forked child would close its parent's.
         weakref.finalize(app, services.close_connections).atexit = False
@@ -87,14 +98,19 @@ class IdentityClients:
             accounts.set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
 
 
-def make_services(settings: Settings, config: Mapping[str, object], load_actor: Callable[[], Actor | None]) -> Services:
+def make_services(
+    settings: Settings,
+    config: Mapping[str, object],
+    load_actor: Callable[[], Actor | None],
+    before_change: list[BeforeChange],
+) -> Services:
     """Return the objects that all requests of one application share.
 
     :param config: the application's configuration, from which `settings` were read.
     :raises SettingsError: a token with every API role of the settings would be too long.
     """
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
-    engine = owned if settings.engine is None else share_engine(settings.engine)
+    engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
     # On the original engine, since disposing of an engine does not dispose of its copies.
     reads = FastReads(owned)
     catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)

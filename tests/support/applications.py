@@ -31,7 +31,7 @@ class SharedApplication:
         self._app.config.update(self._config, IDENTITY_CLIENTS_ENGINE=engine)
         self._app.view_functions = dict(self._views)
         self._app.extensions[EXTENSION] = make_services(
-            Settings.from_config(self._app.config), self._app.config, load_actor
+            Settings.from_config(self._app.config), self._app.config, load_actor, []
         )
         return self._app
 

@@ -25,6 +25,11 @@ class FieldError(DomainError):
         self.message = message
         self.summary = summary or message
 
+    @property
+    def errors(self) -> tuple["FieldError", ...]:
+        """Return this error alone, as `InvalidFields` returns several."""
+        return (self,)
+
 
 class InvalidFields(DomainError):
     """The values of one or more fields break rules; nothing was changed."""
