@@ -1,9 +1,10 @@
 """Integration with the host application: the signed-in actor, and the services that requests share."""
 
-from collections.abc import Callable, Set
+import logging
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import flask_login
 from flask import current_app, g, request
@@ -20,8 +21,9 @@ from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .http_request import address_of, is_trusted_host, request_id_of
-from .settings import Settings
+from .settings import PREFIX, Settings, SettingsError
 
+LOG = logging.getLogger(__name__)
 EXTENSION = "identity_clients"
 MANAGER_ROLES = frozenset({"MerchantAdmin", "ManageIdentityClients"})
 BACKGROUND_HEADER = "X-Background-Refresh"
@@ -79,6 +81,8 @@ class Services:
     """The objects that all requests of one application share, kept in `app.extensions`."""
 
     settings: Settings
+    configured: Mapping[str, Any] = field(repr=False)
+    """Our part of the Flask configuration as `init_app` read it."""
     engine: Engine
     catalogue: RoleCatalogue
     secrets: SecretService
@@ -89,11 +93,30 @@ class Services:
     tokens: AccessTokens
     recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
+    close_connections: Callable[[], None] = field(repr=False)
 
 
 def services() -> Services:
     """Return the services of the current application."""
     return cast(Services, current_app.extensions[EXTENSION])
+
+
+def check_configuration() -> None:
+    """Refuse to work with a configuration that has changed since `init_app` read it.
+
+    :raises SettingsError: a setting was added, changed or removed; the error is logged too.
+    """
+    read, present = services().configured, own_configuration(current_app.config)
+    for name in sorted(read.keys() | present.keys()):
+        if name not in read or name not in present or read[name] != present[name]:
+            error = SettingsError(f"{name} was changed after init_app, which reads the settings. Set it before.")
+            LOG.error("%s", error)
+            raise error
+
+
+def own_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a Flask configuration that are settings of Identity Clients."""
+    return {name: value for name, value in config.items() if name.startswith(PREFIX)}
 
 
 def current_actor() -> Actor | None:

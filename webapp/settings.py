@@ -3,6 +3,7 @@
 import base64
 import binascii
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+LOG = logging.getLogger(__name__)
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -50,7 +52,7 @@ class Settings:
     platform_name: str = "Vitesse"
     """The platform's name in the texts of the screens."""
     time_zone: str = "Europe/London"
-    """The time zone in which the screens show times."""
+    """The time zone in which the screens show times. UTC, with a warning, where no time zone data is installed."""
     api_roles: Any = None
     """The catalogue of API roles: a sequence of `identity_clients.ApiRole`. None: the built-in one."""
     viewer_roles: tuple[str, ...] = ()
@@ -80,7 +82,9 @@ class Settings:
     event_retention_days: int = 400
     """The age in days at which `flask identity-clients purge` deletes audit events (L1); at least 400."""
     token_request_retention_days: int = 90
-    """The age in days at which `purge` deletes token requests and their counts (L1); at least 30."""
+    """The age in days at which `purge` deletes counts of token requests (L1); at least 30."""
+    request_log_days: int = 30
+    """The age in days at which `purge` deletes the rows of the request log (L2)."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a `redis://` URL shared by all."""
     trusted_proxies: int = 0
@@ -99,6 +103,13 @@ class Settings:
         for name in given:
             if name not in known:
                 raise SettingsError(f"{PREFIX}{name.upper()} is not a setting of Identity Clients.")
+        if "time_zone" not in given and not _is_time_zone(str(known["time_zone"].default)):
+            LOG.warning(
+                "No time zone data is installed, so the screens show times in UTC."
+                " Install the package tzdata, or set %sTIME_ZONE.",
+                PREFIX,
+            )
+            given["time_zone"] = "UTC"
         for name, field in known.items():
             if field.default is dataclasses.MISSING and not given.get(name):
                 raise SettingsError(f"{PREFIX}{name.upper()} is missing. Set it before the application starts.")
@@ -140,16 +151,16 @@ class Settings:
             raise _invalid("event_retention_days", "must be 400 or more")
         if self.token_request_retention_days < 30:
             raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
+        if self.request_log_days < 1:
+            raise _invalid("request_log_days", "must be 1 or more")
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _invalid(
                 "throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0"
             )
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
             raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise _invalid("time_zone", "must be a name of the IANA time zone database") from error
+        if not _is_time_zone(self.time_zone):
+            raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
         self.peppers()
         self.encryption_keys()
 
@@ -174,6 +185,14 @@ class Settings:
         :raises SettingsError: one is not 32 bytes in base64url (T9).
         """
         return [_encryption_key(text.strip()) for text in self.key_encryption_key.split(",")]
+
+
+def _is_time_zone(name: str) -> bool:
+    """Return whether a time zone is known; UTC needs no installed data."""
+    try:
+        return name == "UTC" or bool(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
 
 
 def _encryption_key(text: str) -> bytes:

@@ -371,6 +371,15 @@ def test_a_name_that_no_blueprint_can_have_stops_the_start(sqlite_engine: Engine
         embed(Flask("host"), sqlite_engine, blueprint_name=name)
 
 
+@pytest.mark.parametrize("taken", ["identity_clients", "identity_clients_endpoint"])
+def test_a_blueprint_of_the_host_with_our_name_names_the_setting(sqlite_engine: Engine, taken: str) -> None:
+    app = Flask("host")
+    app.register_blueprint(Blueprint(taken, __name__))
+    with pytest.raises(SettingsError, match=f"'{taken}'.*IDENTITY_CLIENTS_BLUEPRINT_NAME"):
+        embed(app, sqlite_engine)
+    embed(app, sqlite_engine, blueprint_name="machine_clients")
+
+
 def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> None:
     """Nor our configuration of it."""
     ours = embed(Flask("host"), sqlite_engine).test_client().get(PREFIX).text

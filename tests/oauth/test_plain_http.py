@@ -43,7 +43,7 @@ def test_c6_plain_http_is_400_and_recorded(
     assert not hashed
     assert not seen
     assert latest(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
-    told = [record for record in caplog.records if record.name == "webapp.oauth.transport"]
+    told = [record for record in caplog.records if record.name == "webapp.oauth.request"]
     assert [record.levelno for record in told] == [logging.WARNING] * exposed
     assert SECRET not in caplog.text
 

@@ -16,7 +16,7 @@ from tests.support.endpoint import FORM, Endpoint, assert_is_ours, hash_cheaply,
 from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.errors import Unavailable
-from webapp.oauth.answers import Refusal
+from webapp.oauth.errors import ErrorKind
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
 
@@ -64,7 +64,10 @@ def test_p13_every_status_is_json_without_the_hosts_doing(
 @pytest.mark.parametrize(
     ("error", "retry_after"), [(TooManyRequests(retry_after=7), "7"), (ServiceUnavailable(retry_after=9), "9")]
 )
-def test_p13_a_wait_that_the_host_asks_for_is_passed_on(endpoint: Endpoint, error: Exception, retry_after: str) -> None:
+def test_p13_a_wait_that_the_host_asks_for_is_passed_on(
+    sqlite_engine: Engine, error: Exception, retry_after: str
+) -> None:
+    endpoint = Endpoint(sqlite_engine)
     endpoint.app.before_request(raising(error))
     response = endpoint.ask("northwind-api")
     assert response.json == {"error": "temporarily_unavailable"}
@@ -161,13 +164,13 @@ def test_l4_no_secret_hash_or_token_reaches_a_log(
 
 def test_p12_every_text_is_within_the_characters_of_the_rfc() -> None:
     """P12: RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E."""
-    for refusal in Refusal:
+    for refusal in ErrorKind:
         _, code, description = refusal.value
         assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
 
 
 def test_p7_only_invalid_client_has_no_text() -> None:
-    assert [refusal.name for refusal in Refusal if refusal.value[2] is None] == ["CLIENT"]
+    assert [refusal.name for refusal in ErrorKind if refusal.value[2] is None] == ["INVALID_CLIENT"]
 
 
 def csrf_host() -> Flask:

@@ -83,7 +83,7 @@ def test_p13_the_door_answers_as_flask_does(production: Flask, status: int, opti
     """P1, P2, P7, P12, P13, C5, C6, D1, W16."""
     door = production.wsgi_app
     assert isinstance(door, TokenFastPath)
-    by_door, by_flask = ask(production.test_client(), options), ask(Client(door._others), options)
+    by_door, by_flask = ask(production.test_client(), options), ask(Client(door.app), options)
     assert by_door.status_code == status
     assert spoken(by_door) == spoken(by_flask)
     assert len(by_door.headers) == len({name.lower() for name, _ in by_door.headers}), "a header is there twice"

@@ -1,6 +1,6 @@
-"""The door for token requests, before Flask: its contexts, routing and hooks cost more than the token.
+"""The token endpoint as WSGI middleware in front of Flask, whose contexts, routing and hooks cost more than a token.
 
-Whatever it answers, the same view would have answered behind Flask: a host that embeds us has only that.
+It calls the same view as the blueprint, and a test compares the responses of the two.
 """
 
 import time
@@ -13,41 +13,41 @@ from werkzeug.exceptions import BadRequest
 
 from ..host import Services
 from ..http_request import is_secure, is_trusted_host, request_id_of
-from ..oauth.answers import answer_to, answered
 from ..oauth.metadata import TOKEN_PATH
+from ..oauth.response import error_response, handle
 from ..oauth.token import token
 from . import logs
-from .responses import STRICT_TRANSPORT_SECURITY, log_request
+from .error_pages import STRICT_TRANSPORT_SECURITY, log_request
 
 
 class TokenFastPath:
-    """Answers what goes to the token endpoint, and passes everything else on.
+    """Middleware that responds to requests for the token endpoint, and passes all others on.
 
-    :param others: the application behind it.
+    :param app: the application behind it.
     """
 
-    def __init__(self, others: WSGIApplication, services: Services) -> None:
-        self._others = others
+    def __init__(self, app: WSGIApplication, services: Services) -> None:
+        self.app = app
         self._services = services
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
+        """Respond to a request."""
         if environ["PATH_INFO"] != TOKEN_PATH:
-            return self._others(environ, start_response)
-        began, ours = time.perf_counter(), self._services
-        before = logs.at_work.set(environ)
-        if is_trusted_host(environ, ours.settings):
-            answer = answered(token, environ, ours)
+            return self.app(environ, start_response)
+        began, settings = time.perf_counter(), self._services.settings
+        reset_token = logs.current_environ.set(environ)
+        if is_trusted_host(environ, settings):
+            response = handle(token, environ, self._services)
         else:
-            answer = answer_to(BadRequest(), environ)
-        log_request(environ, ours.settings, answer.status, began)
-        logs.at_work.reset(before)
-        headers = [*answer.headers.items(), ("Content-Length", str(len(answer.body)))]
+            response = error_response(BadRequest(), request_id_of(environ))
+        log_request(environ, settings, response.status, began)
+        logs.current_environ.reset(reset_token)
+        headers = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
         headers.append(("X-Request-ID", request_id_of(environ)))
-        if is_secure(environ, ours.settings):
+        if is_secure(environ, settings):
             headers.append(("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY))
-        start_response(_status_line(answer.status), headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        start_response(_status_line(response.status), headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
 
 @cache

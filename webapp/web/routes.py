@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
-from .audit import activity
+from .audit import activity, export
 from .clients import delete, details, edit, enable, networks, new
 from .clients import list as client_list
 from .http import access, responses, static_files
@@ -29,7 +29,7 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/check/roles", "check_roles", new.check_roles, POST, MANAGE),
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
     ("/activity", "activity", activity.activity, GET, VIEW),
-    ("/activity.csv", "activity_csv", activity.activity_csv, GET, VIEW),
+    ("/activity.csv", "activity_csv", export.activity_csv, GET, VIEW),
     ("/<key>", "details", details.details, GET, VIEW),
     ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
     ("/<key>/edit", "edit", edit.edit_client, FORM, MANAGE),

@@ -1,9 +1,11 @@
 """The trail as a file: what it holds, how it is sent, and how often (L7, D5)."""
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import time_machine
@@ -13,10 +15,10 @@ from sqlalchemy import Engine, event, select
 from werkzeug.test import TestResponse
 
 from tests.support.audit_events import add_events
+from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.clients import delete, edit, values_of
 from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import HARBOUR, Host, make_host
-from webapp.core.audit.export import CSV_HEADINGS
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session
@@ -32,12 +34,17 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-def rows(answer: TestResponse) -> list[list[str]]:
-    """Return the file's rows as a spreadsheet reads them, without the headings and without this very export."""
+def rows(answer: TestResponse) -> list[dict[str, str]]:
+    """Return the file's rows as a spreadsheet reads them, by their headings, without this very export."""
     assert answer.status_code == 200
-    headings, *found = csv.reader(StringIO(answer.get_data(as_text=True), newline=""), strict=True)
-    assert headings == list(CSV_HEADINGS)
-    return [row for row in found if row[3] != "exported"]
+    text = answer.get_data().decode("utf-8-sig")
+    found = csv.DictReader(StringIO(text, newline=""), strict=True, restkey="too many", restval="too few")
+    return [row for row in found if row["Action"] != "Exported"]
+
+
+def filled(row: dict[str, str]) -> dict[str, str]:
+    """Return the cells of a row that are not empty."""
+    return {heading: cell for heading, cell in row.items() if cell}
 
 
 def exports(engine: Engine, account_id: str = "northwind") -> list[AuditEvent]:
@@ -48,30 +55,90 @@ def exports(engine: Engine, account_id: str = "northwind") -> list[AuditEvent]:
 
 
 def test_l7_the_file(host: Host) -> None:
-    """L7: an attachment with a fixed ASCII name; formulas, quotes and line breaks; times in UTC; no other account."""
-    client = make_client(host.engine, client_id=HOSTILE_ID, name='Say "hi", Zoë', description="one\ntwo")
-    edit(host.engine, client, values=values_of(client, name="@SUM(1)", token_duration="10"))
+    """One column per field before and after, as the screens show them; both times; no other account (L7)."""
+    client = make_client(
+        host.engine, client_id=HOSTILE_ID, name='Say "hi", Zoë', description="one\ntwo", roles=["MerchantUser"]
+    )
+    edit(
+        host.engine,
+        client,
+        values=values_of(client, name="@SUM(1)", token_duration="10", roles=["MerchantUser", "CreatePayment"]),
+    )
     make_client(host.engine, account_id=OTHER_ACCOUNT, client_id="harbour-foreign")
     answer = host.get("/activity.csv")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="identity-clients-activity.csv"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.data.startswith(BOM_UTF8)
     edited, created = rows(answer)
-    assert edited == [
-        "2026-07-01T11:00:00Z",
-        "admin@northwind.example",
-        "admin@northwind.example",
-        "edited",
-        f"'{HOSTILE_ID}",
-        '{"name": "Say \\"hi\\", Zoë", "token_duration_minutes": 60}',
-        '{"name": "@SUM(1)", "token_duration_minutes": 10}',
-        "192.0.2.1",
-        "0123456789abcdef",
-    ]
-    assert '"description": "one\\ntwo"' in created[6]
+    assert filled(edited) == {
+        "Time (UTC)": "2026-07-01 11:00:00",
+        "Time (Europe/London)": "2026-07-01 12:00:00",
+        "Person": "admin@northwind.example",
+        "Person ID": "admin@northwind.example",
+        "Action": "Edited",
+        "Event": "admin@northwind.example edited the client",
+        "Client ID": f"'{HOSTILE_ID}",
+        "Client name before": 'Say "hi", Zoë',
+        "Client name after": "'@SUM(1)",
+        "Token duration before": "60 minutes",
+        "Token duration after": "10 minutes",
+        "Roles before": "API access (MerchantUser)",
+        "Roles after": "Create single payments (CreatePayment); API access (MerchantUser)",
+        "Address": "192.0.2.1",
+        "Request ID": "0123456789abcdef",
+    }
+    assert created["Description after"] == "one\ntwo"
+    assert created["Description before"] == ""
+    assert created["Status after"] == "Enabled"
+    assert created["Client secret after"] == "A: current"
     assert "harbour-foreign" not in answer.text
     assert answer.text.endswith("\r\n")
+
+
+def test_what_was_refused_exported_or_is_unknown(host: Host) -> None:
+    """Events without fields of a client have a sentence, a reason, or JSON in the last columns."""
+    add_events(
+        host.engine,
+        {"at": NOW, "action": "refused", "changes": {"refusal": [None, "not allowed"], "attempt": [None, "edit"]}},
+        {"at": NOW, "action": "merged", "changes": {"colour": ["red", "blue"], "enabled": "?"}},
+    )
+    found = {row["Action"]: row for row in rows(host.get("/activity.csv"))}
+    refused, unknown = found["Refused"], found["merged"]
+    assert refused["Event"].endswith("tried to edit the client and was refused")
+    assert refused["Reason"] == "None of their roles allows it."
+    assert unknown["Other before"] == '{"colour": "red"}'
+    assert unknown["Other after"] == '{"colour": "blue", "enabled": "?"}'
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("", "identity-clients-activity_Northwind-Insurance_2026-07-01"),
+        ("?since=2026-06-01", "identity-clients-activity_Northwind-Insurance_from-2026-06-01_2026-07-01"),
+        (
+            "?since=2026-06-01&until=2026-06-30",
+            "identity-clients-activity_Northwind-Insurance_from-2026-06-01_to-2026-06-30_2026-07-01",
+        ),
+        ("?key={key}", "identity-clients-activity_Northwind-Insurance_acme-claims_2026-07-01"),
+    ],
+)
+def test_the_name_of_the_file_tells_account_range_and_date(host: Host, path: str, name: str) -> None:
+    client = make_client(host.engine, client_id="acme-claims")
+    answer = host.get(f"/activity.csv{path.format(key=client.id)}")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
+
+
+def test_the_whole_file_is_in_the_language_of_the_request(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """Rows are made while the response is sent, after the view has returned."""
+    host = make_host(sqlite_engine)
+    make_catalogue(tmp_path, "en_GB", lambda message, _: f"«{message}»")
+    use_flask_babel(host.app, tmp_path, lambda: "en_GB")
+    make_client(host.engine, client_id="acme-claims")
+    text = host.get("/activity.csv").get_data().decode("utf-8-sig")
+    headings, *found = csv.reader(StringIO(text, newline=""))
+    assert "«Action»" in headings
+    assert [row[4] for row in found] == ["«Exported»", "«Created»"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -83,7 +150,7 @@ def test_l7_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
     host = make_host(engine, exports_per_actor_and_hour=1000)
     before = len(rows(host.get("/activity.csv")))
     add_events(engine, *({"at": NOW + timedelta(seconds=n), "actor_label": label} for n, label in enumerate(labels)))
-    found = [row[1] for row in rows(host.get("/activity.csv"))]
+    found = [row["Person"] for row in rows(host.get("/activity.csv"))]
     assert len(found) == before + len(labels)
     for cell in found:
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
@@ -95,12 +162,12 @@ def test_l7_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("", ["edited", "created", "created"]),
-        ("?action=edited", ["edited"]),
-        ("?client=acme", ["edited", "created"]),
+        ("", ["Edited", "Created", "Created"]),
+        ("?action=edited", ["Edited"]),
+        ("?client=acme", ["Edited", "Created"]),
         ("?client=acme&until=2026-06-30", []),
         ("?person=nobody", []),
-        ("?since=yesterday&action=nothing&after=xxx", ["edited", "created", "created"]),
+        ("?since=yesterday&action=nothing&after=xxx", ["Edited", "Created", "Created"]),
     ],
 )
 def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
@@ -110,7 +177,7 @@ def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
     client = make_client(host.engine, client_id="acme-claims", created_at=NOW)
     make_client(host.engine, client_id="other-path")
     edit(host.engine, client, values=values_of(client, name="New"))
-    assert sorted(row[3] for row in rows(host.get(f"/activity.csv{query}"))) == sorted(found)
+    assert sorted(row["Action"] for row in rows(host.get(f"/activity.csv{query}"))) == sorted(found)
     [told] = exports(host.engine)
     expected = dict(pair.split("=") for pair in query.removeprefix("?").split("&") if pair)
     valid = {} if "xxx" in query else expected
@@ -123,8 +190,9 @@ def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
     client = make_client(host.engine, client_id="acme-claims")
     make_client(host.engine, client_id="acme-claims-2")
     delete(host.engine, client)
-    assert [row[3] for row in rows(host.get(f"/activity.csv?key={client.id}"))] == ["deleted", "created"]
-    assert [row[3] for row in rows(host.get(f"/activity.csv?key={client.id}&action=created"))] == ["created"]
+    assert [row["Action"] for row in rows(host.get(f"/activity.csv?key={client.id}"))] == ["Deleted", "Created"]
+    created = rows(host.get(f"/activity.csv?key={client.id}&action=created"))
+    assert [row["Action"] for row in created] == ["Created"]
     assert [told.client_key for told in exports(host.engine)] == [client.id, client.id]
     host.actor = HARBOUR
     for key in (str(client.id), "01a212f7-44cb-7140-9b72-8bbba6544ca2", "nonsense"):
@@ -138,9 +206,9 @@ def test_l7_at_most_10000_rows(host: Host) -> None:
     answer = host.get("/activity.csv", buffered=False)
     assert answer.is_streamed
     parts = [bytes(part) for part in answer.iter_encoded()]
-    assert len(parts) == 10_001
-    newest = list(csv.reader([part.decode() for part in parts[1:3]]))
-    assert [row[3] for row in newest] == ["exported", "edited"]
+    assert len(parts) == 10_002
+    newest = list(csv.reader([part.decode() for part in parts[2:4]]))
+    assert [row[4] for row in newest] == ["Exported", "Edited"]
 
 
 def test_d5_exports_have_a_quota(host: Host) -> None:

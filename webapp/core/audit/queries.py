@@ -4,9 +4,8 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, func, literal, select, tuple_
 from sqlalchemy.orm import Session
@@ -109,7 +108,7 @@ class AuditActor(NamedTuple):
 
 
 def list_events(
-    session: Session, *, account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None = None
+    session: Session, *, account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None = None
 ) -> AuditPage:
     """Return a page of the account's events, or of those of its client `key`.
 
@@ -168,7 +167,7 @@ def list_actors(session: Session, account_id: str) -> list[AuditActor]:
 
 
 def matching_events(
-    account_id: str, query: AuditQuery, zone: ZoneInfo, key: uuid.UUID | None
+    account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None
 ) -> list[ColumnElement[bool]]:
     """Return the WHERE conditions of a query."""
     conditions: list[ColumnElement[bool]] = [AuditEvent.account_id == account_id]
@@ -195,7 +194,7 @@ def matching_events(
     return conditions
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def _midnight(day: date, zone: tzinfo) -> datetime:
     return datetime.combine(day, time.min, zone)
 
 

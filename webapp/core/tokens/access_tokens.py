@@ -1,6 +1,5 @@
-"""Access tokens: JWTs after RFC 9068, made and verified."""
+"""Access tokens: JWTs as RFC 9068 defines them."""
 
-import binascii
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -8,24 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 from ...settings import SettingsError
 from ..clients.roles import RoleCatalogue
 from ..credentials import CLIENT_ID_MAX
 from ..database.models import ACCOUNT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
-from .signing import SigningKey, generate_unstored_key
+from .signing import ALGORITHM, CLOCK_SKEW, SigningKey, generate_unstored_key
 
 JTI_RANDOM_BYTES = 16
 JTI_GENERATION_BYTES = 4
-NOT_BEFORE_LEEWAY_SECONDS = 5
+NOT_BEFORE_SECONDS = 60
+"""How long before its issue a token is valid already: clocks of verifiers may be behind by that much."""
 TOKEN_BYTES_MAX = 4095
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
 class AccessTokens:
-    """What one issuer makes, and what it takes for its own.
+    """Issues and verifies the access tokens of one issuer.
 
     :param issuer: the `iss` of every token.
     :param audience: the `aud` of every token.
@@ -46,9 +48,11 @@ class AccessTokens:
         generation: int,
         now: datetime,
     ) -> str:
-        """Return a new signed token, with the header of T1 and the claims of T2.
+        """Return a new signed token.
 
-        :param generation: how often the client's tokens were revoked until now; it is part of the `jti` (T13).
+        :param key: the key that signs it.
+        :param roles: keys of the API roles.
+        :param generation: how often all tokens of the client were revoked until now; it is part of the `jti` (T13).
         """
         claims = self.claims(
             client_id=client_id,
@@ -73,7 +77,7 @@ class AccessTokens:
         jti: str,
         now: datetime,
     ) -> dict[str, Any]:
-        """Return what a token carries (T2), in its order; `issue` signs these, and a preview shows them."""
+        """Return the claims of a token (T2), in order; `issue` signs them, and the preview shows them."""
         issued_at = int(now.timestamp())
         return {
             "iss": self.issuer,
@@ -81,7 +85,7 @@ class AccessTokens:
             "aud": self.audience,
             "client_id": client_id,
             "iat": issued_at,
-            "nbf": issued_at,
+            "nbf": issued_at - NOT_BEFORE_SECONDS,
             "exp": issued_at + lifetime_seconds,
             "jti": jti,
             "scope": scope,
@@ -89,33 +93,27 @@ class AccessTokens:
             "account_id": account_id,
         }
 
-    def verify(self, token: str, key_of: Callable[[str], SigningKey | None], now: datetime) -> dict[str, Any] | None:
-        """Return the claims of a token that this issuer made and that counts at this moment, else None (T5).
+    def verify(self, token: str, find_key: Callable[[str], SigningKey | None], now: datetime) -> dict[str, Any] | None:
+        """Return the claims of a token that this issuer signed and that is valid at this moment, else None (T5).
 
-        Ours begin with one of our headers, letter for letter. So nothing that a stranger wrote is parsed before the
-        signature is checked, and no other algorithm, type, `crit` or key reference gets a hearing (T6).
+        The header selects the key, and must equal the header of that key character by character. So no header is
+        parsed before the key is known, and no other algorithm, type, `crit` or key reference is ever considered (T6).
 
-        :param key_of: finds the key to a header, such as `KeyRing.for_header`.
+        :param find_key: returns the key for a header, such as `SigningKeys.for_header`.
         """
-        unsigned, _, signature = token.rpartition(".")
-        header, _, payload = unsigned.partition(".")
-        key = key_of(header)
+        key = find_key(token.partition(".")[0])
         if key is None:
             return None
         try:
-            if not key.verifies(unsigned.encode("ascii"), urlsafe_b64decode(signature.encode("ascii"))):
-                return None
-            claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload.encode("ascii")))
+            claims = jwt.decode(token, key.jwk, algorithms=[ALGORITHM]).claims
             is_ours = claims["iss"] == self.issuer and claims["aud"] == self.audience
-            is_in_time = (
-                claims["nbf"] <= now.timestamp() + NOT_BEFORE_LEEWAY_SECONDS and now.timestamp() < claims["exp"]
-            )
-        except (binascii.Error, ValueError, KeyError, TypeError):
+            is_in_time = claims["iat"] <= (now + CLOCK_SKEW).timestamp() and now.timestamp() < claims["exp"]
+        except (JoseError, ValueError, KeyError, TypeError):
             return None
         return claims if is_ours and is_in_time else None
 
     def check_size(self, catalogue: RoleCatalogue) -> None:
-        """Refuse a catalogue whose largest token would not fit where tokens travel (T2, RFC 6750 section 5.3).
+        """Refuse a catalogue whose largest token would be too long for HTTP headers (T2, RFC 6750 section 5.3).
 
         :raises SettingsError: a token with every role could have 4,096 bytes or more.
         """
@@ -137,7 +135,7 @@ class AccessTokens:
 
 
 def _new_jti(generation: int) -> str:
-    # Counted, not timed: hosts do not agree on the time, and two tokens may share a moment.
+    # A counter and not a time, since clocks differ and two tokens may be issued at the same moment.
     raw = secrets.token_bytes(JTI_RANDOM_BYTES) + generation.to_bytes(JTI_GENERATION_BYTES)
     return urlsafe_b64encode(raw).decode()
 

@@ -1,4 +1,4 @@
-"""Resource servers: the APIs that may ask about every token at the introspection endpoint (T10)."""
+"""Resource servers: the APIs that may introspect every token (T10)."""
 
 import secrets
 
@@ -22,10 +22,10 @@ _ID_RANDOM_BYTES = 16
 def add_resource_server(
     session: Session, *, actor: str, name: str, secret: Secret, hasher: SecretHasher
 ) -> ResourceServer:
-    """Let one more API ask about tokens, under a new ID that no client can have.
+    """Add a resource server with a new ID, which no client can ever have, and return it.
 
-    :param actor: who gave the command, for the trail.
-    :raises FieldError: the name is not 3-100 characters, or another one has it.
+    :param actor: who gave the command, for the audit log.
+    :raises FieldError: the name is not 3-100 characters, or another resource server has it.
     """
     name = check_name(name)
     if not name:
@@ -52,14 +52,15 @@ def add_resource_server(
 
 
 def list_resource_servers(session: Session) -> list[ResourceServer]:
-    """Return all of them, by name."""
+    """Return all resource servers, ordered by name."""
     return list(session.scalars(select(ResourceServer).order_by(ResourceServer.name)))
 
 
 def remove_resource_server(session: Session, *, actor: str, name: str) -> None:
-    """Let an API ask no more, from its next request on; its ID stays taken.
+    """Remove a resource server, with effect on its next request; its ID stays reserved.
 
-    :raises NotFound: there is none of this name.
+    :param actor: who gave the command, for the audit log.
+    :raises NotFound: there is no resource server with this name.
     """
     server = session.scalar(select(ResourceServer).where(ResourceServer.name == name))
     if server is None:

@@ -1,4 +1,4 @@
-"""Taking tokens back before they end: one of them (RFC 7009), or all of a client's."""
+"""Revoking tokens: one of them (RFC 7009), or all of a client's."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from sqlalchemy.orm import Session
 from ..database.errors import violated_constraint
 from ..database.models import TOKEN_DURATION_MAX_MINUTES, Account, IdentityClient, RevokedToken, UsedClientId
 from .access_tokens import token_generation
-from .signing_keys import CLOCK_SKEW
+from .signing import CLOCK_SKEW
 
 
 class TokenStatus(NamedTuple):
-    """What the database says of a verified token.
+    """What the database says about a verified token.
 
-    :param client_key: the client that it was issued to, whatever its ID is by now (T3).
-    :param counts: whether the token counts (T11): neither it nor its client was stopped.
+    :param client_key: the client that it was issued to, whatever that client's ID is now (T3).
+    :param is_active: whether the token is not revoked, and its client is enabled and not deleted (T11).
     """
 
     client_key: uuid.UUID
-    counts: bool
+    is_active: bool
 
 
 _SELECT_TOKEN_STATUS = (
@@ -40,21 +40,21 @@ _SELECT_TOKEN_STATUS = (
 
 
 def get_token_status(session: Session, claims: Mapping[str, Any]) -> TokenStatus | None:
-    """Return how a verified token stands at this moment; None if its client was never one of ours.
+    """Return the status of a verified token, None if no client ever had its client ID.
 
-    :param claims: what `Tokens.verify` returned.
+    :param claims: what `AccessTokens.verify` returned.
     """
     row = session.execute(
         _SELECT_TOKEN_STATUS, {"client_id_folded": claims["client_id"].casefold(), "jti": claims["jti"]}
     ).one_or_none()
     if row is None:
         return None
-    client_key, generation, may_use, revoked = row
-    return TokenStatus(client_key, may_use and not revoked and token_generation(claims) == generation)
+    client_key, generation, is_enabled, is_revoked = row
+    return TokenStatus(client_key, is_enabled and not is_revoked and token_generation(claims) == generation)
 
 
 def revoke_token(session: Session, claims: Mapping[str, Any]) -> None:
-    """Revoke one verified token; doing it again changes nothing (T12)."""
+    """Revoke a verified token. Revoking it again changes nothing (T12)."""
     jti = claims["jti"]
     if session.get(RevokedToken, jti) is not None:
         return
@@ -63,14 +63,14 @@ def revoke_token(session: Session, claims: Mapping[str, Any]) -> None:
             session.add(RevokedToken(jti=jti, expires_at=datetime.fromtimestamp(claims["exp"], UTC)))
     except IntegrityError as error:
         if violated_constraint(error) != "pk_identity_client_revoked_tokens":
-            raise  # else another request was quicker
+            raise  # otherwise another request has just revoked it
 
 
 def last_token_ends_at(client: IdentityClient, now: datetime) -> datetime | None:
-    """Return when the last of a client's tokens will have run out; None where that is past, as far as we know.
+    """Return when the last token of a client expires at the latest, None if all have expired.
 
-    Its last token is known true to the minute, a second after it was issued. One that was changed within the longest
-    life of a token may have had a longer duration before.
+    The time of the last token is recorded once a minute. A client that was changed within the longest life of a token
+    may have had a longer token duration before.
     """
     if client.last_token_at is None:
         return None
@@ -81,7 +81,7 @@ def last_token_ends_at(client: IdentityClient, now: datetime) -> datetime | None
 
 
 def purge_revoked_tokens(session: Session, now: datetime) -> int:
-    """Delete the records of revoked tokens that have ended on every host's clock; return how many (T13)."""
+    """Delete the revocations of tokens that have expired on every host's clock; return how many (T13)."""
     return (
         session.connection().execute(delete(RevokedToken).where(RevokedToken.expires_at <= now - CLOCK_SKEW)).rowcount
     )

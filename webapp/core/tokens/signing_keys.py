@@ -1,16 +1,16 @@
-"""The keys that sign tokens, shared by every process through the database, and when each of them signs (T8).
+"""The signing keys, which all processes share through the database, and their rotation (T8).
 
-A key is published as soon as it is made, signs from `signs_from` until its successor does, and stays published until
-the last token that it signed has ended. Only the first key of all, and one made in an emergency, signs at once.
+A key is published as soon as it is created, signs from `signs_from` until its successor does, and stays published
+until the last token that it signed has expired. Only the first key, and one created after a withdrawal, sign at once.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, func, or_, select
@@ -23,27 +23,28 @@ from ..database.engine import autocommitting
 from ..database.models import TOKEN_DURATION_MAX_MINUTES
 from ..database.unit_of_work import connect, read_session, unit_of_work
 from ..errors import NotFound, SigningKeyUnusable, Unavailable
-from .signing import PrivateKeyStorage, SigningKey
+from .signing import CLOCK_SKEW, PrivateKeyStorage, SigningKey
 
+LOG = logging.getLogger(__name__)
 RELOAD_SECONDS = 1
 JWKS_CACHE_SECONDS = 300
-CLOCK_SKEW = timedelta(minutes=5)
 PUBLISHED_AFTER_SIGNING = (
     timedelta(minutes=TOKEN_DURATION_MAX_MINUTES) + timedelta(seconds=JWKS_CACHE_SECONDS) + CLOCK_SKEW
 )
 SCHEDULE = "key schedule"
-"""The actor of what happens by itself."""
+"""The actor of an audit event that no person caused."""
 
 
 class KeyState(StrEnum):
-    """What a key is good for at a given moment."""
+    """The state of a key at a given moment; the CLI prints the values."""
 
     WAITING = "waiting"
-    """It is published, so that verifiers know it, and signs later."""
+    """It is published, so that verifiers learn it, and signs later."""
     SIGNING = "signing"
     STAYING = "staying"
-    """It signs no more, and is published for the tokens that it signed."""
+    """It no longer signs, and stays published for the tokens that it signed."""
     OVER = "over"
+    """It is no longer published."""
     WITHDRAWN = "withdrawn"
 
 
@@ -60,7 +61,7 @@ _Key = TypeVar("_Key", bound=_Scheduled)
 
 
 def _signing(keys: Iterable[_Key], now: datetime) -> _Key | None:
-    """Return the key that signs at this moment: of those that may, the newest."""
+    """Return the key that signs at this moment, the newest if there are several, or None."""
     return max(
         (key for key in keys if key.signs_from <= now and (key.signs_until is None or now < key.signs_until)),
         key=lambda key: (key.signs_from, key.kid),
@@ -69,8 +70,11 @@ def _signing(keys: Iterable[_Key], now: datetime) -> _Key | None:
 
 
 def _waiting(keys: Iterable[_Key], now: datetime) -> _Key | None:
-    """Return the key that waits for its turn, None if there is none."""
-    return min((key for key in keys if key.signs_from > now), key=lambda key: key.signs_from, default=None)
+    """Return the next key that will sign, or None."""
+    waiting = (
+        key for key in keys if key.signs_from > now and (key.signs_until is None or key.signs_from < key.signs_until)
+    )
+    return min(waiting, key=lambda key: key.signs_from, default=None)
 
 
 class _Stored(NamedTuple):
@@ -93,11 +97,18 @@ _NOT_WITHDRAWN = select(
 
 
 class SigningKeys:
-    """All signing keys that are not withdrawn. What signs is read from the database once a second at most.
+    """All signing keys that are not withdrawn. For signing they are read from the database at most once a second.
 
-    :param encryption_keys: 32 bytes each. The private halves are stored under the first one, or still under another.
+    Hosts whose clocks differ by up to `CLOCK_SKEW` share one schedule. A clock that is wrong by more leaves times in
+    the database that no right clock would have written; a host with another clock corrects them when it signs. Such a
+    correction only lets keys sign or be published longer, so it does no harm if that host's clock is the wrong one.
+
+    Every method raises `SigningKeyUnusable` if a stored key does not decrypt or does not match its row (T9), and
+    `Unavailable` if the database is locked or out of reach (D8). Signing goes on with the known keys meanwhile.
+
+    :param encryption_keys: 32 bytes each. The first one encrypts private keys, all of them decrypt.
     :param rotation: how long a key signs.
-    :param publication: how long it is published before it signs.
+    :param publication: how long a key is published before it signs.
     """
 
     def __init__(
@@ -110,68 +121,64 @@ class SigningKeys:
     ) -> None:
         self._engine = engine
         self._reads = autocommitting(engine)
-        self._box = PrivateKeyStorage(encryption_keys)
+        self._storage = PrivateKeyStorage(encryption_keys)
         self._rotation = rotation
         self._publication = publication
-        self._lock = Lock()
-        self._stored: list[_Stored] | None = None
-        self._keys: dict[str, SigningKey] = {}
+        self._known: tuple[list[_Stored], dict[str, SigningKey]] = ([], {})
         self._reload_at = 0.0
 
-    # What signs and verifies. Each raises KeyUnusable where a stored key does not decrypt, or is not what its row
-    # says (T9), and Unavailable where the database is out of reach (D8).
-
     def signing_key(self, now: datetime) -> SigningKey:
-        """Return the key that signs at this moment; the first one, and each successor in time, is made here."""
+        """Return the key that signs at this moment. The first key, and each successor in time, is created here."""
         key = _signing(self._current().values(), now)
-        if key is None or self._is_due(key, now):
+        if key is None or self._is_due(key, now) or self._signs_too_long(key, now):
             try:
                 self._renew(now)
             except Unavailable:
                 if key is None:
                     raise
-                return key  # it signs until it has a successor
+                return key  # it signs until a successor is created
             key = _signing(self._current().values(), now)
         if key is None:
             raise SigningKeyUnusable("No signing key may sign at this moment. Is the clock of this machine right?")
         return key
 
     def published(self, now: datetime) -> list[SigningKey]:
-        """Return every key whose tokens may still count at this moment."""
-        keys = self._current(reload=True).values()
+        """Return every key with tokens that may be valid at this moment, from the database."""
+        keys = self._load().values()
         return [key for key in keys if key.signs_until is None or now < key.signs_until + PUBLISHED_AFTER_SIGNING]
 
     def for_header(self, header: str) -> SigningKey | None:
-        """Return the key whose tokens begin with exactly this header, None if there is none (T5, T6).
+        """Return the key whose tokens have exactly this header, None if there is none (T5, T6).
 
-        The database is asked each time, so that a withdrawn key verifies nothing more in any process (T8).
+        The database is read each time, so that after a withdrawal the key verifies nothing in any process (T8).
         """
-        return self._current(reload=True).get(header)
+        return self._load().get(header)
 
     # The schedule
 
     def rotate(self, now: datetime, actor: str) -> models.StoredSigningKey:
-        """Make the next key before its time, unless it is there already; return it.
+        """Create the next key before it is due, unless one is published that signs in time, and return it.
 
-        :param actor: who gave the command, for the trail.
+        :param actor: who gave the command, for the audit log.
         """
-        self._current(reload=True)
-        with self._changing() as (session, keys):
-            signing = _signing(keys, now) or self._begin(session, keys, now, actor)
-            waiting = _waiting(keys, now)
-            return waiting or self._succeed(session, signing, now + self._publication, now, actor)
+        self._load()
+        with self._locked() as (session, keys):
+            signing = _signing(keys, now) or self._start_signing(session, keys, now, actor)
+            return self._use_waiting(signing, keys, now) or self._add_successor(
+                session, signing, keys, now + self._publication, now, actor
+            )
 
     def withdraw(self, kid: str, now: datetime, actor: str) -> None:
-        """Take a key away: it is published no more, and none of its tokens counts. Doing it again changes nothing.
+        """Withdraw a key: it is no longer published, and its tokens are invalid. Withdrawing it again changes nothing.
 
-        If it was the one that signs, the next one signs at once, or a new one where none is waiting. Another process
-        that knows no better may sign with it for `RELOAD_SECONDS`: such tokens do not count either. A key that does
-        not decrypt can be withdrawn too.
+        If the key is signing, the next one signs at once, or a new one if there is none. Other processes may sign with
+        the withdrawn key for `RELOAD_SECONDS`; those tokens are invalid too. A key that does not decrypt can be
+        withdrawn as well.
 
-        :param actor: who gave the command, for the trail.
+        :param actor: who gave the command, for the audit log.
         :raises NotFound: there is no such key.
         """
-        with self._changing() as (session, keys):
+        with self._locked() as (session, keys):
             withdrawn = session.get(models.StoredSigningKey, kid)
             if withdrawn is None:
                 raise NotFound
@@ -183,40 +190,62 @@ class SigningKeys:
             if withdrawn.signs_from > now:
                 for key in keys:
                     if key.signs_until == withdrawn.signs_from:
-                        key.signs_until = None  # until it has another successor
+                        key.signs_until = None  # until another successor is created
             if _signing(keys, now) is None:
-                self._begin(session, keys, now, actor)
+                self._start_signing(session, keys, now, actor)
 
     def states(self, now: datetime) -> list[tuple[models.StoredSigningKey, KeyState]]:
-        """Return every stored key with its state at this moment, oldest first."""
+        """Return every stored key and its state at this moment, oldest first."""
         with read_session(self._engine) as session:
             rows = session.scalars(select(models.StoredSigningKey).order_by(models.StoredSigningKey.signs_from)).all()
         signing = _signing([row for row in rows if not row.withdrawn], now)
-        return [(row, KeyState.SIGNING if row is signing else _state_beside(row, now)) for row in rows]
+        return [(row, KeyState.SIGNING if row is signing else _state_of_other(row, now)) for row in rows]
 
     def _is_due(self, key: _Scheduled, now: datetime) -> bool:
-        """Tell whether it is time to publish the successor of a key."""
+        """Return whether the successor of a key must be published now."""
         return key.signs_until is None and now >= key.signs_from + self._rotation - self._publication
 
+    def _signs_too_long(self, key: _Scheduled, now: datetime) -> bool:
+        """Return whether the end of a key was set by a clock that stood far ahead of this one."""
+        latest = max(key.signs_from + self._rotation, now + self._publication) + CLOCK_SKEW
+        return key.signs_until is not None and key.signs_until > latest
+
     def _renew(self, now: datetime) -> None:
-        """Make the first key, or the next one, unless another process has just done so."""
-        with self._changing() as (session, keys):
+        """Create the first key, or the next one, or correct the schedule, unless another process has just done so."""
+        with self._locked() as (session, keys):
             signing = _signing(keys, now)
             if signing is None:
-                self._begin(session, keys, now, SCHEDULE)
-            elif self._is_due(signing, now):
+                self._start_signing(session, keys, now, SCHEDULE)
+                return
+            if self._signs_too_long(signing, now):
+                LOG.warning(
+                    "The end of signing key %s lies too far ahead, and was removed: a clock is wrong.", signing.kid
+                )
+                signing.signs_until = None
+            if self._is_due(signing, now) and self._use_waiting(signing, keys, now) is None:
                 signs_from = max(signing.signs_from + self._rotation, now + self._publication)
-                self._succeed(session, signing, signs_from, now, SCHEDULE)
+                self._add_successor(session, signing, keys, signs_from, now, SCHEDULE)
 
-    def _begin(
+    def _use_waiting(
+        self, signing: models.StoredSigningKey, keys: Iterable[models.StoredSigningKey], now: datetime
+    ) -> models.StoredSigningKey | None:
+        """Make the waiting key the successor and return it, or None if there is none or it signs too late."""
+        waiting = _waiting(keys, now)
+        if waiting is None or waiting.signs_from > now + self._publication + CLOCK_SKEW:
+            return None
+        signing.signs_until = waiting.signs_from
+        return waiting
+
+    def _start_signing(
         self, session: Session, keys: Sequence[models.StoredSigningKey], now: datetime, actor: str
     ) -> models.StoredSigningKey:
-        """Let a key sign at once: one that verifiers know already if there is one, else a new one."""
-        # So that another host whose clock is a little behind signs with it too, and makes none of its own.
+        """Let a key sign at once: the one that is published and waits, else a new one."""
+        # Another host whose clock is a little behind then signs with it too, and does not create a key of its own.
         signs_from = now - CLOCK_SKEW
-        key = _waiting(keys, now)
+        # A key from the future stays as it is: to hosts whose clocks are ahead of this one it is the current key.
+        key = _waiting([key for key in keys if key.created_at <= now + CLOCK_SKEW], now)
         if key is None:
-            key = self._box.new_row(now, signs_from)
+            key = self._storage.generate_row(now, signs_from)
             session.add(key)
             record_platform_event(session, actor, Action.KEY_CREATED, {"signing_key": [None, key.kid]})
         else:
@@ -224,10 +253,16 @@ class SigningKeys:
             record_platform_event(session, actor, Action.KEY_ROTATED, {"signing_key": [None, key.kid]})
         return key
 
-    def _succeed(
-        self, session: Session, signing: models.StoredSigningKey, signs_from: datetime, now: datetime, actor: str
+    def _add_successor(
+        self,
+        session: Session,
+        signing: models.StoredSigningKey,
+        keys: Iterable[models.StoredSigningKey],
+        signs_from: datetime,
+        now: datetime,
+        actor: str,
     ) -> models.StoredSigningKey:
-        """Make the successor of a key, and forget the keys that nobody needs any more."""
+        """Create the successor of a key, and delete the keys that are no longer published."""
         session.execute(
             delete(models.StoredSigningKey)
             .where(
@@ -238,39 +273,47 @@ class SigningKeys:
             )
             .execution_options(synchronize_session=False)
         )
-        key = self._box.new_row(now, signs_from)
+        key = self._storage.generate_row(now, signs_from)
         session.add(key)
         signing.signs_until = signs_from
+        for other in keys:
+            other.signs_until = other.signs_until or signs_from  # a key that a wrong clock left without an end
         changes = {"signing_key": [signing.kid, key.kid], "signs_from": [None, signs_from.isoformat()]}
         record_platform_event(session, actor, Action.KEY_ROTATED, changes)
         return key
 
     @contextmanager
-    def _changing(self) -> Iterator[tuple[Session, list[models.StoredSigningKey]]]:
-        """Give the keys that are not withdrawn to one process at a time."""
+    def _locked(self) -> Iterator[tuple[Session, list[models.StoredSigningKey]]]:
+        """Yield a session and the keys that are not withdrawn, to one process at a time."""
         with unit_of_work(self._engine) as session:
-            _wait_for_others(session)
+            _lock_schedule(session)
             rows = session.scalars(select(models.StoredSigningKey).where(models.StoredSigningKey.withdrawn.is_(False)))
             yield session, list(rows)
         self._reload_at = 0.0
 
-    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
-        if reload or time.monotonic() >= self._reload_at:
-            with self._lock:
-                if reload or time.monotonic() >= self._reload_at:
-                    self._load()
-        return self._keys
+    def _current(self) -> dict[str, SigningKey]:
+        """Return the keys as they were at most a second ago, or as they are known while they cannot be read."""
+        if not self._known[1]:
+            return self._load()
+        if time.monotonic() >= self._reload_at:
+            with suppress(Unavailable):
+                return self._load()
+        return self._known[1]
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, SigningKey]:
+        # Set before the read, so that other threads sign with the known keys while this one waits for the database. A
+        # lock instead could stay locked in a process that is forked meanwhile.
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
         with connect(self._reads) as connection:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
-        if stored != self._stored:
-            self._keys = {key.header: key for key in (self._box.opened(*row) for row in stored)}
-            self._stored = stored
-        self._reload_at = time.monotonic() + RELOAD_SECONDS
+        known_stored, keys = self._known
+        if stored != known_stored:
+            keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
+            self._known = stored, keys
+        return keys
 
 
-def _state_beside(key: models.StoredSigningKey, now: datetime) -> KeyState:
+def _state_of_other(key: models.StoredSigningKey, now: datetime) -> KeyState:
     if key.withdrawn:
         return KeyState.WITHDRAWN
     if key.signs_from > now:
@@ -282,7 +325,8 @@ def _state_beside(key: models.StoredSigningKey, now: datetime) -> KeyState:
     )
 
 
-def _wait_for_others(session: Session) -> None:
+def _lock_schedule(session: Session) -> None:
+    """Lock the schedule until the transaction ends."""
     # On SQLite the unit of work has taken the only write lock already.
     if session.get_bind().dialect.name == "postgresql":
         lock = zlib.crc32(models.StoredSigningKey.__tablename__.encode())

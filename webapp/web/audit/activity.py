@@ -1,27 +1,22 @@
-"""The audit log of the account and of one client: pages, the latest events, and a CSV file."""
+"""Show the audit log of the account and of one client."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from flask import Response, request
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from ...core.audit import export, queries
-from ...core.audit.events import record_export
 from ...core.audit.queries import AuditQuery
 from ...core.database.models import AuditEvent, IdentityClient
 from ...core.database.unit_of_work import read_session
-from ...host import author_of, services
+from ...host import services
 from ..http.access import actor
 from ..http.htmx import htmx, render
 from ..http.loading import parse_key
-from ..http.response_kinds import ResponseKind, ScreenResponse
-from ..http.transactions import event_transaction
 from ..i18n.times import Times
 from .event_texts import ACTION_LABELS, EventText, describe_event
 
-FILE_NAME = "identity-clients-activity.csv"
 LATEST = 10
 """The number of events on the page of a client."""
 
@@ -34,25 +29,6 @@ def activity() -> Response:
 def client_activity(key: str) -> Response:
     """Show a page of the audit log of a client, deleted or not."""
     return _show(parse_key(key))
-
-
-def activity_csv() -> Response:
-    """Download the audit log of the account, or of the client with this `key`, as CSV (L7)."""
-    query, key = AuditQuery.from_arguments(request.args), request.args.get("key")
-    with event_transaction() as session:
-        client = _client(session, parse_key(key)) if key else None
-        record_export(
-            session,
-            author=author_of(actor()),
-            filters=query.filters(),
-            rate_limits=services().rate_limits,
-            client=client,
-        )
-    lines = _lines(services().engine, actor().account_id, query, _times(), client.id if client else None)
-    response = ScreenResponse(lines, content_type="text/csv; charset=utf-8")
-    response.kind = ResponseKind.DOWNLOAD
-    response.headers["Content-Disposition"] = f'attachment; filename="{FILE_NAME}"'
-    return response
 
 
 def latest(session: Session, client: IdentityClient) -> list[EventText]:
@@ -92,9 +68,3 @@ def _describe(events: Iterable[AuditEvent]) -> list[EventText]:
 
 def _times() -> Times:
     return Times(services().settings.time_zone)
-
-
-def _lines(engine: Engine, account_id: str, query: AuditQuery, times: Times, key: uuid.UUID | None) -> Iterator[str]:
-    # The server reads the lines after the view has returned, so they need a session of their own.
-    with read_session(engine) as session:
-        yield from export.export_lines(session, account_id=account_id, query=query, zone=times.zone, key=key)

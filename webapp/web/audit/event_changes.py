@@ -84,6 +84,21 @@ def changes_of(
     return tuple(found)
 
 
+def format_field(name: str, value: Any, *, times: Times, catalogue: RoleCatalogue) -> str:
+    """Return the whole value of a field as text, empty for None; each API role with its key."""
+    if value is None:
+        return ""
+    if name == "roles" and _is_list_of_text(value):
+        return "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in value)
+    if name == "allowed_networks" and _is_list_of_text(value):
+        return "; ".join(value)
+    if name == "client_secret" and isinstance(value, dict):
+        return "; ".join(f"{label}: {_state(to_text(state))}" for label, state in value.items())
+    if name == "ends_at" and isinstance(value, dict):
+        return "; ".join(f"{label}: {_end(end, times)}" for label, end in value.items())
+    return _FORMATS.get(name, to_text)(value) or ""
+
+
 def to_text(value: Any) -> str | None:
     """Return a stored value as text, None for None."""
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,7 +1,7 @@
 """Format dates and times for the screens, in the locale of the request and the configured time zone."""
 
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -28,9 +28,9 @@ class Times:
     locale: Locale = field(default_factory=lambda: current_language().locale)
 
     @property
-    def zone(self) -> ZoneInfo:
-        """The zone in which times are shown."""
-        return ZoneInfo(self.zone_name)
+    def zone(self) -> tzinfo:
+        """The zone in which times are shown. UTC needs no time zone data."""
+        return UTC if self.zone_name == "UTC" else ZoneInfo(self.zone_name)
 
     @property
     def formats(self) -> Self:
@@ -39,9 +39,12 @@ class Times:
 
     @property
     def zone_label(self) -> str:
-        """The zone in words, such as "London time (GMT)"."""
+        """The name of the zone: "London time (GMT)", "UTC"."""
+        zone = self._zone_of(self._local(utc_now()))
+        if self.zone is UTC:
+            return zone
         city = dates.get_timezone_location(self.zone_name, self.locale, return_city=True)
-        return gettext("%(city)s time (%(zone)s)", city=city, zone=self._zone_of(self._local(utc_now())))
+        return gettext("%(city)s time (%(zone)s)", city=city, zone=zone)
 
     def machine(self, at: datetime) -> str:
         """Return the time for a `datetime` attribute, in UTC."""

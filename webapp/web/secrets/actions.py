@@ -1,9 +1,8 @@
 """End, pause and resume one secret, and set its end date; each after a confirmation page (S7, S8)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
-from typing import Any
 
 from flask import Response
 from flask.typing import ResponseReturnValue
@@ -190,5 +189,5 @@ def _parse_moment(text: str) -> datetime | None:
     return moment
 
 
-def _zone() -> Any:
+def _zone() -> tzinfo:
     return Times(services().settings.time_zone).zone
