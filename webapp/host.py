@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, cast
 
 import flask_login
-from flask import current_app, g, request
+from flask import Response, current_app, g, request
 from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BuildError
 
 from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
@@ -94,6 +95,8 @@ class Services:
     recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
+    missing_endpoints: set[str] = field(default_factory=set, repr=False)
+    """Endpoints of sign-in pages that do not exist, and that the log names already."""
 
 
 def services() -> Services:
@@ -170,10 +173,35 @@ def actor_from_flask_login() -> Actor | None:
 
 
 def sign_in_url(next_path: str) -> str | None:
-    """Return the URL of the host's sign-in page with `next`, or None if neither a setting nor Flask-Login names it."""
-    manager = getattr(current_app, "login_manager", None)
-    view = services().settings.sign_in_endpoint or getattr(manager, "login_view", None)
-    return cast(str, flask_login.utils.login_url(view, next_url=next_path)) if view else None
+    """Return the URL of the host's sign-in page with `next`, or None if neither a setting nor Flask-Login names it.
+
+    An endpoint that does not exist counts as none, and is logged once.
+    """
+    view = services().settings.sign_in_endpoint or getattr(_login_manager(), "login_view", None)
+    if not view:
+        return None
+    try:
+        return cast(str, flask_login.utils.login_url(view, next_url=next_path))
+    except BuildError:
+        if view not in services().missing_endpoints:
+            services().missing_endpoints.add(view)
+            LOG.warning(
+                "The sign-in page is to be the endpoint %r, which this application does not have, so that people who"
+                " are signed out get no link to it. Set %sSIGN_IN_ENDPOINT.",
+                view,
+                PREFIX,
+            )
+        return None
+
+
+def unauthorized_response() -> Response | None:
+    """Return the response of the host's unauthorized handler for Flask-Login, or None if it has none."""
+    handler = getattr(_login_manager(), "unauthorized_callback", None)
+    return None if handler is None else current_app.make_response(handler())
+
+
+def _login_manager() -> Any:
+    return getattr(current_app, "login_manager", None)
 
 
 def request_id() -> str:
