@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what `pytest_configure` started."""
     if _SERVERS in config.stash:
         config.stash[_SERVERS].close()
+
+
+@pytest.fixture(autouse=True)
+def _windows_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `time_machine`, which moves the wall clock only, move the windows of rate limits too."""
+    monkeypatch.setattr("webapp.core.rate_limits.storage._clock", lambda: time.time())
 
 
 @pytest.fixture(autouse=True)
