@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.support.browser import Merchant
+from tests.support.browser import Merchant, Visit
 from tests.support.factories import make_requests
 from tests.support.pages import Details
 from webapp.core.database.models import IdentityClient
@@ -14,6 +14,12 @@ from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.host import BACKGROUND_HEADER
 
 HALF_A_MINUTE = 30_000
+
+
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, whose clock can be set."""
+    return visit(merchant.admin, own=True)
 
 
 @pytest.fixture

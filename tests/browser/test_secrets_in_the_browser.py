@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
-from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, chromium, sign_in
+from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, Visit, chromium, sign_in
 from tests.support.identity import ask
 from tests.support.pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
 from tests.support.servers import LiveServer
@@ -24,6 +24,12 @@ EVERYTHING = """async () => JSON.stringify({
     caches: await caches.keys(),
     databases: await indexedDB.databases(),
 })"""
+
+
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, which keeps nothing of other tests."""
+    return visit(merchant.admin, own=True)
 
 
 def everything(tab: Page) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import Merchant
+from tests.support.browser import Merchant, Visit
 from tests.support.pages import PREFIX, ClientList, NewClient
 from tests.support.servers import LiveServer
 from webapp.core.database.models import utc_now
@@ -17,6 +17,12 @@ from webapp.core.database.models import utc_now
 FIRST_LOAD_BYTES = 32 * 1024
 SWAP_BYTES = 5 * 1024
 ROWS_BYTES = 8 * 1024
+
+
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, which has cached nothing."""
+    return visit(merchant.admin, own=True)
 
 
 @dataclass
