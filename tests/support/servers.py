@@ -63,6 +63,11 @@ class Server:
                 extra_groups=[] if os.getuid() == 0 else None,
             )
 
+    @property
+    def pid(self) -> int:
+        """The ID of its first process."""
+        return self._process.pid
+
     def leave_running(self) -> int:
         """Return the ID of its process, which another process stops."""
         self._process.returncode = 0  # otherwise Python warns at its exit that the process still runs
