@@ -613,6 +613,6 @@ def test_a_screen_is_accessible(
     assert tab.title()
 
 
-def test_c2_axe_is_as_published() -> None:
-    """C2: named with its version, and equal to the recorded SHA-384."""
+def test_axe_is_as_published() -> None:
+    """Named with its version, and equal to the recorded SHA-384 (C2)."""
     assert base64.b64encode(hashlib.sha384(AXE.read_bytes()).digest()).decode() == AXE_SHA384
