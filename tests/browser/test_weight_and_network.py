@@ -15,9 +15,9 @@ from webapp.core.models import utc_now
 from .conftest import Merchant
 from .pages import PREFIX, ClientList, NewClient
 
-FIRST_LOAD_BYTES = 32 * 1024
-SWAP_BYTES = 5 * 1024
-ROWS_BYTES = 8 * 1024
+FIRST_LOAD_BYTES = 40 * 1024
+SWAP_BYTES = 8 * 1024
+ROWS_BYTES = 10 * 1024
 
 
 @dataclass

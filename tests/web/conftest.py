@@ -95,7 +95,7 @@ class Host:
 
 def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
-    app = Flask("mas")
+    app = Flask("mas", template_folder=None)  # else ours, found from the current folder, would be the host's own
     app.secret_key = "k" * 32
     app.jinja_options = {"bytecode_cache": CompiledTemplates()}
     app.config.update(

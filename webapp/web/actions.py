@@ -23,9 +23,9 @@ def enable(key: str) -> ResponseReturnValue:
     client = load_client(key)
     form = VersionForm(version=client.version)
     if not form.is_submitted():
-        return ask("ask_enable.html", client, form)
+        return ask("clients/confirm_enable.html", client, form)
     if not form.validate():
-        return ask("ask_enable.html", client, form, status=422)
+        return ask("clients/confirm_enable.html", client, form, status=422)
     try:
         with writing() as session:
             client = set_enabled(
@@ -33,7 +33,7 @@ def enable(key: str) -> ResponseReturnValue:
             )
     except StaleVersion as stale:
         form.version.data = stale.current.version
-        return ask("ask_enable.html", stale.current, form, status=409)
+        return ask("clients/confirm_enable.html", stale.current, form, status=409)
     return done(client, "enabled")
 
 
@@ -65,7 +65,7 @@ def disable(key: str) -> ResponseReturnValue:
 
 def _ask_disable(client: IdentityClient, form: DisableForm, *, status: int = 200) -> Response:
     return ask(
-        "ask_disable.html",
+        "clients/confirm_disable.html",
         client,
         form,
         status=status,

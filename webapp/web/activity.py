@@ -61,14 +61,14 @@ def _show(key: uuid.UUID | None) -> Response:
         page = trail.events(session, account_id=account_id, query=query, zone=_times().zone, key=key)
         people = [] if htmx().partial else trail.people(session, account_id)
     return render(
-        "activity.html",
-        "_activity.html",
+        "audit/activity.html",
+        "audit/_events.html",
         client=client,
         query=query,
         page=page,
-        told_events=_told(page.events),
+        events=_told(page.events),
         people=people,
-        action_words=ACTION_WORDS,
+        actions=ACTION_WORDS,
         rows_max=trail.EXPORT_MAX,
     )
 

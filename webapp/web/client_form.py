@@ -31,9 +31,10 @@ def show_form(
     :param propose: fill in a generated secret, which is not stored. A secret that was typed is never sent back (S6).
     """
     posted, granted = request.method == "POST", actor().grantable_roles
+    folder = "secrets" if name == "change" else "clients"
     response = render(
-        f"{name}.html",
-        fragment or (f"_form_{name}.html" if posted else f"_form_{name}_dialog.html"),
+        f"{folder}/{name}.html",
+        fragment or (f"{folder}/_{name}_form.html" if posted else f"{folder}/_{name}_dialog.html"),
         status=status,
         form=form,
         proposed=generate_secret(services().settings.secret_prefix).reveal() if propose else "",
@@ -67,7 +68,7 @@ def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
     note_refusal(Refusal.SIGN_IN_TOO_OLD)
     url = sign_in_url(url_for(".list"))
     if htmx().partial:
-        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
+        return make_response(render_template("identity_clients/components/_sign_in_again.html", sign_in_url=url), 401)
     form.message = gettext(
         "For a change to secrets your sign-in must be recent. Sign in in a new tab, then press %(button)s again.",
         button=form.button,
@@ -90,5 +91,5 @@ def remake_form(form: SecretForm, show: Callable[..., Response]) -> Response:
     preset = presets(actor().grantable_roles).get(request.form.get("preset", ""))
     if preset and isinstance(form, ClientForm):
         form.roles.data = preset[1]
-        return show(fragment="_form_roles.html")
-    return show(fragment="_form_secret.html", propose=True)
+        return show(fragment="clients/_roles_field.html")
+    return show(fragment="secrets/_secret_field.html", propose=True)

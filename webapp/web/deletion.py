@@ -56,7 +56,9 @@ def delete(key: str) -> ResponseReturnValue:
         response = Response()
         response.headers["HX-Redirect"] = url_for(".list", done="deleted")
         return response
-    return close_dialog(render_template("identity_clients/_deleted.html", client=client, words=DONE["deleted"]))
+    return close_dialog(
+        render_template("identity_clients/clients/_deleted_toast.html", client=client, message=DONE["deleted"])
+    )
 
 
 def revoke_tokens(key: str) -> ResponseReturnValue:
@@ -76,7 +78,7 @@ def revoke_tokens(key: str) -> ResponseReturnValue:
 def _ask_delete(client: IdentityClient, form: DeleteForm, *, status: int = 200) -> Response:
     last, now = last_used(client), utc_now()
     return ask(
-        "ask_delete.html",
+        "clients/confirm_delete.html",
         client,
         form,
         status=status,
@@ -89,4 +91,4 @@ def _ask_delete(client: IdentityClient, form: DeleteForm, *, status: int = 200) 
 
 def _ask_revoke(client: IdentityClient, form: ScreenForm, *, status: int = 200) -> Response:
     tokens_end_at = last_token_ends_at(client, utc_now())
-    return ask("ask_revoke_tokens.html", client, form, status=status, tokens_end_at=tokens_end_at)
+    return ask("usage/confirm_revoke_tokens.html", client, form, status=status, tokens_end_at=tokens_end_at)

@@ -30,21 +30,21 @@ def details(key: str) -> Response:
         used = requests.usage_of(session, client)
         seen = seen_addresses(session, client, used.requests)
     return render(
-        "details.html",
-        "_details.html",
+        "clients/details.html",
+        "clients/_details.html",
         client=client,
         form=VersionForm(version=client.version),
         roles=catalogue.effective(client.roles, None),
         scopes=scopes_of(client),
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
         token_url=token_url(),
-        snippet_texts=snippets_for(client),
-        told_events=told_events,
+        snippets=snippets_for(client),
+        events=told_events,
         advice=advise(reasons),
         **requests.context(used),
         **networks.context(client, seen),
         check=None,
         preview=preview_of(client),
-        done=DONE.get(request.args.get("done", "")),
+        message=DONE.get(request.args.get("done", "")),
         **about_secrets(client),
     )

@@ -29,5 +29,7 @@ def done(client: IdentityClient, what: str) -> ResponseReturnValue:
     :param what: a key of `DONE`.
     """
     if htmx().partial:
-        return close_dialog(render_template("identity_clients/_done.html", client=client, words=DONE[what]))
+        return close_dialog(
+            render_template("identity_clients/components/_toast.html", client=client, message=DONE[what])
+        )
     return redirect(url_for(".details", key=client.id, done=what), 303)

@@ -54,11 +54,11 @@ def hand_over(
     :param note: what became of the secrets before; None: they were replaced at once.
     """
     response = render(
-        "handover.html",
-        "_handover_dialog.html",
+        "clients/handover.html",
+        "clients/_handover_dialog.html",
         client=client,
         secret=secret.reveal(),
-        texts=snippets_for(client, secret),
+        snippets=snippets_for(client, secret),
         title=title,
         new=new,
         note=note,

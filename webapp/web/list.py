@@ -45,32 +45,34 @@ def list_clients() -> Response:
         at_once = page.account_total <= STRIP_AT_ONCE_CLIENTS and not htmx().partial
         summary = attention.summary(session, account_id) if at_once else None
     return render(
-        "list.html",
-        "_results.html",
+        "clients/list.html",
+        "clients/_results.html",
         page=page,
         query=query,
         catalogue=catalogue,
         orders=ORDERS,
         changed=_changed(),
-        attention_words=FILTER_WORDS,
+        attention_filters=FILTER_WORDS,
         marks={key: [mark(one) for one in reasons] for key, reasons in found.items()},
-        has_strip=page.account_total <= STRIP_CLIENTS_MAX,
-        strip_links=strip_links(summary) if summary else [],
-        strip_later=summary is None,
-        done=DONE.get(request.args.get("done", "")),
+        has_summary=page.account_total <= STRIP_CLIENTS_MAX,
+        summary_links=strip_links(summary) if summary else [],
+        load_summary=summary is None,
+        message=DONE.get(request.args.get("done", "")),
     )
 
 
 def _attention_strip() -> Response:
     with reading(services().engine) as session:
         summary = attention.summary(session, actor().account_id)
-    return render("list.html", "_attention.html", strip_links=strip_links(summary), strip_later=False)
+    return render(
+        "clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary), load_summary=False
+    )
 
 
 def menu(key: str) -> Response:
     """Show what can be done with one client: a menu for htmx, a page of links without script."""
     client = load_client(key)
-    return render("menu.html", "_menu.html", client=client, form=VersionForm(version=client.version))
+    return render("clients/menu.html", "clients/_menu.html", client=client, form=VersionForm(version=client.version))
 
 
 def _changed() -> str:

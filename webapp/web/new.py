@@ -92,7 +92,7 @@ def check_field() -> Response:
         form.warn_of_secret()
     if name == "client_id" and not form.field_errors:
         _check_client_id(form, client)
-    return make_response(render_template("identity_clients/_form_said.html", form=form, name=name))
+    return make_response(render_template("identity_clients/components/_field_message.html", form=form, name=name))
 
 
 def check_roles() -> Response:
@@ -100,7 +100,7 @@ def check_roles() -> Response:
     client, form = _client_of("client"), ClientForm()
     if not form.validate():
         return make_response("", 422)
-    return make_response(render_template("identity_clients/_form_roles_said.html", **told_roles(form, client)))
+    return make_response(render_template("identity_clients/clients/_roles_message.html", **told_roles(form, client)))
 
 
 def _check_client_id(form: ClientForm, client: IdentityClient | None) -> None:
@@ -139,7 +139,7 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
 
 def _created_before(client: IdentityClient) -> Response:
     """Answer a Create that was sent before: with the client, without its secret."""
-    response = render("created_before.html", "_created_before_dialog.html", status=409, client=client)
+    response = render("clients/already_created.html", "clients/_already_created_dialog.html", status=409, client=client)
     if htmx().partial:
         response.headers["HX-Retarget"] = "#ic-dialog"
         response.headers["HX-Reswap"] = "innerHTML"

@@ -20,7 +20,7 @@ def ask(template: str, client: IdentityClient, form: ScreenForm, *, status: int 
         template,
         template,
         status=status,
-        base=f"identity_clients/{'_question.html' if htmx().partial else 'question.html'}",
+        base=f"identity_clients/components/{'_confirmation.html' if htmx().partial else 'confirmation.html'}",
         dialog=not again,
         client=client,
         form=form,

@@ -29,6 +29,7 @@ from . import (
 )
 from . import list as client_list
 from .guard import Access
+from .template_loader import UnindentingLoader
 
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("", "list", client_list.list_clients, ("GET",), Access.VIEW),
@@ -71,7 +72,8 @@ ACCESS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 
 def make_blueprint() -> Blueprint:
     """Return the screens as a blueprint; a host may give it another prefix and another name."""
-    blueprint = Blueprint("identity_clients", __name__, template_folder=str(folder("templates")))
+    blueprint = Blueprint("identity_clients", __name__)
+    blueprint.jinja_loader = UnindentingLoader(folder("templates"))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
     words.init_blueprint(blueprint)

@@ -33,10 +33,10 @@ from .question import ask
 from .writing import writing
 
 _QUESTIONS = {
-    SecretAction.END: "ask_end_secret.html",
-    SecretAction.PAUSE: "ask_pause_secret.html",
-    SecretAction.RESUME: "ask_resume_secret.html",
-    SecretAction.SET_END_DATE: "ask_end_date.html",
+    SecretAction.END: "secrets/confirm_end.html",
+    SecretAction.PAUSE: "secrets/confirm_pause.html",
+    SecretAction.RESUME: "secrets/confirm_resume.html",
+    SecretAction.SET_END_DATE: "secrets/end_date.html",
 }
 _FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
@@ -156,7 +156,7 @@ def _ask(
     now = utc_now()
     ended = secret.state_at(now) is SecretState.ENDED
     if ended or (action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now)):
-        return ask("ask_refused.html", client, form, status=status, secret=secret, ended=ended)
+        return ask("secrets/action_refused.html", client, form, status=status, secret=secret, ended=ended)
     return ask(
         _QUESTIONS[action],
         client,
