@@ -362,9 +362,9 @@ def test_no_template_holds_a_word_that_is_no_message(path: Path) -> None:
 def test_scripts_hold_no_words() -> None:
     """They take them from the page."""
     script = (servers.ROOT / "static" / "identity_clients" / "app.js").read_text("utf-8")
-    strings = re.findall(r"'([^'\n]*)'|`([^`]*)`", re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL))
+    strings = re.findall(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`", re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL))
     assert [
-        text for pair in strings for text in pair if re.search(r"[A-Z][a-z]+\b(?!\w*-)|[a-z] [a-z]+[.?!]", text)
+        text for found in strings for text in found if re.search(r"[A-Z][a-z]+\b(?!\w*-)|[a-z] [a-z]+[.?!]", text)
     ] == []
 
 

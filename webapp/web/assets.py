@@ -1,20 +1,24 @@
-"""Our stylesheet and scripts: compressed once, under addresses that change with their content."""
+"""Our stylesheet and scripts: assembled and compressed once, under addresses that change with their content."""
 
 import gzip
 import hashlib
 import mimetypes
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 
 from flask import Response, abort, make_response, request, url_for
 
 from ..core.migrate import folder
+from ..host import services
 
 YEAR_SECONDS = 365 * 24 * 3600
 HTMX = "vendor/htmx-4.0.1.min.js"
-# Comments that have their lines to themselves: a fifth of what our script would weigh.
+_IMPORT = re.compile(rb'^@import "(css/[\w-]+\.css)";\n', re.MULTILINE)
+# Comments that have their lines to themselves, indentation and blank lines: readable source costs nothing on the wire.
 _COMMENT = re.compile(rb"^\s*/\*.*?\*/\n", re.MULTILINE | re.DOTALL)
+_INDENTATION = re.compile(rb"^\s+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,23 @@ def assets() -> dict[str, Asset]:
     return load("identity_clients")
 
 
-@cache
 def load(owner: str) -> dict[str, Asset]:
-    """Return every file below `static/<owner>` by its name."""
+    """Return every file below `static/<owner>` by its name.
+
+    In development mode they are read again whenever one of them has changed.
+    """
     root = folder("static") / owner
+    if not services().settings.development:
+        return _load(root, 0)
+    return _load(root, max(path.stat().st_mtime_ns for path in root.rglob("*")))
+
+
+@lru_cache(maxsize=4)
+def _load(root: Path, _changed_at_ns: int) -> dict[str, Asset]:
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file():
-            plain = path.read_bytes()
-            if path.parent.name != "vendor":
-                plain = _COMMENT.sub(b"", plain)
+        if path.is_file() and path.parent.name != "css":
+            plain = path.read_bytes() if path.parent.name == "vendor" else _assemble(path)
             found[path.relative_to(root).as_posix()] = Asset(
                 digest=hashlib.sha256(plain).hexdigest()[:16],
                 content_type=f"{mimetypes.guess_type(path.name)[0] or 'application/octet-stream'}; charset=utf-8",
@@ -49,6 +60,12 @@ def load(owner: str) -> dict[str, Asset]:
                 compressed=gzip.compress(plain, 9, mtime=0),
             )
     return found
+
+
+def _assemble(path: Path) -> bytes:
+    """Return a file with the files below `css/` in place of its `@import` lines, without comments and indentation."""
+    whole = _IMPORT.sub(lambda found: (path.parent / found[1].decode()).read_bytes(), path.read_bytes())
+    return _INDENTATION.sub(b"", _COMMENT.sub(b"", whole))
 
 
 def asset_url(filename: str) -> str:
