@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import Environment
@@ -49,7 +50,7 @@ two
 </textarea>"""
 
 
-def environment(folder: Path, **options: bool) -> Environment:
+def environment(folder: Path, **options: Any) -> Environment:
     """Return an environment like a host's, with one template in the folder."""
     (folder / "page.html").write_text(SOURCE, "utf-8")
     return Environment(loader=UnindentingLoader(folder), autoescape=True, **options)
