@@ -1,4 +1,5 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
+# make dev    the same, restarted whenever code, a template or a static file changes
 # make test   install what the tests run for real, and run all of them
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
 # make lint   style of code, templates, styles and script; types; and which module may import which
@@ -15,11 +16,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run test test-matrix lint bench screenshots dist sbom audit lock
+.PHONY: run dev test test-matrix lint bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@IDENTITY_CLIENTS_DEVELOPMENT=true exec $(BIN)/python -m webapp.standalone
+
+dev: $(VENV)/.installed-dev
+	@IDENTITY_CLIENTS_DEVELOPMENT=true exec $(BIN)/watchfiles "$(BIN)/python -m webapp.standalone" webapp templates static
 
 test:
 	@.ci/components

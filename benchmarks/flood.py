@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urlsplit
 
 import psutil
 
-from tests import servers
+from tests.support import servers
 
 CONNECTIONS = 50
 SECONDS = 20

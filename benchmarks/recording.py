@@ -18,11 +18,11 @@ from urllib.parse import urlencode
 
 from flask import Flask
 
-from tests.factories import PEPPER_SETTING, SECRET, make_client
-from tests.oauth.endpoint import FORM, settings
+from tests.support.endpoint import FORM, settings
+from tests.support.factories import PEPPER_SETTING, SECRET, make_client
 from webapp import IdentityClients
-from webapp.core import migrate
-from webapp.core.database import unit_of_work
+from webapp.core.database import migrations
+from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION, Services
 
 BLOCK_SECONDS = 3.0
@@ -48,7 +48,7 @@ def main() -> None:
         app.config.update(settings(DATABASE_URL=url, PEPPER=PEPPER_SETTING))
         IdentityClients().init_app(app)
         services: Services = app.extensions[EXTENSION]
-        migrate.upgrade(services.engine)
+        migrations.upgrade(services.engine)
         with unit_of_work(services.engine) as session:
             client_ids = [make_client(session).client_id for _ in range(max(CLIENTS))]
         print(f"{services.engine.dialect.name}; CPU per request, median of {BLOCKS} blocks of {BLOCK_SECONDS:g} s")

@@ -22,11 +22,14 @@ from urllib.parse import urlencode
 
 from sqlalchemy import Engine, insert
 
-from tests.conftest import PRODUCTION_SETTINGS
-from webapp.core import accounts, migrate
-from webapp.core.database import make_engine, unit_of_work
-from webapp.core.models import ClaimedId, ClientSecret, IdentityClient, new_id, utc_now
-from webapp.core.secrets import Secret, SecretHasher, StoredHash
+from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.core import accounts
+from webapp.core.database import migrations
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import ClientSecret, IdentityClient, UsedClientId, new_id, utc_now
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher, StoredHash
 from webapp.settings import Settings
 from webapp.standalone.__main__ import THREADS
 
@@ -130,7 +133,7 @@ def raw_hashes_per_second() -> float:
 def fill(url: str, count: int, hashes: list[StoredHash]) -> list[str]:
     """Make a database of so many clients; return the IDs of those that will ask, spread over all of them."""
     engine = make_engine(url)
-    migrate.upgrade(engine)
+    migrations.upgrade(engine)
     with unit_of_work(engine) as session:
         accounts.set_account(session, ACCOUNT, feature_enabled=True, grantable_roles=None)
     asking = []
@@ -171,7 +174,7 @@ def _insert(engine: Engine, clients: list[Row], hashes: list[StoredHash]) -> Non
         connection = session.connection()
         connection.execute(insert(IdentityClient), clients)
         connection.execute(
-            insert(ClaimedId),
+            insert(UsedClientId),
             [{"client_id_folded": client["client_id_folded"], "client_key": client["id"]} for client in clients],
         )
         connection.execute(

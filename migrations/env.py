@@ -1,4 +1,4 @@
-"""Alembic's entry: runs one history on the engine that the caller gives, with a version table of its own."""
+"""Entry point of Alembic: run one migration history on the caller's engine, with its own version table."""
 
 import zlib
 from typing import Any
@@ -11,15 +11,15 @@ engine = context.config.attributes["engine"]
 history = context.config.attributes["history"]
 
 
-def ours(_item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compare_to: Any) -> bool:
-    """Leave every table that is not ours out of a comparison: the database may be the host's."""
+def include_object(_item: SchemaItem, name: str | None, kind: str, _reflected: bool, _compare_to: Any) -> bool:
+    """Return False for tables of others, since the database may be the host's."""
     return kind != "table" or name in history.metadata.tables
 
 
-def wait_for_others(connection: Connection) -> None:
-    """Let one process at a time migrate: the second one finds the work done.
+def acquire_migration_lock(connection: Connection) -> None:
+    """Let only one process migrate at a time.
 
-    On SQLite the transaction itself does that, once it has begun by BEGIN IMMEDIATE.
+    On SQLite the transaction itself is the lock, if it begins with BEGIN IMMEDIATE.
     """
     if connection.dialect.name == "postgresql":
         lock = zlib.crc32(history.version_table.encode())
@@ -29,12 +29,12 @@ def wait_for_others(connection: Connection) -> None:
 
 
 with engine.connect().execution_options(identity_clients_writes=True) as connection, connection.begin():
-    wait_for_others(connection)
+    acquire_migration_lock(connection)
     context.configure(
         connection=connection,
         target_metadata=history.metadata,
         version_table=history.version_table,
-        include_object=ours,
+        include_object=include_object,
         render_as_batch=connection.dialect.name == "sqlite",
         compare_server_default=True,
     )

@@ -14,16 +14,17 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 
-from webapp.core import migrate
-from webapp.core.database import make_engine
-from webapp.core.recording import Recorder
+from tests.support import servers
+from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
+from tests.support.databases import Databases, migrate_everything
+from tests.support.endpoint import Endpoint
+from tests.support.factories import PEPPER_SETTING
+from tests.support.host import Host, make_host
+from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.core.database.engine import make_engine
+from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
-from webapp.standalone.migrations import MAS
-
-from . import servers
-from .databases import Databases
-from .factories import PEPPER_SETTING
 
 ENGINES = ("sqlite", "postgresql")
 _SERVERS = pytest.StashKey[contextlib.ExitStack]()
@@ -49,12 +50,6 @@ def _nothing_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Databases
-
-
-def migrate_everything(engine: Engine) -> None:
-    """Bring our tables and the stand-alone's up to date."""
-    migrate.upgrade(engine)
-    migrate.upgrade(engine, history=MAS)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +133,46 @@ def _sibling(server: Engine, name: str) -> str:
     return server.url.set(database=name).render_as_string(hide_password=False)
 
 
+# The identity endpoint
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+    """Return an engine of ours on a fresh migrated SQLite database."""
+    engine = make_engine(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def endpoint(sqlite_engine: Engine) -> Endpoint:
+    """Return the endpoint on SQLite."""
+    return Endpoint(sqlite_engine)
+
+
+@pytest.fixture
+def each_endpoint(engine: Engine) -> Endpoint:
+    """Return the endpoint on SQLite and PostgreSQL in turn."""
+    return Endpoint(engine)
+
+
+# A host with the screens
+
+
+@pytest.fixture
+def host(sqlite_url: str) -> Iterator[Host]:
+    """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
+    engine = make_engine(sqlite_url)
+    yield make_host(engine)
+    engine.dispose()
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "htmx"])
+def htmx(request: pytest.FixtureRequest) -> bool:
+    """Return False and True in turn: whether to request a page, or its fragment as htmx does."""
+    return bool(request.param)
+
+
 # Redis
 
 
@@ -166,15 +201,6 @@ def _address(variable: str, is_up: Callable[[str], bool]) -> str:
 
 
 # The stand-alone application
-
-PRODUCTION_SETTINGS = {
-    "SECRET_KEY": "session-0123456789abcdefghijklmnopqrstuvwxyz",
-    "IDENTITY_CLIENTS_ISSUER": "https://localhost",
-    "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
-    "IDENTITY_CLIENTS_PEPPER": "1:pepper-0123456789abcdefghijklmnopqrstuvwxyz",
-    "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA",
-}
-"""What an operator sets, but for the database. The keys are fit, and for tests only."""
 
 
 @pytest.fixture
@@ -213,26 +239,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
-
-
-def chromium() -> str:
-    """Return the path of the browser's program."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.fail("Chromium is not installed. On Debian: apt-get install chromium", pytrace=False)
-    return program
-
-
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture

@@ -11,21 +11,20 @@ from flask import Flask
 from jinja2 import Environment, nodes
 from sqlalchemy import create_engine
 
-from tests import servers
-from tests.factories import make_client
-from tests.guide import SETTINGS, blocks, section
-from tests.web.conftest import Host, host
-from webapp.core import signals
-from webapp.core.roles import Catalogue
+from tests.support import servers
+from tests.support.factories import make_client
+from tests.support.guide import SETTINGS, blocks, section
+from tests.support.host import Host
+from webapp.core.audit import signals
+from webapp.core.clients.roles import RoleCatalogue
 from webapp.settings import PREFIX, Settings
 
-__all__ = ["host"]  # a fixture
 SETTING_SECTIONS = (
-    "Needed",
+    "Required",
     "In the host",
     "Secrets and sign-in",
     "Signing keys",
-    "Quotas and throttles",
+    "Rate limits and quotas",
     "Retention",
     "Network",
 )
@@ -60,7 +59,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert sorted(row[0].strip("`") for row in ROWS) == sorted(defaults)
     for name, (default, meaning, _) in DOCUMENTED.items():
         assert meaning, name
-        assert (MISSING if default == "needed" else literal_eval(default.strip("`"))) == defaults[name], name
+        assert (MISSING if default == "required" else literal_eval(default.strip("`"))) == defaults[name], name
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -76,7 +75,7 @@ def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
             {"app": app},
         )
         value = app.config[f"{PREFIX}API_ROLES"]
-        assert list(Catalogue(value)) == ["InvoiceReader", "Payer"]
+        assert list(RoleCatalogue(value)) == ["InvoiceReader", "Payer"]
     else:
         value = literal_eval(example.strip("`"))
     settings = Settings.from_config({**NEEDED, f"{PREFIX}{name}": value})
@@ -87,7 +86,7 @@ def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
 def test_readme_names_settings_that_exist_with_their_defaults() -> None:
     table = {row[0].strip("`"): row[1] for row in rows(section("Settings", README))}
     assert set(table) <= set(DOCUMENTED)
-    assert {name for name, row in DOCUMENTED.items() if row[0] == "needed"} <= set(table)
+    assert {name for name, row in DOCUMENTED.items() if row[0] == "required"} <= set(table)
     assert "docs/settings.md" in section("Settings", README)
 
 
@@ -99,7 +98,7 @@ def test_every_signal_is_documented_with_the_actions_that_send_it() -> None:
     assert set(documented) == set(signals.namespace)
     for name, (_, when, *actions) in documented.items():
         assert when.removesuffix(";").split(";")[0].lower() in (signals.namespace[name].__doc__ or "").lower(), name
-        sent = {action.value for action, signal in signals._OF_ACTION.items() if signal.name == name}
+        sent = {action.value for action, signal in signals._BY_ACTION.items() if signal.name == name}
         assert set(" ".join(actions).split("; ")[0].split(", ")) - {""} == sent, name
 
 

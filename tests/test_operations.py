@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from tests.support import servers
+from tests.support.endpoint import change_client
+from tests.support.factories import make_client
+from tests.support.guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
 from webapp.cli import commands
-from webapp.core import keys, usage
-from webapp.core.database import make_engine
-from webapp.core.secrets import SecretHasher
-from webapp.oauth.parameters import BODY_BYTES_MAX
+from webapp.core.database.engine import make_engine
+from webapp.core.secrets.hashing import SecretHasher
+from webapp.core.tokens import signing_keys
+from webapp.core.usage import queries
+from webapp.oauth.request import BODY_BYTES_MAX
 from webapp.settings import PREFIX, Settings
 from webapp.standalone import __main__ as server
 from webapp.standalone import create_app
 from webapp.standalone import settings as standalone
-
-from . import servers
-from .factories import make_client
-from .guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
-from .oauth.endpoint import change_client
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert server.STOP_WITHIN_SECONDS == 30
     assert standalone.BODY_LIMIT_BYTES == 64 * 1024
     assert BODY_BYTES_MAX == 8 * 1024
-    assert timedelta(minutes=70) == keys.STAY
-    assert keys.JWKS_CACHE_SECONDS == 5 * 60
-    assert timedelta(minutes=5) == keys.CLOCK_SKEW
-    assert usage.LATEST_MAX == 200
+    assert timedelta(minutes=70) == signing_keys.PUBLISHED_AFTER_SIGNING
+    assert signing_keys.JWKS_CACHE_SECONDS == 5 * 60
+    assert timedelta(minutes=5) == signing_keys.CLOCK_SKEW
+    assert queries.LATEST_MAX == 200
     default = {field.name: field.default for field in fields(Settings)}
     assert (default["key_rotation_days"], default["key_publish_hours"]) == (90, 24)
     assert (default["event_retention_days"], default["token_request_retention_days"]) == (400, 90)
@@ -97,7 +97,7 @@ def test_signing_keys(site: Site) -> None:
     kid = site.flask(show).split("\tsigning\t")[0]
     assert "is published, and signs from" in site.flask(rotate)
     assert f"Key {kid} is withdrawn" in site.flask(withdraw.replace("KID", kid))
-    time.sleep(keys.RELOAD_SECONDS)
+    time.sleep(signing_keys.RELOAD_SECONDS)
     assert token(app, client) == 200
     assert services_of(app).keys.signing_key(datetime.now(UTC)).kid != kid
     assert f"{kid}\twithdrawn" in site.flask(show)
@@ -106,7 +106,7 @@ def test_signing_keys(site: Site) -> None:
 def pepper_versions(engine: Engine) -> dict[int, int]:
     """Return what the guide's first statement tells."""
     with engine.connect() as connection:
-        first, second = blocks("Changing the pepper", "sql")[0].strip().removesuffix(";").split(";")
+        first, second = blocks("Rotating the pepper", "sql")[0].strip().removesuffix(";").split(";")
         connection.execute(text(second)).all()
         return {row[0]: row[1] for row in connection.execute(text(first))}
 
@@ -114,7 +114,7 @@ def pepper_versions(engine: Engine) -> dict[int, int]:
 def test_s2_changing_the_pepper(site: Site) -> None:
     """S2: step by step, while processes of the step before are at work; then the old one goes."""
     old, new = site.settings[f"{PREFIX}PEPPER"].removeprefix("1:"), token_urlsafe(32)
-    steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Changing the pepper"))]
+    steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Rotating the pepper"))]
     assert len(steps) == 3
     apps = []
     for step in steps:
@@ -142,7 +142,7 @@ def test_t9_changing_the_key_encryption_key(site: Site) -> None:
     both = site.app()
     assert token(both, client) == 200
     site.set(name, f"{new},{old}")
-    site.flask(blocks("Changing the key-encryption key", "sh")[0])
+    site.flask(blocks("Rotating the key-encryption key", "sh")[0])
     assert token(both, client) == token(site.app(), client) == 200
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     first, second = (line.split("\t")[0] for line in site.flask(show).splitlines())

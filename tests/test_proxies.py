@@ -25,15 +25,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import text
 
-from webapp.core import usage
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import IdentityClient
+from tests.support import servers
+from tests.support.endpoint import FORM
+from tests.support.factories import SECRET
+from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.usage import queries
 from webapp.settings import PREFIX
-
-from . import servers
-from .factories import SECRET
-from .guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
-from .oauth.endpoint import FORM
 
 
 @pytest.fixture
@@ -203,8 +203,8 @@ def program(name: str) -> str:
 def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]]:
     """Return outcome and address of a client's latest requests, once they are written."""
     engine = make_engine(site.settings[f"{PREFIX}DATABASE_URL"])
-    with reading(engine) as session:
-        found = [(row.outcome, row.address) for row in usage.recent(session, client.account_id, client.id)]
+    with read_session(engine) as session:
+        found = [(row.outcome, row.address) for row in queries.recent_requests(session, client.account_id, client.id)]
     engine.dispose()
     return found
 
@@ -233,7 +233,7 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
         metadata = json.loads(ask(ports.https, "GET", "/.well-known/oauth-authorization-server", ca=ports.ca).body)
         assert metadata["token_endpoint"] == f"https://{NAME}/connect/token"
         assert "<form" not in ask(ports.https, "GET", "/login", {"Host": "evil.example"}, ca=ports.ca).body
-        site.run(blocks("What to watch", "sh")[0])
+        site.run(blocks("Monitoring", "sh")[0])
     assert set(asks_from(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
     logs = "".join(path.read_text() for path in site.directory.glob("*.log"))
     assert "credentials were sent over plain http" in logs

@@ -1,7 +1,7 @@
 """Identity clients: machine credentials for a Flask portal, and the endpoint that turns them into tokens."""
 
-from .core import signals
-from .core.roles import ApiRole
+from .core.audit import signals
+from .core.clients.roles import ApiRole
 from .extension import IdentityClients
 from .host import Actor
 from .settings import SettingsError

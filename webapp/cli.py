@@ -12,35 +12,35 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
-from .core import migrate, retention
-from .core.attention_notices import tell_of_new_reasons
-from .core.backup import BackupRefused, back_up
-from .core.database import unit_of_work
-from .core.errors import Busy, FieldError, KeyUnusable, NotFound
-from .core.keys import JWKS_CACHE_SECONDS
-from .core.models import utc_now
-from .core.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
-from .core.secrets import generate_secret
+from .core import retention
+from .core.database import migrations
+from .core.database.backup import BackupRefused, back_up
+from .core.database.models import utc_now
+from .core.database.unit_of_work import unit_of_work
+from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
+from .core.notifications.attention import send_attention_signals
+from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
+from .core.tokens.signing_keys import JWKS_CACHE_SECONDS
 from .host import services
 
-commands = AppGroup("identity-clients", help="Look after the tables and keys of Identity Clients.")
+commands = AppGroup("identity-clients", help="Maintain the tables and keys of Identity Clients.")
 keys = AppGroup("keys", help="List, rotate and withdraw the keys that sign tokens.")
-resource_server = AppGroup("resource-server", help="Say which APIs may ask about every token.")
+resource_server = AppGroup("resource-server", help="Manage the APIs that may introspect every token.")
 commands.add_command(keys)
 commands.add_command(resource_server)
 
 
 @commands.command()
 def upgrade() -> None:
-    """Create the tables, or bring them up to date. Running it again changes nothing."""
-    migrate.upgrade(services().engine)
+    """Create or upgrade the tables. Running it again changes nothing."""
+    migrations.upgrade(services().engine)
     click.echo("The tables of Identity Clients are up to date.")
 
 
 @commands.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Copy a SQLite database into a new FILE, readable by its owner only, while the application goes on serving."""
+    """Copy a SQLite database into a new FILE, readable by its owner only, while the application is running."""
     engine = services().engine
     if engine.dialect.name != "sqlite":
         url = engine.url.set(drivername="postgresql", password=None).render_as_string()
@@ -49,21 +49,21 @@ def backup(file: Path) -> None:
             f" umask 077 && pg_dump --format=custom --file={shlex.quote(str(file))} {shlex.quote(url)}"
         )
     try:
-        with _failures_told():
+        with _report_errors():
             back_up(engine, file)
     except BackupRefused as error:
         raise click.ClickException(str(error)) from error
     except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"No backup was made: {error}") from error
     click.echo(f"The database is copied to {file}. Keep the pepper and the key-encryption key elsewhere, and safe:")
-    click.echo("without the pepper no secret in it is of any use, without the other key no signing key.")
+    click.echo("without the pepper no secret in it verifies, without the key-encryption key no signing key decrypts.")
 
 
 @commands.command()
 def purge() -> None:
-    """Delete what is past its retention: events, token requests, their counts, callers' addresses, revoked tokens."""
+    """Delete rows past their retention period: audit events, token requests, counts, addresses, revoked tokens."""
     ours = services()
-    with _failures_told():
+    with _report_errors():
         purged = retention.purge(
             ours.engine,
             actor=_user(),
@@ -80,10 +80,10 @@ def purge() -> None:
 
 @commands.command()
 def attention() -> None:
-    """Send the signal `attention` for each client that needs it for a new reason. For cron, such as once an hour."""
-    with _failures_told():
-        told = tell_of_new_reasons(services().engine)
-    click.echo(f"New reasons for attention: {told}.")
+    """Send the signal `attention` for each client that needs it for a new reason. Run it hourly from cron."""
+    with _report_errors():
+        sent = send_attention_signals(services().engine)
+    click.echo(f"New reasons for attention: {sent}.")
 
 
 # Signing keys
@@ -91,32 +91,32 @@ def attention() -> None:
 
 @keys.command("list")
 def list_keys() -> None:
-    """List the signing keys: ID, state, when each began or begins to sign, and when it ends."""
-    with _failures_told():
+    """List the signing keys: ID, state, start and end of signing."""
+    with _report_errors():
         for key, state in services().keys.states(utc_now()):
-            until = f"until {_time(key.signs_until)}" if key.signs_until else ""
-            click.echo(f"{key.kid}\t{state.value}\tfrom {_time(key.signs_from)}\t{until}".rstrip())
+            until = f"until {_format_time(key.signs_until)}" if key.signs_until else ""
+            click.echo(f"{key.kid}\t{state.value}\tfrom {_format_time(key.signs_from)}\t{until}".rstrip())
 
 
 @keys.command()
 def rotate() -> None:
-    """Publish the next signing key before its time. Running it again while it waits changes nothing."""
-    with _failures_told():
+    """Create and publish the next signing key now. Running it again while that one waits changes nothing."""
+    with _report_errors():
         key = services().keys.rotate(utc_now(), _user())
-    click.echo(f"Key {key.kid} is published, and signs from {_time(key.signs_from)}.")
+    click.echo(f"Key {key.kid} is published, and signs from {_format_time(key.signs_from)}.")
 
 
 @keys.command(context_settings={"ignore_unknown_options": True})  # a key ID may begin with a hyphen
 @click.argument("kid")
 def withdraw(kid: str) -> None:
-    """Withdraw a signing key in an emergency: its tokens count no more, and their clients need new ones."""
-    with _failures_told():
+    """Withdraw a signing key in an emergency: its tokens become invalid, and clients must request new ones."""
+    with _report_errors():
         try:
             services().keys.withdraw(kid, utc_now(), _user())
         except NotFound as error:
             raise click.ClickException(f"There is no key {kid}. See: flask identity-clients keys list") from error
-    click.echo(f"Key {kid} is withdrawn. An API may accept its tokens until it has read the key set again,")
-    click.echo(f"which is at most {JWKS_CACHE_SECONDS} seconds from now where it keeps to what the key set says.")
+    click.echo(f"Key {kid} is withdrawn. An API may accept its tokens until it reads the key set again,")
+    click.echo(f"which is at most {JWKS_CACHE_SECONDS} seconds from now if it respects Cache-Control.")
 
 
 # Resource servers
@@ -125,28 +125,28 @@ def withdraw(kid: str) -> None:
 @resource_server.command("add")
 @click.argument("name")
 def add_server(name: str) -> None:
-    """Let an API ask about every token. Prints its ID and its secret, which is never shown again."""
+    """Let an API introspect every token. Prints its ID and its secret, which is not shown again."""
     ours = services()
-    secret = generate_secret(ours.settings.secret_prefix)
-    with _change() as session:
-        server = add_resource_server(session, actor=_user(), name=name, secret=secret, hasher=ours.hasher)
+    secret = ours.secrets.generate()
+    with _unit_of_work() as session:
+        server = add_resource_server(session, actor=_user(), name=name, secret=secret, hasher=ours.secrets.hasher)
     click.echo(f"Added the resource server {server.name}. Keep its secret now: it is not shown again.")
     click.echo(f"ID\t{server.resource_server_id}\nSecret\t{secret.reveal()}")
 
 
 @resource_server.command("list")
 def list_servers() -> None:
-    """List the resource servers: name, ID, when it was added."""
-    with _change() as session:
+    """List the resource servers: name, ID, date of creation."""
+    with _unit_of_work() as session:
         for server in list_resource_servers(session):
-            click.echo(f"{server.name}\t{server.resource_server_id}\tadded {_time(server.created_at)}")
+            click.echo(f"{server.name}\t{server.resource_server_id}\tadded {_format_time(server.created_at)}")
 
 
 @resource_server.command("remove")
 @click.argument("name")
 def remove_server(name: str) -> None:
-    """Refuse a resource server from its next request on."""
-    with _change() as session:
+    """Remove a resource server; its next request is refused."""
+    with _unit_of_work() as session:
         try:
             remove_resource_server(session, actor=_user(), name=name)
         except NotFound as error:
@@ -156,35 +156,35 @@ def remove_server(name: str) -> None:
     click.echo(f"Removed the resource server {name}.")
 
 
-# Parts
+# Helpers
 
 
 @contextmanager
-def _change() -> Iterator[Session]:
-    with _failures_told(), unit_of_work(services().engine) as session:
+def _unit_of_work() -> Iterator[Session]:
+    with _report_errors(), unit_of_work(services().engine) as session:
         yield session
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
-    """Let what a rule refuses, or a silent database, end the command with a message."""
+def _report_errors() -> Iterator[None]:
+    """Turn errors that the operator can correct into click's error messages."""
     try:
         yield
     except FieldError as error:
         raise click.ClickException(error.message) from error
-    except KeyUnusable as error:
+    except SigningKeyUnusable as error:
         raise click.ClickException(f"{error} Is IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY the right one?") from error
-    except Busy as error:
-        raise click.ClickException("The database does not answer, or is locked. Try again.") from error
+    except Unavailable as error:
+        raise click.ClickException("The database is unreachable or locked. Try again.") from error
 
 
 def _user() -> str:
-    """Return who gave the command, for the trail."""
+    """Return the actor of the command for the audit log."""
     try:
         return f"command of {getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # in a container the user may have no name
         return "command"
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def _format_time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"

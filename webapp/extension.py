@@ -8,17 +8,20 @@ from flask import Flask
 
 from . import cli, oauth, web
 from .core import accounts
-from .core.authentication import Authenticator
-from .core.database import make_engine, share_engine, unit_of_work
-from .core.direct_reads import DirectReads
-from .core.keys import KeyRing
-from .core.recording import Recorder
-from .core.roles import DEFAULT_ROLES, Catalogue
-from .core.secrets import SecretHasher
-from .core.throttle import Throttles
-from .core.tokens import Tokens
+from .core.authentication.authenticator import Authenticator
+from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.clients.service import ClientService
+from .core.database.engine import make_engine, share_engine
+from .core.database.fast_reads import FastReads
+from .core.database.unit_of_work import unit_of_work
+from .core.rate_limits.limits import RateLimits
+from .core.secrets.hashing import SecretHasher
+from .core.secrets.service import SecretService
+from .core.tokens.access_tokens import AccessTokens
+from .core.tokens.signing_keys import SigningKeys
+from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login
-from .settings import Settings
+from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
 Loader = TypeVar("Loader", bound=ActorLoader)
@@ -41,12 +44,18 @@ class IdentityClients:
         :raises SettingsError: a setting is missing, unknown or unfit.
         """
         settings = Settings.from_config(app.config)
+        name = settings.blueprint_name
+        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+            raise SettingsError(
+                f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
+            )
         owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
         engine = owned if settings.engine is None else share_engine(settings.engine)
-        catalogue = Catalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+        catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
         peppers = settings.peppers()
         hasher = SecretHasher(peppers)
-        throttles = Throttles(
+        secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
+        rate_limits = RateLimits(
             settings.throttle_storage_url,
             settings.taken_id_answers_per_hour,
             failures_per_client_and_address=settings.failures_per_client_and_address,
@@ -55,17 +64,18 @@ class IdentityClients:
             new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
             exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
         )
-        tokens = Tokens(settings.issuer, settings.audience)
+        tokens = AccessTokens(settings.issuer, settings.audience)
         tokens.check_size(catalogue)
         app.extensions[EXTENSION] = Services(
             settings=settings,
             engine=engine,
             catalogue=catalogue,
-            hasher=hasher,
-            throttles=throttles,
+            secrets=secrets,
+            clients=ClientService(catalogue, secrets, rate_limits),
+            rate_limits=rate_limits,
             # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
-            authenticator=Authenticator(engine, DirectReads(owned), hasher, throttles),
-            keys=KeyRing(
+            authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
+            keys=SigningKeys(
                 engine,
                 settings.encryption_keys(),
                 rotation=timedelta(days=settings.key_rotation_days),
@@ -75,9 +85,8 @@ class IdentityClients:
             recorder=Recorder(engine, next(iter(peppers.values()))),
             load_actor=lambda: app.ensure_sync(self._load_actor)(),
         )
-        name = settings.blueprint_name
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
-        app.register_blueprint(oauth.make_blueprint(settings), name=f"{name}_endpoint")
+        app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Accounts and users of the stand-alone MAS."""
+"""Create the accounts and users of the stand-alone MAS."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""From where a client may call."""
+"""Add the networks from which a client may call."""
 
 from collections.abc import Sequence
 

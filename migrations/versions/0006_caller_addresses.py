@@ -1,4 +1,4 @@
-"""From where each client calls."""
+"""Add the addresses from which each client calls."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
-    # What is known of the time before: from where each secret was last used.
+    # The best known addresses of existing clients are those of the last use of their secrets.
     op.execute(
         """
         INSERT INTO identity_client_caller_addresses (client_key, address, last_at)

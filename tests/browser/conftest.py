@@ -1,138 +1,21 @@
 """A merchant of its own for each test, and tabs of real Chromium in which somebody is signed in."""
 
-import itertools
-import re
-import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine
 
-from tests.factories import CATALOGUE, HASHER, make_account, make_author, make_client, make_throttles
-from tests.servers import LiveServer
-from webapp.core.clients import ClientValues, edit_client
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import ClientSecret, IdentityClient
+from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant, Visit, _numbers, sign_in
+from tests.support.factories import make_account
+from tests.support.servers import LiveServer
+from webapp.core.database.engine import make_engine
+from webapp.core.database.unit_of_work import unit_of_work
 from webapp.standalone import users
 
-TIMEOUT_MILLISECONDS = 10_000
-_numbers = itertools.count(1)
-_hash = cache(users.hash_password)
 expect.set_options(timeout=TIMEOUT_MILLISECONDS)
-
-
-@dataclass(frozen=True)
-class Merchant:
-    """An account with people, on the live server.
-
-    :param password: everybody's.
-    :param admin: e-mail address of its first Merchant Admin.
-    :param new_id: a client ID that nobody has, since all merchants share the platform.
-    """
-
-    engine: Engine
-    account_id: str
-    name: str
-    password: str
-    admin: str
-    new_id: str
-
-    def add_user(self, *roles: str, name: str = "Ann Example") -> str:
-        """Add a person, and return the e-mail address."""
-        with unit_of_work(self.engine) as session:
-            account = users.find_account(session, self.name)
-            assert account
-            email = f"person-{next(_numbers)}@company.test"
-            users.add_user(session, account, email=email, name=name, roles=roles, password_hash=_hash(self.password))
-        return email
-
-    def add_client(self, client_id: str = "", **values: Any) -> IdentityClient:
-        """Add a client, by default `new_id`, whose secret is `factories.SECRET` unless `values` say otherwise."""
-        return make_client(self.engine, account_id=self.account_id, client_id=client_id or self.new_id, **values)
-
-    def add_clients(self, count: int, **values: Any) -> list[str]:
-        """Add many clients in one transaction, and return their IDs in order."""
-        ids = [f"{self.new_id}-{number:03}" for number in range(count)]
-        with unit_of_work(self.engine) as session:
-            for number, client_id in enumerate(ids):
-                own = {name: value(number) if callable(value) else value for name, value in values.items()}
-                make_client(session, account_id=self.account_id, client_id=client_id, **own)
-        return ids
-
-    def change(self, client: IdentityClient, **values: Any) -> None:
-        """Change a client as Priya Nair does, who has it open at the same time.
-
-        :param values: of `ClientValues`; the others stay.
-        """
-        form = {
-            "client_id": client.client_id,
-            "name": client.name,
-            "description": client.description,
-            "token_duration": str(client.token_duration_minutes),
-            "roles": client.roles,
-        }
-        with unit_of_work(self.engine) as session:
-            edit_client(
-                session,
-                author=make_author(self.account_id, label="Priya Nair"),
-                key=client.id,
-                version=client.version,
-                values=ClientValues(**(form | values)),
-                enabled=client.enabled,
-                secret=None,
-                catalogue=CATALOGUE,
-                granted=None,
-                hasher=HASHER,
-                throttles=make_throttles(),
-            )
-
-    def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:
-        """Give a client's secret these columns, such as `last_used_at`, as if it had come to be so."""
-        with unit_of_work(self.engine) as session:
-            session.execute(
-                update(ClientSecret)
-                .where(ClientSecret.client_key == client.id, ClientSecret.label == label)
-                .values(**columns)
-            )
-
-    def wait_for_use(self, client_id: str) -> None:
-        """Wait until the server has recorded that a client got a token, which takes up to a second."""
-        deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
-        while self.client(client_id).last_token_at is None:
-            assert time.monotonic() < deadline, "its token is not recorded"
-            time.sleep(0.05)
-
-    def client(self, client_id: str) -> IdentityClient:
-        """Return a client as it is stored."""
-        with reading(self.engine) as session:
-            return session.scalars(
-                select(IdentityClient).where(
-                    IdentityClient.account_id == self.account_id, IdentityClient.client_id == client_id
-                )
-            ).one()
-
-    @property
-    def client_ids(self) -> Collection[str]:
-        """The client IDs of the account as they are stored."""
-        with reading(self.engine) as session:
-            return session.scalars(
-                select(IdentityClient.client_id).where(IdentityClient.account_id == self.account_id)
-            ).all()
-
-
-class Visit(Protocol):
-    """Opens a browser of its own, and returns its tab."""
-
-    def __call__(self, email: str | None = None, **options: Any) -> Page:
-        """Open it.
-
-        :param email: who is signed in; None: nobody.
-        :param options: of Playwright's `new_context`.
-        """
 
 
 @pytest.fixture(scope="session")
@@ -192,11 +75,3 @@ def visit(browser: Browser, live_server: LiveServer) -> Iterator[Visit]:
 def tab(visit: Visit, merchant: Merchant) -> Page:
     """Return a tab in which the merchant's administrator is signed in."""
     return visit(merchant.admin)
-
-
-def sign_in(context: BrowserContext, email: str, password: str) -> None:
-    """Sign a browser in without showing the page."""
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', context.request.get("/login").text())
-    assert token
-    answer = context.request.post("/login", form={"csrf_token": token[1], "email": email, "password": password})
-    assert answer.ok, answer.text()

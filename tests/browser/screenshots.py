@@ -6,11 +6,10 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests import servers
-from tests.conftest import CHROMIUM_ARGUMENTS, chromium
+from tests.support import servers
+from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
+from tests.support.pages import ClientList, Home, SignIn
 from webapp.standalone.demo import USERS
-
-from .pages import ClientList, Home, SignIn
 
 ROLES = ("MerchantUser", "CreatePayment")
 

@@ -12,17 +12,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.factories import CATALOGUE, HASHER, make_author, make_requests
-from tests.stories import tell_story
-from webapp.core.authentication import Reason
-from webapp.core.database import unit_of_work
-from webapp.core.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.networks import AllowedNetwork
-from webapp.core.rotation import Overlap, change_secret
-
-from .album import looks
-from .conftest import Merchant, Visit
-from .pages import (
+from tests.support.album import looks
+from tests.support.audit_events import tell_story
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
+from tests.support.pages import (
     PREFIX,
     Activity,
     ChangeSecret,
@@ -35,6 +29,11 @@ from .pages import (
     Question,
     SignIn,
 )
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.service import Overlap
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
 AXE_SHA384 = "xt1SFg49QaDwsyt0Xfs2XAyBtYPClXl3X2q5OOLeGAUmq9jZTYIMdztpF99WdhiH"
@@ -90,14 +89,13 @@ class Scene:
     def rotate(self, client: IdentityClient) -> None:
         """Change the secret of a client as Priya Nair does, who has it open at the same time."""
         with unit_of_work(self.merchant.engine) as session:
-            change_secret(
+            make_secrets().change(
                 session,
                 author=make_author(self.merchant.account_id, label="Priya Nair"),
                 key=client.id,
                 version=client.version,
                 secret="the next secret of this client",
                 overlap=Overlap.WEEK,
-                hasher=HASHER,
             )
 
     def filled(self, form: NewClient) -> NewClient:
@@ -227,7 +225,7 @@ def _weak_secret(scene: Scene) -> Page:
     return form.page
 
 
-def _session_renewed(scene: Scene) -> Page:
+def _session_renew_hash(scene: Scene) -> Page:
     form = scene.filled(ClientList.open(scene.tab()).new())
     SignIn.open(form.page.context.new_page()).sign_in(scene.merchant.admin, scene.merchant.password, then=Home)
     return form.create_in_vain().page
@@ -314,7 +312,7 @@ def used(scene: Scene, **values: Any) -> IdentityClient:
     for days_ago in range(30):
         at = now - timedelta(days=days_ago, hours=1)
         make_requests(engine, client, 40 + days_ago * 37 % 110, at=at, scope="payment-requests stored-recipients")
-    for days_ago, reason in enumerate(Reason):
+    for days_ago, reason in enumerate(AuthenticationFailure):
         at = now - timedelta(minutes=3 + days_ago)
         make_requests(engine, client, 1 + days_ago % 3, at=at, outcome=reason, secret_label=None, address="2001:db8::7")
     return client

@@ -7,12 +7,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.core.test_trail import add_events
-from tests.stories import STORY, tell_story
-from webapp.core.models import IdentityClient, utc_now
-
-from .conftest import Merchant, Visit
-from .pages import PREFIX, Activity, ClientList, Details
+from tests.support.audit_events import STORY, add_events, tell_story
+from tests.support.browser import Merchant, Visit
+from tests.support.pages import PREFIX, Activity, ClientList, Details
+from webapp.core.database.models import IdentityClient, utc_now
 
 
 @pytest.fixture
@@ -79,9 +77,9 @@ def test_the_file_has_what_the_page_shows(tab: Page, client: IdentityClient) -> 
     expect(screen.events).to_have_count(2)
     with tab.expect_download() as started:
         screen.root.get_by_role("link", name="Download CSV").click()
-    assert started.value.suggested_filename == "identity-clients-activity.csv"
-    text = started.value.path().read_bytes().decode()
-    assert [row[3] for row in csv.reader(StringIO(text, newline=""))] == ["Action", "refused", "edited"]
+    assert started.value.suggested_filename.startswith("identity-clients-activity_")
+    text = started.value.path().read_bytes().decode("utf-8-sig")
+    assert [row[4] for row in csv.reader(StringIO(text, newline=""))] == ["Action", "Refused", "Edited"]
     assert Activity.open(tab).events.first.inner_text().startswith("Ann Example exported the activity")
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from .conftest import Merchant
-from .pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
+from tests.support.browser import Merchant
+from tests.support.pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
 
 SECRET = "canary-secret-that-was-typed"
 

@@ -6,10 +6,9 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from webapp.core.models import utc_now
-
-from .conftest import Merchant
-from .pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
+from tests.support.browser import Merchant
+from tests.support.pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
+from webapp.core.database.models import utc_now
 
 
 def press(tab: Page, *keys: str) -> None:

@@ -6,11 +6,10 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.core.test_listing import fill
-from webapp.core.models import utc_now
-
-from .conftest import Merchant, Visit
-from .pages import ClientList, Details
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import fill
+from tests.support.pages import ClientList, Details
+from webapp.core.database.models import utc_now
 
 
 @pytest.fixture

@@ -10,13 +10,10 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.factories import SECRET
-from tests.servers import LiveServer
-from webapp.core.models import utc_now
-
-from .conftest import Merchant, Visit
-from .identity import ask, claims, is_refused
-from .pages import (
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import SECRET
+from tests.support.identity import ask, claims, is_refused
+from tests.support.pages import (
     PREFIX,
     ChangeSecret,
     ClientList,
@@ -26,6 +23,8 @@ from .pages import (
     NewClient,
     SignIn,
 )
+from tests.support.servers import LiveServer
+from webapp.core.database.models import utc_now
 
 VALUES = {
     "name": "Claims payments",

@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.factories import make_requests
-from webapp.core.models import IdentityClient
-from webapp.core.networks import AllowedNetwork
-
-from .conftest import Merchant, Visit
-from .pages import Details
+from tests.support.browser import Merchant, Visit
+from tests.support.factories import make_requests
+from tests.support.pages import Details
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.database.models import IdentityClient
 
 CALLER = "203.0.113.7"
 LONDON = AllowedNetwork("203.0.113.0/28", "London")

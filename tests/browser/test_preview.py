@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
-from .conftest import Merchant, Visit
-from .pages import Details
+from tests.support.browser import Merchant, Visit
+from tests.support.pages import Details
 
 ROLES = ["MerchantUser", "CreatePayment"]
 

@@ -6,13 +6,12 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.factories import make_requests
-from webapp.core.authentication import Reason
-from webapp.core.models import IdentityClient
+from tests.support.browser import Merchant
+from tests.support.factories import make_requests
+from tests.support.pages import Details
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.host import BACKGROUND_HEADER
-
-from .conftest import Merchant
-from .pages import Details
 
 HALF_A_MINUTE = 30_000
 
@@ -54,7 +53,9 @@ def test_w3_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Me
     link = section.get_by_role("link", name="See all requests")
     link.focus()
     session = tab.context.cookies()
-    make_requests(merchant.engine, client, outcome=Reason.WRONG_SECRET, secret_label=None, address="198.51.100.20")
+    make_requests(
+        merchant.engine, client, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None, address="198.51.100.20"
+    )
     with background(tab) as requests:
         half_a_minute_later(tab)
         expect(section.get_by_text("198.51.100.20")).to_be_visible()

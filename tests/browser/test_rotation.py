@@ -12,16 +12,15 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from playwright.sync_api import Page, expect
 
-from tests.factories import HASHER, SECRET
-from tests.servers import LiveServer
-from webapp.core.database import unit_of_work
-from webapp.core.resource_servers import add_resource_server
-from webapp.core.secrets import Secret
-
-from .album import keep, keep_text
-from .conftest import TIMEOUT_MILLISECONDS, Merchant
-from .identity import ask, is_refused
-from .pages import PREFIX, Activity, ClientList, Details
+from tests.support.album import keep, keep_text
+from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant
+from tests.support.factories import HASHER, SECRET
+from tests.support.identity import ask, is_refused
+from tests.support.pages import PREFIX, Activity, ClientList, Details
+from tests.support.servers import LiveServer
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.secrets.generation import Secret
+from webapp.core.tokens.resource_servers import add_resource_server
 
 EVERY_SECONDS = 0.05
 API_SECRET = "the-secret-of-a-resource-server"

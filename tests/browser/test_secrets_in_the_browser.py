@@ -7,12 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
-from tests.conftest import CHROMIUM_ARGUMENTS, chromium
-from tests.servers import LiveServer
-
-from .conftest import Merchant, sign_in
-from .identity import ask
-from .pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
+from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, chromium, sign_in
+from tests.support.identity import ask
+from tests.support.pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
+from tests.support.servers import LiveServer
 
 CANARY = "canary-in-a-coal-mine"
 EVERYTHING = """async () => JSON.stringify({

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.servers import LiveServer
-from webapp.core.models import utc_now
-
-from .conftest import Merchant
-from .pages import PREFIX, ClientList, NewClient
+from tests.support.browser import Merchant
+from tests.support.pages import PREFIX, ClientList, NewClient
+from tests.support.servers import LiveServer
+from webapp.core.database.models import utc_now
 
 FIRST_LOAD_BYTES = 40 * 1024
 SWAP_BYTES = 8 * 1024

@@ -2,15 +2,15 @@
 
 from sqlalchemy import Engine, event
 
+from tests.support.factories import make_account
 from webapp.core.accounts import set_account
-from webapp.core.database import make_engine, reading, unit_of_work
-from webapp.core.models import Account
-
-from ..factories import make_account
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import Account
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 
 def known(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         account = session.get_one(Account, account_id)
         return account.feature_enabled, account.grantable_roles
 
@@ -45,7 +45,7 @@ def test_of_two_first_words_of_a_new_account_the_later_one_counts(postgresql_url
     with unit_of_work(engine) as session:
         event.listen(session, "before_flush", lambda *_: make_account(engine, "fable"), once=True)
         set_account(session, "fable", feature_enabled=False, grantable_roles={"MerchantUser"})
-    with reading(engine) as session:
+    with read_session(engine) as session:
         account = session.get_one(Account, "fable")
     assert (account.feature_enabled, account.grantable_roles) == (False, frozenset({"MerchantUser"}))
     engine.dispose()

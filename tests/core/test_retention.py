@@ -7,21 +7,20 @@ import pytest
 from click.testing import Result
 from sqlalchemy import Engine, func, insert, select, text
 
+from tests.support.endpoint import Endpoint, settings
+from tests.support.factories import make_client
 from webapp.core import retention
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import (
+from webapp.core.database.models import (
+    AuditEvent,
     CallerAddress,
-    Event,
     IdentityClient,
     RevokedToken,
     TokenRequest,
     TokenRequestCount,
     utc_now,
 )
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.settings import Settings, SettingsError
-
-from ..factories import make_client
-from ..oauth.endpoint import Endpoint, settings
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
@@ -35,7 +34,7 @@ def add_event(engine: Engine, age: timedelta, number: int = 0) -> None:
     """Add an event of this age to the trail."""
     row = {"account_id": "northwind", "actor_id": "42", "actor_label": "Hannah", "action": "edited", "changes": {}}
     with unit_of_work(engine) as session:
-        session.execute(insert(Event).values(at=utc_now() - age, request_id=str(number), **row))
+        session.execute(insert(AuditEvent).values(at=utc_now() - age, request_id=str(number), **row))
 
 
 def add_request(engine: Engine, client: IdentityClient, age: timedelta, number: int = 0) -> None:
@@ -51,14 +50,14 @@ def add_request(engine: Engine, client: IdentityClient, age: timedelta, number: 
 
 def left(engine: Engine, table: type[Any]) -> int:
     """Return how many rows a table has."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def events(engine: Engine, action: str) -> list[Event]:
+def events(engine: Engine, action: str) -> list[AuditEvent]:
     """Return the events of one kind."""
-    with reading(engine) as session:
-        return list(session.scalars(select(Event).where(Event.action == action)))
+    with read_session(engine) as session:
+        return list(session.scalars(select(AuditEvent).where(AuditEvent.action == action)))
 
 
 def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
@@ -74,8 +73,8 @@ def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
     assert result.output.startswith("Deleted: 2 events, 6 token requests, ")
     assert "6 addresses of callers" in result.output
     now = utc_now()
-    with reading(engine) as session:
-        ages = {(now - at).days for at in session.scalars(select(Event.at).where(Event.action == "edited"))}
+    with read_session(engine) as session:
+        ages = {(now - at).days for at in session.scalars(select(AuditEvent.at).where(AuditEvent.action == "edited"))}
         requests = [(now - at).days for at in session.scalars(select(TokenRequest.at))]
         days = set(session.scalars(select(TokenRequestCount.day)))
         callers = sorted(session.scalars(select(CallerAddress.address)))
@@ -137,7 +136,7 @@ def test_t13_records_of_tokens_that_have_ended_go_too(engine: Engine) -> None:
         session.add(RevokedToken(jti="ended", expires_at=now - timedelta(hours=1)))
         session.add(RevokedToken(jti="not yet", expires_at=now + MINUTE))
     assert " 1 records of revoked tokens" in purge(engine).output
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalars(select(RevokedToken.jti)).all() == ["not yet"]
 
 

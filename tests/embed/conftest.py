@@ -3,41 +3,20 @@
 That host has a package called `webapp`, as we have in this repository, so it only ever runs in processes of its own.
 """
 
-import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
-import requests
 from sqlalchemy import Engine, text
 
-from tests.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
-
-EXAMPLE = ROOT / "examples" / "host_mas"
-DIFF = EXAMPLE / "identity_clients.diff"
-LIST = "/administration/identity-clients"
-PASSWORD = "a password of the portal"
-OWNER, INTEGRATOR, CASHIER = "ana@tidewater.example", "ben@tidewater.example", "cai@tidewater.example"
-OTHER_OWNER, BASIC_OWNER = "eli@saltmarsh.example", "dee@lowland.example"
-SLOW_SECONDS = 120
-SETTINGS = {
-    "QUAYSIDE_SECRET_KEY": "session-0123456789abcdefghijklmnopqrstuvwxyz",
-    "QUAYSIDE_IDENTITY_CLIENTS_ISSUER": "https://portal.quayside.example",
-    "QUAYSIDE_IDENTITY_CLIENTS_AUDIENCE": "https://api.quayside.example",
-    "QUAYSIDE_IDENTITY_CLIENTS_PEPPER": "1:pepper-0123456789abcdefghijklmnopqrstuvwxyz",
-    "QUAYSIDE_IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA",
-}
+from tests.support.portal import DIFF, EXAMPLE, SETTINGS, MakePortal, Portal
+from tests.support.servers import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -65,136 +44,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
-
-
-@dataclass
-class Portal:
-    """The example host in a directory of its own.
-
-    :param settings: the environment of its processes.
-    """
-
-    directory: Path
-    python: Path
-    settings: dict[str, str]
-    url: str = ""
-    _log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._log = self.directory / "server.log"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """All that its processes see."""
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.directory),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **self.settings,
-        }
-
-    @property
-    def log(self) -> str:
-        """All that the server wrote."""
-        return self._log.read_text()
-
-    def run(self, *arguments: str, code: int = 0, say: str = "") -> str:
-        """Run Python in the host's directory; return what it printed."""
-        done = subprocess.run(
-            [self.python, *arguments],
-            cwd=self.directory,
-            env=self.environment,
-            input=say,
-            capture_output=True,
-            text=True,
-            timeout=SLOW_SECONDS,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-    def flask(self, *arguments: str) -> str:
-        """Run a command of the application; return what it printed."""
-        return self.run("-m", "flask", "--app", "webapp", *arguments)
-
-    def set_up(self, *, with_us: bool = True) -> None:
-        """Make the tables, and add people."""
-        self.run("-m", "alembic", "upgrade", "head")
-        if with_us:
-            self.flask("identity-clients", "upgrade")
-        self.flask("seed", PASSWORD)
-
-    @contextlib.contextmanager
-    def serving(self, **environment: str) -> Iterator["Portal"]:
-        """Serve it for as long as the block lasts."""
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [self.python, "-m", "flask", "--app", "webapp", "run", "--no-reload", "--port", str(port)],
-                cwd=self.directory,
-                env=self.environment | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(f"{self.url}/status"):
-                assert process.poll() is None, self.log
-                assert time.monotonic() < deadline, self.log
-                time.sleep(0.05)
-            yield self
-        finally:
-            process.terminate()
-            process.wait(STOP_SECONDS)
-
-    def browser(self, mail: str | None = OWNER, *, base: str = "") -> "Browser":
-        """Return a browser without script in which somebody is signed in.
-
-        :param base: another address under which the portal is reached.
-        """
-        browser = Browser(base or self.url)
-        if mail:
-            browser.sign_in(mail)
-        return browser
-
-
-class Browser:
-    """A browser's cookies, and the address of the portal."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def get(self, path: str = LIST, **options: Any) -> requests.Response:
-        """GET a path of the portal."""
-        return self.session.get(self.url + path, timeout=30, **options)
-
-    def post(self, path: str, data: Mapping[str, Any], **options: Any) -> requests.Response:
-        """POST a form to a path, with the CSRF token of that page."""
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get(path).text)
-        assert token, path
-        return self.session.post(
-            self.url + path, data={"csrf_token": token[1], **data}, timeout=30, allow_redirects=False, **options
-        )
-
-    def sign_in(self, mail: str, path: str = "/enter") -> requests.Response:
-        """Sign in by the host's own page."""
-        answer = self.post(path, {"mail": mail, "password": PASSWORD})
-        assert answer.status_code == 303, answer.text
-        return answer
-
-
-class MakePortal(Protocol):
-    """Makes a directory with the example host."""
-
-    def __call__(self, *, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
-        """Make it.
-
-        :param database: `sqlite` or `postgresql`.
-        :param settings: of Identity Clients, in small letters without prefix.
-        """
 
 
 @pytest.fixture(scope="session")
@@ -244,11 +93,3 @@ def portal(make_portal: MakePortal) -> Iterator[Portal]:
     """Return the example host at work, on SQLite, one per worker."""
     with make_portal().serving() as portal:
         yield portal
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

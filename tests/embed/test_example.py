@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.embed.conftest import (
+from tests.support.portal import (
     BASIC_OWNER,
     CASHIER,
     DIFF,
@@ -23,7 +23,7 @@ from tests.embed.conftest import (
     MakePortal,
     Portal,
 )
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 VENDORED = {
     EXAMPLE

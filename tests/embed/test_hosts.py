@@ -12,31 +12,24 @@ from typing import Any, ClassVar
 import flask_login
 import pytest
 from flask import Blueprint, Flask, Response, abort, jsonify, request
-from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from jinja2 import DictLoader, StrictUndefined
 from sqlalchemy import Engine, func, select, text
 from werkzeug.exceptions import HTTPException
-from werkzeug.test import TestResponse
 
-from tests.factories import SECRET, make_client
-from tests.oauth.endpoint import settings
-from tests.web.conftest import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
+from tests.support.embedding import TOKEN, VALUES, create, embed
+from tests.support.endpoint import settings
+from tests.support.factories import make_client
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, make_host, path_of
 from webapp import Actor, IdentityClients, SettingsError
-from webapp.core.database import make_engine, reading, share_engine
-from webapp.core.models import Event, IdentityClient
+from webapp.core.database.engine import make_engine, share_engine
+from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.unit_of_work import read_session
 from webapp.host import EXTENSION
 from webapp.web.routes import ROUTES
 
 CONNECT = ("/connect/token", "/connect/introspect", "/connect/revocation")
-TOKEN = {"grant_type": "client_credentials", "client_id": "first-client", "client_secret": SECRET}
-VALUES = {
-    "client_id": "second-client",
-    "client_secret": "a secret of sixteen and more",
-    "token_duration": "25",
-    "roles": "MerchantUser",
-}
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -47,26 +40,8 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def embed(app: Flask, engine: Engine, loader: Callable[[], Any] = lambda: NORTHWIND, **overrides: Any) -> Flask:
-    """Add the product to an application, as a host does."""
-    app.secret_key = app.secret_key or "k" * 32
-    app.config.update(settings(ENGINE=engine, **{name.upper(): value for name, value in overrides.items()}))
-    identity_clients = IdentityClients()
-    identity_clients.actor_loader(loader)
-    identity_clients.init_app(app)
-    return app
-
-
-def create(client: FlaskClient, prefix: str = PREFIX, *, htmx: bool = False, **changes: str) -> TestResponse:
-    """Create a client through the form, as a browser does."""
-    page = client.get(f"{prefix}/new").text
-    found = {name: re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) for name in ("csrf_token", "creation_key")}
-    hidden = {name: match[1] if match else "" for name, match in found.items()}
-    return client.post(f"{prefix}/new", data={**hidden, **VALUES, **changes}, headers=HTMX if htmx else None)
-
-
 def client_ids(engine: Engine) -> set[str]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return set(session.scalars(select(IdentityClient.client_id)))
 
 
@@ -101,9 +76,9 @@ def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[
         assert answer.mimetype in ("application/json",), path
 
     def rows() -> list[Any]:
-        with reading(sqlite_engine) as session:
+        with read_session(sqlite_engine) as session:
             clients = session.execute(select(IdentityClient.__table__)).all()
-            return [clients, session.execute(select(Event.__table__).where(Event.action != "refused")).all()]
+            return [clients, session.execute(select(AuditEvent.__table__).where(AuditEvent.action != "refused")).all()]
 
     before = rows()
     for rule, endpoint, _, methods, _ in ROUTES:
@@ -160,7 +135,7 @@ def test_w12_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_e
 @pytest.mark.parametrize("reads", ["form", "get_data", "get_json"])
 def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads: str) -> None:
     """P3, D1: such as one that writes a log. On a real connection a second reading would wait for ever."""
-    from tests.embed.live import serving
+    from tests.support.live import serving
 
     app = Flask("host")
 
@@ -397,6 +372,15 @@ def test_a_name_that_no_blueprint_can_have_stops_the_start(sqlite_engine: Engine
         embed(Flask("host"), sqlite_engine, blueprint_name=name)
 
 
+@pytest.mark.parametrize("taken", ["identity_clients", "identity_clients_endpoint"])
+def test_a_blueprint_of_the_host_with_our_name_names_the_setting(sqlite_engine: Engine, taken: str) -> None:
+    app = Flask("host")
+    app.register_blueprint(Blueprint(taken, __name__))
+    with pytest.raises(SettingsError, match=f"'{taken}'.*IDENTITY_CLIENTS_BLUEPRINT_NAME"):
+        embed(app, sqlite_engine)
+    embed(app, sqlite_engine, blueprint_name="machine_clients")
+
+
 def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> None:
     """Nor our configuration of it."""
     ours = embed(Flask("host"), sqlite_engine).test_client().get(PREFIX).text
@@ -528,8 +512,11 @@ def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
     assert browser.get(PREFIX).status_code == 401
     browser.environ_base["HTTP_X_GATEWAY_USER"] = "ann@northwind.example"
     assert create(browser).status_code == 200
-    with reading(sqlite_engine) as session:
-        assert session.scalars(select(Event.actor_id).where(Event.action == "created")).one() == "ann@northwind.example"
+    with read_session(sqlite_engine) as session:
+        assert (
+            session.scalars(select(AuditEvent.actor_id).where(AuditEvent.action == "created")).one()
+            == "ann@northwind.example"
+        )
 
 
 def test_an_async_host(sqlite_engine: Engine) -> None:
@@ -589,7 +576,7 @@ def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
 
 
 def test_e6_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
-    """E6: two databases, two prefixes, two names, two actors, two sets of throttles and keys."""
+    """E6: two databases, two prefixes, two names, two actors, two sets of rate_limits and keys."""
     first_engine, second_engine = make_engine(sqlite_url), make_engine(postgresql_url)
     first = embed(Flask("first"), first_engine, taken_id_answers_per_hour=1)
     second = embed(
@@ -681,7 +668,7 @@ def test_e6_the_transactions_of_host_and_product_are_apart(request: pytest.Fixtu
     # Ours is refused while the host goes on: its own stays, of ours there is nothing.
     assert browser.post(f"{PREFIX}/new", data=form).status_code == 422
     assert len(host.notes()) == count + 1
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.scalar(select(func.count()).select_from(IdentityClient)) == 1
     with host.app.app_context():
         engine.dispose()

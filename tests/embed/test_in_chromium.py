@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.browser.pages import ClientList, NewClient
-from tests.embed.conftest import EXAMPLE, LIST, OWNER, PASSWORD, MakePortal, Portal
-from tests.servers import ROOT, free_port
+from tests.support.pages import ClientList, NewClient
+from tests.support.portal import EXAMPLE, LIST, OWNER, PASSWORD, MakePortal, Portal
+from tests.support.servers import ROOT, free_port
 
 PICO = (EXAMPLE / "webapp/static/pico-2.1.1.classless.min.css").read_text("utf-8")
 REBOOT = (ROOT / "tests/vendor/bootstrap-reboot-5.3.9.min.css").read_text("utf-8")

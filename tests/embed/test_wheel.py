@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.embed.conftest import INTEGRATOR, LIST, MakePortal
-from tests.servers import ROOT
+from tests.support.portal import INTEGRATOR, LIST, MakePortal
+from tests.support.servers import ROOT
 
 KINDS = {
     "": {".py", ".typed", ".txt"},

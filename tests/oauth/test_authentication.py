@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
@@ -11,20 +11,28 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 from werkzeug.test import TestResponse
 
-from webapp.core.authentication import Authenticator, Reason, Refused, SuccessfulChecks
-from webapp.core.database import reading
-from webapp.core.direct_reads import DirectReads
-from webapp.core.models import ClientSecret, IdentityClient
-from webapp.core.networks import AllowedNetwork
-from webapp.core.secrets import Secret, SecretHasher, StoredHash
+from tests.support.endpoint import (
+    Endpoint,
+    add_secret,
+    argon2_computations,
+    change_client,
+    change_secret,
+    hash_cheaply,
+    statements,
+)
+from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
+from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
+from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
+from webapp.core.authentication.verified_secrets import VerifiedSecrets
+from webapp.core.database.fast_reads import FastReads
+from webapp.core.database.models import ClientSecret, IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher, StoredHash
 
-from ..factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
-from .endpoint import Endpoint, add_secret, argon2_computations, change_client, change_secret, hash_cheaply, statements
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"
 HOUR = timedelta(hours=1)
-OTHER_SECRET = "another-secret-of-the-client"
 
 
 @contextmanager
@@ -39,41 +47,8 @@ def seen_by_the_caller(response: TestResponse) -> tuple[object, ...]:
 
 
 def stored_secret(engine: Engine, client: IdentityClient) -> ClientSecret:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalars(select(ClientSecret).where(ClientSecret.client_key == client.id)).one()
-
-
-Arrange = Callable[[Endpoint, IdentityClient], None]
-REFUSALS: dict[str, tuple[Reason, Arrange, str]] = {
-    "unknown": (Reason.UNKNOWN, lambda e, c: change_client(e.engine, c, client_id="moved-away"), SECRET),
-    "wrong secret": (Reason.WRONG_SECRET, lambda _e, _c: None, "a-wrong-secret"),
-    "wrong letter case": (Reason.WRONG_SECRET, lambda _e, _c: None, SECRET.upper()),
-    "ended secret": (Reason.ENDED_SECRET, lambda e, c: change_secret(e.engine, c, ends_at=NOW), SECRET),
-    "paused secret": (Reason.PAUSED_SECRET, lambda e, c: change_secret(e.engine, c, paused_at=NOW), SECRET),
-    "two live secrets, neither": (
-        Reason.WRONG_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET),
-        "a-wrong-one",
-    ),
-    "ended beside a live one": (
-        Reason.ENDED_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET, ends_at=NOW),
-        OTHER_SECRET,
-    ),
-    "disabled": (Reason.DISABLED, lambda e, c: change_client(e.engine, c, enabled=False), SECRET),
-    "deleted": (Reason.DELETED, lambda e, c: change_client(e.engine, c, deleted_at=NOW), SECRET),
-    "account off": (Reason.ACCOUNT_OFF, lambda e, _c: make_account(e.engine, feature_enabled=False), SECRET),
-    "address not allowed": (
-        Reason.ADDRESS_NOT_ALLOWED,
-        lambda e, c: change_client(e.engine, c, allowed_networks=(AllowedNetwork("198.51.100.0/24", ""),)),
-        SECRET,
-    ),
-    "disabled, wrong secret": (
-        Reason.WRONG_SECRET,
-        lambda e, c: change_client(e.engine, c, enabled=False),
-        "a-wrong-secret",
-    ),
-}
 
 
 @pytest.mark.parametrize("cause", REFUSALS)
@@ -112,7 +87,7 @@ def test_p8_every_refusal_costs_two_hashes_and_one_statement(each_endpoint: Endp
             assert each_endpoint.ask(client, secret).status_code == 401
         assert hashed == [PARAMETERS] * 2
         assert len(seen) == 1
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(AuthenticationFailed) as refused:
             each_endpoint.services.authenticator.authenticate(
                 client.client_id, Secret(secret), address="192.0.2.1", now=NOW
             )
@@ -123,9 +98,9 @@ def test_p8_every_refusal_costs_two_hashes_and_one_statement(each_endpoint: Endp
 def test_the_secret_that_matched_is_named_in_a_refusal(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, OTHER_SECRET, "B", paused_at=NOW)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(AuthenticationFailed) as refused:
         endpoint.services.authenticator.authenticate(client.client_id, Secret(OTHER_SECRET), address=None, now=NOW)
-    assert (refused.value.reason, refused.value.secret_label) == (Reason.PAUSED_SECRET, "B")
+    assert (refused.value.reason, refused.value.secret_label) == (AuthenticationFailure.PAUSED_SECRET, "B")
 
 
 HOSTILE_TEXT = st.one_of(
@@ -225,14 +200,14 @@ def test_s1_s2_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpo
     assert stored_secret(each_endpoint.engine, client).secret_hash == renewed
 
 
-def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpoint) -> None:
+def test_s2_a_former_pepper_verifies_until_the_hash_is_renew_hash(each_endpoint: Endpoint) -> None:
     """S2: version 1 beside version 2; afterwards version 1 may go."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine)
     newest = b"the newest pepper of 32 bytes or more"
-    both = Authenticator(engine, DirectReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
+    both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
     assert both.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
     assert stored_secret(engine, client).pepper_version == 2
-    only_newest = Authenticator(engine, DirectReads(engine), SecretHasher({2: newest}), make_throttles())
+    only_newest = Authenticator(engine, FastReads(engine), SecretHasher({2: newest}), make_throttles())
     assert only_newest.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
 
 
@@ -240,11 +215,11 @@ def test_s2_a_hash_under_a_lost_pepper_lets_nobody_in_at_the_same_price(endpoint
     client = make_client(endpoint.engine)
     without = Authenticator(
         endpoint.engine,
-        DirectReads(endpoint.engine),
+        FastReads(endpoint.engine),
         SecretHasher({2: b"the newest pepper of 32 bytes or more"}),
         make_throttles(),
     )
-    with argon2_computations() as hashed, pytest.raises(Refused):
+    with argon2_computations() as hashed, pytest.raises(AuthenticationFailed):
         without.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW)
     assert hashed == [PARAMETERS] * 2
 
@@ -328,32 +303,32 @@ def test_s9_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
 
 
 def test_s9_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
-    checks = SuccessfulChecks(most=2)
+    checks = VerifiedSecrets(most=2)
     one, two, three = (StoredHash(f"$argon2id${number}", 1) for number in range(3))
     secret = Secret(SECRET)
     checks.add(secret, one)
     checks.add(secret, two)
-    assert checks.hold(secret, one)
+    assert checks.contains(secret, one)
     checks.add(secret, three)
     assert len(checks) == 2
-    assert checks.hold(secret, one)
-    assert not checks.hold(secret, two)
-    assert not checks.hold(Secret(OTHER_SECRET), one)
+    assert checks.contains(secret, one)
+    assert not checks.contains(secret, two)
+    assert not checks.contains(Secret(OTHER_SECRET), one)
 
 
 @pytest.mark.parametrize(("after", "held"), [(12 * HOUR - timedelta(seconds=1), True), (12 * HOUR, False)])
 def test_s9_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta, held: bool) -> None:
-    checks, secret, stored = SuccessfulChecks(), Secret(SECRET), StoredHash("$argon2id$", 1)
+    checks, secret, stored = VerifiedSecrets(), Secret(SECRET), StoredHash("$argon2id$", 1)
     with frozen():
         checks.add(secret, stored)
     with frozen(NOW + 6 * HOUR):
-        assert checks.hold(secret, stored)
+        assert checks.contains(secret, stored)
     with frozen(NOW + after):
-        assert checks.hold(secret, stored) is held
+        assert checks.contains(secret, stored) is held
 
 
 def test_s9_the_memory_holds_no_plain_text() -> None:
-    checks, other = SuccessfulChecks(), SuccessfulChecks()
+    checks, other = VerifiedSecrets(), VerifiedSecrets()
     for memory in (checks, other):
         memory.add(Secret(SECRET), StoredHash("$argon2id$", 1))
     assert SECRET not in repr(vars(checks))

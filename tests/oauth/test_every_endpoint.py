@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from webapp.core.errors import Busy
+from tests.support.endpoint import (
+    FORM,
+    Endpoint,
+    argon2_computations,
+    assert_is_ours,
+    basic_header,
+    hostile_host,
+    raising,
+    statements,
+)
+from tests.support.factories import SECRET, make_client
+from webapp.core.errors import Unavailable
 from webapp.oauth.routes import CLIENT_ROUTES
-
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
-from .test_responses import assert_is_ours, hostile_host, raising
 
 CLIENT_ID = "northwind-api"
 RIGHT = {"client_id": CLIENT_ID, "client_secret": SECRET, "token": "garbage"}
@@ -176,11 +183,13 @@ def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) ->
 
 
 @every_path
-@pytest.mark.parametrize("place", ["webapp.core.authentication.DirectReads.rows", "webapp.core.keys.connected"])
+@pytest.mark.parametrize(
+    "place", ["webapp.core.authentication.authenticator.FastReads.rows", "webapp.core.tokens.signing_keys.connect"]
+)
 def test_p13_d8_a_database_out_of_reach_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, raising(Busy()))
+    monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
     assert_is_ours(response, 503)
     assert "Retry-After" in response.headers

@@ -15,17 +15,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from werkzeug.test import TestResponse
 
-from webapp.core import database
-from webapp.core.database import make_engine
+from tests.support import servers
+from tests.support.databases import migrate_everything
+from tests.support.endpoint import Endpoint, basic_header
+from tests.support.factories import SECRET, make_client
+from tests.support.host import PREFIX
+from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.core.database import sqlite
+from webapp.core.database.engine import make_engine
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
-
-from .. import servers
-from ..conftest import PRODUCTION_SETTINGS, migrate_everything
-from ..factories import SECRET, make_client
-from ..standalone.conftest import EMAIL, Mas, csrf_token, sign_in
-from ..web.conftest import PREFIX
-from .endpoint import Endpoint, basic_header
 
 NOBODY_LISTENS = "127.0.0.1:1"
 
@@ -102,7 +102,7 @@ def test_d8_a_database_that_is_cut_off_is_503_until_it_is_back(own_postgresql: O
     engine = app.extensions[EXTENSION].engine
     migrate_everything(engine)
     Mas(app).add_user()
-    make_client(engine, client_id="northwind-api", hasher=app.extensions[EXTENSION].hasher)
+    make_client(engine, client_id="northwind-api", hasher=app.extensions[EXTENSION].secrets.hasher)
     browser, stranger = app.test_client(), app.test_client()
     assert sign_in(browser).status_code == 303
     token = csrf_token(stranger)
@@ -155,7 +155,7 @@ def test_d8_readiness_is_of_database_and_keys(app: Flask, client: FlaskClient) -
     """D8: a key that cannot be used is told like a database that cannot."""
     assert_health(client, ready=True)
     services = app.extensions[EXTENSION]
-    make_client(services.engine, client_id="northwind-api", hasher=services.hasher)
+    make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
     assert ask_token(client).status_code == 200
     connection = sqlite3.connect(services.engine.url.database)
     connection.execute("UPDATE identity_client_signing_keys SET private_key_encrypted = x'00'")
@@ -173,12 +173,12 @@ def test_d8_a_locked_sqlite_is_503_and_tokens_go_on(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D8: who writes waits, five seconds and no more; who only reads does not wait at all."""
-    assert database.SQLITE_BUSY_SECONDS == 5
-    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 1)
+    assert sqlite.BUSY_TIMEOUT_SECONDS == 5
+    monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 1)
     app = mas_on(sqlite_url, tmp_path)
     services = app.extensions[EXTENSION]
     Mas(app).add_user()
-    make_client(services.engine, client_id="northwind-api", hasher=services.hasher)
+    make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
     browser = app.test_client()
     assert sign_in(browser).status_code == 303
     assert ask_token(browser).status_code == 200

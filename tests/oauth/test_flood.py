@@ -6,11 +6,10 @@ import pytest
 import requests
 
 from benchmarks.flood import CONNECTIONS, flood
-from webapp.core.database import make_engine
-from webapp.core.hash_gate import PLACES_MAX
-
-from .. import servers
-from ..factories import PEPPER_SETTING, SECRET, make_client
+from tests.support import servers
+from tests.support.factories import PEPPER_SETTING, SECRET, make_client
+from webapp.core.database.engine import make_engine
+from webapp.core.secrets.argon2_pool import POOL_SIZE_MAX
 
 FLOOD_SECONDS = 3
 HASH_BYTES = 19 * 2**20
@@ -39,7 +38,7 @@ def test_d7_a_flood_leaves_people_monitors_and_memory_alone(server: servers.Live
     assert (report.statuses[429] > 0) is not addresses
     assert max(report.slowest_seconds.values()) < 1, report
     assert len(report.grown_bytes) == 2
-    assert max(report.grown_bytes) <= PLACES_MAX * HASH_BYTES, report
+    assert max(report.grown_bytes) <= POOL_SIZE_MAX * HASH_BYTES, report
 
 
 def test_d3_a_flood_locks_nobody_out(server: servers.LiveServer) -> None:

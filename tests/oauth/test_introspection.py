@@ -14,17 +14,7 @@ import time_machine
 from sqlalchemy import Engine, select, update
 from werkzeug.test import TestResponse
 
-from webapp.core import revocation
-from webapp.core.clients import is_taken
-from webapp.core.database import reading, unit_of_work
-from webapp.core.errors import FieldError, InvalidFields
-from webapp.core.models import Event, IdentityClient, ResourceServer, utc_now
-from webapp.core.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
-from webapp.core.secrets import Secret
-from webapp.core.tokens import Tokens
-
-from ..factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
-from .endpoint import (
+from tests.support.endpoint import (
     API_SECRET,
     AUDIENCE,
     ISSUER,
@@ -35,6 +25,15 @@ from .endpoint import (
     change_client,
     statements,
 )
+from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
+from webapp.core import client_changes
+from webapp.core.clients.client_ids import is_client_id_taken
+from webapp.core.database.models import AuditEvent, IdentityClient, ResourceServer, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, InvalidFields
+from webapp.core.secrets.generation import Secret
+from webapp.core.tokens.access_tokens import AccessTokens
+from webapp.core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
 
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"
 INACTIVE = b'{"active": false}'
@@ -52,7 +51,9 @@ def is_active(response: TestResponse) -> bool:
     return bool(response.json["active"])
 
 
-def issue(endpoint: Endpoint, client: IdentityClient, tokens: Tokens | None = None, lifetime_seconds: int = 600) -> str:
+def issue(
+    endpoint: Endpoint, client: IdentityClient, tokens: AccessTokens | None = None, lifetime_seconds: int = 600
+) -> str:
     """Sign a token with the endpoint's own key."""
     return (tokens or endpoint.services.tokens).issue(
         endpoint.services.keys.signing_key(utc_now()),
@@ -140,7 +141,7 @@ def test_t5_t6_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, mon
 def test_t4_t5_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     assert is_active(endpoint.introspect(issue(endpoint, client), client))
-    for tokens in (Tokens(ISSUER, "https://other.example"), Tokens("https://other.example", AUDIENCE)):
+    for tokens in (AccessTokens(ISSUER, "https://other.example"), AccessTokens("https://other.example", AUDIENCE)):
         assert not is_active(endpoint.introspect(issue(endpoint, client, tokens), client))
 
 
@@ -159,7 +160,7 @@ def withdraw_the_key(endpoint: Endpoint, client: IdentityClient) -> None:
 
 def revoke_all(endpoint: Endpoint, client: IdentityClient) -> None:
     with unit_of_work(endpoint.engine) as session:
-        revocation.revoke_tokens(session, author=make_author(), key=client.id)
+        client_changes.revoke_tokens(session, author=make_author(), key=client.id)
 
 
 STOPS: dict[str, Callable[[Endpoint, IdentityClient], None]] = {
@@ -214,7 +215,7 @@ def test_t3_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: End
     assert is_active(each_endpoint.introspect(token, renamed))
     assert each_endpoint.introspect(token, ("Northwind-Old", SECRET)).status_code == 401
     with unit_of_work(engine) as session:
-        revocation.revoke_tokens(session, author=make_author(), key=client.id)
+        client_changes.revoke_tokens(session, author=make_author(), key=client.id)
     assert not is_active(each_endpoint.introspect(token, api))
 
 
@@ -283,7 +284,7 @@ def test_t10_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
 def test_s1_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint: Endpoint) -> None:
     """S1, S9: argon2id at our parameters; a success is remembered."""
     api, token = add_api(each_endpoint.engine), each_endpoint.token(make_client(each_endpoint.engine))
-    with reading(each_endpoint.engine) as session:
+    with read_session(each_endpoint.engine) as session:
         stored = session.scalars(select(ResourceServer.secret_hash)).one()
     assert stored.startswith(f"{PARAMETERS}$")
     with argon2_computations() as hashed:
@@ -292,13 +293,13 @@ def test_s1_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint
     assert len(hashed) == 1
 
 
-def test_s1_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> None:
+def test_s1_an_older_hash_of_a_resource_server_is_renew_hash(endpoint: Endpoint) -> None:
     api, token = add_api(endpoint.engine), endpoint.token(make_client(endpoint.engine))
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with unit_of_work(endpoint.engine) as session:
         session.execute(update(ResourceServer).values(secret_hash=cheap.hash(HASHER._peppered(Secret(API_SECRET), 1))))
     assert is_active(endpoint.introspect(token, api))
-    with reading(endpoint.engine) as session:
+    with read_session(endpoint.engine) as session:
         assert session.scalars(select(ResourceServer.secret_hash)).one().startswith(PARAMETERS)
 
 
@@ -310,7 +311,7 @@ def test_t10_a_removed_resource_server_is_refused_at_once(each_endpoint: Endpoin
     remove(engine, "payments-api")
     assert [process.introspect("x", api).status_code for process in processes] == [401, 401]
     assert each_endpoint.introspect("x", other).status_code == 200
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert [server.name for server in list_resource_servers(session)] == ["accounts-api"]
 
 
@@ -320,12 +321,12 @@ def test_no_client_can_have_the_id_of_a_resource_server(engine: Engine) -> None:
     api, _ = add_api(engine)
     for _ in range(2):
         for client_id in (api, api.upper()):
-            with reading(engine) as session:
-                assert is_taken(session, client_id=client_id, account_id=ACCOUNT, key=None)
+            with read_session(engine) as session:
+                assert is_client_id_taken(session, client_id=client_id, account_id=ACCOUNT, key=None)
             with pytest.raises(InvalidFields) as refused:
                 make_client(engine, client_id=client_id)
             assert [type(error).__name__ for error in refused.value.errors] == ["ClientIdTaken"]
-        with reading(engine) as session:
+        with read_session(engine) as session:
             names = [server.name for server in list_resource_servers(session)]
         if names:
             remove(engine, *names)
@@ -337,15 +338,15 @@ def test_a_resource_server_needs_a_name_of_its_own(engine: Engine, name: str) ->
     with pytest.raises(FieldError) as refused, unit_of_work(engine) as session:
         add_resource_server(session, actor="tests", name=name, secret=Secret(SECRET), hasher=HASHER)
     assert refused.value.field == "name"
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert len(list_resource_servers(session)) == 1
 
 
 def test_l1_resource_servers_leave_events_of_the_platform(engine: Engine) -> None:
     api, _ = add_api(engine)
     remove(engine, "payments-api")
-    with reading(engine) as session:
-        events = session.scalars(select(Event).order_by(Event.id)).all()
+    with read_session(engine) as session:
+        events = session.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()
     assert [(event.account_id, event.actor_label, event.action) for event in events] == [
         (None, "tests", "resource server added"),
         (None, "tests", "resource server removed"),

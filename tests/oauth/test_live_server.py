@@ -19,13 +19,13 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 from sqlalchemy import Engine
 
-from webapp.core import revocation
-from webapp.core.database import make_engine, unit_of_work
-from webapp.core.networks import check_networks
-
-from .. import servers
-from ..factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
-from .endpoint import FORM, add_api, basic_header, change_client, change_secret
+from tests.support import servers
+from tests.support.endpoint import FORM, add_api, basic_header, change_client, change_secret
+from tests.support.factories import PEPPER_SETTING, SECRET, make_account, make_author, make_client
+from webapp.core import client_changes
+from webapp.core.clients.allowed_networks import check_networks
+from webapp.core.database.engine import make_engine
+from webapp.core.database.unit_of_work import unit_of_work
 
 AUDIENCE = "https://api.mas.example"
 AWKWARD_SECRET = "a+b%c:d e&f=g/?"
@@ -219,7 +219,7 @@ def test_t13_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine
     earlier = [token() for _ in range(4)]
     assert [seen(one) for one in earlier] == [{True}] * 4
     with unit_of_work(engine) as session:
-        revocation.revoke_tokens(session, author=make_author(ACCOUNT), key=client.id)
+        client_changes.revoke_tokens(session, author=make_author(ACCOUNT), key=client.id)
     later = [token() for _ in range(4)]
     assert [seen(one) for one in earlier] == [{False}] * 4
     assert [seen(one) for one in later] == [{True}] * 4

@@ -4,7 +4,7 @@ import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from sqlalchemy import Engine
 
-from .endpoint import ISSUER, Endpoint, settings
+from tests.support.endpoint import ISSUER, Endpoint, settings
 
 PATH = "/.well-known/oauth-authorization-server"
 

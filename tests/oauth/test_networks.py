@@ -1,6 +1,5 @@
 """From where a client may call, at every endpoint where it authenticates (A7, A8), and whose word on it counts (C5)."""
 
-import uuid
 from typing import Any
 
 import pytest
@@ -9,18 +8,16 @@ from flask_login import LoginManager
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.endpoint import ENDPOINTS, Endpoint, argon2_computations, latest
+from tests.support.factories import SECRET, make_author, make_client
 from webapp import SettingsError
-from webapp.core import usage
-from webapp.core.allowed_networks import ANYWHERE, set_networks
-from webapp.core.database import reading, unit_of_work
-from webapp.core.models import IdentityClient
-from webapp.host import client_address, is_secure
-
-from ..factories import ACCOUNT, SECRET, make_author, make_client
-from .endpoint import Endpoint, argon2_computations
+from webapp.core.clients.allowed_networks import ANYWHERE, set_networks
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import unit_of_work
+from webapp.host import client_address
+from webapp.http_request import is_secure
 
 INSIDE, MAPPED, OUTSIDE = "192.0.2.7", "::ffff:192.0.2.7", "198.51.100.7"
-ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")
 
 
 def allow(engine: Engine, client: IdentityClient, text: str) -> None:
@@ -79,13 +76,6 @@ def test_a8_the_activity_tells_the_true_reason(endpoint: Endpoint) -> None:
     allow(endpoint.engine, client, "192.0.2.0/28")
     ask(endpoint, ENDPOINTS[0], client, OUTSIDE)
     assert latest(endpoint, client.id) == [("address not allowed", "A", OUTSIDE)]
-
-
-def latest(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
-    """Return outcome, secret and address of a client's latest requests."""
-    endpoint.services.recorder.write()
-    with reading(endpoint.engine) as session:
-        return [(row.outcome, row.secret_label, row.address) for row in usage.recent(session, ACCOUNT, key)]
 
 
 # Whose word counts (C5)

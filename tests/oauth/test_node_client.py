@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from webapp.core.database import make_engine
-
-from .. import servers
-from ..factories import SECRET, make_client
-from .endpoint import add_api
+from tests.support import servers
+from tests.support.endpoint import add_api
+from tests.support.factories import SECRET, make_client
+from webapp.core.database.engine import make_engine
 
 SCRIPT = servers.ROOT / "tests" / "oauth" / "node" / "client.mjs"
 LIBRARIES = servers.ROOT / ".venv" / "node"

@@ -16,12 +16,11 @@ from sqlalchemy import Engine
 from werkzeug.serving import make_server
 
 from examples.payments_api import create_app
-from webapp.core.models import utc_now
-from webapp.core.tokens import Tokens
-
-from .. import servers
-from ..factories import make_client
-from .endpoint import AUDIENCE, Endpoint
+from tests.support import servers
+from tests.support.endpoint import AUDIENCE, Endpoint
+from tests.support.factories import make_client
+from webapp.core.database.models import utc_now
+from webapp.core.tokens.access_tokens import AccessTokens
 
 ROLES = ("AccountViewer", "CreatePayment")
 
@@ -88,7 +87,7 @@ def under_another_header(issuer: Endpoint, token: str, **changes: Any) -> str:
     return f"{unsigned}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def issued_by(issuer: Endpoint, tokens: Tokens) -> str:
+def issued_by(issuer: Endpoint, tokens: AccessTokens) -> str:
     return tokens.issue(
         issuer.services.keys.signing_key(utc_now()),
         client_id="northwind-api",
@@ -128,9 +127,9 @@ FORGED: dict[str, Forge] = {
     "unknown kid": lambda issuer, token: under_another_header(issuer, token, kid="unknown"),
     "a list of kids": lambda issuer, token: under_another_header(issuer, token, kid=[header_of(token)["kid"]]),
     "crit": lambda issuer, token: under_another_header(issuer, token, crit=["exp"]),
-    "another issuer": lambda issuer, _: issued_by(issuer, Tokens("https://other.example", AUDIENCE)),
+    "another issuer": lambda issuer, _: issued_by(issuer, AccessTokens("https://other.example", AUDIENCE)),
     "another audience": lambda issuer, _: issued_by(
-        issuer, Tokens(issuer.services.settings.issuer, "https://other.example")
+        issuer, AccessTokens(issuer.services.settings.issuer, "https://other.example")
     ),
 }
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, argon2_computations, basic_header, statements
-from .test_networks import ENDPOINTS, latest
+from tests.support.endpoint import ENDPOINTS, FORM, Endpoint, argon2_computations, basic_header, latest, statements
+from tests.support.factories import SECRET, make_client
 
 PLAIN = "http://id.mas.example"
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
@@ -44,7 +43,7 @@ def test_c6_plain_http_is_400_and_recorded(
     assert not hashed
     assert not seen
     assert latest(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
-    told = [record for record in caplog.records if record.name == "webapp.oauth.transport"]
+    told = [record for record in caplog.records if record.name == "webapp.oauth.request"]
     assert [record.levelno for record in told] == [logging.WARNING] * exposed
     assert SECRET not in caplog.text
 

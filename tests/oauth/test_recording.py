@@ -12,14 +12,14 @@ import requests
 import time_machine
 from sqlalchemy import func, select
 
-from webapp.core import usage
-from webapp.core.database import make_engine, reading
-from webapp.core.models import IdentityClient, TokenRequest, TokenRequestCount
-
-from .. import servers
-from ..factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
-from .endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
-from .test_authentication import NOW, OTHER_SECRET, REFUSALS
+from tests.support import servers
+from tests.support.endpoint import Endpoint, add_api, add_secret, argon2_computations, statements
+from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER_SETTING, SECRET, make_account, make_client
+from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.usage import queries
 
 Told = tuple[str, str | None, str | None, str]
 
@@ -27,8 +27,8 @@ Told = tuple[str, str | None, str | None, str]
 def told(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[Told]:
     """Return outcome, secret, address and scope of a client's latest requests, the newest first."""
     endpoint.services.recorder.write()
-    with reading(endpoint.engine) as session:
-        latest = usage.recent(session, account_id, client.id)
+    with read_session(endpoint.engine) as session:
+        latest = queries.recent_requests(session, account_id, client.id)
         return [(row.outcome, row.secret_label, row.address, row.scope) for row in latest]
 
 
@@ -42,7 +42,7 @@ def test_l2_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: 
         assert endpoint.ask(client.client_id, secret, scope="API", address="192.0.2.7").status_code == 401
     label = None if reason in ("wrong secret", "unknown") else "B" if secret == OTHER_SECRET else "A"
     assert told(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
-    with reading(endpoint.engine) as session:
+    with read_session(endpoint.engine) as session:
         counts = [
             (row.day, row.secret_label, row.outcome, row.count) for row in session.scalars(select(TokenRequestCount))
         ]
@@ -69,8 +69,8 @@ def test_l2_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
         ("issued", "A", "127.0.0.1", ""),
     ]
     assert told(each_endpoint, client, OTHER_ACCOUNT) == []
-    with reading(each_endpoint.engine) as session:
-        use = usage.last_used(session, ACCOUNT, [client.id])[client.id]
+    with read_session(each_endpoint.engine) as session:
+        use = queries.last_uses(session, ACCOUNT, [client.id])[client.id]
     assert use == (NOW + timedelta(minutes=5), "127.0.0.1", "A")
 
 
@@ -103,7 +103,7 @@ def test_l3_a_secret_sent_as_client_id_is_nowhere(
     assert each_endpoint.ask(canary).status_code == 401
     assert each_endpoint.ask(canary, "x").status_code == 401
     each_endpoint.services.recorder.write()
-    assert "Token requests under unknown client IDs: 2, such as vcs_..." in caplog.text
+    assert "Token requests with unknown client IDs: 2, such as vcs_..." in caplog.text
     assert canary[:8] not in caplog.text.replace("vcs_...", "")
     with each_endpoint.engine.connect() as connection:
         for table in IdentityClient.metadata.sorted_tables:
@@ -140,7 +140,7 @@ def test_p8_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None
 def counted(database_url: str) -> tuple[int, int]:
     """Return how many tokens are counted, and how many requests are kept."""
     engine = make_engine(database_url)
-    with reading(engine) as session:
+    with read_session(engine) as session:
         issued = select(func.sum(TokenRequestCount.count)).where(TokenRequestCount.outcome == "issued")
         counts = session.scalar(issued) or 0, session.scalar(select(func.count()).select_from(TokenRequest)) or 0
     engine.dispose()

@@ -6,8 +6,8 @@ import io
 import pytest
 from werkzeug.test import TestResponse
 
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, Parameters, basic_header, statements
+from tests.support.endpoint import FORM, Endpoint, Parameters, basic_header, statements
+from tests.support.factories import SECRET, make_client
 
 GRANT = ("grant_type", "client_credentials")
 CLIENT_ID = "northwind-api"

@@ -3,67 +3,22 @@
 import io
 import logging
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, request, session
+from flask import Flask
 from flask_wtf import CSRFProtect
 from sqlalchemy import Engine, text
 from sqlalchemy.pool import QueuePool
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-from webapp.core.database import make_engine
-from webapp.core.errors import Busy
-from webapp.oauth.answers import Refusal
-
-from ..factories import SECRET, make_client
-from .endpoint import FORM, Endpoint, hash_cheaply, statements
+from tests.support.endpoint import FORM, Endpoint, assert_is_ours, hash_cheaply, hostile_host, raising, statements
+from tests.support.factories import SECRET, make_client
+from webapp.core.database.engine import make_engine
+from webapp.core.errors import Unavailable
+from webapp.oauth.errors import ErrorKind
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
-JSON_HEADERS = {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    "Pragma": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
-
-
-def hostile_host() -> Flask:
-    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
-    app = Flask("host")
-    app.secret_key = "s" * 32
-
-    @app.before_request
-    def keep_the_session() -> None:
-        session.permanent = True
-        session["seen"] = True
-        trouble = request.headers.get("X-Trouble")
-        if trouble == "crash":
-            raise RuntimeError(f"the host broke near {SECRET}")
-        if trouble:
-            abort(int(trouble))
-
-    @app.after_request
-    def open_up(response: Response) -> Response:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Allow-Credentials"] = "true"
-        response.headers["Cache-Control"] = "public"
-        response.headers["Content-Security-Policy"] = "default-src *"
-        response.set_cookie("host", "1")
-        return response
-
-    for error in (400, 404, 405, 413, 500, Exception):
-        app.register_error_handler(error, lambda _error: ("<h1>The host's own page</h1>", 418))
-    return app
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: object, **__: object) -> Any:
-        raise error
-
-    return fail
 
 
 @pytest.fixture
@@ -72,17 +27,6 @@ def hosted(sqlite_engine: Engine) -> Endpoint:
     endpoint = Endpoint(sqlite_engine, hostile_host())
     make_client(sqlite_engine, client_id="northwind-api")
     return endpoint
-
-
-def assert_is_ours(response: Any, status: int) -> None:
-    assert response.status_code == status
-    assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
-    names = {name.lower() for name, _ in response.headers}
-    assert "set-cookie" not in names
-    assert not [name for name in names if name.startswith("access-control-")]
-    assert len(response.headers) == len(names), "a header is there twice"
-    assert response.json is not None
-    assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +74,7 @@ def test_p13_a_wait_that_the_host_asks_for_is_passed_on(endpoint: Endpoint, erro
 @pytest.mark.parametrize("service", ["authenticator", "keys"])
 def test_p13_d8_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
-    monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Busy()))
+    monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Unavailable()))
     response = hosted.post(RIGHT)
     assert_is_ours(response, 503)
     assert response.json == {"error": "temporarily_unavailable"}
@@ -217,13 +161,13 @@ def test_l4_no_secret_hash_or_token_reaches_a_log(
 
 def test_p12_every_text_is_within_the_characters_of_the_rfc() -> None:
     """P12: RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E."""
-    for refusal in Refusal:
+    for refusal in ErrorKind:
         _, code, description = refusal.value
         assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
 
 
 def test_p7_only_invalid_client_has_no_text() -> None:
-    assert [refusal.name for refusal in Refusal if refusal.value[2] is None] == ["CLIENT"]
+    assert [refusal.name for refusal in ErrorKind if refusal.value[2] is None] == ["INVALID_CLIENT"]
 
 
 def csrf_host() -> Flask:
@@ -255,7 +199,7 @@ def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) ->
     client = make_client(first.engine)
     token = (first.ask(client).json or {})["access_token"]
     assert second.ask(client).status_code == 401
-    assert second.services.keys.with_header(token.partition(".")[0]) is None
+    assert second.services.keys.for_header(token.partition(".")[0]) is None
     for endpoint in (first, second):
         endpoint.engine.dispose()
 
@@ -279,6 +223,6 @@ def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
 def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next success tries again."""
     make_client(endpoint.engine, client_id="northwind-api")
-    monkeypatch.setattr(type(endpoint.services.hasher), "needs_renewal", lambda *_: True)
-    monkeypatch.setattr("webapp.core.authentication.unit_of_work", raising(Busy()))
+    monkeypatch.setattr(type(endpoint.services.secrets.hasher), "needs_renewal", lambda *_: True)
+    monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Unavailable()))
     assert endpoint.post(RIGHT).status_code == 200

@@ -9,14 +9,15 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, func, select
 
-from webapp.core import revocation
-from webapp.core.database import make_engine, reading, unit_of_work
+from tests.support.endpoint import Endpoint, add_api, change_client
+from tests.support.factories import OTHER_ACCOUNT, SECRET, make_author, make_client
+from webapp.core import client_changes
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, IdentityClient, RevokedToken, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound
-from webapp.core.keys import CLOCK_SKEW
-from webapp.core.models import Event, IdentityClient, RevokedToken, utc_now
-
-from ..factories import OTHER_ACCOUNT, SECRET, make_author, make_client
-from .endpoint import Endpoint, add_api, change_client
+from webapp.core.tokens import revocation
+from webapp.core.tokens.signing_keys import CLOCK_SKEW
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -27,7 +28,7 @@ def is_active(endpoint: Endpoint, token: str, caller: tuple[str, str]) -> bool:
 
 
 def records(engine: Engine) -> list[RevokedToken]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return list(session.scalars(select(RevokedToken)))
 
 
@@ -146,7 +147,7 @@ def test_t12_one_token_revoked_by_many_at_once(each_endpoint: Endpoint) -> None:
 
 def revoke_all(engine: Engine, client: IdentityClient) -> None:
     with unit_of_work(engine) as session:
-        revocation.revoke_tokens(session, author=make_author(client.account_id), key=client.id)
+        client_changes.revoke_tokens(session, author=make_author(client.account_id), key=client.id)
 
 
 @time_machine.travel(NOW, tick=False)
@@ -171,10 +172,10 @@ def test_t13_it_stands_in_the_trail_and_disturbs_no_open_form(engine: Engine) ->
     client = make_client(engine)
     author = make_author(label="Hannah", address="192.0.2.7")
     with unit_of_work(engine) as session:
-        revocation.revoke_tokens(session, author=author, key=client.id)
-    with reading(engine) as session:
+        client_changes.revoke_tokens(session, author=author, key=client.id)
+    with read_session(engine) as session:
         now = session.get_one(IdentityClient, client.id)
-        event = session.scalars(select(Event).order_by(Event.id.desc()).limit(1)).one()
+        event = session.scalars(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).one()
     assert (now.version, now.updated_at, now.token_generation) == (client.version, client.updated_at, 1)
     assert (event.action, event.client_key, event.client_id) == ("tokens revoked", client.id, client.client_id)
     assert (event.account_id, event.actor_label, event.address) == (client.account_id, "Hannah", "192.0.2.7")
@@ -185,10 +186,10 @@ def test_a3_nobody_revokes_the_tokens_of_another_accounts_client(engine: Engine,
     client = make_client(engine, deleted_at=NOW if reason == "deleted" else None)
     author = make_author(OTHER_ACCOUNT if reason == "another account" else client.account_id)
     with pytest.raises(NotFound), unit_of_work(engine) as session:
-        revocation.revoke_tokens(session, author=author, key=client.id)
-    with reading(engine) as session:
+        client_changes.revoke_tokens(session, author=author, key=client.id)
+    with read_session(engine) as session:
         assert session.get_one(IdentityClient, client.id).token_generation == 0
-        assert session.scalar(select(func.count()).where(Event.action == "tokens revoked")) == 0
+        assert session.scalar(select(func.count()).where(AuditEvent.action == "tokens revoked")) == 0
 
 
 def test_t13_two_who_revoke_at_once_both_count(engine: Engine) -> None:
@@ -205,7 +206,7 @@ def test_t13_two_who_revoke_at_once_both_count(engine: Engine) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with reading(engine) as session:
+    with read_session(engine) as session:
         assert session.get_one(IdentityClient, client.id).token_generation == 2
 
 
@@ -225,7 +226,7 @@ def test_t13_a_record_is_purged_only_after_the_tokens_end(
         each_endpoint.revoke(token, client)
     end = NOW + timedelta(minutes=10)
     with unit_of_work(each_endpoint.engine) as session:
-        assert revocation.purge(session, end + after_end) == purged
+        assert revocation.purge_revoked_tokens(session, end + after_end) == purged
     with time_machine.travel(end - SECOND, tick=False):
         # What comes of a purge before the end, by a clock that is far ahead, shows that the record is what counts.
         assert is_active(each_endpoint, token, api) is bool(purged)

@@ -3,11 +3,10 @@
 import pytest
 from sqlalchemy import Engine
 
+from tests.support.endpoint import Endpoint, argon2_computations, change_client
+from tests.support.factories import ACCOUNT, SECRET, make_account, make_client
 from webapp import ApiRole
-from webapp.core.models import utc_now
-
-from ..factories import ACCOUNT, SECRET, make_account, make_client
-from .endpoint import Endpoint, argon2_computations, change_client
+from webapp.core.database.models import utc_now
 
 ROLES = ("MerchantUser", "CreatePayment")
 ALL = "API payment-requests stored-recipients"
@@ -85,7 +84,7 @@ def roles_and_scope(endpoint: Endpoint, scope: str | None = None) -> tuple[int, 
         return response.status_code, [], ""
     assert response.json is not None
     services = endpoint.services
-    claims = services.tokens.verify(response.json["access_token"], services.keys.with_header, utc_now())
+    claims = services.tokens.verify(response.json["access_token"], services.keys.for_header, utc_now())
     assert claims is not None
     assert claims["scope"] == response.json["scope"]
     return 200, claims["roles"], claims["scope"]

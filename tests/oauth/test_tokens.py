@@ -18,18 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from tests.support.endpoint import AUDIENCE, ISSUER, Endpoint, change_client, settings
+from tests.support.factories import ACCOUNT, make_client
 from webapp import ApiRole, IdentityClients, SettingsError
-from webapp.core.models import ACCOUNT_ID_MAX, utc_now
-from webapp.core.roles import DEFAULT_ROLES
-from webapp.core.signing import SigningKey, throwaway_key
-from webapp.core.tokens import Tokens
-
-from ..factories import ACCOUNT, make_client
-from .endpoint import AUDIENCE, ISSUER, Endpoint, change_client, settings
+from webapp.core.clients.roles import DEFAULT_ROLES
+from webapp.core.database.models import ACCOUNT_ID_MAX, utc_now
+from webapp.core.tokens.access_tokens import AccessTokens
+from webapp.core.tokens.signing import SigningKey, generate_unstored_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TOKENS = Tokens(ISSUER, AUDIENCE)
-KEY = throwaway_key()
+TOKENS = AccessTokens(ISSUER, AUDIENCE)
+KEY = generate_unstored_key()
 SECOND = timedelta(seconds=1)
 
 
@@ -44,7 +43,9 @@ def decoded(token: str, index: int) -> dict[str, Any]:
     return value
 
 
-def issue(tokens: Tokens = TOKENS, key: SigningKey = KEY, now: datetime = NOW, lifetime_seconds: int = 600) -> str:
+def issue(
+    tokens: AccessTokens = TOKENS, key: SigningKey = KEY, now: datetime = NOW, lifetime_seconds: int = 600
+) -> str:
     return tokens.issue(
         key,
         client_id="northwind-api",
@@ -61,7 +62,7 @@ def key_of(header: str) -> SigningKey | None:
     return {KEY.header: KEY}.get(header)
 
 
-def counts(token: str, now: datetime = NOW, tokens: Tokens = TOKENS) -> bool:
+def counts(token: str, now: datetime = NOW, tokens: AccessTokens = TOKENS) -> bool:
     return tokens.verify(token, key_of, now) is not None
 
 
@@ -147,7 +148,7 @@ def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqli
     largest = next(count for count in range(90, 0, -1) if starts(sqlite_url, roles(count)))
     assert largest > 2 * len(DEFAULT_ROLES)
     catalogue = roles(largest)
-    token = Tokens(ISSUER, AUDIENCE).issue(
+    token = AccessTokens(ISSUER, AUDIENCE).issue(
         KEY,
         client_id='"' * 100,
         account_id="a" * ACCOUNT_ID_MAX,
@@ -182,7 +183,7 @@ def test_t5_our_own_token_counts_from_its_start_to_its_end() -> None:
 
 
 def public_pem() -> bytes:
-    key: ec.EllipticCurvePublicKey = KEY._jwk.public_key
+    key: ec.EllipticCurvePublicKey = KEY.jwk.public_key
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -226,15 +227,15 @@ FORGED = {
     "signature one byte shorter": with_signature(HEADER, lambda message: KEY.sign(message)[:-1]),
     "crit": signed({**HEADER, "crit": ["exp"]}, CLAIMS),
     "crit b64": signed({**HEADER, "b64": True, "crit": ["b64"]}, CLAIMS),
-    "another issuer": issue(Tokens("https://other.example", AUDIENCE)),
-    "another audience": issue(Tokens(ISSUER, "https://other.example")),
+    "another issuer": issue(AccessTokens("https://other.example", AUDIENCE)),
+    "another audience": issue(AccessTokens(ISSUER, "https://other.example")),
     "audience as a list": signed(HEADER, {**CLAIMS, "aud": [AUDIENCE]}),
     "no exp": signed(HEADER, {name: value for name, value in CLAIMS.items() if name != "exp"}),
     "exp as text": signed(HEADER, {**CLAIMS, "exp": "9999999999"}),
     "claims as a list": signed(HEADER, [CLAIMS]),
     "claims no JSON": signed(HEADER, b"\xff"),
-    "another key under our header": signed(HEADER, CLAIMS, throwaway_key()),
-    "another key": issue(key=throwaway_key()),
+    "another key under our header": signed(HEADER, CLAIMS, generate_unstored_key()),
+    "another key": issue(key=generate_unstored_key()),
     "changed claims": tampered(),
     "a fourth part": f"{OURS}.x",
     "two parts": OURS.rpartition(".")[0],

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.support.servers import LiveServer
 from webapp.standalone.demo import USERS
-
-from ..servers import LiveServer
 
 ADMIN = USERS[0]
 

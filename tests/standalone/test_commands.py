@@ -4,19 +4,18 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from webapp.core.database import reading
-from webapp.core.models import Account
+from tests.support.mas import EMAIL, PASSWORD, Mas, is_signed_in, sign_in
+from webapp.core.database.models import Account
+from webapp.core.database.unit_of_work import read_session
 from webapp.standalone import users
 from webapp.standalone.models import MasAccount
-
-from .conftest import EMAIL, PASSWORD, Mas, is_signed_in, sign_in
 
 TYPED = f"{PASSWORD}\n{PASSWORD}\n"
 
 
 def endpoint_knows(mas: Mas, name: str) -> bool | None:
     """Return whether the identity endpoint has the feature on for an account; None if it knows nothing of it."""
-    with reading(mas.engine) as session:
+    with read_session(mas.engine) as session:
         account_id = session.scalar(select(MasAccount.id).where(MasAccount.name == name))
         return session.scalar(select(Account.feature_enabled).where(Account.id == account_id))
 
@@ -135,5 +134,5 @@ def test_a_user_that_cannot_be(mas: Mas, email: str, account: str, name: str, ro
     code, printed = mas.run("user", "add", email, "--account", account, "--name", name, "--role", role, typed=TYPED)
     assert code != 0
     assert says in printed
-    with reading(mas.engine) as session:
+    with read_session(mas.engine) as session:
         assert users.find_user(session, "new@company.test") is None

@@ -7,27 +7,26 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from webapp.core import attention
-from webapp.core.attention import AttentionReason
-from webapp.core.database import reading
-from webapp.core.errors import FieldError
-from webapp.core.models import (
+from tests.support.mas import PASSWORD, Mas
+from tests.support.servers import serve
+from webapp.core.addresses import is_allowed
+from webapp.core.clients import attention
+from webapp.core.clients.attention import AttentionReason
+from webapp.core.database.models import (
     Account,
+    AuditEvent,
     ClientSecret,
-    Event,
     IdentityClient,
     TokenRequest,
     TokenRequestCount,
     utc_now,
 )
-from webapp.core.networks import is_allowed
-from webapp.core.usage import LATEST_MAX
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.errors import FieldError
+from webapp.core.usage.queries import LATEST_MAX
 from webapp.host import EXTENSION, Services
 from webapp.standalone import demo, users
 from webapp.standalone.models import MasAccount, MasUser
-
-from ..servers import serve
-from .conftest import PASSWORD, Mas
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def services(mas: Mas) -> Services:
 
 def test_accounts_users_and_clients(services: Services) -> None:
     """As the README tells them."""
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         accounts = {account.id: account for account in session.scalars(select(MasAccount))}
         people = {user.email: (user.account.name, set(user.roles)) for user in session.scalars(select(MasUser))}
         counted = session.execute(select(IdentityClient.account_id, func.count()).group_by(IdentityClient.account_id))
@@ -59,9 +58,9 @@ def test_accounts_users_and_clients(services: Services) -> None:
 
 def test_the_clients_have_a_past(services: Services) -> None:
     """Made over months, some changed or disabled since, each with its events at those times."""
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         clients = session.scalars(select(IdentityClient)).all()
-        events = session.scalars(select(Event).order_by(Event.at, Event.id)).all()
+        events = session.scalars(select(AuditEvent).order_by(AuditEvent.at, AuditEvent.id)).all()
         secrets = {(row.client_key, row.label): row for row in session.scalars(select(ClientSecret))}
     now = utc_now()
     for client in clients:
@@ -83,7 +82,7 @@ def test_the_clients_have_a_past(services: Services) -> None:
 
 def test_every_reason_for_attention_is_to_be_seen(services: Services) -> None:
     """Each with one client of Northwind, so that six of twelve need none or were seen to."""
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         account_id = session.scalars(select(MasAccount.id).where(MasAccount.name == "Northwind Insurance")).one()
         clients = session.scalars(select(IdentityClient).where(IdentityClient.account_id == account_id)).all()
         found = attention.reasons(session, account_id, clients)
@@ -97,7 +96,7 @@ def test_every_reason_for_attention_is_to_be_seen(services: Services) -> None:
 def test_token_requests_of_a_month(services: Services) -> None:
     """Issued and refused ones for several reasons; what is kept in full is the latest of what is counted."""
     now = utc_now()
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         counts = session.scalars(select(TokenRequestCount)).all()
         requests = session.scalars(select(TokenRequest)).all()
         clients = {client.id: client for client in session.scalars(select(IdentityClient))}
@@ -127,7 +126,7 @@ def test_token_requests_of_a_month(services: Services) -> None:
 
 def test_a_call_from_anywhere_else_would_be_refused(services: Services) -> None:
     """Some clients may call from named addresses only, and did."""
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         rows = session.execute(
             select(IdentityClient.allowed_networks, TokenRequest.address, TokenRequest.outcome).join(
                 TokenRequest, TokenRequest.client_key == IdentityClient.id
@@ -166,12 +165,12 @@ def test_the_first_start_prints_a_password_once_and_the_next_ones_keep_it(tmp_pa
 def test_demo_password_replaces_the_former_one(services: Services) -> None:
     """A person who lost the password sets another; the same one again ends no session."""
     assert demo.set_password(services.engine, "a second long password")
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         before = users.find_user(session, demo.DEMO_EMAILS[0])
     assert before
     assert users.is_password(before.password_hash, "a second long password")
     assert demo.set_password(services.engine, "a second long password")
-    with reading(services.engine) as session:
+    with read_session(services.engine) as session:
         after = users.find_user(session, demo.DEMO_EMAILS[0])
     assert after
     assert after.session_token == before.session_token

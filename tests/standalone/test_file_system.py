@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..conftest import PRODUCTION_SETTINGS
-from ..servers import ROOT
+from tests.support.servers import ROOT
+from tests.support.settings import PRODUCTION_SETTINGS
 
 SCRIPT = """
 import json, os, sys

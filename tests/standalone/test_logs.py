@@ -13,10 +13,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
+from tests.support.servers import LiveServer
 from webapp.standalone.logs import JsonFormatter
-
-from ..servers import LiveServer
-from .conftest import EMAIL, Mas, csrf_token, sign_in
 
 CANARY = "canary-5f2c9a"
 

@@ -4,7 +4,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, inspect
 
-from webapp.core import migrate
+from webapp.core.database import migrations
 from webapp.standalone.migrations import MAS
 from webapp.standalone.models import Base
 
@@ -26,9 +26,9 @@ def test_the_tables_are_what_the_models_say(engine: Engine) -> None:
 def test_upgrading_again_changes_nothing_and_downgrading_takes_only_our_own(engine: Engine) -> None:
     """The product's tables stay when the stand-alone's go, and the other way round."""
     before = set(inspect(engine).get_table_names())
-    migrate.upgrade(engine, history=MAS)
+    migrations.upgrade(engine, history=MAS)
     assert set(inspect(engine).get_table_names()) == before
-    migrate.downgrade(engine, "base", history=MAS)
+    migrations.downgrade(engine, "base", history=MAS)
     assert before - set(inspect(engine).get_table_names()) == {"mas_accounts", "mas_users", MAS.version_table}
-    migrate.upgrade(engine, history=MAS)
+    migrations.upgrade(engine, history=MAS)
     assert set(inspect(engine).get_table_names()) == before

@@ -11,12 +11,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+from tests.support.servers import LiveServer
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.settings import PREFIX
 from webapp.standalone import create_app
-
-from ..conftest import PRODUCTION_SETTINGS
-from ..servers import LiveServer
-from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 
 LIST = "/administration/identity-clients"
 POLICY = (

@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.standalone.conftest import Mas, sign_in
-from webapp.web.guard import Access
-from webapp.web.routes import ACCESS
+from tests.support.mas import Mas, sign_in
+from webapp.web.http.access import Access
+from webapp.web.routes import PERMISSIONS
 
 # A1: each endpoint stands in exactly one of these lists.
 PUBLIC = {
@@ -27,8 +27,8 @@ CLIENT_AUTHENTICATED = {
     "identity_clients_endpoint.revoke",
 }
 SIGNED_IN = {"mas.home"}
-VIEW = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.VIEW}
-MANAGE = {f"identity_clients.{name}" for name, access in ACCESS.items() if access is Access.MANAGE}
+VIEW = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.VIEW}
+MANAGE = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.MANAGE}
 LISTS = (PUBLIC, CLIENT_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
 
 KINDS = {

@@ -10,13 +10,12 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from webapp.core.database import reading
+from tests.support.factories import make_client
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+from webapp.core.database.unit_of_work import read_session
 from webapp.host import BACKGROUND_HEADER, current_actor
 from webapp.standalone import create_app, users
 from webapp.standalone.models import MasAccount
-
-from ..factories import make_client
-from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -46,7 +45,7 @@ def test_w2_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) 
     """W2: it carries a random token that stands for the user."""
     mas.add_user()
     sign_in(client)
-    with reading(mas.engine) as database:
+    with read_session(mas.engine) as database:
         user = users.find_user(database, EMAIL)
     assert user
     with client.session_transaction() as kept:
@@ -117,7 +116,7 @@ def test_w3_w11_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, cli
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
-        with reading(mas.engine) as database:
+        with read_session(mas.engine) as database:
             account_id = database.scalars(select(MasAccount.id)).one()
         key = make_client(mas.engine, account_id=account_id).id
         path = f"/administration/identity-clients/{key}/requests"

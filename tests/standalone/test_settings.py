@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.mas import Mas
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.settings import PREFIX, Settings, SettingsError
 from webapp.standalone import create_app, demo, settings
 from webapp.standalone.settings import development_keys
-
-from ..conftest import PRODUCTION_SETTINGS
-from .conftest import Mas
 
 SECRET, PEPPER, ENCRYPTION = "SECRET_KEY", f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
 SILENT = "postgresql+psycopg://user:canary@127.0.0.1:1/x"  # nobody listens on port 1

@@ -5,12 +5,11 @@ import pytest
 import time_machine
 from flask.testing import FlaskClient
 
+from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.errors import FieldError
 from webapp.standalone import create_app, users
 from webapp.standalone.redirects import safe_next
-
-from ..conftest import PRODUCTION_SETTINGS
-from .conftest import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in
 
 LIST = "/administration/identity-clients"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..servers import ROOT
+from tests.support.servers import ROOT
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 _PACKAGE = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^\s;]+)", re.MULTILINE)

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.support.mas import EMAIL, Mas, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.standalone import create_app
-
-from ..conftest import PRODUCTION_SETTINGS
-from .conftest import EMAIL, Mas, sign_in
 
 SETTING = "IDENTITY_CLIENTS_"
 

@@ -1,18 +1,18 @@
-"""What the token endpoint knows of a host's accounts."""
+"""The host's accounts, as far as the identity endpoint needs to know them."""
 
 from collections.abc import Collection
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from .database import violated_constraint
-from .models import Account
+from .database.errors import violated_constraint
+from .database.models import Account
 
 
 def set_account(
     session: Session, account_id: str, *, feature_enabled: bool, grantable_roles: Collection[str] | None
 ) -> None:
-    """Keep what the host says of an account; the next token request goes by it (A4, A7).
+    """Store what the host says of an account; the next token request applies it (A4, A7).
 
     :param grantable_roles: the API roles that the account may grant; None means all of the catalogue.
     """
@@ -25,7 +25,7 @@ def set_account(
         except IntegrityError as error:
             if violated_constraint(error) != "pk_identity_client_accounts":
                 raise
-            account = session.get_one(Account, account_id)  # another process was quicker
+            account = session.get_one(Account, account_id)  # another process has just inserted it
         else:
             return
     if (account.feature_enabled, account.grantable_roles) != (feature_enabled, granted):

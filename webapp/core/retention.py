@@ -1,4 +1,4 @@
-"""Deleting what is past its retention (L1, T13). Nothing younger can be deleted from the trail: triggers see to it."""
+"""Delete rows whose retention period is over (L1, T13). Triggers reject the deletion of younger audit events."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,18 +6,19 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_
 
-from . import audit, revocation
-from .audit import Action
-from .database import reading, unit_of_work
-from .keys import CLOCK_SKEW
-from .models import CallerAddress, Event, TokenRequest, TokenRequestCount
+from .audit.actions import Action
+from .audit.events import record_platform_event
+from .database.models import AuditEvent, CallerAddress, TokenRequest, TokenRequestCount
+from .database.unit_of_work import read_session, unit_of_work
+from .tokens import revocation
+from .tokens.signing_keys import CLOCK_SKEW
 
 ROWS_AT_ONCE = 5_000
-"""How many rows one transaction deletes, so that no request waits long for the database."""
+"""The number of rows per transaction, so that no request waits long for the database."""
 
 
 class Purged(NamedTuple):
-    """How many rows of each kind were deleted."""
+    """The number of deleted rows of each kind."""
 
     events: int
     token_requests: int
@@ -27,18 +28,18 @@ class Purged(NamedTuple):
 
 
 def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: int, now: datetime) -> Purged:
-    """Delete what is older than its retention, and tell so in the platform's trail before anything is deleted.
+    """Record a platform event, then delete everything that is older than its retention period.
 
     :param event_days: how long events are kept; at least 400.
-    :param token_request_days: how long token requests, their counts and the addresses of callers are kept.
-    :raises Busy: the database is locked or out of reach; what was deleted until then stays deleted.
+    :param token_request_days: how long token requests, their counts and callers' addresses are kept.
+    :raises Unavailable: the database is locked or unreachable; rows deleted until then stay deleted.
     """
-    # The triggers go by the database's clock, which may be behind.
+    # The triggers use the database's clock, which may be behind.
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW
     requests_before = now - timedelta(days=token_request_days)
     with unit_of_work(engine) as session:
-        events = session.scalar(select(func.count()).where(Event.at < events_before)) or 0
-        audit.record_for_platform(
+        events = session.scalar(select(func.count()).where(AuditEvent.at < events_before)) or 0
+        record_platform_event(
             session,
             actor,
             Action.PURGED,
@@ -49,10 +50,10 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
             },
         )
     with unit_of_work(engine) as session:
-        revoked_tokens = revocation.purge(session, now)
+        revoked_tokens = revocation.purge_revoked_tokens(session, now)
     counts = TokenRequestCount
     return Purged(
-        _delete(engine, [Event.id], Event.at < events_before),
+        _delete(engine, [AuditEvent.id], AuditEvent.at < events_before),
         _delete(
             engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < requests_before
         ),
@@ -67,11 +68,10 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
 
 
 def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> int:
-    """Delete the old rows of a table by its primary key. They are looked for without a lock."""
-    this_row = and_(*(column == bindparam(f"of_{column.key}") for column in key))
-    deletion = delete(key[0].class_).where(this_row)
-    deleted, found = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
-    rows = _read(engine, found)
+    """Delete the old rows of a table by primary key, in batches; selecting them takes no lock."""
+    deletion = delete(key[0].class_).where(and_(*(column == bindparam(f"of_{column.key}") for column in key)))
+    deleted, expired = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
+    rows = _read(engine, expired)
     while rows:
         with unit_of_work(engine) as session:
             session.connection().execute(
@@ -79,10 +79,10 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
             )
         deleted += len(rows)
         last = tuple_(*(bindparam(None, value, column.type) for column, value in zip(key, rows[-1], strict=True)))
-        rows = _read(engine, found.where(tuple_(*key) > last))
+        rows = _read(engine, expired.where(tuple_(*key) > last))
     return deleted
 
 
 def _read(engine: Engine, statement: Any) -> Sequence[Any]:
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.execute(statement).all()

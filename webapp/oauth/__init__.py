@@ -1,4 +1,4 @@
-"""The identity endpoint: blueprint `identity`, JSON only."""
+"""The identity endpoint: the blueprint `identity_clients_endpoint`, JSON only."""
 
 from .routes import make_blueprint
 

@@ -1,35 +1,39 @@
-"""`POST /connect/introspect`: whether a token counts at this moment (RFC 7662)."""
+"""`POST /connect/introspect`: whether a token is active at this moment (RFC 7662)."""
 
-from wsgiref.types import WSGIEnvironment
-
-from ..core import revocation
-from ..core.database import reading
-from ..core.models import utc_now
-from ..host import Services, address_of
-from .answers import Answer, Refusal, Refused, json_answer
-from .parameters import read_credentials, read_parameters
-from .transport import refuse_plain_http
+from ..core.database.unit_of_work import read_session
+from ..core.tokens import revocation
+from ..host import Services
+from .errors import ErrorKind, OAuthError
+from .request import OAuthRequest, check_request, require_credentials
+from .response import JsonResponse, json_response
 
 REPEATED_CLAIMS = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti")
 _INACTIVE = {"active": False}
 
 
-def introspect(environ: WSGIEnvironment, ours: Services) -> Answer:
-    """Tell a resource server about any token, and a client about its own; anybody else learns nothing (T10, T11)."""
-    refuse_plain_http(environ, ours)
-    parameters = read_parameters(environ)
-    credentials = read_credentials(environ, parameters)
-    now = utc_now()
-    client = ours.authenticator.authenticate_caller(
-        credentials.client_id, credentials.secret, address=address_of(environ, ours.settings), now=now
+def introspect(request: OAuthRequest, services: Services) -> JsonResponse:
+    """Return whether a token is active, and if so its claims.
+
+    A resource server may ask about any token, a client only about its own. For every other token the response is
+    "not active", whatever the reason (T10, T11).
+
+    :raises OAuthError: the request breaks a rule of the protocol.
+    :raises AuthenticationFailed: the caller did not authenticate.
+    :raises RateLimited: too many authentications failed (D2).
+    :raises Unavailable: the database is locked or out of reach (D8), or too many hashes are being computed (D7).
+    """
+    check_request(request, services)
+    credentials, now = require_credentials(request), request.received_at
+    client = services.authenticator.authenticate_caller(
+        credentials.client_id, credentials.secret, address=request.address, now=now
     )
-    if "token" not in parameters:
-        raise Refused(Refusal.NO_TOKEN)
-    claims = ours.tokens.verify(parameters["token"], ours.keys.with_header, now)
+    if "token" not in request.parameters:
+        raise OAuthError(ErrorKind.NO_TOKEN)
+    claims = services.tokens.verify(request.parameters["token"], services.keys.for_header, now)
     if claims is None:
-        return json_answer(_INACTIVE)
-    with reading(ours.engine) as session:
-        standing = revocation.standing(session, claims)
-    if standing is None or not standing.counts or (client is not None and client.key != standing.client_key):
-        return json_answer(_INACTIVE)
-    return json_answer({"active": True, "token_type": "Bearer"} | {name: claims[name] for name in REPEATED_CLAIMS})
+        return json_response(_INACTIVE)
+    with read_session(services.engine) as session:
+        status = revocation.get_token_status(session, claims)
+    if status is None or not status.is_active or (client is not None and client.key != status.client_key):
+        return json_response(_INACTIVE)
+    return json_response({"active": True, "token_type": "Bearer"} | {name: claims[name] for name in REPEATED_CLAIMS})

@@ -1,12 +1,11 @@
-"""What the endpoint publishes of itself: its metadata (RFC 8414) and its keys (RFC 7517)."""
+"""The public documents of the endpoint: its metadata (RFC 8414) and its key set (RFC 7517)."""
 
 from urllib.parse import urlsplit
-from wsgiref.types import WSGIEnvironment
 
-from ..core.models import utc_now
+from ..core.database.models import utc_now
 from ..host import Services
 from ..settings import Settings
-from .answers import FIXED_HEADERS, Answer, json_answer
+from .response import JSON_HEADERS, JsonResponse, json_response
 
 TOKEN_PATH = "/connect/token"  # noqa: S105 - a path
 INTROSPECTION_PATH = "/connect/introspect"
@@ -14,24 +13,24 @@ REVOCATION_PATH = "/connect/revocation"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
-_PUBLIC = {"Cache-Control": "public, max-age=300"} | FIXED_HEADERS
+_PUBLIC_HEADERS = {"Cache-Control": "public, max-age=300"} | JSON_HEADERS
 
 
 def inserted_metadata_path(settings: Settings) -> str | None:
-    """Return where RFC 8414 section 3.1 looks for the metadata of an issuer with a path; None if it has none (T14)."""
+    """Return the metadata path of an issuer that has a path (RFC 8414 section 3.1); None if it has none (T14)."""
     path = urlsplit(settings.issuer).path
     return METADATA_PATH + path if path else None
 
 
-def metadata(_environ: WSGIEnvironment, ours: Services) -> Answer:
-    """Tell a client all that it needs to know, from the settings alone (T14)."""
-    issuer = ours.settings.issuer
-    return json_answer(
+def metadata(services: Services) -> JsonResponse:
+    """Return the metadata of the authorization server, built from the settings alone (T14)."""
+    issuer, catalogue = services.settings.issuer, services.catalogue
+    return json_response(
         {
             "issuer": issuer,
             "token_endpoint": issuer + TOKEN_PATH,
             "jwks_uri": issuer + JWKS_PATH,
-            "scopes_supported": ours.catalogue.scopes(ours.catalogue.values()),
+            "scopes_supported": catalogue.scopes(catalogue.values()),
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
@@ -40,12 +39,12 @@ def metadata(_environ: WSGIEnvironment, ours: Services) -> Answer:
             "revocation_endpoint": issuer + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
         },
-        headers=_PUBLIC,
+        headers=_PUBLIC_HEADERS,
     )
 
 
-def jwks(_environ: WSGIEnvironment, ours: Services) -> Answer:
-    """Publish the public half of every key (T7), the first one before it signs anything."""
-    keys, now = ours.keys, utc_now()
+def jwks(services: Services) -> JsonResponse:
+    """Return the public half of every published key; the first key is created here if there is none (T7)."""
+    keys, now = services.keys, utc_now()
     keys.signing_key(now)
-    return json_answer({"keys": [key.public_jwk for key in keys.published(now)]}, headers=_PUBLIC)
+    return json_response({"keys": [key.public_jwk for key in keys.published(now)]}, headers=_PUBLIC_HEADERS)

@@ -1,35 +1,35 @@
-"""`POST /connect/revocation`: a client takes one of its tokens back (RFC 7009)."""
+"""`POST /connect/revocation`: a client revokes one of its tokens (RFC 7009)."""
 
-from wsgiref.types import WSGIEnvironment
-
-from ..core import revocation
-from ..core.database import unit_of_work
-from ..core.models import utc_now
-from ..host import Services, address_of
-from .answers import Answer, Refusal, Refused, json_answer
-from .parameters import read_credentials, read_parameters
-from .transport import refuse_plain_http
+from ..core.database.unit_of_work import unit_of_work
+from ..core.tokens import revocation
+from ..host import Services
+from .errors import ErrorKind, OAuthError
+from .request import OAuthRequest, check_request, require_credentials
+from .response import JsonResponse, json_response
 
 
-def revoke(environ: WSGIEnvironment, ours: Services) -> Answer:
-    """Revoke a client's own token. One that is not ours, or counts no more, needs no revoking: that is a success (T12).
+def revoke(request: OAuthRequest, services: Services) -> JsonResponse:
+    """Revoke a client's own token, and return an empty response; also for an invalid or expired token (T12).
 
-    Every token of ours is an access token, so `token_type_hint` is not read.
+    Every token is an access token, so `token_type_hint` is not read.
+
+    :raises OAuthError: the request breaks a rule of the protocol, or the token belongs to another client.
+    :raises AuthenticationFailed: the client did not authenticate.
+    :raises RateLimited: too many authentications failed (D2).
+    :raises Unavailable: the database is locked or out of reach (D8), or too many hashes are being computed (D7).
     """
-    refuse_plain_http(environ, ours)
-    parameters = read_parameters(environ)
-    credentials = read_credentials(environ, parameters)
-    now = utc_now()
-    client = ours.authenticator.authenticate(
-        credentials.client_id, credentials.secret, address=address_of(environ, ours.settings), now=now
+    check_request(request, services)
+    credentials, now = require_credentials(request), request.received_at
+    client = services.authenticator.authenticate(
+        credentials.client_id, credentials.secret, address=request.address, now=now
     )
-    if "token" not in parameters:
-        raise Refused(Refusal.NO_TOKEN)
-    claims = ours.tokens.verify(parameters["token"], ours.keys.with_header, now)
+    if "token" not in request.parameters:
+        raise OAuthError(ErrorKind.NO_TOKEN)
+    claims = services.tokens.verify(request.parameters["token"], services.keys.for_header, now)
     if claims is not None:
-        with unit_of_work(ours.engine) as session:
-            standing = revocation.standing(session, claims)
-            if standing is None or standing.client_key != client.key:
-                raise Refused(Refusal.FOREIGN_TOKEN)
+        with unit_of_work(services.engine) as session:
+            status = revocation.get_token_status(session, claims)
+            if status is None or status.client_key != client.key:
+                raise OAuthError(ErrorKind.TOKEN_OF_ANOTHER_CLIENT)
             revocation.revoke_token(session, claims)
-    return json_answer(None)
+    return json_response(None)

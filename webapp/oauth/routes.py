@@ -1,13 +1,13 @@
-"""The table of contents of the endpoint: every URL, one line each."""
+"""Every URL of the identity endpoint, one line each."""
 
 from flask import Blueprint, current_app
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from werkzeug.exceptions import default_exceptions
 
-from ..host import refuse_other_hosts
+from ..host import check_trusted_host
 from ..settings import Settings
-from .answers import View
+from .flask_views import flask_document, flask_view, handle_error
 from .introspection import introspect
 from .metadata import (
     INTROSPECTION_PATH,
@@ -19,55 +19,54 @@ from .metadata import (
     jwks,
     metadata,
 )
-from .responses import flask_view, respond_to
+from .response import View
 from .revocation import revoke
 from .token import token
 
-BLUEPRINT = "identity"
 CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
     (TOKEN_PATH, "token", token),
     (INTROSPECTION_PATH, "introspect", introspect),
     (REVOCATION_PATH, "revoke", revoke),
 )
-"""Where clients authenticate. These answer every method, so that a wrong one is refused in JSON (P1, P13)."""
+"""Where clients authenticate. These routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
 
 
 class EveryMethod(set[str]):
-    """Holds every method there is, and lists POST: what routes show, and what the host's tools read."""
+    """Contains every method, but iterates over POST only, which is what `flask routes` and extensions list."""
 
     def __contains__(self, method: object) -> bool:
         return True
 
 
 def make_blueprint(settings: Settings) -> Blueprint:
-    """Return the endpoint as a blueprint."""
-    blueprint = Blueprint(BLUEPRINT, __name__)
+    """Return the endpoint's blueprint, named `identity_clients_endpoint` unless a setting renames the screens'."""
+    blueprint = Blueprint(f"{settings.blueprint_name}_endpoint", __name__)
     for rule, endpoint, view in CLIENT_ROUTES:
         blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
-    blueprint.add_url_rule(METADATA_PATH, "metadata", flask_view(metadata))
+    blueprint.add_url_rule(METADATA_PATH, "metadata", flask_document(metadata))
     if (inserted := inserted_metadata_path(settings)) is not None:
         blueprint.add_url_rule(inserted, "metadata")
-    blueprint.add_url_rule(JWKS_PATH, "jwks", flask_view(jwks))
+    blueprint.add_url_rule(JWKS_PATH, "jwks", flask_document(jwks))
     if settings.trusted_hosts:
-        blueprint.before_request(refuse_other_hosts)
-    blueprint.record(_answer_every_method)
+        blueprint.before_request(check_trusted_host)
+    blueprint.record(_match_every_method)
     blueprint.record(lambda state: _exempt_from_csrf(state.app))
     blueprint.before_app_request(lambda: _exempt_from_csrf(current_app))
-    blueprint.register_error_handler(Exception, respond_to)
+    blueprint.register_error_handler(Exception, handle_error)
     for code in default_exceptions:
-        # By code, since the host's own handler for a code would come before ours for all.
-        blueprint.register_error_handler(code, respond_to)
+        # By code too, since Flask prefers the host's handler for a code to the blueprint's for all exceptions.
+        blueprint.register_error_handler(code, handle_error)
     return blueprint
 
 
-def _answer_every_method(state: BlueprintSetupState) -> None:
+def _match_every_method(state: BlueprintSetupState) -> None:
     for _, endpoint, _ in CLIENT_ROUTES:
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
 
 
 def _exempt_from_csrf(app: App) -> None:
-    """Take the POSTs of machines, and no others, out of a host's `CSRFProtect`, whichever of us started first (E1)."""
+    """Exempt the client routes from the host's `CSRFProtect`, whichever of the two extensions was initialised first."""
     exempt = getattr(app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
         for _, _, view in CLIENT_ROUTES:

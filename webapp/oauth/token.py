@@ -1,61 +1,78 @@
-"""`POST /connect/token`: the client-credentials grant (RFC 6749 section 4.4)."""
+"""`POST /connect/token`: the client-credentials grant (RFC 6749 section 4.4), from the request to the response."""
 
 import re
 from collections.abc import Collection
 from functools import partial
-from wsgiref.types import WSGIEnvironment
 
-from ..core import authentication
-from ..core.errors import Throttled
-from ..core.models import SCOPE_MAX, utc_now
-from ..core.usage import Outcome
-from ..host import Services, address_of
-from .answers import Answer, Refusal, Refused, json_answer
-from .parameters import read_credentials, read_parameters
-from .transport import refuse_plain_http
+from ..core.authentication.authenticator import AuthenticationFailed, TooManyFailures
+from ..core.database.models import SCOPE_MAX
+from ..core.database.outcomes import Outcome
+from ..core.errors import RateLimited
+from ..host import Services
+from .errors import ErrorKind, OAuthError
+from .request import OAuthRequest, check_request, require_credentials
+from .response import JsonResponse, json_response
 
 GRANT_TYPE = "client_credentials"
 _OUTCOMES = {
-    Refusal.SCOPE_FORM: Outcome.SCOPE_MALFORMED,
-    Refusal.SCOPE: Outcome.SCOPE_NOT_ALLOWED,
-    Refusal.NO_ROLES: Outcome.NO_ROLES,
+    ErrorKind.MALFORMED_SCOPE: Outcome.SCOPE_MALFORMED,
+    ErrorKind.SCOPE_NOT_ALLOWED: Outcome.SCOPE_NOT_ALLOWED,
+    ErrorKind.NO_ROLES: Outcome.NO_ROLES,
 }
-# RFC 6749 appendix A.4; more spaces than one are tolerated (P10)
+# RFC 6749 appendix A.4, but with any number of spaces between the names (P10).
 _SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
 
 
-def token(environ: WSGIEnvironment, ours: Services) -> Answer:
-    """Give a client a token."""
-    refuse_plain_http(environ, ours)
-    parameters = read_parameters(environ)
-    grant_type = parameters.get("grant_type")
+def token(request: OAuthRequest, services: Services) -> JsonResponse:
+    """Return a response with a new access token. The outcome is recorded, whether a token is issued or not.
+
+    :raises OAuthError: the request breaks a rule of the protocol, or asks for a scope that the client may not have.
+    :raises AuthenticationFailed: the client did not authenticate.
+    :raises RateLimited: too many authentications failed (D2), or the client's quota of tokens is used up (D5).
+    :raises Unavailable: the database is locked or out of reach (D8), or too many hashes are being computed (D7).
+    """
+    check_request(request, services)
+    grant_type = request.parameters.get("grant_type")
     if grant_type != GRANT_TYPE:
-        raise Refused(Refusal.NO_GRANT_TYPE if grant_type is None else Refusal.GRANT_TYPE)
-    credentials = read_credentials(environ, parameters)
-    now, address, asked = utc_now(), address_of(environ, ours.settings), parameters.get("scope")
-    note = partial(ours.recorder.note, client_id=credentials.client_id, at=now, address=address, scope=asked or "")
+        raise OAuthError(ErrorKind.NO_GRANT_TYPE if grant_type is None else ErrorKind.UNSUPPORTED_GRANT_TYPE)
+    credentials, now = require_credentials(request), request.received_at
+    requested_scope = request.parameters.get("scope")
+    record = partial(
+        services.recorder.record,
+        client_id=credentials.client_id,
+        at=now,
+        address=request.address,
+        scope=requested_scope or "",
+    )
+
+    # Authenticate
     try:
-        client = ours.authenticator.authenticate(credentials.client_id, credentials.secret, address=address, now=now)
-    except authentication.Refused as refused:
-        note(refused.client_key, refused.reason, refused.secret_label)
-        raise Refused(Refusal.CLIENT) from None
-    except authentication.TooManyFailures as throttled:
-        note(throttled.client_key, Outcome.THROTTLED, None)
+        client = services.authenticator.authenticate(
+            credentials.client_id, credentials.secret, address=request.address, now=now
+        )
+    except AuthenticationFailed as failure:
+        record(failure.client_key, failure.reason, failure.secret_label)
         raise
-    roles = ours.catalogue.effective(client.roles, client.grantable_roles)
+    except TooManyFailures as limited:
+        record(limited.client_key, Outcome.THROTTLED, None)
+        raise
+
+    # Authorise the scope
+    roles = services.catalogue.effective(client.roles, client.grantable_roles)
     try:
-        scope = granted_scope(asked, ours.catalogue.scopes(roles))
-    except Refused as refused:
-        note(client.key, _OUTCOMES[refused.refusal], client.secret_label)
+        scope = grant_scope(requested_scope, services.catalogue.scopes(roles))
+        services.rate_limits.count_token(client.key)
+    except OAuthError as error:
+        record(client.key, _OUTCOMES[error.kind], client.secret_label)
         raise
-    try:
-        ours.throttles.count_token(client.key)
-    except Throttled:
-        note(client.key, Outcome.THROTTLED, client.secret_label)
+    except RateLimited:
+        record(client.key, Outcome.THROTTLED, client.secret_label)
         raise
+
+    # Issue
     lifetime_seconds = client.token_duration_minutes * 60
-    access_token = ours.tokens.issue(
-        ours.keys.signing_key(now),
+    access_token = services.tokens.issue(
+        services.keys.signing_key(now),
         client_id=client.client_id,
         account_id=client.account_id,
         roles=[role.key for role in roles],
@@ -64,24 +81,28 @@ def token(environ: WSGIEnvironment, ours: Services) -> Answer:
         generation=client.token_generation,
         now=now,
     )
-    note(client.key, Outcome.ISSUED, client.secret_label)
-    return json_answer(
+
+    # Record and respond
+    record(client.key, Outcome.ISSUED, client.secret_label)
+    return json_response(
         {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
     )
 
 
-def granted_scope(asked: str | None, opened: Collection[str]) -> str:
-    """Return the scope of the token: what was asked for, or all that the client's roles open (P10, P11).
+def grant_scope(requested: str | None, allowed: Collection[str]) -> str:
+    """Return the scope of the token: what was requested, or by default all that the client's roles allow (P10).
 
-    :raises Refused: the scope is malformed, or not wholly open to the client; it is never narrowed.
+    :param allowed: the scopes that the client's roles allow.
+    :raises OAuthError: the requested scope is malformed, or contains one that is not allowed: a scope is never
+        narrowed (P11).
     """
-    if not opened:
-        raise Refused(Refusal.NO_ROLES)
-    if asked is None:
-        return " ".join(opened)
-    scopes = dict.fromkeys(asked.split())
-    if len(asked) > SCOPE_MAX or not _SCOPE.match(asked) or not scopes:
-        raise Refused(Refusal.SCOPE_FORM)
-    if not scopes.keys() <= set(opened):
-        raise Refused(Refusal.SCOPE)
+    if not allowed:
+        raise OAuthError(ErrorKind.NO_ROLES)
+    if requested is None:
+        return " ".join(allowed)
+    scopes = dict.fromkeys(requested.split())
+    if len(requested) > SCOPE_MAX or not _SCOPE.match(requested) or not scopes:
+        raise OAuthError(ErrorKind.MALFORMED_SCOPE)
+    if not scopes.keys() <= set(allowed):
+        raise OAuthError(ErrorKind.SCOPE_NOT_ALLOWED)
     return " ".join(scopes)

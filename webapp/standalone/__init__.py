@@ -9,18 +9,18 @@ from flask import Flask
 from sqlalchemy import inspect, select
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ..core.database import reading
-from ..core.errors import Busy
-from ..core.hash_gate import share_processors
-from ..core.migrate import folder
+from ..core.database.unit_of_work import read_session
+from ..core.errors import Unavailable
+from ..core.paths import resource_folder
+from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, frame, responses, sessions, settings, transport, views
+from . import cli, error_pages, frame, sessions, settings, transport, views
 from .demo import DEMO_EMAILS
 from .models import MasUser
-from .throttle import SignInThrottle
-from .token_door import TokenDoor
+from .sign_in_limits import SignInLimits
+from .token_fast_path import TokenFastPath
 
 LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     values = settings.read(os.environ if config is None else config)
     app = Flask(
         __name__,
-        template_folder=str(folder("templates") / "standalone"),
+        template_folder=str(resource_folder("templates") / "standalone"),
         static_folder=None,
         instance_path=values["INSTANCE_PATH"],
     )
@@ -44,36 +44,36 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         raise SettingsError("FLASK_DEBUG must be off: debug pages show code and values. Leave it out.")
 
     IdentityClients().init_app(app)
-    share_processors(values["PROCESSES"])
+    set_pool_size(values["PROCESSES"])
 
     services: Services = app.extensions[EXTENSION]
-    app.register_blueprint(views.make_blueprint(SignInThrottle(services.throttles.windows)))
+    app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.counters)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
     frame.init_app(app)
-    responses.init_app(app)
+    error_pages.init_app(app)
     transport.init_app(app, development=development)
     if services.settings.trusted_proxies:
         # Only the scheme: our own pages ask client_address() for the address, and the Host passes through. Proxies
         # pass one scheme on, however many they are: the nearest one's word counts.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
-    app.wsgi_app = TokenDoor(app.wsgi_app, services)  # type: ignore[method-assign]
+    app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
     if not development:
         _refuse_demo_users(services)
         if values["PROCESSES"] > 1 and services.settings.throttle_storage_url.startswith("memory:"):
             LOG.warning(
-                "Each process counts its own throttles. Set %sTHROTTLE_STORAGE_URL to a redis:// address.", PREFIX
+                "Each process counts its own rate_limits. Set %sTHROTTLE_STORAGE_URL to a redis:// address.", PREFIX
             )
     return app
 
 
 def _refuse_demo_users(services: Services) -> None:
     try:
-        with reading(services.engine) as session:
+        with read_session(services.engine) as session:
             if not inspect(session.connection()).has_table(MasUser.__tablename__):
                 return
             found = session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1))
-    except Busy as error:
+    except Unavailable as error:
         raise SettingsError(settings.DATABASE_SILENT) from error
     if found is not None:
         raise SettingsError(

@@ -14,7 +14,7 @@ from granian.log import LogLevels
 from granian.server import Server
 from sqlalchemy.exc import OperationalError
 
-from ..core.errors import Busy, FieldError
+from ..core.errors import FieldError, Unavailable
 from ..host import EXTENSION, Services
 from ..settings import SettingsError
 from . import create_app, demo, logs, settings
@@ -45,7 +45,7 @@ def main() -> None:
             print(_welcome(services, host, port), flush=True)
     except (SettingsError, FieldError) as error:
         sys.exit(f"Identity Clients does not start. {error}")
-    except (Busy, OperationalError):
+    except (Unavailable, OperationalError):
         sys.exit(f"Identity Clients does not start. {settings.DATABASE_SILENT}")
     services.engine.dispose()
     # What is there now stays. The collector need not look through it again, which takes up to a tenth of a second, and

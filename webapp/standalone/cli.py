@@ -9,9 +9,9 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..core.database import unit_of_work
-from ..core.errors import Busy, FieldError
-from ..core.migrate import upgrade as upgrade_tables
+from ..core.database.migrations import upgrade as upgrade_tables
+from ..core.database.unit_of_work import unit_of_work
+from ..core.errors import FieldError, Unavailable
 from ..extension import IdentityClients
 from ..host import services
 from . import users
@@ -187,7 +187,7 @@ def _unit_of_work() -> Iterator[Session]:
             yield session
     except FieldError as error:
         raise click.ClickException(error.message) from error
-    except Busy as error:
+    except Unavailable as error:
         raise click.ClickException(DATABASE_SILENT) from error
 
 

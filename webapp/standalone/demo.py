@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, event, select
 from sqlalchemy.orm import Session
 
-from ..core import audit, clients
 from ..core.accounts import set_account
-from ..core.allowed_networks import set_networks
-from ..core.audit import Action, Author
-from ..core.changes import changing, get_client
-from ..core.client_secrets import Picture, new_secret, not_ended
-from ..core.database import reading, unit_of_work
-from ..core.models import ClientSecret, Event, IdentityClient, utc_now
-from ..core.secrets import Secret, generate_secret
+from ..core.audit.actions import Action
+from ..core.audit.events import Author, record_event
+from ..core.client_changes import get_client, versioned_change
+from ..core.clients import enable
+from ..core.clients.allowed_networks import set_networks
+from ..core.clients.validation import ClientValues
+from ..core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from ..core.database.unit_of_work import read_session, unit_of_work
+from ..core.secrets.client_secrets import SecretsSnapshot, not_ended
 from ..host import Services
 from . import demo_usage, users
 from .demo_clients import ACCOUNTS, CLIENTS, DEMO_EMAILS, USERS, DemoClient, Edit, SecondSecret
@@ -26,7 +27,7 @@ __all__ = ["DEMO_EMAILS", "USERS", "has_users", "load", "set_password"]
 
 def has_users(engine: Engine) -> bool:
     """Tell whether the database holds any user."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         return session.scalar(select(MasUser.id).limit(1)) is not None
 
 
@@ -78,16 +79,12 @@ def _add_client(
     owner = next(person for person in people.values() if person.account.name == demo.account)
     author = _author(owner)
     clock.moment = _in_office_hours(demo.days_ago, demo.client_id)
-    client = clients.create_client(
+    client = services.clients.create(
         session,
         author=author,
-        values=clients.ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
-        secret=_secret(services),
+        values=ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
+        secret=services.secrets.generate().reveal(),  # not shown: change the secret to use the client
         creation_key=None,
-        catalogue=services.catalogue,
-        granted=None,
-        hasher=services.hasher,
-        throttles=services.throttles,
     )
     if demo.networks:
         version = _flushed(session, client).version
@@ -104,51 +101,44 @@ def _add_client(
     if demo.disabled_days_ago is not None:
         version = _flushed(session, client).version
         clock.moment = _in_office_hours(demo.disabled_days_ago, demo.name)
-        clients.set_enabled(session, author=author, key=client.id, version=version, enabled=False)
+        enable.set_enabled(session, author=author, key=client.id, version=version, enabled=False)
     _flushed(session, client)
     demo_usage.record(session, client, demo.callers, demo.refusals, utc_now())
 
 
 def _edit(session: Session, services: Services, client: IdentityClient, by: MasUser, change: Edit) -> None:
     minutes = change.minutes or client.token_duration_minutes
-    clients.edit_client(
+    services.clients.edit(
         session,
         author=_author(by),
         key=client.id,
         version=client.version,
-        values=clients.ClientValues(
+        values=ClientValues(
             client.client_id, client.name, client.description, str(minutes), change.roles or client.roles
         ),
         enabled=client.enabled,
-        secret=None,
-        catalogue=services.catalogue,
-        granted=None,
-        hasher=services.hasher,
-        throttles=services.throttles,
     )
 
 
 def _change_secret(
     session: Session, services: Services, client: IdentityClient, author: Author, change: SecondSecret, at: datetime
 ) -> None:
-    # From the parts of `rotation.change_secret`, which ends the old one from now on, not from that day.
+    # Not `SecretService.change`, which sets the end of the old secret from now on, not from that day.
     client = get_client(session, account_id=author.account_id, key=client.id)
     [old] = not_ended(client, at)
-    added = new_secret(Secret(_secret(services)), 1, hasher=services.hasher, author=author, now=at)
-    with changing(session, author, client, at):
-        before = Picture([old], at)
+    added = services.secrets.new_client_secret(services.secrets.generate(), 1, author=author, now=at)
+    with versioned_change(session, author, client, at):
+        before = SecretsSnapshot([old], at)
         if change.old_ends_in_days is not None:
             old.ends_at = (utc_now() + timedelta(days=change.old_ends_in_days)).replace(second=0, microsecond=0)
         client.secrets.append(added)
-        audit.record(session, author, Action.SECRET_CHANGED, client, before.compared_to(Picture([old, added], at)))
+        record_event(
+            session, author, Action.SECRET_CHANGED, client, before.difference_to(SecretsSnapshot([old, added], at))
+        )
 
 
 def _author(person: MasUser) -> Author:
     return Author(person.id, person.name, person.account_id, address="192.0.2.200")
-
-
-def _secret(services: Services) -> str:
-    return generate_secret(services.settings.secret_prefix).reveal()  # nobody is told it: change it to use it
 
 
 def _flushed(session: Session, client: IdentityClient) -> IdentityClient:
@@ -173,7 +163,7 @@ class _Clock:
         if self.moment is None:
             return
         for row in session.new:
-            if isinstance(row, Event):
+            if isinstance(row, AuditEvent):
                 row.at = self.moment
             elif isinstance(row, IdentityClient):
                 row.created_at = row.updated_at = self.moment

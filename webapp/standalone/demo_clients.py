@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..core.authentication import Reason
-from ..core.usage import Outcome
+from ..core.database.outcomes import AuthenticationFailure, Outcome
 from .demo_usage import Caller, Refusals
 
 _HOUR, _DAY = 60, 24 * 60  # in minutes
@@ -101,10 +100,10 @@ CLIENTS = (
             Caller("203.0.113.9", 30, 8, "B", scope="payment-requests", since_days_ago=2),
         ),
         refusals=(
-            Refusals(Reason.ADDRESS_NOT_ALLOWED, 6, 14, _ELSEWHERE, "B", "payment-requests"),
+            Refusals(AuthenticationFailure.ADDRESS_NOT_ALLOWED, 6, 14, _ELSEWHERE, "B", "payment-requests"),
             Refusals(Outcome.SCOPE_NOT_ALLOWED, 1, 16, "203.0.113.9", "B", "reports:read"),
-            Refusals(Reason.WRONG_SECRET, 2, 49, "203.0.113.7", scope="payment-requests"),
-            Refusals(Reason.WRONG_SECRET, 22, 5 * _DAY, "203.0.113.7", scope="payment-requests"),
+            Refusals(AuthenticationFailure.WRONG_SECRET, 2, 49, "203.0.113.7", scope="payment-requests"),
+            Refusals(AuthenticationFailure.WRONG_SECRET, 22, 5 * _DAY, "203.0.113.7", scope="payment-requests"),
             Refusals(Outcome.THROTTLED, 9, 5 * _DAY - 2, "203.0.113.7"),
             Refusals(Outcome.SCOPE_MALFORMED, 2, 11 * _DAY, "203.0.113.7", "A", "payment?requests"),
         ),
@@ -166,7 +165,11 @@ CLIENTS = (
         frozenset({"MerchantUser", "UploadBatches"}),
         second_secret=SecondSecret(8, -0.5),
         callers=(Caller("203.0.113.21", 4, _DAY, scope="payment-requests payment-batches", hour=1),),
-        refusals=(Refusals(Reason.ENDED_SECRET, 9, 12, "203.0.113.21", "A", "payment-requests payment-batches"),),
+        refusals=(
+            Refusals(
+                AuthenticationFailure.ENDED_SECRET, 9, 12, "203.0.113.21", "A", "payment-requests payment-batches"
+            ),
+        ),
     ),
     DemoClient(
         NORTHWIND,
@@ -221,7 +224,9 @@ CLIENTS = (
         12,
         callers=(Caller("203.0.113.15", 18, 13 * _DAY, scope=_PAYMENTS),),
         refusals=tuple(
-            Refusals(Reason.DISABLED, 5 - days_ago // 3, days_ago * _DAY + 70, "203.0.113.15", "A", _PAYMENTS)
+            Refusals(
+                AuthenticationFailure.DISABLED, 5 - days_ago // 3, days_ago * _DAY + 70, "203.0.113.15", "A", _PAYMENTS
+            )
             for days_ago in range(1, 12)
         ),
     ),

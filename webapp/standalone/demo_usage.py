@@ -9,11 +9,11 @@ from operator import attrgetter
 
 from sqlalchemy.orm import Session
 
-from ..core import usage_writing
-from ..core.authentication import Reason
-from ..core.models import IdentityClient
-from ..core.usage import LATEST_MAX, Outcome
-from ..core.usage_writing import Count, CountKey, Request
+from ..core.database.models import IdentityClient
+from ..core.database.outcomes import AuthenticationFailure, Outcome
+from ..core.usage import writer
+from ..core.usage.queries import LATEST_MAX
+from ..core.usage.writer import RecordedRequest, RequestCount, RequestCountKey
 
 DAYS = 30
 _DAY = timedelta(days=1)
@@ -45,7 +45,7 @@ class Refusals:
     :param minutes_ago: when the last of them was.
     """
 
-    outcome: Reason | Outcome
+    outcome: AuthenticationFailure | Outcome
     count: int
     minutes_ago: int
     address: str
@@ -59,22 +59,22 @@ def record(
     """Add the token requests of a client: counts for all, the latest in full, and when its secrets were last used."""
     now = now.replace(microsecond=0)
     chance = random.Random(client.client_id)  # noqa: S311 - it keeps no secret
-    counts: dict[CountKey, Count] = {}
+    counts: dict[RequestCountKey, RequestCount] = {}
     requests = [
-        Request(client.id, at, Outcome.ISSUED, caller.label, caller.address, caller.scope)
+        RecordedRequest(client.id, at, Outcome.ISSUED, caller.label, caller.address, caller.scope)
         for caller in callers
         for at in _moments(caller, now, chance)
     ]
     for some in refusals:
         for number in range(some.count):
             at = now - timedelta(minutes=some.minutes_ago + number * 4, seconds=chance.randrange(60))
-            requests.append(Request(client.id, at, some.outcome, some.label, some.address, some.scope))
+            requests.append(RecordedRequest(client.id, at, some.outcome, some.label, some.address, some.scope))
     for request in sorted(requests, key=attrgetter("at")):
-        key = CountKey(request.at.date(), client.id, request.secret_label or "", request.outcome)
-        counts.setdefault(key, Count()).add(request.at, request.address)
+        key = RequestCountKey(request.at.date(), client.id, request.secret_label or "", request.outcome)
+        counts.setdefault(key, RequestCount()).add(request.at, request.address)
     if counts:
         latest = nlargest(LATEST_MAX, requests, key=attrgetter("at"))
-        usage_writing.write(session.connection(), counts, reversed(latest))
+        writer.write_requests(session.connection(), counts, reversed(latest))
 
 
 def _moments(caller: Caller, now: datetime, chance: random.Random) -> Iterator[datetime]:

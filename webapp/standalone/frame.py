@@ -5,10 +5,10 @@ from functools import cached_property
 import flask_login
 from flask import Flask, Response, current_app, request, url_for
 
-from ..core.errors import Busy
+from ..core.errors import Unavailable
 from ..host import MANAGER_ROLES, services
 from ..settings import PREFIX
-from ..web import assets
+from ..web.http import static_files
 from .forms import SignOutForm
 from .sessions import SignedInUser
 
@@ -23,7 +23,7 @@ def init_app(app: Flask) -> None:
 
 def asset(digest: str, filename: str) -> Response:
     """Answer with a static file of the frame."""
-    return assets.answer(assets.load(STATIC).get(filename), digest)
+    return static_files.answer(static_files.load(STATIC).get(filename), digest)
 
 
 class Frame:
@@ -35,7 +35,7 @@ class Frame:
         try:
             user = flask_login.current_user
             return user if user.is_authenticated else None
-        except Busy:
+        except Unavailable:
             return None
 
     @property
@@ -65,8 +65,8 @@ class Frame:
 
     def asset_url(self, filename: str) -> str:
         """Return the address of a file of the frame."""
-        return url_for("mas_asset", digest=assets.load(STATIC)[filename].digest, filename=filename)
+        return url_for("mas_asset", digest=static_files.load(STATIC)[filename].digest, filename=filename)
 
     def identity_clients_asset_url(self, filename: str) -> str:
         """Return the address of a file of Identity Clients, whose style the sign-in page borrows."""
-        return url_for("identity_clients.asset", digest=assets.assets()[filename].digest, filename=filename)
+        return url_for("identity_clients.asset", digest=static_files.assets()[filename].digest, filename=filename)

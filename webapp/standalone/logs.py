@@ -11,15 +11,15 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import has_request_context, request
 
-from ..host import request_id_of
+from ..http_request import request_id_of
 
 VALUE_MAX_CHARACTERS = 200
 FRAMES_MAX = 30
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-at_work: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", default=None)
-"""A request that Flask knows nothing of, so that the lines logged about it bear its id."""
+current_environ: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", default=None)
+"""The WSGI environment of a request that the middleware handles without Flask, so that log lines contain its id."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _cut(record.getMessage()),
         }
-        environ = request.environ if has_request_context() else at_work.get()
+        environ = request.environ if has_request_context() else current_environ.get()
         if environ is not None:
             line["request_id"] = request_id_of(environ)
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}

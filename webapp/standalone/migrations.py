@@ -1,6 +1,7 @@
 """The stand-alone's own line of revisions."""
 
-from ..core.migrate import History, folder
+from ..core.database.migrations import MigrationHistory
+from ..core.paths import resource_folder
 from .models import Base
 
-MAS = History(folder("migrations") / "standalone", Base.metadata, "mas_alembic_version")
+MAS = MigrationHistory(resource_folder("migrations") / "standalone", Base.metadata, "mas_alembic_version")

@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from ..core import models as core
-from ..core.columns import KeySet, UtcDateTime
+from ..core.database import models as core
+from ..core.database.types import StringSet, UtcDateTime
 
 NAME_MAX = 100
 EMAIL_MAX = 200
@@ -47,7 +47,7 @@ class MasUser(Base):
     email: Mapped[str] = mapped_column(String(EMAIL_MAX))
     email_folded: Mapped[str] = mapped_column(String(EMAIL_MAX * 3), unique=True)
     name: Mapped[str] = mapped_column(String(NAME_MAX))
-    roles: Mapped[frozenset[str]] = mapped_column(KeySet)
+    roles: Mapped[frozenset[str]] = mapped_column(StringSet)
     password_hash: Mapped[str] = mapped_column(String(200))
     session_token: Mapped[str] = mapped_column(String(64), unique=True)
     """What a session carries in place of the key; replacing it ends every session of the user (W2)."""

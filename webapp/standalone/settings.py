@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from ..core.roles import ApiRole
+from ..core.clients.roles import ApiRole
 from ..settings import KEY_BYTES, PREFIX, Settings, SettingsError
 
 PROJECT = Path(__file__).parents[2]

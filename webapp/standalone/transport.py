@@ -3,7 +3,7 @@
 from flask import Flask, redirect, request
 from flask.typing import ResponseReturnValue
 
-from ..host import refuse_other_hosts
+from ..host import check_trusted_host
 
 # Where credentials are sent a redirect would only send them again: the endpoint refuses these itself.
 CREDENTIALS_BELOW = "/connect/"
@@ -13,7 +13,7 @@ FOR_MONITORS = ("/healthz", "/readyz")
 
 def init_app(app: Flask, *, development: bool) -> None:
     """Refuse foreign names; outside development lead plain http to https."""
-    app.before_request(refuse_other_hosts)
+    app.before_request(check_trusted_host)
     if not development:
         app.before_request(_to_https)
 

@@ -10,9 +10,9 @@ from argon2.exceptions import VerificationError
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from ..core.database import reading
+from ..core.database.unit_of_work import read_session
 from ..core.errors import FieldError
-from ..core.hash_gate import in_a_place
+from ..core.secrets.argon2_pool import run_in_pool
 from .models import EMAIL_MAX, NAME_MAX, MasAccount, MasUser
 
 PASSWORD_MIN, PASSWORD_MAX = 12, 128
@@ -35,13 +35,13 @@ def hash_password(password: str) -> str:
     password = unicodedata.normalize("NFC", password)
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise FieldError("password", f"A password has {PASSWORD_MIN} to {PASSWORD_MAX} characters.")
-    return in_a_place(lambda: _HASHER.hash(password))
+    return run_in_pool(lambda: _HASHER.hash(password))
 
 
 def is_password(password_hash: str, password: str) -> bool:
     """Tell whether this is the password that was hashed; one argon2id computation."""
     try:
-        return in_a_place(lambda: _HASHER.verify(password_hash, unicodedata.normalize("NFC", password)))
+        return run_in_pool(lambda: _HASHER.verify(password_hash, unicodedata.normalize("NFC", password)))
     except VerificationError:
         return False
 
@@ -49,12 +49,12 @@ def is_password(password_hash: str, password: str) -> bool:
 def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
     """Return the user who may sign in with these, or None; one hash computation whatever the reason (D6).
 
-    :raises Busy: the database is out of reach.
+    :raises Unavailable: the database is out of reach.
     """
-    with reading(engine) as session:
+    with read_session(engine) as session:
         user = find_user(session, email)
     if user is None:
-        in_a_place(lambda: _HASHER.hash(unicodedata.normalize("NFC", password)))
+        run_in_pool(lambda: _HASHER.hash(unicodedata.normalize("NFC", password)))
         return None
     right = is_password(user.password_hash, password)
     return user if right and may_sign_in(user) else None
@@ -67,7 +67,7 @@ def may_sign_in(user: MasUser) -> bool:
 
 def user_of_session(engine: Engine, session_token: str) -> MasUser | None:
     """Return the user whose sessions carry this token, if they may still be signed in."""
-    with reading(engine) as session:
+    with read_session(engine) as session:
         user = session.scalar(select(MasUser).where(MasUser.session_token == session_token))
     return user if user is not None and may_sign_in(user) else None
 

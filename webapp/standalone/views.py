@@ -9,17 +9,18 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from ..core.database import reading, unit_of_work
-from ..core.errors import DomainError, Throttled
-from ..core.hash_gate import in_a_place
-from ..core.models import utc_now
-from ..host import client_address, read_body, services
+from ..core.database.models import utc_now
+from ..core.database.unit_of_work import read_session, unit_of_work
+from ..core.errors import DomainError, RateLimited
+from ..core.secrets.argon2_pool import run_in_pool
+from ..host import client_address, services
+from ..http_request import read_body
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
 from .models import MasUser
 from .redirects import safe_next
 from .settings import BODY_LIMIT_BYTES
-from .throttle import SignInThrottle
+from .sign_in_limits import SignInLimits
 
 LOG = logging.getLogger(__name__)
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -28,7 +29,7 @@ REFUSED = "The e-mail address or the password is wrong. Check both, then try aga
 STALE = "This page was open for too long. Press Sign in again."
 
 
-def make_blueprint(throttle: SignInThrottle) -> Blueprint:
+def make_blueprint(throttle: SignInLimits) -> Blueprint:
     """Return the pages as a blueprint."""
     blueprint = Blueprint("mas", __name__)
     blueprint.add_url_rule("/", "home", home)
@@ -60,7 +61,7 @@ def sign_in() -> ResponseReturnValue:
     return _sign_in_page(SignInForm(formdata=None))
 
 
-def sign_in_post(throttle: SignInThrottle) -> ResponseReturnValue:
+def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
     """Sign in, and go on to the page that was asked for."""
     form = SignInForm()
     if not form.validate():
@@ -74,8 +75,8 @@ def sign_in_post(throttle: SignInThrottle) -> ResponseReturnValue:
 
     try:
         # In a place for hashes from the beginning: an attempt that finds none must not count (D7).
-        user = in_a_place(attempt)
-    except Throttled as error:
+        user = run_in_pool(attempt)
+    except RateLimited as error:
         LOG.warning("sign-in throttled", extra={"address": address})
         page = make_response(_sign_in_page(form, _wait(error.retry_after_seconds)), 429)
         page.headers["Retry-After"] = str(error.retry_after_seconds)
@@ -122,7 +123,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Tell whether the database and the signing keys can be used, and nothing of why not (D8)."""
     try:
-        with reading(services().engine) as session:
+        with read_session(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
         services().keys.published(utc_now())
     except (DomainError, SQLAlchemyError):

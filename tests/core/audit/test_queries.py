@@ -1,0 +1,375 @@
+"""The trail as it is read: by page, with filters, as a file; and refusals and exports in it (L1, L2, L7)."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, select, text
+
+from tests.support.audit_events import NOON, add_events
+from tests.support.clients import delete, edit, values_of
+from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_throttles
+from tests.support.strategies import cursor_of, hostile
+from webapp.core.audit import queries
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.events import record_export, record_refusal
+from webapp.core.audit.export import export_events
+from webapp.core.audit.queries import ACTIONS, AuditActor, AuditPage, AuditQuery, list_events
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import NotFound, RateLimited
+from webapp.core.rate_limits.limits import RateLimits
+
+LONDON = ZoneInfo("Europe/London")
+
+
+def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: Any) -> AuditPage:
+    """Ask as the address bar would."""
+    with read_session(engine) as session:
+        query = AuditQuery.from_arguments(arguments)
+        return list_events(session, account_id=account_id, query=query, zone=LONDON, key=key)
+
+
+def told(page: AuditPage) -> list[str | None]:
+    """Return the request id of each event."""
+    return [row.request_id for row in page.events]
+
+
+# Pages
+
+
+@pytest.fixture
+def long(engine: Engine) -> Engine:
+    """Return a trail of 120 events, three at each moment, among those of another account."""
+    add_events(
+        engine,
+        *({"at": NOON + timedelta(minutes=number // 3), "request_id": str(number)} for number in range(120)),
+        *({"account_id": OTHER_ACCOUNT, "request_id": "foreign"} for _ in range(5)),
+        {"account_id": None, "action": "key rotated", "request_id": "platform"},
+    )
+    return engine
+
+
+def test_walking_meets_every_event_once_the_newest_first(long: Engine) -> None:
+    pages = [find(long)]
+    while pages[-1].next_cursor:
+        pages.append(find(long, after=pages[-1].next_cursor))
+    assert [len(page.events) for page in pages] == [50, 50, 20]
+    assert [row for page in pages for row in told(page)] == [str(number) for number in range(119, -1, -1)]
+    back = [pages[-1]]
+    while back[-1].previous_cursor:
+        back.append(find(long, before=back[-1].previous_cursor))
+    # From the last page back 50 whole rows each time; the first page is always whole.
+    assert [told(page) for page in back] == [told(page) for page in reversed(pages)]
+
+
+def test_what_is_added_on_the_way_moves_no_page(long: Engine) -> None:
+    first = find(long)
+    add_events(long, *({"at": NOON + timedelta(days=1), "request_id": f"new {number}"} for number in range(3)))
+    second = find(long, after=str(first.next_cursor))
+    assert told(second) == [str(number) for number in range(69, 19, -1)]
+    back = find(long, before=str(second.previous_cursor))
+    assert told(back) == told(first)
+    # Only three are newer still: the first page is shown whole.
+    assert told(find(long, before=str(back.previous_cursor)))[:4] == ["new 2", "new 1", "new 0", "119"]
+
+
+@pytest.mark.parametrize("account_id", ["nobody", OTHER_ACCOUNT])
+def test_no_account_sees_anothers_trail_or_the_platforms(long: Engine, account_id: str) -> None:
+    """A3: by whatever cursor or filter."""
+    cursor = find(long).next_cursor or ""
+    pages: list[dict[str, Any]] = [{}, {"after": cursor}, {"before": cursor}, {"person": "42"}, {"action": "edited"}]
+    for arguments in pages:
+        page = find(long, account_id, **arguments)
+        assert set(told(page)) <= {"foreign"}, arguments
+
+
+def test_a_forged_cursor_gives_the_first_page(long: Engine) -> None:
+    """I4."""
+    own, foreign = find(long).events[20], find(long, OTHER_ACCOUNT).events[0]
+    for cursor in (
+        "x",
+        "é",
+        cursor_of([]),
+        cursor_of({"a": 1, "b": 2}),
+        cursor_of([NOON.isoformat(), 5]),
+        cursor_of(["yesterday", own.id.hex]),
+        cursor_of(["0001-01-01T00:00:00+23:59", own.id.hex]),
+        cursor_of([NOON.isoformat(), "no key"]),
+        cursor_of([NOON.isoformat(), uuid.uuid4().hex]),
+        cursor_of([foreign.at.isoformat(), foreign.id.hex]),
+    ):
+        assert told(find(long, after=cursor)) == told(find(long, before=cursor)) == told(find(long)), cursor
+
+
+# Filters
+
+
+@pytest.fixture
+def story(engine: Engine) -> Engine:
+    """Return the trail of two clients, one of them renamed and deleted, and of another account's with a like ID."""
+    with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
+        client = make_client(engine, client_id="acme-claims")
+        clock.shift(86400)
+        edit(engine, client, values=values_of(client, client_id="acme-renamed"), author=make_author(actor_id="7"))
+        clock.shift(86400)
+        renamed = edit(
+            engine,
+            edit_of(engine, client),
+            values=values_of(edit_of(engine, client), name="New"),
+            author=make_author(actor_id="7", label="Priya Nair"),
+        )
+        clock.shift(86400)
+        delete(engine, renamed)
+        make_client(engine, client_id="other_path")
+        make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-foreign")
+    return engine
+
+
+def edit_of(engine: Engine, client: IdentityClient) -> IdentityClient:
+    """Return a client as it is now."""
+    with read_session(engine) as session:
+        return session.get_one(IdentityClient, client.id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({}, ["created", "deleted", "edited", "edited", "created"]),
+        ({"person": "7"}, ["edited", "edited"]),
+        ({"person": "Priya Nair"}, []),
+        ({"client": "acme-claims"}, ["deleted", "edited", "edited", "created"]),
+        ({"client": " ACME-re"}, ["deleted", "edited", "edited", "created"]),
+        ({"client": "_path"}, ["created"]),
+        ({"client": "%"}, []),
+        ({"client": "foreign"}, []),
+        ({"action": "edited"}, ["edited", "edited"]),
+        ({"action": "secret paused"}, []),
+        ({"since": "2026-03-02"}, ["created", "deleted", "edited", "edited"]),
+        ({"until": "2026-03-02"}, ["edited", "created"]),
+        ({"since": "2026-03-02", "until": "2026-03-03"}, ["edited", "edited"]),
+        ({"since": "2026-03-03", "until": "2026-03-02"}, []),
+        ({"client": "acme", "person": "7", "action": "edited", "since": "2026-03-03"}, ["edited"]),
+    ],
+)
+def test_filters(story: Engine, arguments: dict[str, Any], found: list[str]) -> None:
+    """I4: a former ID finds the client as well, and % and _ stand for themselves."""
+    assert [row.action for row in find(story, **arguments).events] == found
+
+
+def test_a_day_begins_and_ends_in_the_zone_of_the_screens(engine: Engine) -> None:
+    """On 29 March 2026 London's day has 23 hours, and begins at midnight UTC."""
+    midnight = datetime(2026, 3, 29, tzinfo=UTC)
+    for hours, name in ((-0.1, "before"), (0, "first"), (22.9, "last"), (23, "after")):
+        add_events(engine, {"at": midnight + timedelta(hours=hours), "request_id": name})
+    assert told(find(engine, since="2026-03-29", until="2026-03-29")) == ["last", "first"]
+
+
+def test_a_client_has_a_trail_of_its_own(story: Engine) -> None:
+    with read_session(story) as session:
+        keys = {row.client_id: row.id for row in session.scalars(select(IdentityClient))}
+    assert [row.action for row in find(story, key=keys["other_path"]).events] == ["created"]
+    assert [row.action for row in find(story, key=keys["acme-renamed"], action="deleted").events] == ["deleted"]
+    assert find(story, key=keys["acme-foreign"]).events == []
+
+
+def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
+    """A3: those of this account."""
+    add_events(story, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
+    with read_session(story) as session:
+        assert queries.list_actors(session, ACCOUNT) == [
+            AuditActor("admin@northwind.example", "admin@northwind.example"),
+            AuditActor("1", "ann"),
+            AuditActor("7", "Priya Nair"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"person": "a" * 201},
+        {"person": "\x00"},
+        {"client": "a" * 101},
+        {"client": "\ud800"},
+        {"action": "Edited"},
+        {"action": "key rotated"},
+        {"since": "2026-02-30"},
+        {"since": "20260301"},
+        {"since": "２０２６-03-01"},
+        {"until": "9999-12-31"},
+        {"until": "0001-01-01"},
+        {"until": "tomorrow"},
+    ],
+)
+def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
+    """I4."""
+    assert AuditQuery.from_arguments(arguments) == AuditQuery()
+
+
+def test_an_address_carries_the_query() -> None:
+    arguments = {"person": "7", "client": "acme", "action": "edited", "since": "2026-03-01", "until": "2026-03-02"}
+    query = AuditQuery.from_arguments(arguments | {"after": "x", "page": "2"})
+    assert (query.since, query.until) == (date(2026, 3, 1), date(2026, 3, 2))
+    assert query.arguments() == arguments | {"after": "x"}
+    assert query.with_cursor(before="y").arguments() == arguments | {"before": "y"}
+    assert query.filters() == arguments
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
+def test_whatever_stands_in_the_address_is_a_page(story: Engine, arguments: dict[str, Any]) -> None:
+    """I4: the query string fuzzed."""
+    assert {row.account_id for row in find(story, **arguments).events} <= {ACCOUNT}
+
+
+# Exports
+
+
+def export(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: str) -> list[str]:
+    """Return the actions of the events that an export of the account contains."""
+    with read_session(engine) as session:
+        query = AuditQuery.from_arguments(arguments)
+        events = export_events(session, account_id=account_id, query=query, zone=LONDON, key=key)
+        return [each.action for each in events]
+
+
+def test_an_export_has_the_filters_of_the_page(story: Engine) -> None:
+    assert export(story, client="acme", since="2026-03-02") == ["deleted", "edited", "edited"]
+
+
+def test_an_export_of_one_client(story: Engine) -> None:
+    """Only of the account's own clients, deleted ones too (A3)."""
+    with read_session(story) as session:
+        clients = {row.client_id: row for row in session.scalars(select(IdentityClient))}
+        for client_id, account_id in (("acme-renamed", ACCOUNT), ("acme-foreign", OTHER_ACCOUNT)):
+            key = clients[client_id].id
+            assert queries.get_client_or_deleted(session, account_id=account_id, key=key).client_id == client_id
+            with pytest.raises(NotFound):
+                queries.get_client_or_deleted(session, account_id="nobody", key=key)
+    assert export(story, key=clients["acme-renamed"].id, action="deleted") == ["deleted"]
+    assert export(story, key=clients["other_path"].id) == ["created"]
+    assert export(story, key=clients["acme-foreign"].id) == []
+
+
+def test_an_export_has_10000_events_at_most(engine: Engine) -> None:
+    """The newest ones (L7)."""
+    add_events(engine, *({"at": NOON + timedelta(seconds=number)} for number in range(10_002)))
+    with read_session(engine) as session:
+        times = [each.at for each in export_events(session, account_id=ACCOUNT, query=AuditQuery(), zone=LONDON)]
+    assert len(times) == 10_000
+    assert times[0] == NOON + timedelta(seconds=10_001)
+
+
+def test_an_export_is_an_event_and_has_a_quota(engine: Engine) -> None:
+    """L7, D5."""
+    rate_limits = RateLimits("memory://", 20, exports_per_actor_and_hour=2)
+    for _ in range(2):
+        with unit_of_work(engine) as session:
+            record_export(session, author=make_author(), filters={"client": "acme"}, rate_limits=rate_limits)
+    with pytest.raises(RateLimited), unit_of_work(engine) as session:
+        record_export(session, author=make_author(), filters={}, rate_limits=rate_limits)
+    page = find(engine, action="exported")
+    assert [(row.client_key, row.changes) for row in page.events] == [
+        (None, {"filters": [None, {"client": "acme"}]})
+    ] * 2
+
+
+# Refusals
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Stand at noon."""
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+def refuse(
+    engine: Engine, rate_limits: RateLimits, refusal: RefusalReason = RefusalReason.STALE_VERSION, **overrides: Any
+) -> None:
+    """Record that an administrator was refused."""
+    given: dict[str, Any] = {"author": make_author(), "attempt": "edit", "key": None}
+    with unit_of_work(engine) as session:
+        record_refusal(session, refusal=refusal, rate_limits=rate_limits, **(given | overrides))
+
+
+def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
+    """L2, A3: with the client that it was about, if it is the account's own."""
+    client, foreign = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
+    for key in (client.id, foreign.id, uuid.uuid4(), None):
+        refuse(engine, make_throttles(), key=key)
+    rows = find(engine, action="refused").events
+    assert [(row.client_key, row.client_id) for row in rows] == [(None, None)] * 3 + [(client.id, client.client_id)]
+    assert {str(row.changes) for row in rows} == {
+        str({"refusal": [None, "stale version"], "attempt": [None, "edit"]}),
+    }
+    assert [row.action for row in find(engine, OTHER_ACCOUNT).events] == ["created"]
+
+
+def test_refusals_cannot_flood_the_trail(engine: Engine, clock: time_machine.Traveller) -> None:
+    """L2: 20 within an hour for each person and kind."""
+    rate_limits = make_throttles()
+    for _ in range(22):
+        refuse(engine, rate_limits)
+    refuse(engine, rate_limits, RefusalReason.FORBIDDEN)
+    refuse(engine, rate_limits, author=make_author(actor_id="another"))
+    assert len(find(engine, action="refused").events) == 22
+    clock.shift(3601)
+    refuse(engine, rate_limits)
+    assert len(find(engine, action="refused").events) == 23
+
+
+# Size
+
+
+def test_every_page_is_found_by_an_index(engine: Engine) -> None:
+    """What a page costs does not grow with the events of others."""
+    client = make_client(engine)
+    make_client(engine, account_id=OTHER_ACCOUNT)
+    add_events(
+        engine,
+        *({"at": NOON + timedelta(seconds=number), "actor_id": str(number % 50)} for number in range(3_000)),
+        *({"account_id": OTHER_ACCOUNT, "at": NOON + timedelta(seconds=number)} for number in range(20_000)),
+    )
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "LIMIT" in statement:
+            statements.append((statement, parameters))
+
+    cursor = find(engine).next_cursor or ""
+    event.listen(engine, "before_cursor_execute", note)
+    find(engine)
+    find(engine, after=cursor)
+    find(engine, person="7")
+    find(engine, action="deleted")
+    find(engine, since="2026-03-01", until="2026-03-01")
+    find(engine, key=client.id)
+    with read_session(engine) as session:
+        assert len(queries.list_actors(session, ACCOUNT)) == 51
+    event.remove(engine, "before_cursor_execute", note)
+    assert len(statements) == 7
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
+    with engine.connect() as connection:
+        for statement, parameters in statements:
+            plan = "\n".join(
+                " ".join(str(column) for column in row)
+                for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            )
+            assert "ix_identity_client_events" in plan, plan
+            assert "SCAN identity_client_events" not in plan, plan
+            assert "Seq Scan" not in plan, plan
+            assert "TEMP B-TREE" not in plan, plan
+
+
+def test_every_action_of_an_account_can_be_filtered_by() -> None:
+    platform = {action for action in Action if action.value.startswith(("key", "resource server", "purged"))}
+    assert set(ACTIONS) == set(Action) - platform

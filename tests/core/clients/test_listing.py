@@ -1,0 +1,313 @@
+"""Finding clients: search, filters, order, pages by key, and that nothing of another account is ever met (I4)."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, insert, text
+
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, fill, make_client
+from tests.support.strategies import cursor_of, hostile
+from webapp.core.clients.listing import SORTS, ListPage, ListQuery, list_clients
+from webapp.core.database.models import IdentityClient, new_id, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def find(engine: Engine, account_id: str = ACCOUNT, **arguments: Any) -> ListPage:
+    """Ask as the address bar would."""
+    with read_session(engine) as session:
+        return list_clients(session, account_id=account_id, query=ListQuery.from_arguments(arguments, CATALOGUE))
+
+
+def ids(page: ListPage) -> list[str]:
+    return [client.client_id for client in page.clients]
+
+
+def walk(engine: Engine, **arguments: Any) -> Iterator[ListPage]:
+    page = find(engine, **arguments)
+    yield page
+    while page.next_cursor:
+        page = find(engine, after=page.next_cursor, **arguments)
+        yield page
+
+
+@pytest.fixture
+def many(engine: Engine) -> Engine:
+    """120 clients with ties in every order, among those of another account and deleted ones."""
+    template = make_client(engine, deleted_at=utc_now())
+    make_client(engine, account_id=OTHER_ACCOUNT)
+    columns = {column.key: getattr(template, column.key) for column in IdentityClient.__table__.columns}
+    rows = []
+    for number in range(132):
+        client_id = f"client-{(number * 37) % 120:03}" if number < 120 else f"client-050-{number}"
+        name = ("", "Alpha", "beta", "Ärger")[number % 4]
+        at = DAY + timedelta(days=number % 3)
+        rows.append(
+            columns
+            | {"id": new_id(), "client_id": client_id, "client_id_folded": client_id}
+            | {"name": name, "name_folded": name.casefold()}
+            | {"created_at": at, "updated_at": at + timedelta(days=number % 2)}
+            | {"last_token_at": at if number % 4 else None}
+            | {"deleted_at": at if number >= 126 else None}
+            | {"account_id": OTHER_ACCOUNT if 120 <= number < 126 else ACCOUNT}
+        )
+    with unit_of_work(engine) as session:
+        session.execute(insert(IdentityClient), rows)
+    return engine
+
+
+def test_walking_forwards_and_back_meets_every_row_once(many: Engine) -> None:
+    for sort in SORTS:
+        pages = list(walk(many, sort=sort))
+        rows = [client for page in pages for client in page.clients]
+        assert [len(page.clients) for page in pages] == [50, 50, 20], sort
+        assert [(page.first, page.last) for page in pages] == [(1, 50), (51, 100), (101, 120)], sort
+        assert {(page.total, page.account_total) for page in pages} == {(120, 120)}
+        assert len({client.id for client in rows}) == 120
+        assert {client.account_id for client in rows} == {ACCOUNT}
+
+        name = sort.removeprefix("-")
+        column = {"client_id": "client_id_folded", "name": "name_folded", "last_token": "last_token_at"}.get(name, name)
+        values = [getattr(client, column) for client in rows]
+        places = [(NEVER if value is None else value, client.id) for value, client in zip(values, rows, strict=True)]
+        assert places == sorted(places, reverse=sort.startswith("-"))
+
+        back = [pages[-1]]
+        while back[-1].previous_cursor:
+            back.append(find(many, sort=sort, before=back[-1].previous_cursor))
+        assert [ids(page) for page in back] == [ids(page) for page in reversed(pages)]
+        assert [(page.first, page.last) for page in back] == [(101, 120), (51, 100), (1, 50)]
+        assert pages[0].previous_cursor is None
+        assert pages[-1].next_cursor is None
+
+
+def test_walking_keeps_to_the_filters(many: Engine) -> None:
+    pages = list(walk(many, q="A", sort="-name"))
+    assert [len(page.clients) for page in pages] == [50, 10]
+    assert {(page.total, page.account_total) for page in pages} == {(60, 120)}
+    assert [(page.first, page.last) for page in pages] == [(1, 50), (51, 60)]
+    assert {client.name for page in pages for client in page.clients} == {"Alpha", "beta"}
+
+
+def test_rows_that_change_on_the_way_are_neither_lost_nor_met_twice(many: Engine) -> None:
+    """Those that did not change, that is: pages go by key, not by number."""
+    first = find(many)
+    with unit_of_work(many) as session:
+        for row in first.clients[:10]:
+            session.get_one(IdentityClient, row.id).deleted_at = utc_now()
+        session.get_one(IdentityClient, first.clients[-1].id).deleted_at = utc_now()
+        make_client(session, client_id="AAA-first")
+    second = find(many, after=str(first.next_cursor))
+    assert ids(second) == [f"client-{number:03}" for number in range(50, 100)]
+    assert (second.first, second.last, second.total) == (41, 90, 110)
+    # Going back there are fewer than 50 rows now: the first page is shown whole.
+    back = find(many, before=str(second.previous_cursor))
+    assert (back.first, back.last, len(back.clients)) == (1, 50, 50)
+    assert back.clients[0].client_id == "AAA-first"
+    # Where all that followed is gone, the first page is better than an empty one.
+    with unit_of_work(many) as session:
+        for row in find(many, after=str(second.next_cursor)).clients:
+            session.get_one(IdentityClient, row.id).deleted_at = utc_now()
+    assert find(many, after=str(second.next_cursor)).first == 1
+
+
+@pytest.fixture
+def few(engine: Engine) -> Engine:
+    for client_id, name, description, enabled, roles in (
+        ("ACME-claims", "Claims Übersicht", "Asks for 100% of payments", True, {"MerchantUser", "CreatePayment"}),
+        ("acme_batch", "", "Nightly\nbatch_run", False, {"UploadBatches"}),
+        ("other/path", "STRASSE", r"C:\temp", True, {"CreateUrgentPayments"}),
+        ("zzz-last", "straße", "", True, {"MerchantUser"}),
+    ):
+        make_client(engine, client_id=client_id, name=name, description=description, enabled=enabled, roles=roles)
+    make_client(engine, client_id="acme-deleted", deleted_at=utc_now())
+    make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-foreign", name="Claims Übersicht")
+    return engine
+
+
+def test_search_and_filters(few: Engine) -> None:
+    """I4: %, _ and \\ stand for themselves; letter case never matters in a search and always in a role."""
+    for arguments, found in (
+        ({}, ["ACME-claims", "acme_batch", "other/path", "zzz-last"]),
+        ({"q": "acme"}, ["ACME-claims", "acme_batch"]),
+        ({"q": " ACME "}, ["ACME-claims", "acme_batch"]),
+        ({"q": "übersicht"}, ["ACME-claims"]),
+        ({"q": "U\u0308BERSICHT"}, ["ACME-claims"]),
+        ({"q": "straße"}, ["other/path", "zzz-last"]),
+        ({"q": "strasse"}, ["other/path", "zzz-last"]),
+        ({"q": "batch_run"}, ["acme_batch"]),
+        ({"q": "nightly"}, ["acme_batch"]),
+        ({"q": "acme_"}, ["acme_batch"]),
+        ({"q": "%"}, ["ACME-claims"]),
+        ({"q": "_"}, ["acme_batch"]),
+        ({"q": "\\"}, ["other/path"]),
+        ({"q": "/"}, ["other/path"]),
+        ({"q": "\\%"}, []),
+        ({"q": "foreign"}, []),
+        ({"q": "deleted"}, []),
+        ({"status": "enabled"}, ["ACME-claims", "other/path", "zzz-last"]),
+        ({"status": "disabled"}, ["acme_batch"]),
+        ({"role": "CreatePayment"}, ["ACME-claims"]),
+        ({"role": "MerchantUser"}, ["ACME-claims", "zzz-last"]),
+        ({"role": "ReportViewer"}, []),
+        ({"q": "acme", "status": "enabled", "role": "MerchantUser"}, ["ACME-claims"]),
+        ({"q": "acme", "status": "disabled", "role": "MerchantUser"}, []),
+    ):
+        page = find(few, **arguments)
+        assert ids(page) == found, arguments
+        assert (page.total, page.account_total) == (len(found), 4), arguments
+        assert (page.first, page.last) == ((1, len(found)) if found else (0, 0)), arguments
+        assert page.next_cursor is page.previous_cursor is None
+
+
+def test_the_order_of_names_is_the_same_on_every_engine(few: Engine) -> None:
+    assert [client.name for client in find(few, sort="name").clients] == ["", "Claims Übersicht", "STRASSE", "straße"]
+    assert ids(find(few, sort="-client_id")) == ["zzz-last", "other/path", "acme_batch", "ACME-claims"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"q": "a" * 201},
+        {"q": "\x00"},
+        {"q": "acme\ud800"},
+        {"status": "ENABLED"},
+        {"status": "1"},
+        {"role": "merchantuser"},
+        {"role": '" OR 1=1 --'},
+        {"role": "%"},
+        {"attention": "Any"},
+        {"attention": "1 OR 1=1"},
+        {"sort": "secret_hash"},
+        {"sort": "--name"},
+        {"sort": "client_id desc"},
+    ],
+)
+def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
+    """I4."""
+    assert ListQuery.from_arguments(arguments, CATALOGUE) == ListQuery()
+
+
+def test_200_characters_may_be_searched_for() -> None:
+    assert ListQuery.from_arguments({"q": "a" * 200}, CATALOGUE).q == "a" * 200
+
+
+def test_a_forged_or_foreign_cursor_gives_the_first_page(many: Engine) -> None:
+    """I4: 200 and the first page, never an error and never another account's row."""
+    own = find(many).clients[0]
+    foreign = find(many, OTHER_ACCOUNT).clients[0]
+    first = ids(find(many))
+    for cursor in (
+        "x",
+        "====",
+        "é",
+        "\x00",
+        "\ud800",
+        "A" * 100_000,
+        cursor_of(None),
+        cursor_of(1),
+        cursor_of([]),
+        cursor_of({"client_id": 1, "b": 2, "c": 3}),
+        cursor_of(["client_id", "a"]),
+        cursor_of(["client_id", 1, own.id.hex]),
+        cursor_of(["client_id", "client-050", 1]),
+        cursor_of(["client_id", "client-050", "not a key"]),
+        cursor_of(["client_id", "\x00", own.id.hex]),
+        cursor_of(["client_id", "\ud800", own.id.hex]),
+        cursor_of(["name", "client-050", own.id.hex]),
+        cursor_of(["client_id", "client-050", uuid.uuid4().hex]),
+        cursor_of(["client_id", foreign.client_id, foreign.id.hex]),
+        base64.urlsafe_b64encode(b"[" * 1200).decode(),
+        base64.urlsafe_b64encode(b"9" * 1200).decode(),
+        base64.urlsafe_b64encode(b"\xff\xfe").decode(),
+    ):
+        for direction in ("after", "before"):
+            page = find(many, **{direction: cursor})
+            assert ids(page) == first, cursor
+            assert page.first == 1, cursor
+
+
+def test_a_forged_time_is_no_error(many: Engine) -> None:
+    """I4."""
+    own = find(many).clients[0]
+    for value in ("", "yesterday", "2026-03-02", "2026-03-02T00:00:00", "0001-01-01T00:00:00+23:59"):
+        for direction in ("after", "before"):
+            for sort in ("updated_at", "last_token"):
+                page = find(many, sort=sort, **{direction: cursor_of([sort, value, own.id.hex])})
+                assert len(page.clients) == 50, value
+
+
+PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "size", "page")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example({"q": "\x00", "after": "\x00"})
+@given(
+    st.dictionaries(
+        st.sampled_from(["q", "status", "role", "attention", "sort", "after", "before", "size", "page"]), hostile
+    )
+)
+def test_whatever_stands_in_the_address_is_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
+    """I4: the query string fuzzed."""
+    page = find(few, **arguments)
+    assert {client.account_id for client in page.clients} <= {ACCOUNT}
+    assert len(page.clients) == page.total <= page.account_total == 4
+
+
+def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
+    make_client(engine, account_id=OTHER_ACCOUNT)
+    assert find(engine) == ListPage([], 0, 0, 0, 0, None, None)
+    assert find(engine, q="x").account_total == 0
+
+
+# Size
+
+
+@pytest.fixture
+def large(engine: Engine) -> Engine:
+    """100,000 clients of others, 5,000 of a large account."""
+    fill(engine, OTHER_ACCOUNT, 100_000)
+    fill(engine, ACCOUNT, 5_000)
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    return engine
+
+
+def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
+    """What a page costs does not grow with the clients of others; without a search not even with those of its own."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            statements.append((statement, parameters))
+
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[large.dialect.name]
+    for sort in SORTS:
+        first = find(large, sort=sort)
+        event.listen(large, "before_cursor_execute", note)
+        second = find(large, sort=sort, after=first.next_cursor)
+        find(large, sort=sort, before=second.previous_cursor)
+        find(large, sort=sort, q="name 49", status="enabled", role="MerchantUser")
+        event.remove(large, "before_cursor_execute", note)
+        assert second.first == 51
+    assert statements
+    with large.connect() as connection:
+        for statement, parameters in statements:
+            plan = "\n".join(
+                " ".join(str(column) for column in row)
+                for row in connection.exec_driver_sql(f"{explain} {statement}", parameters)
+            )
+            assert "identity_clients" in plan
+            assert "SCAN identity_clients" not in plan, (statement, plan)  # SQLite
+            assert "Seq Scan" not in plan, (statement, plan)  # PostgreSQL
+            if "LIMIT" in statement and "LIKE" not in statement:
+                assert "TEMP B-TREE" not in plan, (statement, plan)
+                assert "Sort" not in plan, (statement, plan)

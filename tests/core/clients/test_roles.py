@@ -1,0 +1,76 @@
+"""The catalogue of API roles, checked at start (A4)."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from webapp.core.clients.roles import DEFAULT_ROLES, ApiRole, RoleCatalogue
+from webapp.settings import SettingsError
+
+ROLE = ApiRole("Reader", "Read", "Reads.", "Read", ("API",))
+
+
+def test_the_built_in_catalogue() -> None:
+    catalogue = RoleCatalogue(DEFAULT_ROLES)
+    assert {
+        "MerchantUser",
+        "CreatePayment",
+        "CreateUrgentPayments",
+        "UploadBatches",
+        "MerchantCreateVoidRequest",
+        "AccountMovementEditor",
+    } <= catalogue.keys()
+    assert {"API", "payment-requests", "stored-recipients"} <= set(catalogue.scopes(catalogue.values()))
+    for role in catalogue.values():
+        assert role.description.endswith(".")
+    assert [role.key for role in catalogue.values() if role.moves_money] == [
+        "CreatePayment",
+        "CreateUrgentPayments",
+        "UploadBatches",
+        "AccountMovementEditor",
+    ]
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        [],
+        ["Reader"],
+        [ROLE, ROLE],
+        [replace(ROLE, key="")],
+        [replace(ROLE, key='a"b')],
+        [replace(ROLE, key="a b")],
+        [replace(ROLE, key="a" * 61)],
+        [replace(ROLE, key="a\n")],
+        [replace(ROLE, name="")],
+        [replace(ROLE, group="")],
+        [replace(ROLE, scopes=())],
+        [replace(ROLE, scopes=("a b",))],
+        [replace(ROLE, scopes=('a"b',))],
+        [replace(ROLE, scopes=("",))],
+        [replace(ROLE, scopes=("é",))],
+    ],
+)
+def test_a_catalogue_that_no_token_could_carry_stops_the_start(roles: list[Any]) -> None:
+    with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_API_ROLES"):
+        RoleCatalogue(roles)
+
+
+def test_a_scope_given_without_its_comma_stops_the_start() -> None:
+    """`("API")` is a string: each of its letters would be a scope."""
+    scopes: Any = "API"
+    with pytest.raises(SettingsError, match="tuple of scopes"):
+        RoleCatalogue([replace(ROLE, scopes=scopes)])
+
+
+def test_what_an_account_may_grant_and_what_a_client_still_has() -> None:
+    """A4."""
+    catalogue = RoleCatalogue(
+        [replace(ROLE, key=key, scopes=scopes) for key, scopes in (("A", ("x", "y")), ("B", ("y", "z")))]
+    )
+    assert [role.key for role in catalogue.grantable(None)] == ["A", "B"]
+    assert [role.key for role in catalogue.grantable({"B", "Gone"})] == ["B"]
+    assert [role.key for role in catalogue.grantable(())] == []
+    assert [role.key for role in catalogue.effective({"A", "B", "Gone"}, {"A", "Gone"})] == ["A"]
+    assert catalogue.scopes(catalogue.grantable(None)) == ("x", "y", "z")

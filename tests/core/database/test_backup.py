@@ -1,0 +1,175 @@
+"""`flask identity-clients backup`: a copy that is whole, closed to others, and as good as the database (C4)."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy import Engine, func, select, text
+
+from tests.support import servers
+from tests.support.endpoint import Endpoint
+from tests.support.factories import make_client
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.unit_of_work import read_session
+
+
+@pytest.fixture
+def endpoint(sqlite_url: str) -> Iterator[Endpoint]:
+    """Return an application at work on SQLite."""
+    engine = make_engine(sqlite_url)
+    yield Endpoint(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Path:
+    """Return a directory that only its owner can enter."""
+    directory = tmp_path / "vault"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+def back_up(endpoint: Endpoint, file: Path) -> Result:
+    """Run the command."""
+    return endpoint.app.test_cli_runner().invoke(args=["identity-clients", "backup", str(file)])
+
+
+def gets_a_token(engine: Engine, client: IdentityClient) -> bool:
+    """Tell whether a server on this database gives a client a token."""
+    return Endpoint(engine).ask(client).status_code == 200
+
+
+def published(endpoint: Endpoint) -> Any:
+    """Return the key set that APIs read."""
+    return endpoint.client.get("/.well-known/jwks.json").json
+
+
+def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault: Path) -> None:
+    """It is as the database stood at one moment: what one transaction wrote is there, or not, as a whole."""
+    client = make_client(endpoint.engine)
+    assert gets_a_token(endpoint.engine, client)
+    keys = published(endpoint)
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        while not stop.is_set():
+            written.append(make_client(endpoint.engine).client_id)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(3):
+            enough = len(written) + 10
+            while len(written) < enough:
+                pass
+            assert back_up(endpoint, vault / f"{number}.sqlite3").exit_code == 0
+    finally:
+        stop.set()
+        writer.join()
+    sizes = []
+    for number in range(3):
+        file = vault / f"{number}.sqlite3"
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        restored = make_engine(f"sqlite:///{file}")
+        with read_session(restored) as session:
+            tables = (IdentityClient, ClientSecret, UsedClientId, AuditEvent)
+            rows = [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
+        sizes.append(rows[0])
+        assert rows[0] == rows[1] == rows[2]
+        assert gets_a_token(restored, client)
+        assert published(Endpoint(restored)) == keys
+        restored.dispose()
+    assert 10 < sizes[0] < sizes[1] < sizes[2] <= len(written) + 1
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_c4_only_the_owner_can_read_a_backup(endpoint: Endpoint, tmp_path: Path, umask: int) -> None:
+    """C4: 0600, in a directory that is made 0700 where it is missing; nothing else is left there."""
+    file = tmp_path / "new" / "vault" / "backup.sqlite3"
+    before = os.umask(umask)
+    try:
+        assert back_up(endpoint, file).exit_code == 0
+    finally:
+        os.umask(before)
+    assert [entry.name for entry in file.parent.iterdir()] == ["backup.sqlite3"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_backup_overwrites_nothing(endpoint: Endpoint, vault: Path) -> None:
+    file = vault / "backup.sqlite3"
+    file.write_text("precious")
+    result = back_up(endpoint, file)
+    assert (result.exit_code, result.output) == (1, f"Error: {file} exists. Name a file that does not.\n")
+    file.rename(vault / "backup.sqlite3.part")
+    result = back_up(endpoint, file)
+    assert result.exit_code == 1
+    assert "another backup is running, or one was interrupted" in result.output
+    assert [entry.name for entry in vault.iterdir()] == ["backup.sqlite3.part"]
+    assert (vault / "backup.sqlite3.part").read_text() == "precious"
+
+
+@pytest.mark.parametrize("loose", [0o755, 0o710, 0o701])
+def test_c4_a_directory_that_others_can_enter_gets_no_backup(endpoint: Endpoint, vault: Path, loose: int) -> None:
+    """C4: and the message says what to run."""
+    vault.chmod(loose)
+    result = back_up(endpoint, vault / "backup.sqlite3")
+    assert result.exit_code == 1
+    assert f"Run: chmod 700 {vault}" in result.output
+    assert list(vault.iterdir()) == []
+
+
+def test_a_backup_that_breaks_off_leaves_nothing(
+    endpoint: Endpoint, vault: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No half of a database is ever taken for one."""
+
+    def no_space(_part: Path, _file: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", no_space)
+    result = back_up(endpoint, vault / "backup.sqlite3")
+    assert result.exit_code == 1
+    assert "No backup was made: [Errno 28] No space left on device" in result.output
+    assert list(vault.iterdir()) == []
+
+
+def test_on_postgresql_the_command_says_what_to_run_and_that_works(
+    postgresql_url: str, postgresql_server: Engine, vault: Path
+) -> None:
+    """Exit code 2; what it prints makes a backup from which an empty database gives tokens."""
+    engine = make_engine(postgresql_url)
+    client = make_client(engine)
+    assert gets_a_token(engine, client)
+    file = vault / "a backup"
+    result = back_up(Endpoint(engine), file)
+    engine.dispose()
+    assert result.exit_code == 2
+    assert not file.exists()
+    environment = {"PATH": f"{servers.postgresql_programs()}:{os.environ['PATH']}"}
+    command = result.output.partition("run its own: ")[2]
+    subprocess.run(["/bin/sh", "-c", command], env=environment, check=True, timeout=60)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    name = f"restored_{uuid.uuid4().hex}"
+    with postgresql_server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        restored = make_engine(engine.url.set(database=name).render_as_string(hide_password=False))
+        address = restored.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        subprocess.run(
+            ["pg_restore", "--exit-on-error", f"--dbname={address}", file], env=environment, check=True, timeout=60
+        )
+        assert gets_a_token(restored, client)
+        restored.dispose()
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

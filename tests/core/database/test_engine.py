@@ -1,0 +1,310 @@
+"""The engine, the sessions and the one place that commits."""
+
+import os
+import sqlite3
+import stat
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.orm import Session
+
+from tests.support.clients import edit, values_of
+from tests.support.factories import SECRET, make_account, make_client
+from webapp.core.database.engine import make_engine
+from webapp.core.database.errors import violated_constraint
+from webapp.core.database.models import Account, ClientSecret, IdentityClient
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import Unavailable
+from webapp.settings import SettingsError
+
+SESSIONS: list[Callable[[Engine], AbstractContextManager[Session]]] = [read_session, unit_of_work]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# Files
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) -> None:
+    """C4: whatever the umask, the database and both its helpers are 0600, in a directory of 0700."""
+    path = tmp_path / "new" / "instance" / "mas.sqlite3"
+    before = os.umask(umask)
+    try:
+        engine = make_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE written (at TEXT)"))
+            files = {file.name: mode(file) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert files == {"mas.sqlite3": 0o600, "mas.sqlite3-wal": 0o600, "mas.sqlite3-shm": 0o600}
+    assert mode(path.parent) == 0o700
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm"])
+@pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, loose: int) -> None:
+    """C4: and the message says what to run."""
+    directory = tmp_path / "instance"
+    directory.mkdir(mode=0o700)
+    file = directory / name
+    file.touch()
+    file.chmod(loose)
+    with pytest.raises(SettingsError) as caught:
+        make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+    assert f"Run: chmod 600 {file}" in str(caught.value)
+    file.chmod(0o600)
+    make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+
+
+@pytest.mark.parametrize("loose", [0o755, 0o750, 0o701, 0o1777])
+def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose: int) -> None:
+    """C4: it may be one that others need, such as /tmp, so the message names both ways out; nothing is left behind."""
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    directory.chmod(loose)
+    with pytest.raises(SettingsError) as caught:
+        make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+    assert f"Run: chmod 700 {directory}" in str(caught.value)
+    assert "mkdir -m 700" in str(caught.value)
+    assert list(directory.iterdir()) == []
+    assert mode(directory) == loose
+
+
+def test_a_directory_of_a_group_that_only_the_owner_can_enter_is_fine(tmp_path: Path) -> None:
+    """C4: new directories inherit the set-group-ID bit on some systems; it opens nothing."""
+    directory = tmp_path / "instance"
+    directory.mkdir()
+    directory.chmod(0o2700)
+    make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "mas.sqlite3", "nonsense://password@host", "sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true"],
+)
+def test_an_address_that_is_none_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_DATABASE_URL") as caught:
+        make_engine(url)
+    assert "password" not in str(caught.value)
+
+
+# Transactions
+
+
+def fail_after_adding(session: Session) -> None:
+    session.add(Account(id="dropped", feature_enabled=True))
+    session.flush()
+    raise ZeroDivisionError
+
+
+def fail_after_savepoint(session: Session) -> None:
+    session.execute(select(Account))
+    with session.begin_nested():
+        session.add(Account(id="dropped", feature_enabled=True))
+    raise ZeroDivisionError
+
+
+def test_a_unit_of_work_commits_once_or_not_at_all(engine: Engine) -> None:
+    with unit_of_work(engine) as session:
+        session.add(Account(id="kept", feature_enabled=True))
+    with pytest.raises(ZeroDivisionError), unit_of_work(engine) as session:
+        fail_after_adding(session)
+    with read_session(engine) as session:
+        assert session.scalars(select(Account.id)).all() == ["kept"]
+
+
+def test_what_was_read_can_be_shown_after_the_session(engine: Engine) -> None:
+    """What a view passes to a template is whole, and free of the database."""
+    client = make_client(engine)
+    with read_session(engine) as session:
+        read = session.get_one(IdentityClient, client.id)
+        read.name = "never written"
+    assert read.client_id == client.client_id
+    with read_session(engine) as session:
+        assert session.get_one(IdentityClient, client.id).name == ""
+
+
+def test_a_savepoint_takes_back_its_own_part_only(engine: Engine) -> None:
+    with unit_of_work(engine) as session:
+        session.add(Account(id="kept", feature_enabled=True))
+        session.flush()
+        with pytest.raises(ZeroDivisionError), session.begin_nested():
+            fail_after_adding(session)
+    with read_session(engine) as session:
+        assert session.scalars(select(Account.id)).all() == ["kept"]
+
+
+def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite_url: str) -> None:
+    """Two writers that have both read first could only fail; readers are never kept waiting."""
+    engine = make_engine(sqlite_url)
+    other = sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)
+    with unit_of_work(engine) as session:
+        session.execute(select(Account))
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        with read_session(engine) as reader:
+            reader.execute(select(Account))
+    with read_session(engine) as session:
+        session.execute(select(Account))
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    other.close()
+    engine.dispose()
+
+
+def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
+    """A page and its total come from the same moment."""
+    engine = make_engine(sqlite_url)
+    with read_session(engine) as session:
+        before = session.scalar(select(func.count()).select_from(Account))
+        make_account(engine)
+        assert session.scalar(select(func.count()).select_from(Account)) == before
+    engine.dispose()
+
+
+def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
+    """E6: its driver begins late, so that a savepoint would commit by itself; ours must not let that happen."""
+    host = create_engine(sqlite_url)
+    client = make_client(host)
+    other = sqlite3.connect(str(host.url.database), timeout=0, isolation_level=None)
+    with unit_of_work(host) as session:
+        session.execute(select(Account))
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ZeroDivisionError), unit_of_work(host) as session:
+        fail_after_savepoint(session)
+    assert edit(host, client, values=values_of(client, name="New name")).version == 2
+    with read_session(host) as session:
+        assert session.scalars(select(Account.id)).all() == [client.account_id]
+    other.close()
+    host.dispose()
+
+
+# Errors
+
+
+def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D8."""
+    monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
+    engine = make_engine(sqlite_url)
+    other = sqlite3.connect(str(engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable), unit_of_work(engine) as session:
+        session.execute(select(Account))
+    other.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("session_of", SESSIONS)
+def test_a_database_out_of_reach_is_busy(
+    session_of: Callable[[Engine], AbstractContextManager[Session]], tmp_path: Path
+) -> None:
+    """D8: both where it was never there and where it goes away."""
+    (tmp_path / "gone").mkdir(mode=0o700)
+    gone = make_engine(f"sqlite:///{tmp_path / 'gone' / 'mas.sqlite3'}")
+    (tmp_path / "gone" / "mas.sqlite3").unlink()
+    (tmp_path / "gone").rmdir()
+    for engine in (gone, make_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")):
+        with pytest.raises(Unavailable), session_of(engine) as session:
+            session.execute(select(Account))
+
+
+def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url: str) -> None:
+    """D8."""
+    engine = make_engine(postgresql_url)
+    with pytest.raises(Unavailable), unit_of_work(engine) as session:
+        session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    with read_session(engine) as session:
+        session.execute(select(Account))
+    engine.dispose()
+
+
+def test_a_pool_that_stays_empty_is_busy(postgresql_url: str) -> None:
+    engine = create_engine(postgresql_url, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    with engine.connect(), pytest.raises(Unavailable), read_session(engine) as session:
+        session.execute(select(Account))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM missing", "SELEC", "SELECT missing FROM identity_clients"])
+def test_a_wrong_statement_is_not_busy(engine: Engine, statement: str) -> None:
+    """A fault of ours must not pass for an outage."""
+    for session_of in SESSIONS:
+        with pytest.raises(DatabaseError), session_of(engine) as session:
+            session.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    ("column", "constraint"),
+    [("label", "uq_identity_client_secrets_client_key_label"), ("created_by", None), ("client_key", None)],
+)
+def test_no_secret_and_no_hash_is_in_a_database_error(engine: Engine, column: str, constraint: str | None) -> None:
+    """L5: neither what the statement carried nor the row that PostgreSQL repeats; the key that was broken is known."""
+    client = make_client(engine)
+    [kept] = client.secrets
+    row = {
+        "client_key": client.id,
+        "label": "B",
+        "secret_hash": kept.secret_hash,
+        "pepper_version": 1,
+        "created_at": kept.created_at,
+        "created_by": SECRET,
+        column: "A" if column == "label" else None,
+    }
+    with pytest.raises(IntegrityError) as caught, unit_of_work(engine) as session:
+        session.add(ClientSecret(**row))
+    if constraint:
+        assert violated_constraint(caught.value) == constraint
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "identity_client_secrets" in shown
+    for hidden in (kept.secret_hash, SECRET):
+        assert hidden not in shown
+
+
+def test_a_rule_that_is_no_key_is_named_or_not_but_never_taken_for_one(engine: Engine) -> None:
+    client = make_client(engine)
+    with pytest.raises(IntegrityError) as caught, unit_of_work(engine) as session:
+        session.get_one(IdentityClient, client.id).token_duration_minutes = 9
+    assert violated_constraint(caught.value) in (None, "ck_identity_clients_token_duration")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("client_id", "a" * 5),
+        ("name", "ab"),
+        ("description", "a" * 1001),
+        ("token_duration_minutes", 9),
+        ("token_duration_minutes", 61),
+        ("roles", frozenset()),
+    ],
+)
+def test_the_database_keeps_the_rules_as_well(sqlite_url: str, postgresql_url: str, column: str, value: object) -> None:
+    """I1: the last line, on both engines."""
+    for url in (sqlite_url, postgresql_url):
+        engine = make_engine(url)
+        client = make_client(engine)
+        with pytest.raises(IntegrityError), unit_of_work(engine) as session:
+            setattr(session.get_one(IdentityClient, client.id), column, value)
+        engine.dispose()
+
+
+@pytest.mark.parametrize("change", ["RENAME TO elsewhere", "RENAME COLUMN name TO title"])
+def test_missing_tables_are_told_with_the_way_out(
+    engine: Engine, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    """Somebody forgot to upgrade; the log says it in a line, the page shows none of it (L5)."""
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE identity_clients {change}"))
+    with pytest.raises(DatabaseError), read_session(engine) as session:
+        session.scalars(select(IdentityClient)).all()
+    assert caplog.messages == ["The tables are missing or older than this release. Run: flask identity-clients upgrade"]

@@ -1,0 +1,170 @@
+"""The tables are made by migrations alone, and these agree with the models."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
+
+from tests.support.factories import make_client
+from webapp.core.database import migrations
+from webapp.core.database.engine import make_engine
+from webapp.core.database.migrations import IDENTITY_CLIENTS, MigrationHistory
+from webapp.core.database.models import Base
+
+
+def our_tables(engine: Engine) -> set[str]:
+    return {name for name in inspect(engine).get_table_names() if name.startswith("identity_client")}
+
+
+def test_models_and_migrations_agree(engine: Engine) -> None:
+    """The same tables, columns, types, nullability, indexes and keys."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_object": lambda _item, name, kind, *_: kind != "table" or name in Base.metadata.tables,
+                "compare_server_default": True,
+                "version_table": IDENTITY_CLIENTS.version_table,
+            },
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_checks_and_names_agree_too(engine: Engine) -> None:
+    """Alembic does not compare CHECK constraints, nor the names of keys."""
+
+    def description(of: Engine) -> dict[str, object]:
+        tables = inspect(of)
+        return {
+            name: (
+                sorted((check["name"] or "", check["sqltext"]) for check in tables.get_check_constraints(name)),
+                sorted(unique["name"] or "" for unique in tables.get_unique_constraints(name)),
+                sorted(key["name"] or "" for key in tables.get_foreign_keys(name)),
+                sorted(index["name"] or "" for index in tables.get_indexes(name)),
+                tables.get_pk_constraint(name)["name"],
+            )
+            for name in Base.metadata.tables
+        }
+
+    migrated = description(engine)
+    migrations.downgrade(engine, "base")
+    Base.metadata.create_all(engine)
+    assert description(engine) == migrated
+
+
+def test_upgrade_again_changes_nothing(engine: Engine) -> None:
+    client = make_client(engine)
+    before = our_tables(engine)
+    migrations.upgrade(engine)
+    assert our_tables(engine) == before
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT client_id FROM identity_clients")).scalars().all() == [client.client_id]
+
+
+def test_downgrade_leaves_nothing_and_upgrade_makes_all_again(engine: Engine) -> None:
+    make_client(engine)  # its event, too young to be deleted, goes with the table
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE the_hosts_own (id INTEGER)"))
+    migrations.downgrade(engine, "base")
+    assert our_tables(engine) == set()
+    assert "the_hosts_own" in inspect(engine).get_table_names()
+    leftovers = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE name LIKE '%identity_client%'",
+        "postgresql": "SELECT proname FROM pg_proc WHERE proname LIKE '%identity_client%'",
+    }
+    with engine.connect() as connection:
+        assert connection.execute(text(leftovers[engine.dialect.name])).all() == []
+    migrations.upgrade(engine)
+    assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
+    make_client(engine)
+
+
+def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
+    migrations.downgrade(engine, "base")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))  # the last one of 0001
+    with pytest.raises(Exception, match="already exists"):
+        migrations.upgrade(engine)
+    assert our_tables(engine) == {"identity_client_signing_keys"}
+
+
+def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> None:
+    migrations.downgrade(engine, "base")
+    program = (
+        "import sys; from webapp.core.database import engine, migrations; e = engine.make_engine(sys.argv[1]);"
+        "print(flush=True); sys.stdin.read(); migrations.upgrade(e)"
+    )
+    url = engine.url.render_as_string(hide_password=False)
+    starting_line, gun = os.pipe()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url],
+            stdin=starting_line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()  # it is ready, and waits for the end of its input
+    os.close(gun)
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    os.close(starting_line)
+    assert [process.returncode for process in processes] == [0] * 2, errors
+    assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
+
+
+def test_two_histories_share_a_database(engine: Engine, tmp_path: Path) -> None:
+    """Each upgrades and downgrades its own tables, whatever the other one does."""
+    metadata = MetaData()
+    Table("another", metadata, Column("id", Integer, primary_key=True))
+    (tmp_path / "versions of another").mkdir()
+    (tmp_path / "versions of another" / "0001_another.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0001'\ndown_revision = None\n"
+        "def upgrade():\n    op.create_table('another', sa.Column('id', sa.Integer(), primary_key=True))\n"
+        "def downgrade():\n    op.drop_table('another')\n"
+    )
+    another = MigrationHistory(tmp_path / "versions of another", metadata, "another_version")
+    for _ in range(2):
+        migrations.upgrade(engine, history=another)
+        migrations.upgrade(engine)
+    assert {"another", "another_version", "identity_clients"} <= set(inspect(engine).get_table_names())
+    migrations.downgrade(engine, "base", history=another)
+    assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
+    assert not {"another", "another_version"} & set(inspect(engine).get_table_names())
+
+
+def test_a_hosts_own_sqlite_engine_is_upgraded_as_a_whole(tmp_path: Path) -> None:
+    """Its driver opens no transaction for CREATE TABLE by itself."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'host.sqlite3'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))
+    with pytest.raises(Exception, match="already exists"):
+        migrations.upgrade(engine)
+    assert our_tables(engine) == {"identity_client_signing_keys"}
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE identity_client_signing_keys"))
+    migrations.upgrade(engine)
+    make_client(engine)
+    engine.dispose()
+
+
+def test_revisions_are_one_line_numbered_and_free_of_the_models(tmp_path: Path) -> None:
+    """A revision says what was true when it was written: it must not change with the code."""
+    (tmp_path / "database").mkdir(mode=0o700)
+    engine = make_engine(f"sqlite:///{tmp_path / 'database' / 'x.sqlite3'}")
+    scripts = ScriptDirectory.from_config(migrations.alembic_config(engine))
+    revisions = [script.revision for script in scripts.walk_revisions()][::-1]
+    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+    for path in IDENTITY_CLIENTS.versions.glob("*.py"):
+        assert "webapp" not in path.read_text("utf-8")
+        assert path.name[:4] in revisions
+    engine.dispose()

@@ -1,0 +1,43 @@
+"""Quotas, in this process and shared (A6)."""
+
+from typing import Any
+
+import pytest
+import time_machine
+
+from webapp.core.errors import RateLimited
+from webapp.core.rate_limits.limits import RateLimits
+
+
+def test_20_answers_in_any_hour() -> None:
+    """A6: an hour that moves on, not one of the clock; asking counts as much as being refused."""
+    rate_limits = RateLimits("memory://", 20)
+    with time_machine.travel("2026-03-01 12:30:00+00:00", tick=False) as clock:
+        for answer in range(20):
+            if answer % 2:
+                rate_limits.count_taken_id_answer("hannah")
+            else:
+                assert rate_limits.may_answer_taken_id("hannah")
+            clock.shift(60)
+        assert not rate_limits.may_answer_taken_id("hannah")
+        assert rate_limits.may_answer_taken_id("somebody else")
+        with pytest.raises(RateLimited) as caught:
+            rate_limits.count_taken_id_answer("hannah")
+        assert caught.value.retry_after_seconds == 40 * 60
+        clock.shift(caught.value.retry_after_seconds)
+        rate_limits.count_taken_id_answer("hannah")
+        assert not rate_limits.may_answer_taken_id("hannah")
+
+
+def test_processes_share_a_quota(redis_url: str) -> None:
+    """A6: two applications with one Redis count together."""
+    one, two = RateLimits(redis_url, 2), RateLimits(redis_url, 2)
+    one.count_taken_id_answer("hannah")
+    assert two.may_answer_taken_id("hannah")
+    assert not one.may_answer_taken_id("hannah")
+    with pytest.raises(RateLimited) as caught:
+        two.count_taken_id_answer("hannah")
+    assert 3590 < caught.value.retry_after_seconds <= 3600
+    for rate_limits in (one, two):  # an application keeps its connection until it ends; this test must not
+        storage: Any = rate_limits.counters._shared.storage  # type: ignore[union-attr]
+        storage.storage.connection_pool.disconnect()

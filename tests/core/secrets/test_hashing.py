@@ -1,0 +1,275 @@
+"""Secrets: how they are made, kept and compared, and that none leaks by accident (S1-S5, L4)."""
+
+import copy
+import json
+import logging
+import pickle
+import re
+import string
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import argon2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import HASHER, PEPPER, PEPPER_SETTING, SECRET
+from webapp.core.errors import FieldError
+from webapp.core.secrets.generation import Secret, generate_secret, has_valid_checksum
+from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.secrets.policy import check_secret, common_secrets, needs_form_encoding, weaknesses
+from webapp.settings import Settings, SettingsError
+
+CANARY = "canary-7f3a9c"
+printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=100)
+
+
+# What may be a secret
+
+
+@given(printable)
+def test_whatever_is_printable_ascii_is_taken_as_it_is(value: str) -> None:
+    """S4."""
+    assert check_secret(value).reveal() == value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "Enter a secret of 6 to 100 characters, or press Generate new."),
+        ("a", "This secret has 1 character. Use 6 to 100, or press Generate new."),
+        ("a" * 5, "This secret has 5 characters. Use 6 to 100, or press Generate new."),
+        ("a" * 101, "This secret has 101 characters. Use 6 to 100, or press Generate new."),
+        *(
+            (f"secret{bad}", "Use only letters A to Z, digits, spaces and the signs on an English keyboard.")
+            for bad in ("\x00", "\n", "\t", "\x7f", "\x80", "é", "\u202e", "\ud800", "💳")
+        ),
+    ],
+)
+def test_secret_refused(value: str, message: str) -> None:
+    """I1: nothing that was typed is repeated."""
+    with pytest.raises(FieldError) as caught:
+        check_secret(value)
+    assert (caught.value.field, caught.value.message) == ("client_secret", message)
+
+
+# What is a poor choice
+
+
+@pytest.mark.parametrize(
+    ("value", "rules"),
+    [
+        ("x9!kQ2#vT7$wZ4a", ["It has fewer than 16 characters."]),
+        ("x9!kQ2#vT7$wZ4ab", []),
+        (
+            "111111",
+            ["It has fewer than 16 characters.", "It repeats one character.", "It is on the list of common passwords."],
+        ),
+        ("a" * 16, ["It repeats one character."]),
+        ("acme-claims-staging", ["It equals the client ID or the name."]),
+        ("ACME Claims (Staging)", ["It equals the client ID or the name."]),
+        ("PassWord", ["It has fewer than 16 characters.", "It is on the list of common passwords."]),
+    ],
+)
+def test_every_weakness_has_its_sentence(value: str, rules: list[str]) -> None:
+    """S4: 15 and 16 characters, one sign, the ID and the name in any letter case, the list."""
+    assert weaknesses(Secret(value), "Acme-Claims-Staging", "Acme claims (staging)") == rules
+
+
+def test_an_empty_name_equals_nothing() -> None:
+    assert weaknesses(Secret(SECRET), "acme-claims", "") == []
+
+
+@pytest.mark.parametrize(("value", "warned"), [("a+b" * 6, True), ("a%b" * 6, True), ("a-b_c~d.e f" * 2, False)])
+def test_signs_that_callers_forget_to_encode_are_warned_of(value: str, warned: bool) -> None:
+    """S4: warned of, and no weakness."""
+    assert needs_form_encoding(Secret(value)) is warned
+    assert weaknesses(Secret(value), "acme-claims", "") == []
+
+
+def test_the_list_of_common_secrets() -> None:
+    """S4: at least 3,000, each of a length that a secret can have, in the form in which it is compared."""
+    assert len(common_secrets()) >= 3000
+    for value in common_secrets():
+        assert check_secret(value).reveal() == value.casefold() == value.strip()
+    assert {"password", "123456", "qwerty", "iloveyou", "letmein"} <= common_secrets()
+
+
+# Generated ones
+
+
+def test_generated_secrets() -> None:
+    """S3: prefix, 264 random bits, checksum; no character that form-encoding changes; no repeats."""
+    made = [generate_secret("vcs_").reveal() for _ in range(10_000)]
+    assert len(set(made)) == 10_000
+    assert {len(value) for value in made} == {4 + 44 + 6}
+    assert all(re.fullmatch(r"vcs_[A-Za-z0-9_-]{50}", value) for value in made)
+    assert all(has_valid_checksum(value) for value in made)
+    assert all(weaknesses(Secret(value), "acme-claims", "") == [] for value in made[:100])
+    assert not any(needs_form_encoding(Secret(value)) for value in made)
+    assert {character for value in made for character in value} == set(string.ascii_letters + string.digits + "_-")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "fit"), [("vcs_", True), ("a" * 40, True), ("a" * 41, False), ("", False), ("a+", False)]
+)
+def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str, fit: bool) -> None:
+    """S3: with the longest prefix a generated secret still is one that may be kept."""
+    config = {
+        "IDENTITY_CLIENTS_ISSUER": "https://identity.example",
+        "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
+        "IDENTITY_CLIENTS_PEPPER": PEPPER_SETTING,
+        "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "A" * 43,
+        "IDENTITY_CLIENTS_DATABASE_URL": "sqlite:////srv/mas.sqlite3",
+        "IDENTITY_CLIENTS_SECRET_PREFIX": prefix,
+    }
+    if fit:
+        check_secret(generate_secret(Settings.from_config(config).secret_prefix).reveal())
+    else:
+        with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_SECRET_PREFIX"):
+            Settings.from_config(config)
+
+
+def test_every_place_of_a_generated_secret_takes_every_character() -> None:
+    """S3: 264 bits are 44 characters of 6 bits, none of them fixed."""
+    made = [generate_secret("").reveal() for _ in range(2_000)]
+    for place in range(44):
+        assert len({value[place] for value in made}) == 64
+
+
+def test_a_checksum_tells_a_mistyped_secret() -> None:
+    """S3."""
+    value = generate_secret("vcs_").reveal()
+    for place in range(len(value)):
+        wrong = value[:place] + ("A" if value[place] != "A" else "B") + value[place + 1 :]
+        assert not has_valid_checksum(wrong)
+    assert not has_valid_checksum("correct-horse-battery-staple")
+    assert not has_valid_checksum("")
+
+
+# Stored ones
+
+
+def test_parameters_of_a_stored_hash() -> None:
+    """S1: argon2id v19, m=19456 KiB, t=2, p=1, 16-byte salt, 32-byte tag."""
+    stored = SecretHasher({1: PEPPER}).hash(Secret(SECRET))
+    assert re.fullmatch(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", stored.value)
+    parameters = argon2.extract_parameters(stored.value)
+    assert (parameters.salt_len, parameters.hash_len) == (16, 32)
+    assert stored.pepper_version == 1
+    assert stored.value != SecretHasher({1: PEPPER}).hash(Secret(SECRET)).value
+
+
+def test_only_the_secret_itself_verifies() -> None:
+    """P6: no trim, no letter case, no cutting off."""
+    long = "a" * 99
+    stored, long_stored = HASHER.hash(Secret(SECRET)), HASHER.hash(Secret(long + "b"))
+    assert HASHER.verify(Secret(SECRET), stored)
+    for wrong in (SECRET.upper(), f" {SECRET}", f"{SECRET} ", SECRET[:-1]):
+        assert not HASHER.verify(Secret(wrong), stored)
+    assert HASHER.verify(Secret(long + "b"), long_stored)
+    assert not HASHER.verify(Secret(long + "c"), long_stored)
+
+
+def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
+    """S2: the pepper goes into the hash, by its version."""
+    stored = HASHER.hash(Secret(SECRET))
+    assert not SecretHasher({1: b"another pepper, also of 32 bytes"}).verify(Secret(SECRET), stored)
+    assert not SecretHasher({2: PEPPER}).verify(Secret(SECRET), stored)
+    with pytest.raises(argon2.exceptions.VerifyMismatchError):
+        argon2.PasswordHasher().verify(stored.value, SECRET)
+
+
+def test_a_former_pepper_verifies_until_the_hash_is_renew_hash() -> None:
+    """S2, S1: newest first; a hash under an older pepper or at a lower cost is to be renewed."""
+    old = SecretHasher({1: PEPPER})
+    new = SecretHasher({2: b"another pepper, also of 32 bytes", 1: PEPPER})
+    stored = old.hash(Secret(SECRET))
+    assert new.verify(Secret(SECRET), stored)
+    assert new.needs_renewal(stored)
+    renewed = new.hash(Secret(SECRET))
+    assert renewed.pepper_version == 2
+    assert new.verify(Secret(SECRET), renewed)
+    assert not new.needs_renewal(renewed)
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(b"x")
+    assert new.needs_renewal(StoredHash(cheap, 2))
+
+
+def test_what_is_stored_is_never_accepted_as_the_secret() -> None:
+    """S5: neither the PHC string, which is a well-formed secret itself, nor its tag, nor the peppered value."""
+    stored = HASHER.hash(Secret(SECRET))
+    for value in (check_secret(stored.value).reveal(), stored.value.rsplit("$", 1)[1], stored.value.split("$", 1)[1]):
+        assert not HASHER.verify(Secret(value), stored)
+
+
+@pytest.mark.parametrize("value", ["", "x", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$$", SECRET])
+def test_a_damaged_hash_verifies_nothing(value: str) -> None:
+    assert not HASHER.verify(Secret(SECRET), StoredHash(value, 1))
+
+
+# A secret in the clear
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        str,
+        repr,
+        ascii,
+        format,
+        "{}".format,
+        "{!r}".format,
+        "{:>10}".format,
+        lambda secret: f"{secret} {secret!r} {secret!s:>20}",
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031 - how the logging module does it
+        lambda secret: str([secret]) + str({"secret": secret}),
+        lambda secret: str(ValueError(secret)),
+        lambda secret: string.Template("$secret").substitute(secret=secret),
+    ],
+)
+def test_a_secret_prints_as_three_stars(show: Callable[[Secret], str]) -> None:
+    """L4."""
+    shown = show(Secret(CANARY))
+    assert "***" in shown
+    assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    "serialise",
+    [
+        pickle.dumps,
+        lambda secret: pickle.dumps({"secret": [secret]}),
+        copy.copy,
+        copy.deepcopy,
+        json.dumps,
+        lambda secret: json.dumps({"secret": secret}),
+        lambda secret: secret.__getstate__(),
+        lambda secret: secret.__reduce_ex__(2),
+        lambda secret: vars(secret),
+        hash,
+        iter,
+        len,
+        bytes,
+    ],
+)
+def test_a_secret_refuses_to_be_serialised(serialise: Callable[[Any], object]) -> None:
+    """L4."""
+    with pytest.raises(TypeError) as caught:
+        serialise(Secret(CANARY))
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_logged_secret_is_three_stars(caplog: pytest.LogCaptureFixture) -> None:
+    """L4."""
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("test").debug("sent %s and %r", Secret(CANARY), Secret(CANARY), extra={"s": Secret(CANARY)})
+    assert "sent *** and ***" in caplog.text
+    assert CANARY not in caplog.text + str(vars(caplog.records[0]))
+
+
+def test_equal_secrets_are_equal() -> None:
+    assert Secret(CANARY) == Secret(CANARY)
+    assert Secret(CANARY) != Secret(CANARY.upper())
+    assert Secret(CANARY) != CANARY

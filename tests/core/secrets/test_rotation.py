@@ -1,0 +1,518 @@
+"""The next secret and the end of the old one, without a gap and never without a secret that works (S6-S8)."""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import Engine, event, select, text
+
+from tests.support.clients import stored
+from tests.support.concurrency import at_once
+from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
+from tests.support.secrets import NEXT, apply, change, end, leak, pause, resume, set_end
+from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
+from webapp.core.client_changes import StaleVersion
+from webapp.core.database.fast_reads import FastReads
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.errors import FieldError, NotFound
+from webapp.core.secrets.available_actions import SecretAction, available_actions
+from webapp.core.secrets.client_secrets import not_ended
+from webapp.core.secrets.errors import (
+    LastLiveSecret,
+    LastSecretWouldEnd,
+    SecretHasEnded,
+    SecretRecentlyUsed,
+    TwoActiveSecrets,
+)
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.service import Overlap
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """Stand at noon."""
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+def with_secrets(engine: Engine, **columns: dict[str, Any]) -> IdentityClient:
+    """Return a client with these secrets, each with these columns set."""
+    client = make_client(engine)
+    with unit_of_work(engine) as session:
+        template = session.scalars(select(ClientSecret).where(ClientSecret.client_key == client.id)).one()
+        for label, values in columns.items():
+            secret = template if label == "A" else ClientSecret(label=label, client_key=client.id)
+            for column in ("secret_hash", "pepper_version", "created_at", "created_by"):
+                setattr(secret, column, getattr(template, column))
+            for column, value in values.items():
+                setattr(secret, column, value)
+            session.add(secret)
+    return stored(engine, client.id)
+
+
+def states(engine: Engine, client: IdentityClient) -> dict[str, str]:
+    """Return the state of each secret now."""
+    return {secret.label: secret.state_at(utc_now()).value for secret in stored(engine, client.id).secrets}
+
+
+def ends(engine: Engine, client: IdentityClient) -> dict[str, datetime | None]:
+    """Return the end date of each secret."""
+    return {secret.label: secret.ends_at for secret in stored(engine, client.id).secrets}
+
+
+def trail(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the trail says of a client after its making."""
+    with read_session(engine) as session:
+        rows = session.scalars(
+            select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
+        )
+        return [(row.action, row.changes) for row in rows][1:]
+
+
+def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: str) -> AuthenticationFailure | None:
+    """Ask the one function that authenticates; return why not, None if it may."""
+    try:
+        authenticator.authenticate(client.client_id, Secret(secret), address="192.0.2.1", now=utc_now())
+    except AuthenticationFailed as refused:
+        return refused.reason
+    return None
+
+
+# Change secret
+
+
+@pytest.mark.parametrize(
+    ("overlap", "later"), [(Overlap.NOW, 0 * HOUR), (Overlap.HOUR, HOUR), (Overlap.DAY, DAY), (Overlap.WEEK, 7 * DAY)]
+)
+def test_the_old_secret_ends_when_the_person_chose(
+    engine: Engine, clock: time_machine.Traveller, overlap: Overlap, later: timedelta
+) -> None:
+    """S8, L1: now, in 1 hour, in 24 hours, in 7 days; the trail tells both secrets and the end date."""
+    client = make_client(engine)
+    changed, added = change(engine, client, overlap=overlap, author=make_author(label="Hannah Okafor"))
+    assert (added.label, added.created_at, added.created_by) == ("B", NOON, "Hannah Okafor")
+    assert (changed.version, changed.updated_by, changed.updated_at) == (2, "Hannah Okafor", NOON)
+    assert ends(engine, client) == {"A": NOON + later, "B": None}
+    assert states(engine, client) == {"A": "ending" if later else "ended", "B": "current"}
+    changes: dict[str, Any] = {"client_secret": [{"A": "current"}, states(engine, client)]}
+    if later:
+        changes["ends_at"] = [{"A": None}, {"A": (NOON + later).isoformat()}]
+    assert trail(engine, client) == [("secret changed", changes)]
+
+
+@pytest.mark.parametrize("revoke", [False, True])
+def test_a_change_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
+    """T13."""
+    client = make_client(engine)
+    change(engine, client, revoke_tokens=revoke)
+    assert stored(engine, client.id).token_generation == int(revoke)
+    assert [action for action, _ in trail(engine, client)] == [
+        "secret changed",
+        *(["tokens revoked"] if revoke else []),
+    ]
+
+
+def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: time_machine.Traveller) -> None:
+    """S8, S9: at -1 s, 0 s and +1 s; that it was right a second ago does not help it."""
+    client = make_client(engine)
+    change(engine, client, overlap=Overlap.HOUR)
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    for moment, answer in (
+        (-SECOND, None),
+        (0 * SECOND, AuthenticationFailure.ENDED_SECRET),
+        (SECOND, AuthenticationFailure.ENDED_SECRET),
+    ):
+        clock.move_to(NOON + HOUR + moment)
+        assert may_come_in(authenticator, client, SECRET) is answer, moment
+        assert may_come_in(authenticator, client, NEXT) is None, moment
+
+
+def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_machine.Traveller) -> None:
+    """S7: at most two that have not ended, a paused one among them."""
+    client, _ = change(engine, make_client(engine))
+    client = pause(engine, client, "A")
+    with pytest.raises(TwoActiveSecrets) as caught:
+        change(engine, client, "a third secret for it")
+    assert (caught.value.secret.label, caught.value.client.version) == ("A", 3)
+    assert [secret.label for secret in not_ended(caught.value.client, NOON)] == ["A", "B"]
+    assert stored(engine, client.id).version == 3
+    change(engine, client, "a third secret for it", end_older=True, overlap=Overlap.WEEK)
+    assert states(engine, client) == {"A": "ended", "B": "ending", "C": "current"}
+    assert ends(engine, client) == {"A": NOON, "B": NOON + 7 * DAY, "C": None}
+    clock.shift(7 * DAY)
+    change(engine, stored(engine, client.id), "a fourth secret for it")
+    assert states(engine, client) == {"A": "ended", "B": "ended", "C": "ending", "D": "current"}
+
+
+def test_the_same_post_again_sets_no_secret_and_shows_none(engine: Engine) -> None:
+    """S7: a repeated rotation is a stale version."""
+    client = make_client(engine)
+    change(engine, client)
+    for again in (change, leak):
+        with pytest.raises(StaleVersion) as caught:
+            again(engine, client)
+        assert [secret.label for secret in caught.value.current.secrets] == ["A", "B"]
+    assert states(engine, client).keys() == {"A", "B"}
+    assert len(trail(engine, client)) == 1
+
+
+def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
+    """S7: one new secret; the others are told that they came too late."""
+    client = make_client(engine)
+    HASHER.hash(Secret(NEXT))
+    outcomes = at_once([partial(change, engine, client)] * 5)
+    assert Counter(type(outcome) for outcome in outcomes) == {tuple: 1, StaleVersion: 4}
+    assert states(engine, client) == {"A": "ending", "B": "current"}
+    assert len(trail(engine, client)) == 1
+
+
+@pytest.mark.parametrize(
+    ("secret", "refuse_weak"), [("12345", False), ("é" * 10, False), ("", False), ("aaaaaa", True), (SECRET, False)]
+)
+def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
+    """S4: the rules of every secret hold here too; and the new one must be another."""
+    client = make_client(engine)
+    with pytest.raises(FieldError) as caught:
+        change(engine, client, secret, refuse_weak=refuse_weak)
+    assert caught.value.field == "client_secret"
+    assert secret not in caught.value.message or not secret
+    assert states(engine, client) == {"A": "current"}
+    assert stored(engine, client.id).version == 1
+
+
+# A leak
+
+
+def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
+    engine: Engine, clock: time_machine.Traveller
+) -> None:
+    """One step, one event for each part of it."""
+    client, _ = change(engine, make_client(engine))
+    client = pause(engine, client, "A")
+    client, newest = leak(engine, client)
+    assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
+    assert stored(engine, client.id).token_generation == 1
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    assert may_come_in(authenticator, client, SECRET) is not None
+    assert may_come_in(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
+    assert may_come_in(authenticator, client, newest.reveal()) is None
+    reason = {"reason": [None, "leaked"]}
+    assert trail(engine, client)[2:] == [
+        ("secret ended", {"client_secret": [{"A": "paused"}, {"A": "ended"}], **reason}),
+        ("secret ended", {"client_secret": [{"B": "current"}, {"B": "ended"}], **reason}),
+        ("tokens revoked", {}),
+        ("secret changed", {"client_secret": [{}, {"C": "current"}], **reason}),
+    ]
+
+
+# One secret
+
+
+def test_end_pause_resume_and_end_date(engine: Engine, clock: time_machine.Traveller) -> None:
+    """Each writes its state and its event, and doing it again writes nothing, whatever the version (I7, L1)."""
+    client, _ = change(engine, make_client(engine))
+    moment = NOON + 2 * DAY
+    for function, overrides, state, action, moved in (
+        (pause, {}, "paused", "secret paused", None),
+        (set_end, {"ends_at": moment}, "paused", "end date set", [NOON + DAY, moment]),
+        (resume, {}, "ending", "secret resumed", None),
+        (set_end, {"ends_at": None}, "current", "end date set", [moment, None]),
+        (end, {}, "ended", "secret ended", None),
+    ):
+        before = states(engine, client)["A"]
+        client = function(engine, client, "A", **overrides)
+        assert states(engine, client) == {"A": state, "B": "current"}
+        changes: dict[str, Any] = {"client_secret": [{"A": before}, {"A": state}]}
+        if moved:
+            changes["ends_at"] = [{"A": end and end.isoformat()} for end in moved]
+        assert trail(engine, client)[-1] == (action, changes)
+        events = len(trail(engine, client))
+        again = function(engine, client, "A", **(overrides | {"version": None}))
+        assert (again.version, len(trail(engine, client))) == (client.version, events)
+
+
+@pytest.mark.parametrize("function", [pause, resume, set_end])
+def test_nothing_brings_an_ended_secret_back(
+    engine: Engine, clock: time_machine.Traveller, function: Callable[..., Any]
+) -> None:
+    """S8: pause, pass the end, resume: refused, as is every request with it."""
+    client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
+    client = pause(engine, client, "A")
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.PAUSED_SECRET
+    clock.shift(HOUR)
+    with pytest.raises(SecretHasEnded) as caught:
+        function(engine, client, "A")
+    assert caught.value.secret.label == "A"
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
+    assert ends(engine, client) == {"A": NOON + HOUR, "B": None}
+
+
+def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Traveller) -> None:
+    """S8."""
+    client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
+    client = pause(engine, client, "A")
+    clock.shift(HOUR - SECOND)
+    client = resume(engine, client, "A")
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    assert may_come_in(authenticator, client, SECRET) is None
+    clock.shift(SECOND)
+    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
+
+
+@pytest.mark.parametrize(
+    ("later", "accepted"),
+    [(-SECOND, False), (0 * SECOND, False), (SECOND, True), (365 * DAY, True), (365 * DAY + SECOND, False)],
+)
+def test_an_end_date_is_to_come_and_within_a_year(
+    engine: Engine, clock: time_machine.Traveller, later: timedelta, accepted: bool
+) -> None:
+    """S8: up to 365 days ahead."""
+    client, _ = change(engine, make_client(engine))
+    if accepted:
+        set_end(engine, client, "A", ends_at=NOON + later)
+    else:
+        with pytest.raises(FieldError) as caught:
+            set_end(engine, client, "A", ends_at=NOON + later)
+        assert caught.value.field == "ends_at"
+    assert ends(engine, client)["A"] == (NOON + later if accepted else NOON + DAY)
+
+
+PAUSED = {"paused_at": NOON}
+ENDED = {"ends_at": NOON}
+ENDING = {"ends_at": NOON + DAY}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "refused"),
+    [
+        ({"A": {}}, {"A"}),
+        ({"A": ENDING}, {"A"}),
+        ({"A": {}, "B": {}}, set()),
+        ({"A": ENDING, "B": {}}, set()),
+        ({"A": PAUSED, "B": {}}, {"B"}),
+        ({"A": PAUSED, "B": ENDING}, {"B"}),
+        ({"A": ENDED, "B": {}}, {"B"}),
+        ({"A": ENDED, "B": {}, "C": {}}, set()),
+    ],
+)
+def test_the_last_secret_that_works_can_be_neither_ended_nor_paused(
+    engine: Engine, clock: time_machine.Traveller, secrets: dict[str, dict[str, Any]], refused: set[str]
+) -> None:
+    """S7: and the control says why before anybody presses it."""
+    client = with_secrets(engine, **secrets)
+    for control in available_actions(client, NOON):
+        label = control.secret.label
+        for function, action in ((end, SecretAction.END), (pause, SecretAction.PAUSE)):
+            if label in refused:
+                with pytest.raises(LastLiveSecret):
+                    function(engine, client, label, confirmed=True)
+                assert "only secret that works" in (control.actions[action] or "")
+            else:
+                assert control.actions.get(action) is None
+    assert stored(engine, client.id).version == client.version
+
+
+def test_what_can_be_done_to_a_secret_follows_from_its_state(clock: time_machine.Traveller) -> None:
+    states = {"A": ENDED, "B": PAUSED, "C": ENDING, "D": {}}
+    client = IdentityClient(
+        secrets=[ClientSecret(label=label, created_at=NOON, **columns) for label, columns in states.items()][::-1]
+    )
+    assert [(control.secret.label, control.state, *control.actions) for control in available_actions(client, NOON)] == [
+        ("A", "ended"),
+        ("B", "paused", "resume", "end", "end-date"),
+        ("C", "ending", "pause", "end", "end-date"),
+        ("D", "current", "pause", "end", "end-date"),
+    ]
+
+
+@pytest.mark.parametrize("functions", [(end, end), (pause, pause), (end, pause)])
+def test_two_requests_at_once_leave_one_secret_that_works(
+    engine: Engine, functions: tuple[Callable[..., Any], Callable[..., Any]]
+) -> None:
+    """S7: each takes another of two, and one of them comes too late."""
+    client, _ = change(engine, make_client(engine), overlap=Overlap.WEEK)
+    first, second = functions
+    outcomes = at_once(
+        [partial(first, engine, client, "A"), partial(second, engine, client, "B", confirmed=True)],
+    )
+    assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 1}
+    assert len({"current", "ending"} & set(states(engine, client).values())) == 1
+    with pytest.raises(LastLiveSecret):
+        first(engine, stored(engine, client.id), "A" if "A" in live(engine, client) else "B", confirmed=True)
+
+
+def live(engine: Engine, client: IdentityClient) -> set[str]:
+    """Return the labels of the secrets that work."""
+    return {label for label, state in states(engine, client).items() if state in ("current", "ending")}
+
+
+# Confirmations
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked"),
+    [
+        ({"last_used_at": NOON - HOUR + SECOND}, True),
+        ({"last_used_at": NOON}, True),
+        ({"last_used_at": NOON - HOUR}, False),
+        ({}, False),
+        ({"last_used_at": NOON, **PAUSED}, False),
+    ],
+)
+def test_ending_a_secret_that_is_in_use_asks_once_more(
+    engine: Engine, clock: time_machine.Traveller, columns: dict[str, Any], asked: bool
+) -> None:
+    """It says when and from where; pausing it does not ask, since that can be taken back."""
+    client = with_secrets(engine, A={"last_used_address": "203.0.113.7", **columns}, B={})
+    if asked:
+        with pytest.raises(SecretRecentlyUsed) as caught:
+            end(engine, client, "A")
+        assert (caught.value.at, caught.value.address) == (columns["last_used_at"], "203.0.113.7")
+        assert stored(engine, client.id).version == 1
+        pause(engine, client, "A")
+        client = resume(engine, stored(engine, client.id), "A")
+        end(engine, client, "A", confirmed=True)
+    else:
+        end(engine, client, "A")
+    assert states(engine, client) == {"A": "ended", "B": "current"}
+
+
+FAR = {"ends_at": NOON + 30 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "function", "label", "overrides", "last"),
+    [
+        ({"A": {}}, set_end, "A", {}, ("A", NOON + DAY)),
+        ({"A": {}, "B": {}}, set_end, "A", {}, None),
+        ({"A": {}, "B": PAUSED}, set_end, "A", {}, ("A", NOON + DAY)),
+        ({"A": {}, "B": PAUSED}, set_end, "B", {}, None),
+        ({"A": FAR, "B": {}}, set_end, "B", {}, ("A", NOON + 30 * DAY)),
+        ({"A": FAR}, set_end, "A", {"ends_at": None}, None),
+        ({"A": FAR, "B": {}}, end, "B", {}, ("A", NOON + 30 * DAY)),
+        ({"A": FAR, "B": {}}, pause, "B", {}, ("A", NOON + 30 * DAY)),
+        ({"A": FAR, "B": {}}, pause, "A", {}, None),
+        ({"A": FAR, "B": ENDING}, end, "B", {}, None),
+        ({"A": FAR, "B": PAUSED}, end, "B", {}, None),
+    ],
+)
+def test_what_leaves_a_client_with_an_end_asks_before(
+    engine: Engine,
+    clock: time_machine.Traveller,
+    secrets: dict[str, dict[str, Any]],
+    function: Callable[..., IdentityClient],
+    label: str,
+    overrides: dict[str, Any],
+    last: tuple[str, datetime] | None,
+) -> None:
+    """S8: the last live secret gets an end date only after a warning, whichever way it comes to be the last."""
+    client = with_secrets(engine, **secrets)
+    if last:
+        with pytest.raises(LastSecretWouldEnd) as caught:
+            function(engine, client, label, **overrides)
+        assert (caught.value.secret.label, caught.value.ends_at) == last
+        assert stored(engine, client.id).version == 1
+    assert function(engine, client, label, confirmed=True, **overrides).version == 2
+    if not last:
+        assert function(engine, with_secrets(engine, **secrets), label, **overrides).version == 2
+
+
+# Whose it is, and what is kept of it
+
+
+@pytest.mark.parametrize("version", [None, 0, 1, 3])
+def test_a_stale_or_missing_version_changes_nothing(
+    engine: Engine, clock: time_machine.Traveller, version: int | None
+) -> None:
+    """I7."""
+    client, _ = change(engine, make_client(engine))
+    client = stored(engine, client.id)
+    for call in (
+        partial(change, engine, client, end_older=True),
+        partial(leak, engine, client),
+        partial(end, engine, client, "A"),
+        partial(pause, engine, client, "A"),
+        partial(set_end, engine, client, "A", ends_at=None),
+    ):
+        with pytest.raises(StaleVersion) as caught:
+            call(version=version)
+        assert caught.value.current.version == 2
+    assert states(engine, client) == {"A": "ending", "B": "current"}
+
+
+def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
+    """A3: by the same number of statements as an absent one, and before anything else is judged."""
+    own = make_client(engine)
+    foreign = make_client(engine, account_id=OTHER_ACCOUNT)
+    deleted = make_client(engine, deleted_at=utc_now())
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    counts: dict[str, set[int]] = {"client": set(), "secret": set()}
+    secret_id = foreign.secrets[0].id
+    for what, key, found in (
+        ("client", foreign.id, secret_id),
+        ("client", deleted.id, deleted.secrets[0].id),
+        ("client", uuid.uuid4(), uuid.uuid4()),
+        ("secret", own.id, secret_id),
+        ("secret", own.id, uuid.uuid4()),
+    ):
+        statements.clear()
+        for action in SecretAction:
+            with pytest.raises(NotFound):
+                apply(action, engine, own, "A", key=key, secret_id=found, version=None)
+        if what == "client":
+            with pytest.raises(NotFound):
+                change(engine, own, secret="", key=key, version=None)
+            with pytest.raises(NotFound):
+                leak(engine, own, key=key, version=None)
+        counts[what].add(len([statement for statement in statements if statement.startswith("SELECT")]))
+    assert counts == {"client": {6}, "secret": {4}}
+    assert states(engine, own) == {"A": "current"}
+    with read_session(engine) as session:
+        assert session.scalars(select(ClientSecret.ends_at)).all() == [None] * 3
+
+
+def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_machine.Traveller) -> None:
+    """L1."""
+    client, _ = change(engine, make_client(engine))
+    client = stored(engine, client.id)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
+    for call in (
+        partial(change, engine, client, "yet another secret", end_older=True),
+        partial(leak, engine, client),
+        partial(end, engine, client, "A"),
+        partial(pause, engine, client, "A"),
+        partial(set_end, engine, client, "A", ends_at=None),
+    ):
+        with pytest.raises(Exception, match="identity_client_events"):
+            call()
+    kept = stored(engine, client.id)
+    assert (kept.version, kept.token_generation) == (2, 0)
+    assert ends(engine, client) == {"A": NOON + DAY, "B": None}
+
+
+def test_no_secret_and_no_hash_is_in_the_database_or_the_trail(engine: Engine) -> None:
+    """S6, L4: nowhere but in the column of hashes."""
+    client, _ = change(engine, make_client(engine))
+    client, newest = leak(engine, stored(engine, client.id))
+    hashes = [str(secret.secret_hash) for secret in stored(engine, client.id).secrets]
+    with engine.connect() as connection:
+        trail = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
+        rows = str(connection.execute(text("SELECT * FROM identity_client_secrets")).all())
+    for hidden in (SECRET, NEXT, newest.reveal()):
+        assert hidden not in trail + rows
+    for hidden in ("argon2", *hashes):
+        assert hidden not in trail
+    assert ACCOUNT in trail

@@ -1,0 +1,342 @@
+"""Token requests: counted, the latest kept in full, and seen by their own account alone (L2, L3)."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
+
+import pytest
+import time_machine
+from sqlalchemy import Engine, func, select, text
+
+from tests.support.clients import stored
+from tests.support.endpoint import add_secret, change_client
+from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
+from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, note, recent
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.usage import queries
+from webapp.core.usage import recorder as recorder_module
+from webapp.core.usage.recorder import Recorder
+
+SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+
+
+@pytest.fixture
+def recorder(engine: Engine) -> Recorder:
+    """Return a recorder that writes when it is told to."""
+    return Recorder(engine, PEPPER)
+
+
+def kept(engine: Engine) -> int:
+    """Return how many token requests the database holds."""
+    with read_session(engine) as session:
+        return session.scalar(select(func.count()).select_from(TokenRequest)) or 0
+
+
+# Counting
+
+
+def test_l2_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorder: Recorder) -> None:
+    """L2: days are those of UTC; what is written later adds up."""
+    client, other = make_client(engine), make_client(engine)
+    midnight = datetime(2026, 3, 2, tzinfo=UTC)
+    for at in (midnight - SECOND, midnight, midnight + SECOND):
+        note(recorder, client, at=at)
+    note(recorder, client, label="B")
+    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None)
+    note(recorder, other)
+    recorder.write()
+    note(recorder, client)
+    recorder.write()
+    recorder.write()
+    first, second = date(2026, 3, 1), date(2026, 3, 2)
+    assert counts(engine, client) == {
+        (first, "A", "issued"): 2,
+        (second, "A", "issued"): 2,
+        (first, "B", "issued"): 1,
+        (first, "", "wrong secret"): 1,
+    }
+    assert counts(engine, other) == {(first, "A", "issued"): 1}
+
+
+@time_machine.travel("2026-03-31 23:59:00+00:00", tick=False)
+def test_the_days_to_show_end_today(engine: Engine, recorder: Recorder) -> None:
+    client = make_client(engine)
+    for days_ago in (0, 1, 29, 30):
+        note(recorder, client, at=datetime.now(UTC) - days_ago * DAY)
+    recorder.write()
+    with read_session(engine) as session:
+        shown = [row.day for row in queries.daily_counts(session, ACCOUNT, client.id)]
+        assert [row.day for row in queries.daily_counts(session, ACCOUNT, client.id, days=1)] == [date(2026, 3, 31)]
+    assert shown == [date(2026, 3, 2), date(2026, 3, 30), date(2026, 3, 31)]
+
+
+def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
+    """L2: four writers with engines of their own, each with the same clients in another order."""
+    clients = [make_client(engine) for _ in range(6)]
+    barrier = Barrier(4)
+
+    def write(number: int) -> None:
+        own = make_engine(engine.url.render_as_string(hide_password=False))
+        recorder = Recorder(own, PEPPER)
+        for round_number in range(5):
+            for client in clients[number:] + clients[:number]:
+                for second in range(10):
+                    note(recorder, client, at=NOON + (10 * round_number + second) * SECOND)
+            barrier.wait()
+            recorder.write()
+            while recorder._pending:  # the database was busy with the others
+                recorder.write()
+        own.dispose()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    for client in clients:
+        assert counts(engine, client) == {(NOON.date(), "A", "issued"): 200}
+        assert len(recent(engine, client)) == 200
+
+
+# The latest
+
+
+def test_l2_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None:
+    """L2: time, true reason, secret label and address; and the scope that was asked for."""
+    client = make_client(engine)
+    note(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
+    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
+    note(recorder, client, at=NOON + 2 * SECOND)
+    recorder.write()
+    assert [(row.at, row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
+        (NOON + 2 * SECOND, "issued", "A", ADDRESS, ""),
+        (NOON + SECOND, "wrong secret", None, None, ""),
+        (NOON, "paused secret", "B", OTHER_ADDRESS, "API"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("x" * 2000, "x" * 1000),
+        ("a\0b\r\n\t\x1bé\ud800" + chr(0x202E), "a?b???????"),
+        ("%_'\"\\<script> ~", "%_'\"\\<script> ~"),
+    ],
+    ids=["too long", "not printable", "awkward"],
+)
+def test_whatever_is_asked_for_can_be_stored(engine: Engine, recorder: Recorder, asked: str, shown: str) -> None:
+    client = make_client(engine)
+    note(recorder, client, Outcome.SCOPE_MALFORMED, scope=asked)
+    recorder.write()
+    assert [row.scope for row in recent(engine, client)] == [shown]
+
+
+def test_l2_a_flood_of_refusals_keeps_200_rows(engine: Engine, recorder: Recorder) -> None:
+    """L2: 100,000 refusals, in ten writes; memory is bounded as well, and every one is counted."""
+    client, bystander = make_client(engine), make_client(engine)
+    note(recorder, bystander)
+    for number in range(100_000):
+        if number % 10_000 == 9_999:
+            recorder.write()
+            assert kept(engine) <= 201
+        note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
+    assert len(recorder._pending.requests) <= recorder_module.REQUESTS_MAX
+    recorder.write()
+    assert counts(engine, client) == {(NOON.date(), "", "wrong secret"): 100_000}
+    latest = recent(engine, client)
+    assert len(latest) == 200
+    assert latest[0].at == NOON + 99_999 * timedelta(milliseconds=1)
+    assert latest[-1].at == NOON + 99_800 * timedelta(milliseconds=1)
+    assert len(recent(engine, bystander)) == 1
+
+
+def test_few_requests_at_a_time_are_kept_to_about_200_as_well(engine: Engine, recorder: Recorder) -> None:
+    """L2: never fewer than 200; more only until one of the next is taken as the occasion to delete."""
+    client = make_client(engine)
+    for number in range(120):
+        for second in range(5):
+            note(recorder, client, at=NOON + (5 * number + second) * SECOND)
+        recorder.write()
+    assert len(recent(engine, client)) == 200
+    assert 200 <= kept(engine) < 600 == counts(engine, client)[NOON.date(), "A", "issued"]
+
+
+def test_what_waits_in_memory_is_bounded(
+    engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """L2: where there are more than fit, the oldest are only counted, and a count too many is told."""
+    monkeypatch.setattr(recorder_module, "REQUESTS_MAX", 3)
+    monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
+    monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
+    recorder.write()
+    recorder._reset()
+    clients = [make_client(engine) for _ in range(3)]
+    for second in range(5):
+        for client in clients:
+            note(recorder, client, at=NOON + second * SECOND)
+        note(recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=f"unknown-{second}")
+    recorder.write()
+    assert [counts(engine, client) for client in clients] == [{(NOON.date(), "A", "issued"): 5}] * 2 + [{}]
+    assert [[row.at for row in recent(engine, client)] for client in clients] == [[NOON + 4 * SECOND]] * 3
+    assert "Token requests not counted, since too many clients made them at once: 5." in caplog.text
+    assert "Token requests with unknown client IDs: 5, such as" in caplog.text
+
+
+# Last used
+
+
+def test_last_used_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> None:
+    """At a grain of a minute, so that a busy secret is written to once a minute; it never goes back."""
+    for moments, told in (
+        ([NOON], NOON),
+        ([NOON + 5 * SECOND, NOON + 59 * SECOND], NOON + 5 * SECOND),
+        ([NOON + 5 * SECOND, NOON + MINUTE], NOON + MINUTE),
+        ([NOON + MINUTE, NOON], NOON + MINUTE),
+    ):
+        client = make_client(engine)
+        for moment in moments:
+            note(recorder, client, at=moment)
+            recorder.write()
+        assert last_used(engine, client) == (told, ADDRESS, "A"), moments
+
+
+def test_last_used_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recorder: Recorder) -> None:
+    client, unused = make_client(engine), make_client(engine)
+    add_secret(engine, client, "another-secret-of-the-client")
+    note(recorder, client, label="B", at=NOON)
+    note(recorder, client, label="A", at=NOON + MINUTE, address=OTHER_ADDRESS)
+    note(recorder, client, label="B", at=NOON + 2 * SECOND)
+    recorder.write()
+    assert last_used(engine, client) == (NOON + MINUTE, OTHER_ADDRESS, "A")
+    assert last_used(engine, unused) is None
+    secrets = stored(engine, client.id).secrets
+    assert {secret.label: secret.last_used_at for secret in secrets} == {"A": NOON + MINUTE, "B": NOON + 2 * SECOND}
+
+
+def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: Recorder) -> None:
+    """Also where the scope was then refused; not where it matched but had ended, or where none matched."""
+    clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
+    for outcome, client in clients.items():
+        note(recorder, client, outcome, "A")
+        note(recorder, client, outcome, None, NOON + MINUTE)
+    recorder.write()
+    used = {outcome for outcome, client in clients.items() if last_used(engine, client) == (NOON, ADDRESS, "A")}
+    assert used == set(Outcome)
+    assert not any(last_used(engine, client) for outcome, client in clients.items() if outcome not in used)
+
+
+# From where a client calls
+
+
+def test_a8_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
+    """A8: also where the scope was then refused; not where the secret had ended, or none matched."""
+    clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
+    for outcome, client in clients.items():
+        note(recorder, client, outcome, "A")
+        note(recorder, client, outcome, None, address=OTHER_ADDRESS)
+        note(recorder, client, outcome, "A", address=None)
+    recorder.write()
+    assert {outcome for outcome, client in clients.items() if callers(engine, client)} == set(Outcome)
+    assert callers(engine, clients[Outcome.ISSUED]) == {ADDRESS: NOON}
+
+
+def test_a_callers_time_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> None:
+    """Each process writes it once a minute at most; it never goes back."""
+    client = make_client(engine)
+    for moment, address, told in (
+        (NOON, ADDRESS, {ADDRESS: NOON}),
+        (NOON + 59 * SECOND, ADDRESS, {ADDRESS: NOON}),
+        (NOON + 59 * SECOND, OTHER_ADDRESS, {ADDRESS: NOON, OTHER_ADDRESS: NOON + 59 * SECOND}),
+        (NOON + MINUTE, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
+        (NOON, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
+    ):
+        note(recorder, client, at=moment, address=address)
+        recorder.write()
+        assert callers(engine, client) == told
+
+
+def test_a_client_is_known_to_call_from_about_200_addresses(engine: Engine, recorder: Recorder) -> None:
+    """Within one write and over many; those that called longest ago go."""
+    at_once, one_by_one = make_client(engine), make_client(engine)
+    for number in range(260):
+        note(recorder, at_once, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+    recorder.write()
+    assert callers(engine, at_once) == {f"2001:db8::{number:x}": NOON + number * SECOND for number in range(60, 260)}
+    for number in range(700):
+        note(recorder, one_by_one, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+        recorder.write()
+    known = callers(engine, one_by_one)
+    assert 200 <= len(known) < 600
+    assert known.keys() >= {f"2001:db8::{number:x}" for number in range(500, 700)}
+
+
+# Whose they are
+
+
+def test_l2_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> None:
+    """L2, A3."""
+    client = make_client(engine)
+    make_client(engine, account_id=OTHER_ACCOUNT)
+    note(recorder, client, at=datetime.now(UTC))
+    recorder.write()
+    with read_session(engine) as session:
+        for account_id, seen in ((ACCOUNT, 1), (OTHER_ACCOUNT, 0), ("nobody", 0)):
+            assert len(queries.recent_requests(session, account_id, client.id)) == seen
+            assert len(queries.daily_counts(session, account_id, client.id)) == seen
+            assert len(queries.last_uses(session, account_id, [client.id])) == seen
+            assert len(queries.caller_addresses(session, account_id, client.id)) == seen
+
+
+# Unknown client IDs
+
+
+def everything_in(engine: Engine) -> str:
+    """Return every row of every table of ours as text."""
+    with engine.connect() as connection:
+        tables = [table.name for table in IdentityClient.metadata.sorted_tables]
+        return "".join(str(connection.execute(text(f"SELECT * FROM {table}")).all()) for table in tables)
+
+
+def test_l3_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
+    engine: Engine, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """L3: people paste secrets there. The digest is keyed, and the same in every process."""
+    make_client(engine)
+    caplog.set_level(logging.DEBUG)
+    lines = []
+    for one in (recorder, Recorder(engine, PEPPER), Recorder(engine, b"another pepper of 32 bytes or so")):
+        note(one, None, AuthenticationFailure.UNKNOWN, None)
+        note(one, None, AuthenticationFailure.UNKNOWN, None)
+        note(one, None, AuthenticationFailure.UNKNOWN, None, client_id="hunter2-again", address=OTHER_ADDRESS)
+        note(one, None, AuthenticationFailure.MALFORMED, None, client_id=f"{CANARY}\0\r\n")
+        one.write()
+        lines.append(next(line for line in caplog.messages[::-1] if "unknown client IDs" in line))
+    assert lines[0] == lines[1] != lines[2]
+    start, most, second, third = lines[0].replace("such as ", "").removesuffix(".").split(", ")
+    assert start == "Token requests with unknown client IDs: 4"
+    assert most.startswith("hunt...")
+    assert most.endswith(f" from {ADDRESS} (2)")
+    assert {second.partition("...")[0].partition(" ")[0], third} == {"hunt", f"malformed from {ADDRESS} (1)"}
+    assert CANARY not in caplog.text + everything_in(engine)
+    assert CANARY[4:12] not in caplog.text
+
+
+def test_an_id_that_was_once_a_clients_is_told_to_its_owner(engine: Engine, recorder: Recorder) -> None:
+    """A caller that still sends a former ID, or the right one in other letters, is what its owner looks for."""
+    client = make_client(engine, client_id="northwind-old")
+    make_client(engine, client_id="northwind-ol2")
+    with unit_of_work(engine) as session:
+        session.add(UsedClientId(client_id_folded="northwind-new", client_key=client.id))
+    change_client(engine, client, client_id="northwind-new")
+    for second, sent in enumerate(["northwind-old", "NORTHWIND-old", "Northwind-New"]):
+        note(
+            recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=sent, at=NOON + second * SECOND, scope="API"
+        )
+    note(recorder, None, AuthenticationFailure.MALFORMED, None, client_id="northwind-new", at=NOON + 3 * SECOND)
+    recorder.write()
+    assert [(row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
+        ("malformed", None, ADDRESS, ""),
+        *[("unknown", None, ADDRESS, "API")] * 3,
+    ]
+    assert sum(counts(engine, client).values()) == kept(engine) == 4

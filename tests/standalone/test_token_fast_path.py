@@ -1,0 +1,132 @@
+"""The door before Flask answers token requests exactly as the endpoint behind it does in any host."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import Client, TestResponse
+
+from tests.support.databases import migrate_everything
+from tests.support.factories import SECRET, make_client
+from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.host import EXTENSION
+from webapp.oauth.metadata import TOKEN_PATH
+from webapp.standalone import create_app
+from webapp.standalone.logs import JsonFormatter
+from webapp.standalone.token_fast_path import TokenFastPath
+
+RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
+HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+PROTOCOL_HEADERS = (
+    "Content-Type",
+    "Content-Length",
+    "Cache-Control",
+    "Pragma",
+    "WWW-Authenticate",
+    "Allow",
+    "Content-Security-Policy",
+    "X-Content-Type-Options",
+    "Strict-Transport-Security",
+)
+REQUESTS: dict[str, tuple[int, dict[str, Any]]] = {
+    "right": (200, {}),
+    "wrong secret": (401, {"data": {**RIGHT, "client_secret": "a wrong secret"}}),
+    "unknown": (401, {"data": {**RIGHT, "client_id": "nobody-knows-me"}}),
+    "nothing": (400, {"data": {}}),
+    "scope": (400, {"data": {**RIGHT, "scope": "not-mine"}}),
+    "GET": (405, {"method": "GET", "data": None}),
+    "HEAD": (405, {"method": "HEAD", "data": None}),
+    "OPTIONS": (405, {"method": "OPTIONS", "data": None}),
+    "too long": (413, {"data": {**RIGHT, "pad": "x" * 9_000}}),
+    "query": (400, {"query_string": "client_id=x"}),
+    "plain http": (400, {"headers": {}}),
+    "foreign host": (400, {"headers": {**HTTPS, "Host": "evil.example"}}),
+}
+
+
+@pytest.fixture
+def production(sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """Return the application as in production, behind a proxy, with a client."""
+    app = create_app(
+        PRODUCTION_SETTINGS
+        | {
+            "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
+            "IDENTITY_CLIENTS_TRUSTED_PROXIES": "1",
+            "INSTANCE_PATH": str(tmp_path_factory.mktemp("instance")),
+        }
+    )
+    services = app.extensions[EXTENSION]
+    migrate_everything(services.engine)
+    make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
+    return app
+
+
+def ask(client: Client, options: dict[str, Any]) -> TestResponse:
+    return client.open(
+        TOKEN_PATH, **{"method": "POST", "data": RIGHT, "headers": HTTPS, "base_url": "http://localhost", **options}
+    )
+
+
+def spoken(response: TestResponse) -> tuple[Any, ...]:
+    """Return all of an answer that a caller acts upon; a token differs each time."""
+    body = response.get_data(as_text=True)
+    said = {**json.loads(body), "access_token": "..."} if response.status_code == 200 else body
+    headers = {name: response.headers.get(name) for name in PROTOCOL_HEADERS}
+    return response.status_code, said, headers
+
+
+@pytest.mark.parametrize(("status", "options"), REQUESTS.values(), ids=REQUESTS)
+def test_p13_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
+    """P1, P2, P7, P12, P13, C5, C6, D1, W16."""
+    door = production.wsgi_app
+    assert isinstance(door, TokenFastPath)
+    by_door, by_flask = ask(production.test_client(), options), ask(Client(door.app), options)
+    assert by_door.status_code == status
+    assert spoken(by_door) == spoken(by_flask)
+    assert len(by_door.headers) == len({name.lower() for name, _ in by_door.headers}), "a header is there twice"
+    assert "Set-Cookie" not in by_door.headers
+
+
+def test_the_door_is_for_token_requests_only(production: Flask) -> None:
+    client: FlaskClient = production.test_client()
+    assert client.get("/healthz").data == b"ok\n"
+    assert client.get(f"{TOKEN_PATH}/", headers=HTTPS).status_code == 404
+    assert client.get("/.well-known/jwks.json", headers=HTTPS).json is not None
+
+
+def test_l6_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_debugs(
+    production: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """L6: an issued token is counted and kept for its client (L2), so that logs of a busy server stay readable."""
+    given = {**HTTPS, "X-Request-ID": "request-1"}
+    with caplog.at_level(logging.DEBUG):
+        issued = ask(production.test_client(), {"headers": given})
+        refused = ask(production.test_client(), {"headers": given, **REQUESTS["wrong secret"][1]})
+    lines = [record for record in caplog.records if record.getMessage() == "request"]
+    assert [(record.levelno, vars(record)["status"]) for record in lines] == [
+        (logging.DEBUG, 200),
+        (logging.INFO, 401),
+    ]
+    assert {vars(record)["path"] for record in lines} == {TOKEN_PATH}
+    assert {vars(record)["address"] for record in lines} == {"192.0.2.1"}
+    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "request-1"
+
+
+def test_l6_what_is_logged_behind_the_door_carries_the_requests_id(production: Flask) -> None:
+    """L6: also where Flask knows of no request."""
+    written: list[str] = []
+    handler = logging.Handler()
+    handler.setFormatter(JsonFormatter())
+    handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        answer = ask(production.test_client(), {"headers": {"X-Request-ID": "request-2"}})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert answer.status_code == 400
+    [warning] = [line for line in map(json.loads, written) if line["level"] == "warning"]
+    assert warning["request_id"] == "request-2"
+    assert "plain http" in warning["message"]

@@ -1,0 +1,23 @@
+"""Calls that run at the same moment, each in a thread."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+from webapp.core.errors import DomainError
+
+
+def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Run the calls at the same moment, each in a thread; return what each gave or the domain error it raised."""
+    barrier = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return call()
+        except DomainError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))

@@ -1,0 +1,269 @@
+"""The identity endpoint inside a small host of its own, and ways to ask it."""
+
+import base64
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import argon2
+import pytest
+from argon2.low_level import Type
+from flask import Flask, Response, abort, request, session
+from sqlalchemy import Engine, event, update
+from werkzeug.test import TestResponse
+
+from tests.support.factories import ACCOUNT, HASHER, PEPPER_SETTING, SECRET
+from webapp import IdentityClients
+from webapp.core.database.fast_reads import FastReads
+from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.secrets.generation import Secret
+from webapp.core.secrets.hashing import SecretHasher
+from webapp.core.tokens.resource_servers import add_resource_server
+from webapp.core.usage import queries
+from webapp.host import EXTENSION, Services
+
+ISSUER = "https://id.mas.example"
+AUDIENCE = "https://api.mas.example"
+ENCRYPTION_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+API_SECRET = "the-secret-of-a-resource-server"
+FORM = "application/x-www-form-urlencoded"
+Parameters = Mapping[str, str] | list[tuple[str, str]]
+Caller = IdentityClient | tuple[str, str]
+
+
+def settings(**overrides: Any) -> dict[str, Any]:
+    """Return a host's configuration."""
+    given = {
+        "ISSUER": ISSUER,
+        "AUDIENCE": AUDIENCE,
+        "PEPPER": PEPPER_SETTING,
+        "KEY_ENCRYPTION_KEY": ENCRYPTION_KEY,
+    }
+    return {f"IDENTITY_CLIENTS_{name}": value for name, value in (given | overrides).items()}
+
+
+class Endpoint:
+    """One host application with the endpoint in it."""
+
+    def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
+        self.engine = engine
+        self.app = app or Flask("host")
+        self.app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
+        IdentityClients().init_app(self.app)
+        self.client = self.app.test_client()
+
+    @property
+    def services(self) -> Services:
+        services: Services = self.app.extensions[EXTENSION]
+        return services
+
+    def post(self, parameters: Parameters, path: str = "/connect/token", **options: Any) -> TestResponse:
+        """Post a form as it is, to the token endpoint unless another is named."""
+        return self.client.post(path, data=urlencode(parameters), content_type=FORM, **options)
+
+    def ask(
+        self,
+        client: IdentityClient | str,
+        secret: str = SECRET,
+        *,
+        basic: bool = False,
+        scope: str | None = None,
+        address: str = "127.0.0.1",
+    ) -> TestResponse:
+        """Ask for a token as a client."""
+        options: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": address}}
+        client_id = client if isinstance(client, str) else client.client_id
+        grant = {"grant_type": "client_credentials"} | ({} if scope is None else {"scope": scope})
+        if basic:
+            return self.post(grant, headers={"Authorization": basic_header(client_id, secret)}, **options)
+        return self.post({"client_id": client_id, "client_secret": secret, **grant}, **options)
+
+    def token(self, client: IdentityClient | str, **options: Any) -> str:
+        """Return a token of a client's."""
+        return str((self.ask(client, **options).json or {})["access_token"])
+
+    def introspect(self, token: str, caller: Caller) -> TestResponse:
+        """Ask about a token."""
+        return self.post({**_credentials(caller), "token": token}, "/connect/introspect")
+
+    def revoke(self, token: str, caller: Caller, **parameters: str) -> TestResponse:
+        """Take a token back."""
+        return self.post({**_credentials(caller), "token": token, **parameters}, "/connect/revocation")
+
+
+def _credentials(caller: Caller) -> dict[str, str]:
+    client_id, secret = (caller.client_id, SECRET) if isinstance(caller, IdentityClient) else caller
+    return {"client_id": client_id, "client_secret": secret}
+
+
+def add_api(engine: Engine, name: str = "payments-api", hasher: SecretHasher = HASHER) -> tuple[str, str]:
+    """Add a resource server; return its ID and its secret."""
+    with unit_of_work(engine) as session:
+        server = add_resource_server(session, actor="tests", name=name, secret=Secret(API_SECRET), hasher=hasher)
+    return server.resource_server_id, API_SECRET
+
+
+def basic_header(client_id: str, secret: str) -> str:
+    """Return an Authorization header after RFC 6749 section 2.3.1."""
+    return "Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
+
+
+def add_secret(
+    engine: Engine,
+    client: IdentityClient,
+    value: str,
+    label: str = "B",
+    *,
+    ends_at: datetime | None = None,
+    paused_at: datetime | None = None,
+    hasher: SecretHasher = HASHER,
+) -> None:
+    """Give a client one more secret."""
+    stored = hasher.hash(Secret(value))
+    with unit_of_work(engine) as session:
+        session.add(
+            ClientSecret(
+                client_key=client.id,
+                label=label,
+                secret_hash=stored.value,
+                pepper_version=stored.pepper_version,
+                created_at=utc_now(),
+                created_by="tests",
+                ends_at=ends_at,
+                paused_at=paused_at,
+            )
+        )
+
+
+def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **values: Any) -> None:
+    """Write these columns of a client's secret."""
+    with unit_of_work(engine) as session:
+        session.execute(
+            update(ClientSecret).where(ClientSecret.client_key == client.id, ClientSecret.label == label).values(values)
+        )
+
+
+def hash_cheaply(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
+    """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
+    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
+    change_secret(engine, client, secret_hash=hasher.hash(HASHER._peppered(Secret(value), 1)))
+
+
+def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:
+    """Write these columns of a client."""
+    with unit_of_work(engine) as session:
+        session.execute(update(IdentityClient).where(IdentityClient.id == client.id).values(values))
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect every statement that the engine runs."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    def note_direct(self: FastReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
+        seen.append(text)
+        return run(self, connection, text, values)
+
+    run, FastReads._run = FastReads._run, note_direct  # type: ignore[method-assign]
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+        FastReads._run = run  # type: ignore[method-assign]
+
+
+@contextmanager
+def argon2_computations() -> Iterator[list[str]]:
+    """Collect every argon2id computation of this process, as the parameters that it was made at."""
+    seen: list[str] = []
+    module: Any = sys.modules[argon2.PasswordHasher.__module__]
+
+    def counted_hash(secret: bytes, salt: bytes, **parameters: Any) -> bytes:
+        hashed: bytes = original_hash(secret=secret, salt=salt, **parameters)
+        seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
+        return hashed
+
+    def counted_verify(hashed: bytes, secret: bytes, type: Any) -> bool:  # noqa: A002 - the library's name
+        seen.append(hashed.decode().rpartition("$")[0].rpartition("$")[0])
+        return bool(original_verify(hashed, secret, type))
+
+    original_hash, original_verify = module.hash_secret, module.verify_secret
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "hash_secret", counted_hash)
+        patch.setattr(module, "verify_secret", counted_verify)
+        yield seen
+
+
+ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")
+
+
+def latest(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
+    """Return outcome, secret and address of a client's latest requests."""
+    endpoint.services.recorder.write()
+    with read_session(endpoint.engine) as session:
+        return [(row.outcome, row.secret_label, row.address) for row in queries.recent_requests(session, ACCOUNT, key)]
+
+
+JSON_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def hostile_host() -> Flask:
+    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
+    app = Flask("host")
+    app.secret_key = "s" * 32
+
+    @app.before_request
+    def keep_the_session() -> None:
+        session.permanent = True
+        session["seen"] = True
+        trouble = request.headers.get("X-Trouble")
+        if trouble == "crash":
+            raise RuntimeError(f"the host broke near {SECRET}")
+        if trouble:
+            abort(int(trouble))
+
+    @app.after_request
+    def open_up(response: Response) -> Response:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Cache-Control"] = "public"
+        response.headers["Content-Security-Policy"] = "default-src *"
+        response.set_cookie("host", "1")
+        return response
+
+    for error in (400, 404, 405, 413, 500, Exception):
+        app.register_error_handler(error, lambda _error: ("<h1>The host's own page</h1>", 418))
+    return app
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+def assert_is_ours(response: Any, status: int) -> None:
+    assert response.status_code == status
+    assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
+    names = {name.lower() for name, _ in response.headers}
+    assert "set-cookie" not in names
+    assert not [name for name in names if name.startswith("access-control-")]
+    assert len(response.headers) == len(names), "a header is there twice"
+    assert response.json is not None
+    assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}

@@ -1,0 +1,113 @@
+"""A host application with the screens, whose actor a test chooses."""
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from flask import Flask
+from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from tests.support.factories import PEPPER_SETTING
+from webapp import Actor, IdentityClients
+from webapp.core.database.models import IdentityClient
+
+PREFIX = "/administration/identity-clients"
+HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
+NORTHWIND = Actor(
+    id="user-1",
+    label="Priya Nair",
+    account_id="northwind",
+    account_name="Northwind Insurance",
+    roles=frozenset({"MerchantAdmin"}),
+    feature_enabled=True,
+)
+
+
+HARBOUR = replace(NORTHWIND, id="user-2", label="Tom Reilly", account_id="harbour", account_name="Harbour Claims")
+
+
+class CompiledTemplates(BytecodeCache):
+    """Every test has an application of its own; compiling its templates again would be most of its time."""
+
+    compiled: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take what another application has compiled, unless the template has changed since."""
+        if bucket.key in self.compiled:
+            bucket.bytecode_from_string(self.compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        self.compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
+    """Return the path of a route for a client, and for its first secret where the route is about one.
+
+    :param key: in place of the client's own.
+    """
+    path = PREFIX + rule.replace("<key>", key or str(client.id))
+    return path.replace("<secret_id>", str(client.secrets[0].id))
+
+
+@dataclass
+class Host:
+    """An application that embeds the screens.
+
+    :param actor: who is signed in; a test sets it.
+    """
+
+    app: Flask
+    engine: Engine
+    actor: Actor | None = NORTHWIND
+    _client: FlaskClient | None = field(default=None, repr=False)
+
+    @property
+    def client(self) -> FlaskClient:
+        """One browser's cookies."""
+        if self._client is None:
+            self._client = self.app.test_client()
+        return self._client
+
+    def get(self, path: str = "", *, htmx: bool = False, **options: Any) -> TestResponse:
+        """GET below the prefix, as htmx asks or as a browser does."""
+        return self.client.get(PREFIX + path, headers=HTMX if htmx else None, **options)
+
+    def post(
+        self, path: str, data: Any = None, *, htmx: bool = False, token: bool = True, **options: Any
+    ) -> TestResponse:
+        """POST below the prefix, with this session's CSRF token unless told otherwise."""
+        data = dict(data or {})
+        if token:
+            data["csrf_token"] = self.csrf_token()
+        return self.client.post(PREFIX + path, data=data, headers=HTMX if htmx else None, **options)
+
+    def csrf_token(self) -> str:
+        """Return a CSRF token of this browser's session, as the New Client form carries it."""
+        found = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', self.get("/new").text)
+        assert found
+        return found[1]
+
+
+def make_host(engine: Engine, **settings: Any) -> Host:
+    """Return an application that embeds the screens on this engine."""
+    app = Flask("mas", template_folder=None)  # else ours, found from the current folder, would be the host's own
+    app.secret_key = "k" * 32
+    app.jinja_options = {"bytecode_cache": CompiledTemplates()}
+    app.config.update(
+        TESTING=False,
+        IDENTITY_CLIENTS_ISSUER="https://identity.example",
+        IDENTITY_CLIENTS_AUDIENCE="https://api.example",
+        IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING,
+        IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY="a" * 43,
+        IDENTITY_CLIENTS_ENGINE=engine,
+    )
+    app.config.update({f"IDENTITY_CLIENTS_{name.upper()}": value for name, value in settings.items()})
+    identity_clients = IdentityClients()
+    identity_clients.init_app(app)
+    host = Host(app, engine)
+    identity_clients.actor_loader(lambda: host.actor)
+    return host

@@ -1,0 +1,91 @@
+"""Read and fill in the screens through Flask's test client."""
+
+import html
+import re
+from typing import Any
+
+from sqlalchemy import select, update
+
+from tests.support.host import Host
+from tests.support.markup import Markup, read
+from webapp.core.client_changes import get_client
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+
+
+def timeline(text: str) -> list[str]:
+    """Return each event of a page as plain text, the newest first."""
+    items = re.findall(r"<li>(.*?)</li>", text[text.index('<ol class="ic-time">') :], re.DOTALL)
+    plain = (re.sub(r"<[^>]+>", " ", re.sub(r"</?[ab]( [^>]*)?>", "", item)) for item in items)
+    return [" ".join(html.unescape(item).split()) for item in plain]
+
+
+def rows(text: str) -> list[str]:
+    """Return the client IDs of a list page, in order."""
+    return [html.unescape(found) for found in re.findall(r'<a class="ic-mono" href="[^"]*">([^<]*)</a>', text)]
+
+
+SECRET = "canary-secret-that-was-typed"
+VALUES: dict[str, Any] = {
+    "client_id": "acme-claims-prod",
+    "client_secret": SECRET,
+    "name": "Acme claims",
+    "description": "Pays approved claims.\r\nOwner: claims@northwind.example",
+    "token_duration": "25",
+    "roles": ["MerchantUser", "CreatePayment"],
+}
+
+
+DIALOG_LIMIT_BYTES = 8 * 1024
+
+
+def stored(host: Host, client: IdentityClient) -> IdentityClient:
+    """Return the client as it stands in the database now."""
+    with read_session(host.engine) as session:
+        return get_client(session, account_id=client.account_id, key=client.id)
+
+
+def values(client: IdentityClient) -> dict[str, Any]:
+    """Return all that Edit may change but the secret."""
+    return {
+        "client_id": client.client_id,
+        "name": client.name,
+        "description": client.description,
+        "token_duration": str(client.token_duration_minutes),
+        "roles": sorted(client.roles),
+        "enabled": client.enabled,
+    }
+
+
+def open_form(host: Host, client: IdentityClient, *, htmx: bool = False) -> Markup:
+    return read(host.get(f"/{client.id}/edit", htmx=htmx))
+
+
+def save(host: Host, client: IdentityClient, *, htmx: bool = False, **changes: Any) -> Any:
+    """Open the form, change some fields, and save it."""
+    form = open_form(host, client).form(**changes)
+    return host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
+
+
+def secrets_of(host: Host, client: IdentityClient) -> dict[str, ClientSecret]:
+    return {secret.label: secret for secret in stored(host, client).secrets}
+
+
+def states(host: Host, client: IdentityClient) -> dict[str, str]:
+    return {label: each.state_at(utc_now()).value for label, each in sorted(secrets_of(host, client).items())}
+
+
+def set_columns(host: Host, client: IdentityClient, label: str, **columns: Any) -> None:
+    with unit_of_work(host.engine) as session:
+        session.execute(
+            update(ClientSecret)
+            .where(ClientSecret.client_key == client.id, ClientSecret.label == label)
+            .values(**columns)
+        )
+
+
+def actions(host: Host, client: IdentityClient) -> list[str]:
+    with read_session(host.engine) as session:
+        return list(
+            session.scalars(select(AuditEvent.action).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id))
+        )

@@ -1,0 +1,219 @@
+"""Real servers for the tests: PostgreSQL and Redis once a run, unprivileged and temporary, and our own as a process."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+
+class MissingServer(Exception):
+    """A server that the tests need is not installed, or does not start. The text says what to do."""
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process.
+
+    It is started without waiting, so that a run of tests that do not need it loses no time.
+
+    :param script: run by `/bin/sh -e` in the server's own directory; its last line replaces the shell by the server.
+    """
+
+    def __init__(self, name: str, directory: Path, script: str) -> None:
+        self.name = name
+        self.log = directory / "log"
+        # PostgreSQL refuses to run as root; `nobody` exists wherever root does.
+        user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+        directory.mkdir(mode=0o700)
+        os.chown(directory, user.pw_uid, user.pw_gid)
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-e", "-c", script],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop the servers themselves
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(directory)},
+                user=user.pw_uid if os.getuid() == 0 else None,
+                group=user.pw_gid if os.getuid() == 0 else None,
+                extra_groups=[] if os.getuid() == 0 else None,
+            )
+
+    def stop(self) -> None:
+        """End the process, and wait until it is gone."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)  # PostgreSQL: do not wait for clients
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def start_postgresql(directory: Path) -> tuple[Server, str]:
+    """Start PostgreSQL; return it with the SQLAlchemy address of its maintenance database."""
+    programs = postgresql_programs()
+    script = f"""
+        "{programs}/initdb" -D data -U tests --auth=trust --no-sync --no-instructions -E UTF8 --locale=C.UTF-8
+        exec "{programs}/postgres" -D data -k "{directory}" -c listen_addresses= -c max_connections=200 \
+            -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal \
+            -c max_wal_senders=0 -c autovacuum=off -c shared_buffers=64MB
+    """
+    return Server("PostgreSQL", directory, script), f"postgresql+psycopg://tests@/postgres?host={directory}"
+
+
+def postgresql_programs() -> Path:
+    """Return the directory of PostgreSQL's programs, of the newest version there is."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = str(debian[-1]) if debian else shutil.which("postgres")
+    if not found:
+        raise MissingServer("PostgreSQL is not installed. On Debian: apt-get install postgresql")
+    return Path(found).resolve().parent
+
+
+def start_redis(directory: Path) -> tuple[Server, str]:
+    """Start Redis; return it with the address of its first database."""
+    program = shutil.which("redis-server")
+    if not program:
+        raise MissingServer("Redis is not installed. On Debian: apt-get install redis-server")
+    port = free_port()
+    script = f'exec "{program}" --bind 127.0.0.1 --port {port} --save "" --appendonly no --databases 64'
+    return Server("Redis", directory, script), f"redis://127.0.0.1:{port}/0"
+
+
+STARTERS: dict[str, Callable[[Path], tuple[Server, str]]] = {
+    "TEST_POSTGRESQL_URL": start_postgresql,
+    "TEST_REDIS_URL": start_redis,
+}
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Start every server, give its address to this process and its children in the environment, stop all at the end.
+
+    Where one cannot be started the address begins with `!` and goes on with the reason, for `address()` to raise.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="identity-clients-", dir="/tmp"))  # a socket's path must be short
+    directory.chmod(0o711)  # the servers' user passes through
+    servers = []
+    try:
+        for variable, start in STARTERS.items():
+            try:
+                server, os.environ[variable] = start(directory / variable.lower())
+                servers.append(server)
+            except MissingServer as error:
+                os.environ[variable] = f"!{error}"
+        yield
+    finally:
+        for server in servers:
+            server.stop()
+        for variable in STARTERS:
+            os.environ.pop(variable, None)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def address(variable: str, is_up: Callable[[str], bool]) -> str:
+    """Return a server's address as soon as it answers.
+
+    :raises MissingServer: it is not installed, or does not come up.
+    """
+    url = os.environ[variable]
+    if url.startswith("!"):
+        raise MissingServer(url[1:])
+    deadline = time.monotonic() + START_SECONDS
+    while not is_up(url):
+        if time.monotonic() > deadline:
+            raise MissingServer(f"{variable}: the server did not start within {START_SECONDS} s.")
+        time.sleep(0.05)
+    return url
+
+
+# The stand-alone application as a process of its own
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServer:
+    """`make run`'s server at work, with demo data.
+
+    :param url: its address, without a slash at the end.
+    :param password: every demo user's.
+    :param log: the file that its standard output and error go to.
+    """
+
+    url: str
+    database_url: str
+    password: str
+    log: Path
+
+
+@contextmanager
+def serve(directory: Path, **environment: str) -> Iterator[LiveServer]:
+    """Serve `wsgi.py` with granian as `make run` does, and stop it at the end.
+
+    :param directory: an existing one for keys, log and (unless `environment` names another) the SQLite database.
+    :param environment: variables beside or in place of those set here.
+    """
+    port = free_port()
+    variables = {
+        "PATH": os.environ["PATH"],
+        "IDENTITY_CLIENTS_DEVELOPMENT": "true",
+        "IDENTITY_CLIENTS_DATABASE_URL": f"sqlite:///{directory}/instance/live.sqlite3",
+        "INSTANCE_PATH": f"{directory}/instance",
+        "PORT": str(port),
+        "DEMO_PASSWORD": "correct horse battery staple",
+    } | environment
+    log = directory / "server.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.standalone"],
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{url}/readyz"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The server did not start:\n{log.read_text()}")
+            time.sleep(0.05)
+        yield LiveServer(url, variables["IDENTITY_CLIENTS_DATABASE_URL"], variables["DEMO_PASSWORD"], log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: the server and its workers
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,453 @@
+"""The trail on the screens: of the account, of one client, in words."""
+
+import html
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.audit_events import add_events
+from tests.support.clients import delete, edit, values_of
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, SECRET, make_client
+from tests.support.host import HARBOUR, NORTHWIND, PREFIX, Host, make_host
+from tests.support.markup import read
+from tests.support.screens import timeline
+from tests.support.strategies import hostile
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.queries import ACTIONS
+from webapp.core.database.models import AuditEvent
+from webapp.web.audit.event_texts import ACTION_LABELS, REFUSAL_REASONS, SENTENCES, describe_event
+from webapp.web.i18n.times import Times
+
+NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
+TIMES = Times("Europe/London")
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[time_machine.Traveller]:
+    """Stand at the moment of the prototype."""
+    with time_machine.travel(NOW, tick=False) as traveller:
+        yield traveller
+
+
+def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:
+    """Return one event with these changes."""
+    return AuditEvent(
+        **{
+            "id": uuid.uuid4(),
+            "at": NOW,
+            "account_id": ACCOUNT,
+            "actor_id": "7",
+            "actor_label": "Priya Nair",
+            "action": action,
+            "client_key": None,
+            "client_id": None,
+            "changes": changes,
+            "address": None,
+            "request_id": None,
+            **columns,
+        }
+    )
+
+
+def told(host: Host, changes: Any, action: str = Action.EDITED) -> str:
+    """Return an event with these changes as its page tells it, without its time."""
+    add_events(host.engine, {"at": NOW, "actor_label": "Priya Nair", "action": action, "changes": changes})
+    [words, *_] = timeline(host.get("/activity").text)
+    return words.replace("Today, 10:45 GMT", "").replace("  ", " ").strip()
+
+
+# In words
+
+
+WORDS: list[tuple[str, dict[str, Any], str]] = [
+    (Action.CREATED, {}, "created the client"),
+    (
+        Action.CREATED,
+        {
+            "name": [None, "Claims"],
+            "description": [None, ""],
+            "roles": [None, ["UploadBatches", "MerchantUser"]],
+            "enabled": [None, True],
+            "client_secret": [None, {"A": "current"}],
+        },
+        "created the client With these values Client name: Claims Roles: + API access + Upload batches Moves money"
+        " Status: Enabled Secret A: created",
+    ),
+    (Action.CREATED, {"copied_from": [None, "acme"]}, "created the client as a copy of acme"),
+    (Action.CREATED, {"copied_from": [None, None]}, "created the client"),
+    (Action.EDITED, {"token_duration_minutes": [30, 60]}, "changed the token duration 30 minutes → 60 minutes"),
+    (Action.EDITED, {"client_id": ["acme", "acme-2"]}, "changed the client ID acme → acme-2"),
+    (Action.EDITED, {"name": ["", "Claims"]}, "changed the client name none → Claims"),
+    (Action.EDITED, {"description": ["a\nb", ""]}, "changed the description a b → none"),
+    (
+        Action.EDITED,
+        {"roles": [["CreatePayment", "Gone", "ReportViewer"], ["ReportViewer", "UploadBatches"]]},
+        "changed the roles + Upload batches Moves money − Create single payments Moves money − Gone",
+    ),
+    (
+        Action.EDITED,
+        {"client_secret": [{"A": "current"}, {"A": "ended", "B": "current"}]},
+        "changed the secret Secret A: current → ended Secret B: created",
+    ),
+    (
+        Action.EDITED,
+        {"enabled": [True, False], "name": ["Old", "New"], "token_duration_minutes": [30, 60]},
+        "edited the client Client name: Old → New Token duration: 30 minutes → 60 minutes Status: Enabled → Disabled",
+    ),
+    (Action.ENABLED, {"enabled": [False, True]}, "enabled the client Disabled → Enabled"),
+    (Action.DISABLED, {"enabled": [True, False]}, "disabled the client Enabled → Disabled"),
+    (
+        Action.DELETED,
+        {"client_secret": [{"A": "current", "B": "paused"}, {"A": "ended", "B": "ended"}]},
+        "deleted the client Secret A: current → ended Secret B: paused → ended",
+    ),
+    (
+        Action.SECRET_CHANGED,
+        {
+            "client_secret": [{"A": "current"}, {"A": "ending", "B": "current"}],
+            "ends_at": [{"A": None}, {"A": "2026-11-27T10:45:00+00:00"}],
+        },
+        "changed the secret Secret A: no end date → ends 27 November 2026, 10:45 GMT Secret B: created",
+    ),
+    (
+        Action.SECRET_CHANGED,
+        {"client_secret": [{}, {"AA": "current", "Z": "current"}], "reason": [None, "leaked"]},
+        "changed the secret Secret Z: created Secret AA: created The secret had leaked.",
+    ),
+    (
+        Action.SECRET_ENDED,
+        {"client_secret": [{"A": "ending"}, {"A": "ended"}]},
+        "ended a secret Secret A: ending → ended",
+    ),
+    (
+        Action.SECRET_PAUSED,
+        {"client_secret": [{"A": "ending"}, {"A": "paused"}]},
+        "paused a secret Secret A: ending → paused",
+    ),
+    (
+        Action.SECRET_RESUMED,
+        {"client_secret": [{"A": "paused"}, {"A": "current"}]},
+        "resumed a secret Secret A: paused → current",
+    ),
+    (
+        Action.END_DATE_SET,
+        {
+            "client_secret": [{"A": "ending"}, {"A": "current"}],
+            "ends_at": [{"A": "2026-07-01T09:00:00+00:00"}, {"A": None}],
+        },
+        "changed the end date of a secret Secret A: ends 1 July 2026, 10:00 BST → no end date",
+    ),
+    (
+        Action.NETWORKS_CHANGED,
+        {"allowed_networks": [["198.51.100.0/24", "192.0.2.1/32"], ["192.0.2.1/32", "203.0.113.0/28 London"]]},
+        "changed the allowed addresses + 203.0.113.0/28 London − 198.51.100.0/24",
+    ),
+    (Action.TOKENS_REVOKED, {}, "revoked every token issued until then"),
+    *(
+        (
+            Action.REFUSED,
+            {"refusal": [None, refusal], "attempt": [None, "edit"]},
+            f"tried to edit the client and was refused {words}",
+        )
+        for refusal, words in REFUSAL_REASONS.items()
+    ),
+    (Action.EXPORTED, {"filters": [None, {}]}, "exported the activity"),
+    (
+        Action.EXPORTED,
+        {"filters": [None, {"person": "7", "client": "acme", "action": "secret ended", "since": "2026-03-01"}]},
+        "exported the activity Person: 7 Client ID: acme Action: Secret ended From: 2026-03-01",
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "changes", "words"), WORDS)
+def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
+    """Issue: each field before and after, roles with what moves money, secrets by label and state, local times."""
+    assert told(host, changes, action) == f"Priya Nair {words}"
+
+
+def test_everything_that_can_happen_has_words() -> None:
+    assert set(SENTENCES) == set(Action)
+    assert list(ACTION_LABELS) == list(ACTIONS)
+    assert set(REFUSAL_REASONS) == set(RefusalReason)
+    assert {action for action, _, _ in WORDS} == set(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("action", "changes", "words"),
+    [
+        ("merged", {}, ": merged"),
+        ("merged", {"with": [None, "<b>another</b>"]}, ": merged with: <b>another</b>"),
+        (Action.EDITED, {"quota": [5, None]}, "edited the client quota: 5"),
+        (Action.EDITED, {"quota": 5}, "edited the client quota: 5"),
+        (Action.EDITED, {"name": [1, {"b": 2, "a": None}]}, 'changed the client name 1 → {"a": null, "b": 2}'),
+        (Action.EDITED, {"token_duration_minutes": ["30", True]}, "changed the token duration 30 → true"),
+        (Action.EDITED, {"enabled": [1, "yes"]}, "edited the client Status: 1 → yes"),
+        (Action.EDITED, {"roles": [{}, [1]]}, "changed the roles {} → [1]"),
+        (Action.EDITED, {"client_secret": "B"}, "changed the secret B"),
+        (Action.EDITED, {"client_secret": [{"A": 1}, ["B"]]}, 'changed the secret {"A": 1} → ["B"]'),
+        (Action.EDITED, {"ends_at": [None, {"A": None}]}, 'edited the client End date: {"A": null}'),
+        (
+            Action.END_DATE_SET,
+            {"client_secret": [{"A": "lost"}, {"A": "found"}], "ends_at": [{}, {"A": "soon"}]},
+            "changed the end date of a secret Secret A: no end date → soon",
+        ),
+        (
+            Action.END_DATE_SET,
+            {"client_secret": [{"A": "lost"}, {"A": "found"}], "ends_at": [{"A": 5}]},
+            "changed the end date of a secret Secret A: lost → found",
+        ),
+        (Action.SECRET_ENDED, {"client_secret": [{"A": "x"}, {}], "reason": "why"}, "ended a secret Secret A: x why"),
+        (Action.REFUSED, {}, "tried to use “” and was refused"),
+        (
+            Action.REFUSED,
+            {"refusal": [None, ["a"]], "attempt": [None, "fly"]},
+            'tried to use “fly” and was refused ["a"]',
+        ),
+        (Action.EXPORTED, {"filters": "all"}, "exported the activity filters: all"),
+        (Action.EXPORTED, {"filters": [None, {"action": "merged", "page": 2}]},
+         "exported the activity Action: merged page: 2"),
+    ],
+)  # fmt: skip
+def test_what_is_unknown_is_told_as_it_is(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
+    """Events outlive the code that wrote them."""
+    assert told(host, changes, action) == f"Priya Nair {words}".replace("Nair :", "Nair:")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["A", "current", "2026-03-01"]),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["roles", "client_secret", "ends_at", "enabled", "name", "filters", "refusal", "attempt", "reason", "other"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([*Action, "merged"]), json_values | st.dictionaries(st.sampled_from(FIELDS), json_values))
+def test_no_event_breaks_the_page(action: str, changes: Any) -> None:
+    """Whatever is stored, and no secret is made up: only words for what is there."""
+    one = describe_event(story(changes, action), times=TIMES, catalogue=CATALOGUE)
+    assert str(one.sentence) % one.variables
+    assert isinstance(one.note, str)
+    for change in one.changes:
+        assert all(isinstance(words, str | None) for words in (change.label, change.before, change.after))
+
+
+def test_who_when_and_from_where(host: Host) -> None:
+    """L1: local time with zone, UTC in the markup, address and request id."""
+    add_events(
+        host.engine,
+        {
+            "at": datetime(2026, 8, 12, 13, 3, tzinfo=UTC),
+            "actor_label": "Tom Reilly",
+            "address": "2001:db8::1",
+            "request_id": "abc-1",
+            "changes": {"name": ["a", "b"]},
+        },
+    )
+    text = host.get("/activity").text
+    assert timeline(text) == [
+        "Tom Reilly changed the client name 12 August 2026, 14:03 BST a → b From 2001:db8::1 · request abc-1"
+    ]
+    assert '<time class="ic-hint" datetime="2026-08-12T13:03:00Z">' in text
+
+
+def test_w17_whatever_stands_in_an_event_is_inert(host: Host) -> None:
+    """W17: names, values, actions and fields."""
+    hostile_text = '"><img src=x onerror=z>'
+    client = make_client(host.engine, client_id=hostile_text)
+    add_events(
+        host.engine,
+        {
+            "actor_id": hostile_text,
+            "actor_label": hostile_text,
+            "action": hostile_text[:40],
+            "client_key": client.id,
+            "client_id": client.client_id,
+            "changes": {
+                hostile_text: [hostile_text, hostile_text],
+                "roles": [[hostile_text], []],
+                "reason": [None, hostile_text],
+            },
+            "request_id": hostile_text,
+        },
+    )
+    for path in ("/activity", f"/activity?person={hostile_text}", f"/{client.id}/activity", f"/{client.id}"):
+        for htmx in (False, True):
+            text = host.get(path, htmx=htmx).text
+            assert "<img" not in text
+            assert "&lt;img" in text
+
+
+# The page of a client
+
+
+def test_the_page_of_a_client_shows_what_was_done_last(host: Host) -> None:
+    """Prototype: a timeline, the newest first, and the way to all of it."""
+    client = make_client(host.engine, client_id="acme-claims")
+    assert timeline(host.get(f"/{client.id}").text)[0].startswith("admin@northwind.example created the client")
+    add_events(
+        host.engine,
+        *(
+            {"at": NOW + timedelta(seconds=number), "client_key": client.id, "changes": {"name": ["", str(number)]}}
+            for number in range(12)
+        ),
+    )
+    text = host.get(f"/{client.id}").text
+    assert [line.split("→ ")[1].split()[0] for line in timeline(text)] == [str(number) for number in range(11, 1, -1)]
+    assert f'<a href="{PREFIX}/{client.id}/activity">See all activity</a>' in text
+    assert f'<a href="{PREFIX}/activity.csv?key={client.id}">Download CSV</a>' in text
+
+
+def test_the_activity_of_a_client(host: Host) -> None:
+    client, other = make_client(host.engine, client_id="acme-claims"), make_client(host.engine, client_id="acme-other")
+    edit(host.engine, client, values=values_of(client, name="New"))
+    page = host.get(f"/{client.id}/activity")
+    assert [line.split()[1] for line in timeline(page.text)] == ["changed", "created"]
+    assert "acme-other" not in page.text
+    assert f'href="{PREFIX}/{client.id}"' in page.text
+    assert timeline(host.get(f"/{client.id}/activity?action=created").text) == timeline(page.text)[1:]
+    fragment = host.get(f"/{other.id}/activity", htmx=True).text
+    assert "<html" not in fragment
+    assert len(timeline(fragment)) == 1
+
+
+def test_the_activity_of_a_deleted_client_stays(host: Host) -> None:
+    """Issue: the client leaves the list, its trail stays, and the account's activity leads there."""
+    client = make_client(host.engine, client_id="acme-claims")
+    delete(host.engine, client)
+    assert host.get(f"/{client.id}").status_code == 404
+    account = host.get("/activity").text
+    assert f'<a class="ic-mono" href="{PREFIX}/{client.id}/activity">acme-claims</a>' in account
+    page = host.get(f"/{client.id}/activity")
+    assert page.status_code == 200
+    assert [line.split()[1] for line in timeline(page.text)] == ["deleted", "created"]
+    assert "This client is deleted" in page.text
+    assert f'href="{PREFIX}/{client.id}"' not in page.text
+    host.actor = HARBOUR
+    assert host.get(f"/{client.id}/activity").status_code == 404
+
+
+# The activity of the account
+
+
+@pytest.fixture
+def account(host: Host) -> Host:
+    """Return a host where two people did things to two clients on two days, and others elsewhere."""
+    first = make_client(host.engine, client_id="acme-claims")
+    second = make_client(host.engine, client_id="other_path")
+    make_client(host.engine, account_id=OTHER_ACCOUNT, client_id="acme-foreign")
+    add_events(
+        host.engine,
+        {"at": NOW - timedelta(days=1), "actor_id": "7", "actor_label": "Priya Nair", "client_key": first.id,
+         "client_id": "acme-claims", "changes": {"name": ["", "one"]}},
+        {"at": NOW - timedelta(days=2), "actor_id": "7", "actor_label": "Priya Nair", "action": "disabled",
+         "client_key": second.id, "client_id": "other_path", "changes": {"enabled": [True, False]}},
+    )  # fmt: skip
+    return host
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["created", "created", "changed", "disabled"]),
+        ("?person=7", ["changed", "disabled"]),
+        ("?client=ACME", ["created", "changed"]),
+        ("?client=_path", ["created", "disabled"]),
+        ("?action=disabled", ["disabled"]),
+        ("?since=2026-11-22", ["created", "created", "changed"]),
+        ("?until=2026-11-21", ["disabled"]),
+        ("?person=7&client=acme&since=2026-11-22&until=2026-11-22&action=edited", ["changed"]),
+        ("?client=foreign", []),
+        ("?person=7&action=created", []),
+        ("?since=tomorrow&action=nothing&after=xxx", ["created", "created", "changed", "disabled"]),
+    ],
+)
+def test_filters(account: Host, query: str, found: list[str]) -> None:
+    """Issue: person, client, kind, dates; I4: a bad value shows the first page; A3: of this account only."""
+    for htmx in (False, True):
+        text = account.get(f"/activity{query}", htmx=htmx).text
+        if found:
+            assert [
+                line.split("northwind.example ")[-1].split("Nair ")[-1].split()[0] for line in timeline(text)
+            ] == found
+        else:
+            assert "Nothing to show" in text
+        assert "foreign</a>" not in text
+
+
+def test_the_filters_keep_what_was_asked_and_so_do_the_links(account: Host) -> None:
+    query = "?person=7&client=a&action=edited&since=2026-11-01&until=2026-11-30"
+    text = account.get(f"/activity{query}").text
+    assert '<option value="7" selected>Priya Nair</option>' in text
+    assert '<option value="edited" selected>Edited</option>' in text
+    assert (read(text).value("client"), read(text).value("since")) == ("a", "2026-11-01")
+    href = f"{PREFIX}/activity.csv{query}"
+    assert f'<a href="{html.escape(href)}">Download CSV</a>' in text
+
+
+def test_pages_go_to_older_and_back(host: Host) -> None:
+    add_events(
+        host.engine,
+        *({"at": NOW + timedelta(seconds=number), "changes": {"name": ["", f"n{number}"]}} for number in range(120)),
+    )
+
+    def names(text: str) -> list[str]:
+        return [line.split("→ ")[1] for line in timeline(text)]
+
+    def turned(text: str, rel: str) -> str:
+        found = re.search(rf'href="{re.escape(PREFIX)}([^"]*)" rel="{rel}"', text)
+        assert found
+        return host.get(html.unescape(found[1])).text
+
+    first = host.get("/activity?action=edited").text
+    second = turned(first, "next")
+    third = turned(second, "next")
+    assert names(first) + names(second) + names(third) == [f"n{number}" for number in range(119, -1, -1)]
+    assert 'rel="next"' not in third
+    assert 'rel="prev"' not in first
+    assert names(turned(third, "prev")) == names(second)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
+def test_i4_whatever_stands_in_the_address_is_a_page(account: Host, arguments: dict[str, Any]) -> None:
+    """I4: never 500, never another account's event."""
+    query = {name: value.encode("utf-8", "surrogatepass") for name, value in arguments.items()}
+    page = account.get("/activity", query_string=query)
+    assert page.status_code == 200
+    assert "acme-foreign" not in page.text
+
+
+def test_a2_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
+    """A2: roles that a setting names read; no control of a change is on their pages."""
+    client = make_client(host.engine, client_id="acme-claims")
+    viewing = make_host(host.engine, viewer_roles=("Auditor",))
+    viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
+    for path in ("", f"/{client.id}", f"/{client.id}/activity", "/activity", "/activity.csv", f"/{client.id}/menu"):
+        page = viewing.get(path)
+        assert page.status_code == 200, path
+        assert "acme-claims" in page.text
+        assert 'method="post"' not in page.text
+        for verb in ("new", "edit", "enable", "disable", "delete", "secret", "leaked", "networks/edit"):
+            assert f"/{verb}" not in page.text.replace("/new/", ""), (path, verb)
+    host.actor = viewing.actor
+    assert host.get("/activity").status_code == 403
+
+
+def test_no_secret_is_in_the_activity(host: Host) -> None:
+    """L4, S6."""
+    client = make_client(host.engine)
+    edit(host.engine, client, secret="a typed secret")
+    for path in ("/activity", f"/{client.id}", f"/{client.id}/activity", "/activity.csv"):
+        text = host.get(path).text
+        for hidden in (SECRET, "a typed secret", "argon2"):
+            assert hidden not in text

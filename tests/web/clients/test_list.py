@@ -1,0 +1,179 @@
+"""The list and the action menu."""
+
+import gzip
+import html
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from tests.support.factories import make_client
+from tests.support.host import HTMX, PREFIX, Host
+from tests.support.screens import rows
+
+NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
+
+
+def links(text: str, rel: str) -> str | None:
+    """Return the address of the previous or the next page."""
+    found = re.search(rf'href="{re.escape(PREFIX)}([^"]*)" rel="{rel}"', text)
+    return html.unescape(found[1]) if found else None
+
+
+def make_some(host: Host) -> None:
+    for number, (client_id, name, roles, enabled) in enumerate(
+        [
+            ("alpha-claims", "Motor claims", {"MerchantUser", "CreatePayment"}, True),
+            ("bravo-ledger", "Alpha of ledgers", {"MerchantUser"}, True),
+            ("Charlie-batch", "", {"UploadBatches"}, False),
+            ("delta-100%_off", "Percent", {"MerchantUser"}, True),
+        ]
+    ):
+        at = NOW - timedelta(days=number)
+        make_client(
+            host.engine, client_id=client_id, name=name, roles=roles, enabled=enabled, created_at=at, updated_at=at
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", ["alpha-claims", "bravo-ledger", "Charlie-batch", "delta-100%_off"]),
+        ("?q=ALPHA", ["alpha-claims", "bravo-ledger"]),
+        ("?q=%25_", ["delta-100%_off"]),
+        ("?q=_l", []),
+        ("?q=  claims ", ["alpha-claims"]),
+        ("?status=disabled", ["Charlie-batch"]),
+        ("?status=enabled&role=CreatePayment", ["alpha-claims"]),
+        ("?sort=-client_id", ["delta-100%_off", "Charlie-batch", "bravo-ledger", "alpha-claims"]),
+        ("?sort=name", ["Charlie-batch", "bravo-ledger", "alpha-claims", "delta-100%_off"]),
+        ("?sort=updated_at", ["delta-100%_off", "Charlie-batch", "bravo-ledger", "alpha-claims"]),
+        ("?sort=-created_at", ["alpha-claims", "bravo-ledger", "Charlie-batch", "delta-100%_off"]),
+        ("?sort=secret_hash", ["alpha-claims", "bravo-ledger", "Charlie-batch", "delta-100%_off"]),
+        (
+            "?status=all&role=nobody&after=xxx&before=%00",
+            ["alpha-claims", "bravo-ledger", "Charlie-batch", "delta-100%_off"],
+        ),
+    ],
+)
+def test_search_filters_and_order(host: Host, arguments: str, expected: list[str]) -> None:
+    """Issue: search over client ID, name and description, filters, sort; I4: a bad value shows the first page."""
+    make_some(host)
+    page = host.get(arguments)
+    assert page.status_code == 200
+    assert rows(page.text) == expected
+    assert rows(host.get(arguments, htmx=True).text) == expected
+
+
+def test_what_a_row_shows(host: Host) -> None:
+    """Issue: client ID, name, roles, token duration, last token, status, action menu."""
+    with time_machine.travel(NOW, tick=False):
+        client = make_client(
+            host.engine,
+            client_id="alpha-claims",
+            name="Motor claims",
+            roles={"MerchantUser", "CreatePayment", "UploadBatches"},
+            token_duration=45,
+            last_token_at=NOW - timedelta(minutes=3),
+        )
+        text = host.get().text
+    row = text[text.index('<tr role="row" id="row-') :]
+    for words in (
+        "alpha-claims",
+        "Motor claims",
+        "API access, Create single payments",
+        'title="Upload batches"',
+        "45 min",
+        "3 min ago",
+        'datetime="2026-11-23T10:42:00Z"',
+        "Enabled",
+        "Actions for alpha-claims",
+        f"{PREFIX}/{client.id}/menu",
+    ):
+        assert words in row
+    assert "London time (GMT)" in row
+
+
+def test_keyset_pages_forwards_and_backwards(host: Host) -> None:
+    """Issue: pages of 50, total."""
+    for number in range(120):
+        make_client(host.engine, client_id=f"client-{number:03}")
+    page = host.get().text
+    assert "Showing 1–50 of 120" in page
+    assert links(page, "prev") is None
+    second = host.get(links(page, "next") or "").text
+    assert rows(second) == [f"client-{number:03}" for number in range(50, 100)]
+    third = host.get(links(second, "next") or "").text
+    assert "Showing 101–120 of 120" in third
+    assert links(third, "next") is None
+    assert rows(host.get(links(third, "prev") or "").text) == rows(second)
+    # The order and the search stay while one turns pages.
+    turned = host.get("?q=client&sort=-client_id").text
+    assert "sort=-client_id" in (links(turned, "next") or "")
+    assert rows(host.get(links(turned, "next") or "").text)[0] == "client-069"
+
+
+def test_empty_and_no_match(host: Host) -> None:
+    """Issue: empty state, no-match state."""
+    assert "No clients yet" in host.get().text
+    make_some(host)
+    page = host.get("?q=zulu&status=disabled").text
+    assert "No client matches “zulu”" in page
+    assert "only at clients that are disabled" in page
+    assert "all 4 clients" in page
+
+
+def test_the_row_that_was_just_changed_is_marked_in_words(host: Host) -> None:
+    """Prototype: "Updated" is written, not only tinted."""
+    make_some(host)
+    client = make_client(host.engine, client_id="echo-marked")
+    plain, marked = host.get().text, host.get(f"?changed={client.id}", htmx=True).text
+    assert 'class="ic-new"' not in plain
+    assert marked.count('class="ic-new"') == 1
+    assert re.search(r'echo-marked</a><span class="ic-tag">New</span>', marked)
+    host.post(f"/{client.id}/disable", {"version": client.version})
+    marked = host.get(f"?changed={client.id}", htmx=True).text
+    assert re.search(r'echo-marked</a><span class="ic-tag">Updated</span>', marked)
+    assert 'class="ic-new"' not in host.get('?changed="><script>').text
+
+
+def test_the_menu_is_a_fragment_and_a_page_of_links(host: Host) -> None:
+    """Issue: View, Edit, Disable or Enable, Copy; a page of links without script."""
+    client = make_client(host.engine, client_id="alpha-claims")
+    page, fragment = host.get(f"/{client.id}/menu"), host.get(f"/{client.id}/menu", htmx=True)
+    assert "<html" in page.text
+    assert "<html" not in fragment.text
+    for text in (page.text, fragment.text):
+        for words in ("View", "Edit", "Disable", "Copy"):
+            assert f">{words}<" in text
+        assert ">Enable<" not in text
+    make_client(host.engine, client_id="bravo-claims", enabled=False)
+    off = make_client(host.engine, client_id="charlie-claims", enabled=False)
+    assert ">Enable<" in host.get(f"/{off.id}/menu").text
+
+
+def test_weight_of_fifty_rows(host: Host) -> None:
+    """Issue: 50 rows at most 10 KB over the wire."""
+    for number in range(60):
+        make_client(
+            host.engine,
+            client_id=f"northwind-claims-{number:03}",
+            name=f"Claims system number {number}",
+            roles={"MerchantUser", "CreatePayment", "UploadBatches"},
+        )
+    answer = host.client.get(PREFIX, headers={**HTMX, "Accept-Encoding": "gzip"})
+    assert len(rows(gzip.decompress(answer.data).decode())) == 50
+    assert len(answer.data) <= 10 * 1024
+
+
+def test_w17_hostile_names_are_inert_on_the_list_the_menu_and_the_details(host: Host) -> None:
+    """W17."""
+    name = '"><img src=x hx-get=/y onerror=z>'
+    client = make_client(host.engine, client_id='"><b>&{{7*7777}}', name=name, description=name)
+    for path in ("", f"/{client.id}", f"/{client.id}/menu", f"/{client.id}/disable", f"?q={name}"):
+        for htmx in (False, True):
+            text = host.get(path, htmx=htmx).text
+            assert "<img" not in text
+            assert "<b>&" not in text
+            assert "54439" not in text

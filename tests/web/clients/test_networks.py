@@ -1,0 +1,286 @@
+"""From where a client may call: its list on the page, the check of an address, and the form (A8, I3, I7)."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from tests.support.factories import make_author, make_client, make_requests
+from tests.support.host import NORTHWIND, PREFIX, Host, make_host
+from tests.support.markup import read
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.clients.allowed_networks import ANYWHERE, format_networks, set_networks
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.unit_of_work import read_session, unit_of_work
+
+NOW = datetime(2026, 11, 23, 10, 42, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+LONDON, DUBLIN = AllowedNetwork("203.0.113.0/28", "London data centre"), AllowedNetwork("2001:db8:40::/48", "Dublin")
+CALLER, STRANGER = "203.0.113.7", "198.51.100.20"
+
+
+@pytest.fixture
+def client(host: Host) -> IdentityClient:
+    """Return a client that may call from two networks, and did so from one of them."""
+    with time_machine.travel(NOW - 100 * DAY, tick=False):
+        client = make_client(host.engine, client_id="acme-claims-prod", allowed_networks=(LONDON, DUBLIN))
+    with time_machine.travel(NOW, tick=False):
+        make_requests(host.engine, client, at=NOW - 3 * MINUTE, address=CALLER)
+        make_requests(
+            host.engine, client, 6, at=NOW - MINUTE, address=STRANGER, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+        )
+    return client
+
+
+def stored(host: Host, client: IdentityClient) -> str:
+    """Return the list as it is stored, as text."""
+    with read_session(host.engine) as session:
+        return format_networks(session.get_one(IdentityClient, client.id).allowed_networks)
+
+
+def text_of(html: str) -> str:
+    """Return the words of some markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+# The section of the client's page
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: IdentityClient) -> None:
+    """Issue: address or range, label, last seen; a request long ago may be forgotten, so nothing is called never."""
+    words = text_of(host.get(f"/{client.id}").text)
+    assert "203.0.113.0/28 London data centre 3 min ago Remove 203.0.113.0/28" in words
+    assert "2001:db8:40::/48 Dublin Not lately Remove 2001:db8:40::/48" in words
+    assert "Token requests from anywhere else are refused." in words
+    young = make_client(host.engine, allowed_networks=(DUBLIN,))
+    assert "Dublin Never" in text_of(host.get(f"/{young.id}").text)
+    anywhere = make_client(host.engine)
+    assert "token requests may come from anywhere" in host.get(f"/{anywhere.id}").text
+
+
+def test_a2_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClient) -> None:
+    """A2."""
+    viewing = make_host(host.engine, viewer_roles=("Auditor",))
+    viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
+    page = viewing.get(f"/{client.id}").text
+    assert "Check an address" in page
+    assert "/networks?remove" not in page
+    assert 'id="ic-add"' not in page
+    assert "Would pass." in viewing.get(f"/{client.id}/networks/check?address={CALLER}").text
+    assert viewing.get(f"/{client.id}/networks").status_code == 403
+
+
+# The check of one address
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (CALLER, "Would pass. It asked 1 time in the last 24 hours."),
+        (f" {CALLER} ", "Would pass. It asked 1 time in the last 24 hours."),
+        (f"::ffff:{CALLER}", "Would pass. It asked 1 time in the last 24 hours."),
+        ("2001:DB8:40::1", "Would pass. It did not ask in the last 7 days."),
+        (STRANGER, "Would be refused. It asked 6 times in the last 24 hours."),
+        ("192.0.2.1", "Would be refused. It did not ask in the last 7 days."),
+        ("192.0.2.0/28", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
+        ("<b>here</b>", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
+    ],
+)
+@time_machine.travel(NOW, tick=False)
+def test_a8_would_this_address_pass(host: Host, client: IdentityClient, typed: str, said: str) -> None:
+    """A8, I3: as a fragment and as a page, which keeps what was typed."""
+    query = {"address": typed}
+    fragment = host.get(f"/{client.id}/networks/check", htmx=True, query_string=query)
+    assert text_of(fragment.text).strip() == said
+    page = host.get(f"/{client.id}/networks/check", query_string=query)
+    assert said in text_of(page.text)
+    assert read(page).inputs["address"]["value"] == typed.strip()
+    assert "<b>here" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ([(2, 0), (3, 2)], "It asked 5 times in the last 7 days."),
+        ([(2, 2)], "It asked 2 times in the last 7 days."),
+        ([(1, 0), (9, 8)], "It asked 1 time in the last 24 hours."),
+        ([(9, 8)], "It did not ask in the last 7 days."),
+        ([(200, 0)], "200 of the latest 200 requests came from it."),
+        ([(2, 0), (198, 2)], "It asked 2 times in the last 24 hours."),
+        ([(200, 8)], "It did not ask in the last 7 days."),
+    ],
+)
+@time_machine.travel(NOW, tick=False)
+def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
+    host: Host, requests: list[tuple[int, int]], said: str
+) -> None:
+    """200 requests are kept, which may be minutes of a busy client.
+
+    :param requests: how many, and how many days ago.
+    """
+    client = make_client(host.engine)
+    for count, days_ago in reversed(requests):
+        make_requests(host.engine, client, count, at=NOW - days_ago * DAY, address=CALLER)
+    fragment = host.get(f"/{client.id}/networks/check?address={CALLER}", htmx=True)
+    assert text_of(fragment.text).strip() == f"Would pass, as any other. {said}"
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a8_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
+    """A8: its requests are gone from the latest 200, its last call is not."""
+    client = make_client(host.engine)
+    make_requests(host.engine, client, at=NOW - 6 * DAY, address=CALLER)
+    make_requests(host.engine, client, 200, at=NOW, address="192.0.2.1")
+    fragment = host.get(f"/{client.id}/networks/check?address={CALLER}", htmx=True)
+    assert "None of the latest 200 requests came from it. It last called on " in text_of(fragment.text)
+    never = host.get(f"/{client.id}/networks/check?address=192.0.2.99", htmx=True)
+    assert "0 of the latest 200 requests came from it." in text_of(never.text)
+
+
+# The form
+
+
+def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: IdentityClient) -> None:
+    """Issue: Add and Remove lead to the form, which saves nothing until Save is pressed."""
+    whole = format_networks((LONDON, DUBLIN))
+    for query, text in (
+        ({}, whole),
+        ({"address": " 198.51.100.20 "}, f"{whole}\n198.51.100.20"),
+        ({"remove": "2001:db8:40::/48"}, str(LONDON)),
+        ({"remove": "192.0.2.0/24"}, whole),
+        ({"address": ""}, whole),
+    ):
+        for htmx in (False, True):
+            answer = host.get(f"/{client.id}/networks", htmx=htmx, query_string=query)
+            assert read(answer).value("allowed_networks") == text
+    assert stored(host, client) == whole
+
+
+@time_machine.travel(NOW, tick=False)
+def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityClient) -> None:
+    """Issue: the address and when it was last seen, before anything is saved."""
+    words = text_of(host.get(f"/{client.id}/networks?remove={LONDON.network}", htmx=True).text)
+    assert "1 address called within the last 7 days and would be refused from its next request:" in words
+    assert f"{CALLER} , last seen 3 minutes ago" in words
+    assert "Refuse this address" in words
+    assert STRANGER not in words
+    assert "would be refused" not in host.get(f"/{client.id}/networks?remove={DUBLIN.network}", htmx=True).text
+
+
+def test_i3_add_says_at_once_what_is_wrong(host: Host, client: IdentityClient) -> None:
+    """I3."""
+    answer = host.get(f"/{client.id}/networks", query_string={"address": "198.51.100.20/24"})
+    assert "Line 3: “198.51.100.20/24” has bits set beyond its prefix." in read(answer).described("allowed_networks")
+    assert "<title>Error: " in answer.text
+
+
+def test_a_plain_save_and_one_by_htmx(host: Host, client: IdentityClient) -> None:
+    """A plain one leads to the client's page, one by htmx closes the dialog."""
+    form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=f"{LONDON}\r\n{DUBLIN}\r\n192.0.2.7 Leeds")
+    answer = host.post(f"/{client.id}/networks", form)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == f"{PREFIX}/{client.id}?done=networks"
+    assert "Saved. The list applies" in host.get(f"/{client.id}?done=networks").text
+    assert stored(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Leeds"
+    form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=f"{LONDON}\r\n{DUBLIN}")
+    answer = host.post(f"/{client.id}/networks", form, htmx=True)
+    assert answer.headers["HX-Trigger"] == "ic-changed"
+    assert "from the listed addresses only" in answer.text
+    assert stored(host, client) == f"{LONDON}\n{DUBLIN}"
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_i3_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """I3: 422, nothing is saved, what was typed stays."""
+    typed = "203.0.113.7\r\n0.0.0.0/0\r\n\r\n<script>\r\n2001:db8::%eth0"
+    form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=typed)
+    answer = host.post(f"/{client.id}/networks", form, htmx=htmx)
+    assert answer.status_code == 422
+    said = read(answer).described("allowed_networks")
+    for words in (
+        "Line 2: “0.0.0.0/0” is every address there is.",
+        "Line 4: “<script>” is neither an address nor a network.",
+        "Line 5: “2001:db8::%eth0” names a zone.",
+    ):
+        assert words in said
+    assert read(answer).value("allowed_networks") == typed
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+
+
+@time_machine.travel(NOW, tick=False)
+def test_a8_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
+    """A8, issue: 422 with a box; ticked for one caller it does not count for another."""
+    path = f"/{client.id}/networks"
+    form = read(host.get(path)).form(allowed_networks=str(DUBLIN))
+    answer = host.post(path, form, htmx=True)
+    assert answer.status_code == 422
+    box = read(answer).inputs["confirmed"]
+    assert box["value"] == CALLER
+    assert "checked" not in box
+    assert read(answer).value("allowed_networks") == str(DUBLIN)
+    make_requests(host.engine, client, at=NOW, address="203.0.113.9")
+    answer = host.post(path, {**form, "confirmed": box["value"]}, htmx=True)
+    assert answer.status_code == 422
+    assert "2 addresses called within the last 7 days" in text_of(answer.text)
+    other = read(answer).inputs["confirmed"]
+    assert (other["value"], other["id"] != box["id"]) == (f"{CALLER} 203.0.113.9", True)  # so that it comes unticked
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+    assert host.post(path, {**form, "confirmed": other["value"]}).status_code == 303
+    assert stored(host, client) == str(DUBLIN)
+
+
+def test_a8_an_empty_list_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
+    """A8."""
+    path = f"/{client.id}/networks"
+    form = read(host.get(path)).form(allowed_networks="")
+    answer = host.post(path, form)
+    assert answer.status_code == 422
+    assert "With an empty list it may call from anywhere." in answer.text
+    assert host.post(path, {**form, "confirmed": read(answer).inputs["confirmed"]["value"]}).status_code == 303
+    assert stored(host, client) == ""
+    assert read(host.get(path)).value("allowed_networks") == ""
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_i7_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """I7: 409, who was quicker, the list as it is now, and a form that can be saved on top of it."""
+    path = f"/{client.id}/networks"
+    typed = f"{LONDON}\n{DUBLIN}\n192.0.2.7 Mine"
+    form = read(host.get(path)).form(allowed_networks=typed)
+    with unit_of_work(host.engine) as session:
+        theirs = f"{LONDON}\n192.0.2.9 Theirs"
+        set_networks(session, author=make_author(label="Tom Reilly"), key=client.id, version=2, text=theirs)
+    answer = host.post(path, form, htmx=htmx)
+    assert answer.status_code == 409
+    assert "Tom Reilly changed this client at" in answer.text
+    assert "192.0.2.9/32 Theirs" in answer.text
+    again = read(answer)
+    assert again.value("allowed_networks") == typed
+    assert stored(host, client) == f"{LONDON}\n192.0.2.9/32 Theirs"
+    assert host.post(path, again.form()).status_code == 303
+    assert stored(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Mine"
+
+
+def test_w10_a_form_without_its_token_saves_nothing(host: Host, client: IdentityClient) -> None:
+    """W10: and keeps what was typed."""
+    form = read(host.get(f"/{client.id}/networks")).form(allowed_networks="192.0.2.7", confirmed=ANYWHERE)
+    del form["csrf_token"]
+    answer = host.post(f"/{client.id}/networks", form, token=False)
+    assert answer.status_code == 422
+    assert "press Save again" in answer.text
+    assert read(answer).value("allowed_networks") == "192.0.2.7"
+    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+
+
+def test_w17_a_label_stays_text(host: Host) -> None:
+    """W17."""
+    label = '"><img src=x hx-get=/y onerror=z>'
+    client = make_client(host.engine, allowed_networks=(AllowedNetwork("192.0.2.0/28", label),))
+    for path in (f"/{client.id}", f"/{client.id}/networks", f"/{client.id}/networks?remove=x&address={label}"):
+        page = host.get(path)
+        assert "<img" not in page.text
+        assert label in read(page).text or path.endswith(label)

@@ -1,0 +1,237 @@
+"""What every form of the screens holds: the session's own token, and each value once."""
+
+import itertools
+import time
+from typing import Any
+
+import pytest
+import time_machine
+from flask_wtf import CSRFProtect
+from sqlalchemy import func, select
+from werkzeug.datastructures import MultiDict
+
+from tests.support.factories import make_client
+from tests.support.host import HTMX, PREFIX, Host, make_host
+from tests.support.markup import read
+from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient
+from webapp.core.database.unit_of_work import read_session
+from webapp.web.clients.forms import EditForm, NewForm, presets
+from webapp.web.http.forms import VersionForm
+
+SECRET = "canary-secret-that-was-typed"
+VALUES: dict[str, Any] = {
+    "client_id": "acme-claims-prod",
+    "client_secret": SECRET,
+    "name": "Acme claims",
+    "description": "Pays claims",
+    "token_duration": "25",
+    "roles": ["MerchantUser", "CreatePayment"],
+}
+PATHS = ("/new", "/new/form", "/{key}/edit", "/{key}/edit/form")
+
+
+def rows(host: Host) -> tuple[Any, ...]:
+    """Return what must not change: every client, the number of secrets and of events, but for refusals."""
+    with read_session(host.engine) as session:
+        clients = session.execute(select(IdentityClient.__table__)).all()
+        return (
+            clients,
+            session.scalar(select(func.count()).select_from(ClientSecret)),
+            session.scalar(select(func.count()).select_from(AuditEvent).where(AuditEvent.action != "refused")),
+        )
+
+
+@pytest.fixture
+def key(host: Host) -> str:
+    return str(make_client(host.engine, client_id="first-client").id)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/check?field=name"])
+@pytest.mark.parametrize("token", [None, "", "forged", "foreign"])
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w8_a_post_without_the_sessions_token_changes_nothing(
+    host: Host, key: str, path: str, token: str | None, htmx: bool
+) -> None:
+    """W8: missing, empty, forged, another session's."""
+    if token == "foreign":
+        token = make_host(host.engine).csrf_token()
+        host.csrf_token()
+    before = rows(host)
+    data = {**VALUES, "version": "1", "enabled": "y"} | ({} if token is None else {"csrf_token": token})
+    answer = host.post(path.format(key=key), data, htmx=htmx, token=False)
+    assert answer.status_code == 422
+    assert rows(host) == before
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w10_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: str, path: str, htmx: bool) -> None:
+    """W10, W12, S6: all that was typed is kept, but for the secret; the second press saves."""
+    path = path.format(key=key)
+    stale = host.csrf_token()
+    host.client.delete_cookie("session")
+    data: dict[str, Any] = {**VALUES, "version": "1", "enabled": "y", "csrf_token": stale}
+    answer = host.post(path, data, htmx=htmx, token=False)
+    page = read(answer)
+    assert answer.status_code == 422
+    assert ("<html" in answer.text) is not htmx
+    assert "again" in page.texts["ic-form-message"]
+    assert SECRET not in answer.text
+    for name in ("client_id", "name", "description", "token_duration"):
+        assert page.value(name) == VALUES[name]
+    assert [value for name, value in page.values if name == "roles"] == VALUES["roles"]
+    again = host.post(path, page.form(client_secret=SECRET), htmx=htmx, token=False)
+    assert again.status_code == 200
+
+
+def test_w10_a_token_lives_as_long_as_its_session(host: Host) -> None:
+    """W10: the form library's own limit is an hour, and a host may have set another."""
+    host.app.config["WTF_CSRF_TIME_LIMIT"] = 1
+    with time_machine.travel(time.time(), tick=False) as clock:
+        token = host.csrf_token()
+        clock.shift(7 * 3600)
+        assert host.post("/new", {**VALUES, "csrf_token": token}, token=False).status_code == 200
+
+
+def test_e1_forms_guard_themselves_where_the_host_has_switched_its_own_guard_off(host: Host, key: str) -> None:
+    """E1, W8."""
+    host.app.config["WTF_CSRF_ENABLED"] = False
+    before = rows(host)
+    for path in PATHS:
+        assert host.post(path.format(key=key), VALUES, token=False).status_code == 422
+    assert rows(host) == before
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w10_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: bool) -> None:
+    """W10: no bare 400, nothing typed is lost, nothing changes."""
+    guarded = make_host(host.engine)
+    CSRFProtect(guarded.app)
+    before = rows(guarded)
+    answer = guarded.post("/new", VALUES, htmx=htmx, token=False)
+    page = read(answer)
+    assert answer.status_code == 422
+    assert page.value("name") == "Acme claims"
+    assert SECRET not in answer.text
+    assert rows(guarded) == before
+    again = guarded.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+    assert again.status_code == 200
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_w10_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx: bool) -> None:
+    """A token older than the host's limit is valid for our forms; the form is shown again all the same (W10)."""
+    guarded = make_host(host.engine)
+    guarded.app.config["WTF_CSRF_TIME_LIMIT"] = 1
+    CSRFProtect(guarded.app)
+    before = rows(guarded)
+    with time_machine.travel(time.time(), tick=False) as clock:
+        token = guarded.csrf_token()
+        clock.shift(60)
+        answer = guarded.post("/new", {**VALUES, "csrf_token": token}, htmx=htmx, token=False)
+        page = read(answer)
+        assert answer.status_code == 422
+        assert page.value("name") == "Acme claims"
+        assert rows(guarded) == before
+        again = guarded.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+        assert again.status_code == 200
+
+
+def test_w10_a_host_may_have_renamed_the_token(host: Host) -> None:
+    """W10, E1."""
+    host.app.config["WTF_CSRF_FIELD_NAME"] = "host_token"
+    page = read(host.get("/new"))
+    assert page.value("host_token")
+    assert host.post("/new", page.form(**VALUES), token=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/check?field=name"])
+def test_i5_json_is_refused(host: Host, key: str, path: str) -> None:
+    """I5: the form library would have read it."""
+    token = host.csrf_token()
+    before = rows(host)
+    for body in ({**VALUES, "csrf_token": token}, {**VALUES, "csrf_token": token, "name": ["a", "b"], "version": 1}):
+        assert host.client.post(PREFIX + path.format(key=key), json=body).status_code == 415
+    assert rows(host) == before
+
+
+SINGLE = {
+    "/new": ("client_id", "client_secret", "name", "description", "token_duration", "creation_key", "csrf_token"),
+    "/{key}/edit": (
+        "client_id",
+        "client_secret",
+        "name",
+        "description",
+        "token_duration",
+        "enabled",
+        "version",
+        "base",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [pair for path, names in SINGLE.items() for pair in itertools.product([path], names)]
+)
+def test_i5_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
+    """I5: even an equal one."""
+    token = host.csrf_token()
+    before = rows(host)
+    data = MultiDict(
+        {**VALUES, "version": "1", "enabled": "y", "creation_key": "k" * 22, "base": "", "csrf_token": token}
+    )
+    data.add(name, data[name])
+    answer = host.client.post(PREFIX + path.format(key=key), data=data, headers=HTMX)
+    assert answer.status_code == 422
+    assert "sent twice" in read(answer).text
+    assert rows(host) == before
+
+
+@pytest.mark.parametrize(
+    ("posted", "version"),
+    [
+        ("1", 1),
+        ("17", 17),
+        ("", None),
+        ("-1", None),
+        ("1.0", None),
+        ("one", None),
+        ("１", None),
+        ("9" * 30, None),
+        ("0x1", None),
+    ],
+)
+def test_i7_a_version_that_is_no_number_is_none(host: Host, posted: str, version: int | None) -> None:
+    """I7."""
+    with host.app.test_request_context(PREFIX + "/new", method="POST", data={"version": posted}):
+        assert VersionForm().version.data == version
+
+
+def test_i7_a_missing_version_is_none_whatever_the_form_was_made_with(host: Host) -> None:
+    """I7: a view gives the version as it is now, which must never stand in for the one that was not sent."""
+    with host.app.test_request_context(PREFIX + "/new", method="POST", data={"name": "x"}):
+        assert VersionForm(version=7).version.data is None
+
+
+def test_w10_files_and_query_strings_fill_no_field(host: Host) -> None:
+    """I5, A5."""
+    with host.app.test_request_context(PREFIX + "/new?name=query", method="POST", data={"client_id": "x"}):
+        assert NewForm().name.data == ""
+    with host.app.test_request_context(PREFIX + "/new?name=query"):
+        assert EditForm().name.data == ""
+
+
+def test_a4_a_preset_is_offered_only_where_the_account_holds_all_of_its_roles(host: Host) -> None:
+    """A4."""
+    with host.app.test_request_context():
+        assert set(presets(None)) == {"read", "pay", "none"}
+        assert set(presets({"MerchantUser", "CreatePayment"})) == {"pay", "none"}
+        assert set(presets({"MerchantUser"})) == {"none"}
+
+
+def test_e6_two_applications_do_not_share_forms(host: Host) -> None:
+    """E6: what one refuses the other may take."""
+    strict = make_host(host.engine, refuse_weak_secrets=True)
+    assert strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).status_code == 422
+    assert "Choose another" in strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).text
+    assert "You may use it" in host.post("/new", {**VALUES, "client_secret": "aaaaaa"}).text

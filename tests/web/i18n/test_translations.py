@@ -1,0 +1,511 @@
+"""Words: all of them are messages, and a host's language reaches them, with its dates and numbers."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from flask import abort
+from flask_wtf import CSRFProtect
+from jinja2 import Environment, nodes
+from werkzeug.test import TestResponse
+
+from tests.support import servers
+from tests.support.attention import DAY, NOON, make
+from tests.support.audit_events import STORY, add_events, tell_story
+from tests.support.catalogues import make_catalogue, use_flask_babel
+from tests.support.factories import SECRET, make_client, make_requests
+from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.markup import outside_of_messages, read, squeeze
+from webapp.core import errors, i18n
+from webapp.core.addresses import AllowedNetwork
+from webapp.core.audit.actions import Action, RefusalReason
+from webapp.core.audit.queries import PAGE_SIZE
+from webapp.core.clients.attention import FILTERS
+from webapp.core.database.engine import make_engine
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.web.clients.list import ORDERS
+from webapp.web.http.toasts import TOASTS
+from webapp.web.routes import ROUTES
+
+NOW = NOON
+PSEUDO = "en_GB"
+TEMPLATES = sorted((servers.ROOT / "templates" / "identity_clients").rglob("*.html"))
+ME = replace(NORTHWIND, label="Person Here", account_name="Account Here", signed_in_at=NOW)
+CLIENT_ID, NAME, DESCRIPTION = "id-of-client", "Name Here", "Text here"
+
+
+def told(value: Any) -> list[str]:
+    """Return every line of text within a value."""
+    if isinstance(value, (list, tuple)):
+        return [line for each in value for line in told(each)]
+    return value.split("\n") if isinstance(value, str) and value else []
+
+
+# What stands outside of messages and is none: data of this test, names of products, what tokens carry, addresses.
+DATA = (
+    *(CLIENT_ID, "id-of-another", "id-of-a-third", NAME, DESCRIPTION, "Person Here", "Account Here", "Platform Here"),
+    *("admin@northwind.example", "Hannah Okafor", "Priya Nair", "Tom Reilly", "tests"),
+    *(
+        line
+        for _, _, _, changes in STORY
+        for name in ("client_id", "name", "description", "copied_from", "allowed_networks")
+        for line in told(changes.get(name))
+    ),
+    *("cURL", ".env", "Python", "https://identity.example/connect/token"),
+    *("API", "accounts:read", "transactions:read", "reports:read", "payment-requests", "payment-batches"),
+    *("stored-recipients", "void-requests", "account-movements"),
+    *("GMT", "BST", "MerchantUser", "CreatePayment"),
+)
+_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+")
+_SECRET_LABELS = ("A", "B")
+_DATA = re.compile(
+    r"(?<!\w)(?:"
+    + "|".join([*map(re.escape, sorted(DATA, key=len, reverse=True)), *_TYPED, *_SECRET_LABELS])
+    + r")(?!\w)"
+)
+_DATE = re.compile(
+    r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? )?\d{1,2} [A-Z][a-z]{2,8}(?: \d{4})?\b|\b[A-Z][a-z]{2}, (?=\d)"
+)
+
+
+def unknown(html: str) -> list[str]:
+    """Return what stands on a page outside of messages and is no data: words, or the end of a sentence."""
+    rest = [(text, _DATE.sub("", _DATA.sub("", text)).strip()) for text in outside_of_messages(html)]
+    return [text for text, left in rest if re.search(r"[^\W\d_]", left) or re.fullmatch(r"[.?!:;]+", left)]
+
+
+@pytest.fixture(scope="session")
+def pseudo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a catalogue in which every message stands in «»."""
+    directory = tmp_path_factory.mktemp("pseudo")
+    make_catalogue(directory, PSEUDO, lambda message, _: f"«{message}»")
+    return directory
+
+
+@pytest.fixture
+def host(sqlite_url: str, pseudo: Path) -> Iterator[Host]:
+    """Return a host with Flask-Babel whose every message stands in «»."""
+    engine = make_engine(sqlite_url)
+    host = make_host(engine, platform_name="Platform Here", viewer_roles=("Auditor",))
+    use_flask_babel(host.app, pseudo, lambda: PSEUDO)
+    host.actor = ME
+    with time_machine.travel(NOW, tick=False):
+        yield host
+    engine.dispose()
+
+
+@pytest.fixture
+def client(host: Host) -> IdentityClient:
+    """Return a client that has everything, and to which everything has happened."""
+    client = make_client(
+        host.engine,
+        client_id=CLIENT_ID,
+        name=NAME,
+        description=DESCRIPTION,
+        roles=["CreatePayment"],
+        allowed_networks=(AllowedNetwork("203.0.113.0/28", NAME), AllowedNetwork("192.0.2.0/24", "")),
+    )
+    for number, outcome in enumerate([*Outcome, *AuthenticationFailure]):
+        make_requests(host.engine, client, outcome=outcome, at=NOW - number * DAY, scope="API")
+    make_requests(host.engine, client, at=NOW, address="203.0.113.7")
+    make_requests(
+        host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    )
+    tell_story(host.engine, client)
+    return client
+
+
+def check(answer: TestResponse) -> TestResponse:
+    """Require that every word of an answer is a message."""
+    found = unknown(answer.text) if answer.status_code != 303 else []
+    assert not found, f"{answer.request.path}: {found}"
+    return answer
+
+
+def both(host: Host, path: str, **options: Any) -> list[TestResponse]:
+    """Look at a page and its fragment; return both."""
+    return [check(host.get(path, htmx=htmx, **options)) for htmx in (False, True)]
+
+
+def test_the_test_can_fail() -> None:
+    for html in ("<p>«One» two</p>", "<p>«One»<b>!</b></p>", '<p title="two">«One»</p>', '<p data-l="Two:">1</p>'):
+        assert unknown(html), html
+    for html in ("<p>«One <b>two</b>» 3 · Name Here</p>", '<p title="«One»">«a «b» c» 4 Mar 2026, 10:00</p>'):
+        assert unknown(html) == [], html
+
+
+# Every screen, every form, every refusal
+
+
+def path_of(rule: str, client: IdentityClient) -> str:
+    """Return the address of a route for a client, and for its newest secret where the route is about one."""
+    return rule.replace("<key>", str(client.id)).replace("<secret_id>", str(client.secrets[-1].id))
+
+
+PAGES = [
+    rule for rule, endpoint, _, methods, _ in ROUTES if "GET" in methods and endpoint not in ("asset", "activity_csv")
+]
+FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(methods)]
+
+
+@pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
+@pytest.mark.parametrize("roles", [ME.roles, frozenset({"Auditor"})], ids=["manager", "viewer"])
+@pytest.mark.parametrize("rule", PAGES)
+def test_every_page(host: Host, client: IdentityClient, rule: str, roles: frozenset[str], enabled: bool) -> None:
+    """Issue 5: in each state of a client, for whoever may look or not."""
+    bare = make_client(host.engine, client_id="id-of-another", enabled=enabled, created_at=NOW - 200 * DAY)
+    host.actor = replace(ME, roles=roles, grantable_roles=frozenset({"MerchantUser"}))
+    for each in (client, bare):
+        for answer in both(host, path_of(rule, each)):
+            assert answer.status_code in (200, 403)
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+@pytest.mark.parametrize("rule", FORMS)
+def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -> None:
+    """Issue 5: forgotten, wrong, late, long after sign-in, and at last as it was meant."""
+    path = path_of(rule, client)
+    page = read(host.get(path))
+    form, typed = page.form(), [name for name, input_ in page.inputs.items() if input_.get("type") != "hidden"]
+    late = make_client(host.engine, client_id="id-of-a-third") if "<key>" not in rule else client
+    for changes in (
+        {"csrf_token": "forged"},
+        {"version": "9999"},
+        dict.fromkeys(typed, ""),
+        dict.fromkeys(typed, "x"),
+        dict.fromkeys(typed, "x" * 2000),
+        dict.fromkeys(typed, "\x07\x07\x07\x07\x07\x07\x07"),
+        dict.fromkeys(typed, "é" * 8),
+        {name: ["x", "y"] for name in typed},
+        {"client_id": late.client_id, "roles": ["Forged"]},
+        {"version": "9999", "name": "Name Here", "description": "", "token_duration": "20", "client_secret": SECRET},
+        {"client_secret": "aaaaaa"},
+        {"client_secret": "a+b%c d" * 4, "client_id": "id-of-another"},
+    ):
+        check(host.post(path, {**form, **changes}, htmx=htmx, token=False))
+    host.actor = replace(ME, signed_in_at=NOW - timedelta(hours=3))
+    check(host.post(path, {**form, "client_secret": SECRET}, htmx=htmx, token=False))
+    host.actor = ME
+    form = read(host.get(path)).form()
+    meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
+    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y"}
+    answer = check(host.post(path, meant, htmx=htmx, token=False))
+    assert answer.status_code in ((200, 303, 409) if "secret_id" in rule else (200, 303)), answer.text
+    check(host.post(path, meant, htmx=htmx, token=False))  # once more: made before, or stale
+
+
+def test_every_field_that_is_left(host: Host, client: IdentityClient) -> None:
+    values = {
+        "client_id": ("", "x", " x", "é" * 9, "x" * 101, CLIENT_ID, "id-of-another"),
+        "client_secret": ("", "x", "aaaaaa", "é" * 9, "x" * 101, "password", CLIENT_ID, "a+b%c d" * 4),
+        "name": ("x", "x" * 101, "a\x07bc"),
+        "description": ("x" * 1001, "a\x07bc"),
+        "token_duration": ("9",),
+    }
+    for of, key in (("", ""), (f"&client={client.id}", client.id)):
+        for name, tried in values.items():
+            for value in tried:
+                answer = host.post(f"/check?field={name}{of}", {name: value, "client_id": value}, htmx=True)
+                assert check(answer).status_code in (200, 422), key
+    assert "«" in host.post("/check?field=name", {"name": "x"}, htmx=True).text
+
+
+def test_the_list_as_it_is_searched_sorted_and_empty(host: Host) -> None:
+    both(host, "")
+    make_client(host.engine, client_id=CLIENT_ID, name=NAME, roles=["MerchantUser", "AccountViewer", "CreatePayment"])
+    for query in (
+        *(f"sort={order}" for order in ORDERS),
+        "q=1&status=enabled",
+        "q=1&status=disabled&role=CreatePayment",
+    ):
+        both(host, f"?{query}")
+    for number in range(51):
+        make_client(host.engine, client_id=f"{number:06}", updated_at=NOW - timedelta(hours=number * 9))
+    for answer in both(host, ""):
+        assert "«Next»" in answer.text
+    both(host, "?q=none")
+
+
+def test_clients_that_need_attention(host: Host) -> None:
+    clients = [
+        make(host.engine, {"ends_at": NOW + 4 * DAY}, {}),
+        make(host.engine, {"ends_at": NOW + DAY}, {}),
+        make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}),
+        make(host.engine, created_at=NOW - 9 * DAY, last_token_at=None),
+        make(host.engine, last_token_at=NOW - 120 * DAY),
+        make(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
+    ]
+    both(host, "")
+    for client in clients:
+        both(host, f"/{client.id}")
+    for kind in FILTERS:
+        both(host, f"?attention={kind}")
+        both(host, f"?attention={kind}&q=none")
+    both(host, "?part=attention")
+
+
+@pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
+def test_the_addresses_from_which_a_client_may_call(host: Host, client: IdentityClient, htmx: bool) -> None:
+    for address in ("", "x", "203.0.113.7", "198.51.100.9", "192.0.2.1", "2001::1"):
+        check(host.get(f"/{client.id}/networks/check?address={address}", htmx=htmx))
+    form = read(host.get(f"/{client.id}/networks")).form()
+    for text in (
+        *(
+            "x",
+            "0.0.0.0/0",
+            "fe80::1%x",
+            "192.0.2.7/24",
+            "192.0.2.1 192.0.2.2",
+            f"192.0.2.1 {'x' * 61}",
+            "192.0.2.1 x\x07",
+        ),
+        *("\n".join(["x"] * 9), "\n".join(f"192.0.2.{number}" for number in range(51)), "192.0.2.1", ""),
+    ):
+        check(host.post(f"/{client.id}/networks", {**form, "allowed_networks": text}, htmx=htmx, token=False))
+
+
+def test_the_trail_as_it_is_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:
+    for query in ("?person=nobody", "?action=edited", f"?client={CLIENT_ID}&since=2025-01-01&until=2026-03-02"):
+        both(host, f"/activity{query}")
+        both(host, f"/{client.id}/activity{query}")
+    for _ in range(4):
+        tell_story(host.engine, client)
+    both(host, "/activity")
+    host.actor = replace(ME, account_id="another")
+    both(host, "/activity")
+
+
+def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
+    """Also those that no client of an account has."""
+    rows: list[dict[str, Any]] = [{"action": action, "changes": {}} for action in Action]
+    rows += [{"action": "refused", "changes": {"refusal": [None, refusal]}} for refusal in RefusalReason]
+    rows += [{"action": "refused", "changes": {"attempt": [None, endpoint]}} for _, endpoint, *_ in ROUTES]
+    for field in ("client_id", "name", "description", "token_duration_minutes", "roles", "allowed_networks"):
+        rows.append({"action": "edited", "changes": {field: ["", "x"]}})
+    for start in range(0, len(rows), PAGE_SIZE):
+        add_events(host.engine, *({"at": NOW, **row} for row in rows[start : start + PAGE_SIZE]))
+        both(host, "/activity")
+
+
+def test_what_was_done_as_the_page_says_it(host: Host, client: IdentityClient) -> None:
+    for done in TOASTS:
+        answer = check(host.get(f"/{client.id}?done={done}"))
+        assert 'role="status"><svg' in squeeze(answer.text)
+
+
+def test_generate_and_presets(host: Host, client: IdentityClient) -> None:
+    for form in ("/new/form", f"/new/form?copy={client.id}", f"/{client.id}/edit/form"):
+        for pressed in ({"generate": "secret"}, {"preset": "read"}, {"preset": "none"}):
+            for htmx in (False, True):
+                check(host.post(form, pressed, htmx=htmx))
+
+
+@pytest.mark.parametrize("kind", ["no role", "feature off", "nobody"])
+def test_everybody_who_is_refused(host: Host, client: IdentityClient, kind: str) -> None:
+    host.actor = {
+        "no role": replace(ME, roles=frozenset()),
+        "feature off": replace(ME, feature_enabled=False),
+        "nobody": None,
+    }[kind]
+    for path in ("", f"/{client.id}/edit"):
+        for answer in both(host, path):
+            assert answer.status_code in (401, 403)
+    for htmx in (False, True):
+        check(host.post(f"/{client.id}/edit", {}, token=False, htmx=htmx))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.NotFound(), errors.RateLimited(7), errors.Unavailable(), RuntimeError(), 400, 403, 405, 413, 415],
+    ids=repr,
+)
+def test_every_error(host: Host, error: Exception | int) -> None:
+    def fail(**_: object) -> str:
+        if isinstance(error, int):
+            abort(error)
+        raise error
+
+    host.app.view_functions["identity_clients.details"] = fail
+    both(host, "/anything")
+    into_dialog = host.client.get(f"{PREFIX}/anything", headers={**HTMX, "HX-Target": "div#ic-dialog"})
+    assert "<dialog" in check(into_dialog).text
+
+
+def literals(node: nodes.Node) -> Iterator[str]:
+    """Give each text of a template's expressions, but for messages and what is only compared."""
+    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name.startswith("ic_"):
+        for argument in node.kwargs:
+            yield from literals(argument)
+    elif isinstance(node, nodes.Const) and isinstance(node.value, str):
+        yield node.value
+    elif not isinstance(node, (nodes.Compare, nodes.Import, nodes.Include, nodes.Extends)):
+        for child in node.iter_child_nodes():
+            yield from literals(child)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_holds_a_word_that_is_no_message(path: Path) -> None:
+    """Whatever state its screen is in."""
+    source = path.read_text("utf-8")
+    markup = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
+    attributes = r"[\w:-]+=\"[^\"]*\"|\b(?:data|ic)-\w+"  # where a macro or a block gives them
+    texts = [re.sub(attributes, "", text) for text in outside_of_messages(markup)]
+    assert [text for text in texts if re.search(r"[^\W\d_]|[.?!]", text)] == []
+    sentence = re.compile(r"\b[A-Z][a-z]|[a-z][.?!](\s|$)")
+    assert [text for text in literals(Environment().parse(source)) if sentence.search(text)] == []
+
+
+def test_scripts_hold_no_words() -> None:
+    """They take them from the page."""
+    script = (servers.ROOT / "static" / "identity_clients" / "app.js").read_text("utf-8")
+    strings = re.findall(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`", re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL))
+    assert [
+        text for found in strings for text in found if re.search(r"[A-Z][a-z]+\b(?!\w*-)|[a-z] [a-z]+[.?!]", text)
+    ] == []
+
+
+# A host's language
+
+GERMAN = {
+    "Identity Clients": "Identitätsclients",
+    "Token duration": "Tokendauer",
+    "%(number)s minute": "%(number)s Minute",
+    "%(number)s minutes": "%(number)s Minuten",
+    "%(time)s by %(who)s": "%(time)s von %(who)s",
+    "Token duration must be from %(least)s to %(most)s whole minutes": "Tokendauer: %(least)s bis %(most)s Minuten",
+    "Description is too long: use at most %(most)s characters": "Beschreibung: höchstens %(most)s Zeichen",
+    "API access": "API-Zugriff",
+    "Save": 'Speichern <&">',
+    "<b>%(title)s.</b> %(advice)s": "<b>Fehler: %(title)s.</b> %(advice)s",
+    "There is no such page": "Diese Seite gibt es nicht",
+    "Times are %(zone)s": "Zeiten: %(zone)s",
+    "%(city)s time (%(zone)s)": "Ortszeit %(city)s (%(zone)s)",
+    "Your session was renewed while this form was open. Please press %(button)s again.": "Noch einmal %(button)s.",
+}
+AT = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def german(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a catalogue of some German messages."""
+    directory = tmp_path_factory.mktemp("german")
+    messages = make_catalogue(directory, "de", lambda message, _: GERMAN.get(message, ""))
+    assert set(GERMAN) <= set(messages)
+    return directory
+
+
+@pytest.fixture
+def babel_host(sqlite_url: str, german: Path) -> Iterator[Host]:
+    """Return a host with Flask-Babel that speaks the language of the browser, and German."""
+    engine = make_engine(sqlite_url)
+    host = make_host(engine)
+    use_flask_babel(host.app, german)
+    yield host
+    engine.dispose()
+
+
+def get(host: Host, language: str, path: str = "", **headers: str) -> TestResponse:
+    """GET below the prefix, in a language."""
+    answer = host.client.get(PREFIX + path, headers={"Accept-Language": language, **headers})
+    assert answer.status_code in (200, 404)
+    return answer
+
+
+def test_a_host_with_flask_babel_gets_its_words_dates_and_numbers(babel_host: Host) -> None:
+    """Issue 5: each request in its own language; what the catalogue lacks is English."""
+    client = make_client(
+        babel_host.engine,
+        client_id="acme-1",
+        roles=["MerchantUser"],
+        token_duration=15,
+        created_at=AT,
+        last_token_at=AT,
+    )
+    german = get(babel_host, "de", f"/{client.id}").text
+    assert '<html lang="de">' in german
+    assert '<div class="ic" id="ic" lang="de">' in german
+    for found in ("Tokendauer", "15 Minuten", "4. März 2026, 09:12 GMT</time> von", "API-Zugriff", "Configuration"):
+        assert found in german, found
+    assert "API access" not in german
+    english = get(babel_host, "en-GB", f"/{client.id}").text
+    for found in ('<html lang="en-GB">', "15 minutes", "4 March 2026, 09:12 GMT</time> by", "API access"):
+        assert found in english, found
+    with time_machine.travel(NOW):
+        listed = get(babel_host, "de").text
+    assert "4. März, 09:12</time>" in listed
+    assert "Zeiten: Ortszeit London (GMT)" in listed
+    with babel_host.app.test_client() as browser:
+        form = read(browser.get(f"{PREFIX}/new", headers={"Accept-Language": "de"})).form(
+            description="x" * 1234, token_duration="9"
+        )
+        wrong = browser.post(f"{PREFIX}/new", data=form, headers={"Accept-Language": "de"}).text
+    assert "Tokendauer: 10 bis 60 Minuten" in wrong
+    assert "Beschreibung: höchstens 1.000 Zeichen" in wrong
+
+
+def test_a_language_without_a_catalogue_gets_english_words_and_its_own_formats(babel_host: Host) -> None:
+    client = make_client(babel_host.engine, created_at=AT)
+    french, american = (get(babel_host, language, f"/{client.id}").text for language in ("fr", "en-US"))
+    assert '<html lang="en-GB">' in french
+    assert "4 mars 2026, 09:12 GMT" in french
+    assert '<html lang="en-US">' in american
+    assert "March 4, 2026, 9:12\u202fAM GMT" in american
+
+
+def test_errors_and_refusals_are_in_the_language_of_the_request(babel_host: Host, german: Path) -> None:
+    """W10, W12: also where a host's own CSRF layer answers before a view of ours."""
+    assert "<h1>Diese Seite gibt es nicht</h1>" in get(babel_host, "de", "/no-such-client").text
+    assert "<b>Fehler: Diese Seite gibt es nicht.</b>" in get(babel_host, "de", "/no-such-client", **HTMX).text
+    guarded = make_host(babel_host.engine)
+    CSRFProtect(guarded.app)
+    use_flask_babel(guarded.app, german)
+    refused = guarded.client.post(f"{PREFIX}/new", data={"name": "typed"}, headers={"Accept-Language": "de"})
+    assert "Noch einmal Create." in refused.text
+    assert refused.status_code == 422
+
+
+def test_a_translation_is_no_way_for_markup_but_where_the_message_is_markup(babel_host: Host) -> None:
+    """W17."""
+    client = make_client(babel_host.engine)
+    assert "Speichern &lt;&amp;&#34;&gt;" in get(babel_host, "de", f"/{client.id}/edit").text
+
+
+def test_a_selector_that_fails_is_an_error_in_english_without_data(sqlite_url: str, german: Path) -> None:
+    """L5."""
+    engine = make_engine(sqlite_url)
+    host = make_host(engine)
+
+    def fail() -> str:
+        raise RuntimeError("canary")
+
+    use_flask_babel(host.app, german, fail)
+    for answer in (host.get(), host.get(htmx=True)):
+        assert answer.status_code == 500
+        assert "Something went wrong on our side" in answer.text
+        assert "canary" not in answer.text
+    engine.dispose()
+
+
+def test_e6_two_hosts_in_one_process_share_no_language(babel_host: Host) -> None:
+    """E6: one after the other in one thread; and nothing is left for what follows a request."""
+    plain = make_host(babel_host.engine)
+    for _ in range(2):
+        assert "Identitätsclients" in get(babel_host, "de").text
+        assert "Identity Clients" in get(plain, "de").text
+        assert "Identitätsclients" not in get(plain, "de").text
+    get(babel_host, "de")
+    assert i18n.gettext("Identity Clients") == "Identity Clients"
+    assert i18n.format_number(1234) == "1,234"
+
+
+def test_something_else_that_calls_itself_babel_changes_nothing(host: Host) -> None:
+    """Issue 5: without Flask-Babel, English."""
+    other = make_host(host.engine)
+    other.app.extensions["babel"] = object()
+    assert '<html lang="en-GB">' in other.get().text

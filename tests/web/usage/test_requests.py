@@ -1,0 +1,175 @@
+"""What became of a client's token requests, as its page tells it (L2)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+
+from tests.support.factories import make_client, make_requests
+from tests.support.host import HARBOUR, Host
+from tests.support.markup import read, squeeze
+from webapp.core.database.models import IdentityClient
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.usage.queries import LATEST_MAX
+from webapp.web.usage.requests import SHOWN
+
+NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def client(host: Host) -> IdentityClient:
+    """Return a client that was used for some weeks."""
+    client = make_client(host.engine, client_id="acme-claims-prod")
+    make_requests(host.engine, client, 1200, at=NOW - 29 * DAY)
+    make_requests(host.engine, client, 3, at=NOW - 30 * DAY)  # a day too long ago
+    make_requests(
+        host.engine, client, 22, at=NOW - 5 * DAY, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None
+    )
+    make_requests(host.engine, client, 2, at=NOW - DAY, outcome=AuthenticationFailure.DISABLED)
+    make_requests(host.engine, client, 1, at=NOW - DAY, outcome=Outcome.SCOPE_NOT_ALLOWED, scope="API")
+    make_requests(host.engine, client, 4, at=NOW, secret_label="B", scope="payment-requests stored-recipients")
+    return client
+
+
+def section(host: Host, client: IdentityClient) -> str:
+    """Return the section as it asks for itself."""
+    answer = host.get(f"/{client.id}/requests", htmx=True)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def text_of(html: str) -> str:
+    """Return the words of some markup."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace(" ,", ",").replace(" .", ".")
+
+
+@time_machine.travel(NOW, tick=False)
+def test_l2_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
+    """L2, issue: the chart's text form."""
+    words = text_of(host.get(f"/{client.id}").text)
+    assert "Last 30 days: 1,204 issued, 25 refused. Most refusals on 18 November (22, wrong secret)." in words
+    make_requests(host.engine, client, 1, at=NOW - 5 * DAY, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED)
+    assert "Most refusals on 18 November (23, mostly wrong secret)." in text_of(section(host, client))
+
+
+@time_machine.travel(NOW, tick=False)
+def test_without_refusals_the_busiest_day_is_told(host: Host) -> None:
+    client = make_client(host.engine)
+    assert "No token requests in the last 30 days." in section(host, client)
+    assert "<svg" not in section(host, client).partition("ic-refresh")[2]
+    make_requests(host.engine, client, 7, at=NOW - 2 * DAY)
+    make_requests(host.engine, client, 6, at=NOW)
+    assert "Last 30 days: 13 issued, 0 refused. Most on 21 November (7)." in text_of(section(host, client))
+
+
+@time_machine.travel(NOW, tick=False)
+def test_the_chart_and_its_table_say_the_same(host: Host, client: IdentityClient) -> None:
+    """Issue: inline SVG with an accessible name, and the same figures as a table; scales of their own."""
+    html = squeeze(section(host, client))
+    markup = read(html)
+    [drawing] = [found for tag, found in markup.tags if tag == "svg" and found.get("role") == "img"]
+    assert "Last 30 days" in markup.texts[drawing["aria-labelledby"]]
+    assert "Issued</b>0 to 1,200" in html
+    assert "Refused</b>0 to 25" in html
+    assert "style=" not in html
+    bars = [found["class"] for tag, found in markup.tags if tag == "rect"]
+    assert bars == ["ic-up"] * 2 + ["ic-down"] * 2
+    days = re.findall(r'<tr><th scope="row">(.+?)</th><td class="ic-num">(.+?)</td><td class="ic-num">(.+?)</td>', html)
+    assert len(days) == 30
+    assert [day for day in days if day[1:] != ("0", "0")] == [
+        ("Mon 23 Nov", "4", "0"),
+        ("Sun 22 Nov", "0", "3"),
+        ("Wed 18 Nov", "0", "22"),
+        ("Sun 25 Oct", "1,200", "0"),
+    ]
+    marks = re.findall(r"<span>(\d+ \w+)</span>", html.partition("ic-x")[2].partition("</div>")[0])
+    assert marks == ["25 Oct", "4 Nov", "14 Nov", "23 Nov"]
+
+
+@time_machine.travel(NOW, tick=False)
+def test_l2_the_latest_requests(host: Host, client: IdentityClient) -> None:
+    """L2: result, true reason, secret, address, scope; local time to the second, UTC in the markup."""
+    rows = [text_of(row) for row in section(host, client).split("<tr role")[2:]]
+    assert len(rows) == SHOWN
+    assert "Today, 10:42:07 Issued B 203.0.113.7 payment-requests stored-recipients" in rows[0]
+    assert "Sun 22 Nov, 10:42:07 Scope not allowed A 203.0.113.7 API" in rows[4]
+    assert "Client disabled A 203.0.113.7 None" in rows[5]
+    assert '<time datetime="2026-11-22T10:42:07Z">' in section(host, client)
+
+
+def test_a_summer_time_is_local(host: Host) -> None:
+    client = make_client(host.engine)
+    with time_machine.travel("2026-07-04 12:00:00+00:00", tick=False):
+        make_requests(host.engine, client, at=datetime(2026, 7, 3, 8, 12, 9, tzinfo=UTC))
+        html = section(host, client)
+    assert "Fri 3 Jul, 09:12:09" in html
+    assert "London time (BST)" in html
+
+
+@pytest.mark.parametrize("outcome", [*Outcome, *AuthenticationFailure])
+def test_l2_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
+    """L2: none of them is told by its stored value by accident."""
+    client = make_client(host.engine)
+    make_requests(host.engine, client, outcome=outcome, secret_label=None)
+    found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', squeeze(section(host, client)))
+    assert found
+    assert (found[1] is None) is (outcome is Outcome.ISSUED)
+    assert found[2] == WORDS[outcome]
+
+
+WORDS = {
+    Outcome.ISSUED: "Issued",
+    Outcome.THROTTLED: "Too many attempts",
+    Outcome.SCOPE_MALFORMED: "Scope malformed",
+    Outcome.SCOPE_NOT_ALLOWED: "Scope not allowed",
+    Outcome.NO_ROLES: "No roles left",
+    Outcome.PLAIN_HTTP: "Sent without https",
+    AuthenticationFailure.MALFORMED: "Malformed secret",
+    AuthenticationFailure.UNKNOWN: "Not this client ID",
+    AuthenticationFailure.WRONG_SECRET: "Wrong secret",
+    AuthenticationFailure.ENDED_SECRET: "Secret ended",
+    AuthenticationFailure.PAUSED_SECRET: "Secret paused",
+    AuthenticationFailure.DELETED: "Client deleted",
+    AuthenticationFailure.DISABLED: "Client disabled",
+    AuthenticationFailure.ACCOUNT_OFF: "Account switched off",
+    AuthenticationFailure.ADDRESS_NOT_ALLOWED: "Address not allowed",
+}
+
+
+def test_a_quota_of_tokens_is_no_failed_attempt(host: Host) -> None:
+    client = make_client(host.engine)
+    make_requests(host.engine, client, outcome=Outcome.THROTTLED, secret_label="A")
+    assert "Too many tokens" in section(host, client)
+
+
+def test_all_that_are_kept_are_on_a_page_of_their_own(host: Host, client: IdentityClient) -> None:
+    """Issue: See all requests."""
+    make_requests(host.engine, client, LATEST_MAX + 60)
+    page = host.get(f"/{client.id}/requests").text
+    assert f'href="/administration/identity-clients/{client.id}/requests"' in host.get(f"/{client.id}").text
+    assert page.count('class="ic-st') == LATEST_MAX
+    assert "<html" in page
+    assert "There are no token requests yet." in host.get(f"/{make_client(host.engine).id}/requests").text
+
+
+def test_w13_w17_the_section_asks_for_itself_and_says_so(host: Host, client: IdentityClient) -> None:
+    """W3, W13, W17: every 30 s, as no activity, without a filter; a refusal takes its place, a fault does not."""
+    html = section(host, client)
+    assert "<html" not in html
+    [asks] = [found for _, found in read(html).tags if "hx-get" in found]
+    assert asks["hx-get"] == f"/administration/identity-clients/{client.id}/requests"
+    assert asks["hx-trigger"] == "every 30s, visibilitychange from:document"
+    assert asks["hx-headers"] == '{"X-Background-Refresh":"true"}'
+    assert asks["hx-status:5xx"] == asks["hx-status:429"] == "swap:none"
+    assert asks["hx-status:4xx"] == "target:#ic-refresh swap:outerHTML"
+
+
+def test_l2_a3_the_requests_are_seen_by_their_own_account_alone(host: Host, client: IdentityClient) -> None:
+    """L2, A3."""
+    host.actor = HARBOUR
+    for htmx in (False, True):
+        answer = host.get(f"/{client.id}/requests", htmx=htmx)
+        assert answer.status_code == 404
+        assert "203.0.113.7" not in answer.text

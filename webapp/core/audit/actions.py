@@ -1,0 +1,43 @@
+"""The actions and reasons that audit events record. The values are stored and never change."""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What was done."""
+
+    CREATED = "created"
+    EDITED = "edited"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+    SECRET_CHANGED = "secret changed"  # noqa: S105 - the name of an action
+    SECRET_ENDED = "secret ended"  # noqa: S105 - the name of an action
+    SECRET_PAUSED = "secret paused"  # noqa: S105 - the name of an action
+    SECRET_RESUMED = "secret resumed"  # noqa: S105 - the name of an action
+    END_DATE_SET = "end date set"
+    NETWORKS_CHANGED = "networks changed"
+    REFUSED = "refused"
+    """An attempt was refused, for a `RefusalReason`."""
+    EXPORTED = "exported"
+    TOKENS_REVOKED = "tokens revoked"
+    KEY_CREATED = "key created"
+    KEY_ROTATED = "key rotated"
+    KEY_WITHDRAWN = "key withdrawn"
+    RESOURCE_SERVER_ADDED = "resource server added"
+    RESOURCE_SERVER_REMOVED = "resource server removed"
+    PURGED = "purged"
+
+
+class RefusalReason(StrEnum):
+    """Why an attempt was refused."""
+
+    FORBIDDEN = "not allowed"
+    """No role of the actor allows it."""
+    FEATURE_OFF = "feature off"
+    OTHER_SITE = "other site"
+    FORM_EXPIRED = "form expired"
+    """The CSRF token was missing or invalid."""
+    STALE_VERSION = "stale version"
+    SIGN_IN_TOO_OLD = "sign-in too old"
+    THROTTLED = "throttled"

@@ -1,0 +1,234 @@
+"""Read audit events of an account or of one client, with filters, a page at a time."""
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy.orm import Session
+
+from ..credentials import CLIENT_ID_MAX
+from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
+from ..database.models import AuditEvent, IdentityClient, UsedClientId
+from ..errors import NotFound
+from .actions import Action
+
+PAGE_SIZE = 50
+ACTOR_ID_MAX = 200
+ACTIONS = (
+    Action.CREATED,
+    Action.EDITED,
+    Action.ENABLED,
+    Action.DISABLED,
+    Action.DELETED,
+    Action.SECRET_CHANGED,
+    Action.SECRET_ENDED,
+    Action.SECRET_PAUSED,
+    Action.SECRET_RESUMED,
+    Action.END_DATE_SET,
+    Action.NETWORKS_CHANGED,
+    Action.TOKENS_REVOKED,
+    Action.REFUSED,
+    Action.EXPORTED,
+)
+"""The actions in an account's audit log, in the order of the filter."""
+_DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """The filters and the page, as the URL carries them.
+
+    :param person: the actor's id, or empty.
+    :param client: part of a present or former client ID, case-insensitive; finds deleted clients too.
+    :param action: one of `ACTIONS`, or empty.
+    :param since: the first day, in the time zone of the screens.
+    :param until: the last day.
+    :param after: the cursor of the newer event after which the page begins.
+    :param before: the cursor of the older event before which the page ends.
+    """
+
+    person: str = ""
+    client: str = ""
+    action: str = ""
+    since: date | None = None
+    until: date | None = None
+    after: str = ""
+    before: str = ""
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
+        """Return the query for the arguments of a URL; an invalid value becomes the default (I4)."""
+        action = arguments.get("action", "")
+        return cls(
+            person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
+            client=_searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
+            action=action if action in ACTIONS else "",
+            since=_date(arguments.get("since", "")),
+            until=_date(arguments.get("until", "")),
+            after=arguments.get("after", ""),
+            before=arguments.get("before", ""),
+        )
+
+    def arguments(self) -> dict[str, str]:
+        """Return the arguments of a URL for the same query, without those that are empty."""
+        return {**self.filters(), **{name: value for name in ("after", "before") if (value := getattr(self, name))}}
+
+    def filters(self) -> dict[str, str]:
+        """Return the arguments without the page, as for an export."""
+        names = ("person", "client", "action", "since", "until")
+        return {name: str(value) for name in names if (value := getattr(self, name))}
+
+    def with_cursor(self, *, after: str = "", before: str = "") -> Self:
+        """Return the same query for another page."""
+        return replace(self, after=after, before=before)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """One page of events, newest first, without a total count.
+
+    :param next_cursor: the value of `after` for the next, older page; None on the last page.
+    :param previous_cursor: the value of `before` for the previous, newer page; None on the first page.
+    """
+
+    events: list[AuditEvent]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+class AuditActor(NamedTuple):
+    """The actor of at least one event, with their latest label."""
+
+    actor_id: str
+    label: str
+
+
+def list_events(
+    session: Session, *, account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None = None
+) -> AuditPage:
+    """Return a page of the account's events, or of those of its client `key`.
+
+    An invalid cursor, or one of another account, gives the first page (I4).
+
+    :param zone: the time zone in which the days of the query begin and end.
+    """
+    matching = matching_events(account_id, query, zone, key)
+    row_position = tuple_(AuditEvent.at, AuditEvent.id)
+    newest_first, oldest_first = (AuditEvent.at.desc(), AuditEvent.id.desc()), (AuditEvent.at, AuditEvent.id)
+    rows = select(AuditEvent).limit(PAGE_SIZE + 1)
+    position = _position(session, account_id, query.after)
+    if position is not None:
+        found = list(session.scalars(rows.where(*matching, row_position < position).order_by(*newest_first)))
+        if found:
+            return _page(found[:PAGE_SIZE], is_first=False, is_last=len(found) <= PAGE_SIZE)
+    position = _position(session, account_id, query.before)
+    if position is not None:
+        found = list(session.scalars(rows.where(*matching, row_position > position).order_by(*oldest_first)))
+        if len(found) > PAGE_SIZE:  # else it is the first page, which may have grown
+            return _page(found[PAGE_SIZE - 1 :: -1], is_first=False, is_last=False)
+    found = list(session.scalars(rows.where(*matching).order_by(*newest_first)))
+    return _page(found[:PAGE_SIZE], is_first=True, is_last=len(found) <= PAGE_SIZE)
+
+
+def get_client_or_deleted(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account, including a deleted one, whose audit log stays readable.
+
+    :raises NotFound: the account has no such client, whether or not another one has (A3).
+    """
+    own = (IdentityClient.id == key, IdentityClient.account_id == account_id)
+    client = session.scalar(select(IdentityClient).where(*own))
+    if client is None:
+        raise NotFound
+    return client
+
+
+def list_actors(session: Session, account_id: str) -> list[AuditActor]:
+    """Return the actors of all events of the account, sorted by label."""
+    own = AuditEvent.account_id == account_id
+    # Jumps from one actor to the next in the index (a loose index scan), where DISTINCT would read every event.
+    found = select(func.min(AuditEvent.actor_id).label("actor_id")).where(own).cte("found", recursive=True)
+    following = (
+        select(func.min(AuditEvent.actor_id)).where(own, AuditEvent.actor_id > found.c.actor_id).scalar_subquery()
+    )
+    found = found.union_all(select(following).where(found.c.actor_id.is_not(None)))
+    latest_label = (
+        select(AuditEvent.actor_label)
+        .where(own, AuditEvent.actor_id == found.c.actor_id)
+        .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = session.execute(select(found.c.actor_id, latest_label).where(found.c.actor_id.is_not(None)))
+    return sorted((AuditActor(*row) for row in rows), key=lambda actor: actor.label.casefold())
+
+
+def matching_events(
+    account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None
+) -> list[ColumnElement[bool]]:
+    """Return the WHERE conditions of a query."""
+    conditions: list[ColumnElement[bool]] = [AuditEvent.account_id == account_id]
+    if key is not None:
+        conditions.append(AuditEvent.client_key == key)
+    if query.person:
+        conditions.append(AuditEvent.actor_id == query.person)
+    if query.client:
+        own = (
+            select(IdentityClient.id)
+            .join(UsedClientId, UsedClientId.client_key == IdentityClient.id)
+            .where(
+                IdentityClient.account_id == account_id,
+                UsedClientId.client_id_folded.contains(query.client.casefold(), autoescape=True),
+            )
+        )
+        conditions.append(AuditEvent.client_key.in_(own))
+    if query.action:
+        conditions.append(AuditEvent.action == query.action)
+    if query.since:
+        conditions.append(AuditEvent.at >= _midnight(query.since, zone))
+    if query.until:
+        conditions.append(AuditEvent.at < _midnight(query.until + timedelta(days=1), zone))
+    return conditions
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time.min, zone)
+
+
+def _page(found: list[AuditEvent], *, is_first: bool, is_last: bool) -> AuditPage:
+    return AuditPage(
+        found,
+        next_cursor=None if is_last or not found else _cursor(found[-1]),
+        previous_cursor=None if is_first or not found else _cursor(found[0]),
+    )
+
+
+def _cursor(event: AuditEvent) -> str:
+    return encode_cursor(event.at.isoformat(), event.id.hex)
+
+
+def _position(session: Session, account_id: str, cursor: str) -> ColumnElement[Any] | None:
+    """Return the sort key in a cursor, None if it is malformed or of another account's event."""
+    parts = decode_cursor(cursor, 2)
+    if parts is None:
+        return None
+    try:
+        at, event_id = datetime.fromisoformat(parts[0]).astimezone(UTC), uuid.UUID(hex=parts[1])
+    except (ValueError, OverflowError):
+        return None
+    owned = session.scalar(select(AuditEvent.id).where(AuditEvent.id == event_id, AuditEvent.account_id == account_id))
+    return tuple_(literal(at, AuditEvent.at.type), literal(event_id, AuditEvent.id.type)) if owned else None
+
+
+def _searchable(text: str, length_max: int) -> str:
+    return "" if len(text) > length_max or UNSEARCHABLE.search(text) else text
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None

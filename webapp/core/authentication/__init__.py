@@ -1,0 +1,1 @@
+"""Authenticate clients by ID and secret."""

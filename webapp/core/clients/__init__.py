@@ -1,0 +1,1 @@
+"""Identity clients: create, edit, enable, delete; validation, roles, listing, attention, networks."""

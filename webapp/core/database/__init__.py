@@ -1,0 +1,13 @@
+"""The database.
+
+Modules for the other packages of core, the screens and the endpoint:
+
+* `engine`: create the engine, or adapt the host's
+* `unit_of_work`: open sessions and connections; only `unit_of_work` commits
+* `models`: the tables
+* `outcomes`: the stored outcomes of token requests
+* `errors`: translate errors of the driver, and name violated constraints
+* `cursors`: encode and decode pagination cursors
+* `fast_reads`: run compiled statements on the driver, for the token endpoint
+* `migrations`, `backup`: what the commands run
+"""

@@ -1,0 +1,182 @@
+"""Run compiled statements on the cursor of the driver, or on libpq."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import lru_cache, partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, cast
+from weakref import WeakSet, finalize, ref
+
+from sqlalchemy import Engine, Select, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from ...errors import Unavailable
+from ..errors import translate_database_errors
+
+CONNECTIONS_MAX = 10
+"""How many reads run concurrently in a process; others wait for one of these to end."""
+WAIT_SECONDS = 3
+CONVERTED_MAX = 4096
+"""How many converted values of a column are cached, since those of busy clients recur."""
+
+
+class PreparedSelect(NamedTuple):
+    """A compiled SELECT.
+
+    :param parameters: the default values of all its parameters.
+    :param order: the parameters' names in positional order, None where the driver takes them by name.
+    :param conversions: pairs of the index of a column whose driver value needs conversion, and the function for it.
+    """
+
+    text: str
+    parameters: dict[str, Any]
+    order: Sequence[str] | None
+    conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+class FastReads:
+    """Runs compiled SELECTs on connections of its own in autocommit mode, at most `CONNECTIONS_MAX` at once.
+
+    The engine's pool would ping PostgreSQL before each read. Here a lost connection is noticed by the read that fails,
+    which is repeated on a new one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Each connection to a database in memory is another database, so that only the pool's can be used.
+        self._keeps_connections = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
+        self._uses_libpq = self._keeps_connections and engine.dialect.driver == "psycopg"
+        self._reset()
+        event.listen(engine, "engine_disposed", partial(_close_idle_of, ref(self)))
+        _instances.add(self)
+
+    def _reset(self) -> None:
+        self._idle: deque[Any] = deque()
+        self._finalizer = finalize(self, _close, self._idle)
+        # Serves as a semaphore, since those of `threading` are written in Python and slower.
+        self._slots: SimpleQueue[None] = SimpleQueue()
+        for _ in range(CONNECTIONS_MAX):
+            self._slots.put(None)
+
+    def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedSelect:
+        """Compile a statement for `rows`. Its columns must have immutable values, since rows share them."""
+        dialect = self._engine.dialect
+        # libpq has numbered parameters only.
+        numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
+        compiled = statement.compile(dialect=numbering)
+        converters = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in statement.selected_columns
+        ]
+        return PreparedSelect(
+            str(compiled),
+            dict(compiled.params),
+            getattr(compiled, "positiontup", None),
+            tuple((index, lru_cache(CONVERTED_MAX)(convert)) for index, convert in enumerate(converters) if convert),
+        )
+
+    def rows(self, statement: PreparedSelect, **parameters: Any) -> list[list[Any]]:
+        """Return every row, with the values that the columns' types produce.
+
+        :raises Unavailable: the database is locked or unreachable (D8), or no connection became free in time.
+        """
+        named = {**statement.parameters, **parameters}
+        values = named if statement.order is None else [named[name] for name in statement.order]
+        try:
+            self._slots.get(timeout=WAIT_SECONDS)
+        except Empty:
+            raise Unavailable from None
+        try:
+            with translate_database_errors():
+                fetched = self._fetch(statement.text, values)
+        finally:
+            self._slots.put(None)
+        rows = [list(row) for row in fetched]
+        for index, convert in statement.conversions:
+            for row in rows:
+                row[index] = convert(row[index])
+        return rows
+
+    def _fetch(self, text: str, values: Any) -> Sequence[Any]:
+        dialect = self._engine.dialect
+        failure = dialect.loaded_dbapi.Error
+        try:
+            while connection := self._take_idle():
+                try:
+                    return self._run(connection, text, values)
+                except failure as error:
+                    # A connection of PostgreSQL counts as lost after any error, since it was closed: a migration may
+                    # have invalidated its prepared statement.
+                    if not dialect.is_disconnect(error, connection, None):
+                        raise
+            pooled = self._engine.raw_connection()
+            if not self._keeps_connections:
+                with closing(pooled):
+                    return _execute(pooled, text, values)
+            connection = cast(Any, pooled.driver_connection)
+            pooled.detach()
+            dialect.set_isolation_level(connection, "AUTOCOMMIT")
+            if self._uses_libpq:
+                from .libpq import LibpqConnection  # needs psycopg, which is optional
+
+                connection = LibpqConnection(connection)
+            return self._run(connection, text, values)
+        except failure as error:
+            raise DBAPIError.instance(None, None, error, failure, hide_parameters=True, dialect=dialect) from error
+
+    def _take_idle(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
+        """Run the statement on a connection, and keep the connection for later reads unless it fails."""
+        try:
+            fetched = connection.rows(text, values) if self._uses_libpq else _execute(connection, text, values)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return fetched
+
+    def _reset_after_fork(self) -> None:
+        # The parent goes on using its connections, which closing them here would end.
+        self._finalizer.detach()
+        _parents_connections.append(self._idle)
+        self._reset()
+
+
+def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
+    cursor = connection.cursor()
+    cursor.execute(text, values)
+    fetched: Sequence[Any] = cursor.fetchall()
+    cursor.close()
+    return fetched
+
+
+def _close(idle: deque[Any]) -> None:
+    while idle:
+        idle.pop().close()
+
+
+def _close_idle_of(reads: ref[FastReads], _engine: Engine) -> None:
+    # Weakly referenced, since an engine of the host may outlive the FastReads.
+    if (instance := reads()) is not None:
+        _close(instance._idle)
+
+
+_instances: WeakSet[FastReads] = WeakSet()
+_parents_connections: list[deque[Any]] = []
+"""Connections made before a fork, referenced so that garbage collection never closes them."""
+
+
+def _reset_after_fork() -> None:
+    for reads in _instances:
+        reads._reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,0 +1,325 @@
+"""The tables. Every name begins with `identity_client`, so that they can share the host's database."""
+
+import uuid
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+import uuid_utils.compat
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
+
+from ..addresses import AllowedNetwork
+from ..credentials import CLIENT_ID_MAX, CLIENT_ID_MIN
+from .types import EpochSeconds, MaskedText, NetworkList, StringSet, UtcDateTime, sorted_text
+
+ACCOUNT_ID_MAX = 200
+NAME_MIN, NAME_MAX = 3, 100
+DESCRIPTION_MAX = 1000
+TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
+SCOPE_MAX = 1000
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC and aware."""
+    return datetime.now(UTC)
+
+
+def new_id() -> uuid.UUID:
+    """Return a new UUIDv7 (RFC 9562), which sorts by time of creation."""
+    return uuid_utils.compat.uuid7()
+
+
+class Base(DeclarativeBase):
+    """Base of all tables of Identity Clients; every constraint has a name, by which errors are recognised."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Account(Base):
+    """A host's account as the identity endpoint needs to know it, since nobody is signed in there to ask the host."""
+
+    __tablename__ = "identity_client_accounts"
+
+    id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
+    feature_enabled: Mapped[bool]
+    grantable_roles: Mapped[frozenset[str] | None] = mapped_column(StringSet)
+    """The API roles that the account may grant; None means every role of the catalogue."""
+
+
+def _list_index(column: str) -> Index:
+    # Partial, since PostgreSQL would not use an index that begins with deleted_at for the order of the rows.
+    present = text("deleted_at IS NULL")
+    return Index(
+        f"ix_identity_clients_list_{column}",
+        "account_id",
+        column,
+        "id",
+        sqlite_where=present,
+        postgresql_where=present,
+    )
+
+
+class IdentityClient(Base):
+    """A machine credential. Deletion keeps the row, so that its ID stays taken and its audit log complete."""
+
+    __tablename__ = "identity_clients"
+    __table_args__ = (
+        UniqueConstraint("client_id"),
+        UniqueConstraint("account_id", "creation_key"),
+        CheckConstraint(f"length(client_id) BETWEEN {CLIENT_ID_MIN} AND {CLIENT_ID_MAX}", name="client_id_length"),
+        CheckConstraint(f"name = '' OR length(name) BETWEEN {NAME_MIN} AND {NAME_MAX}", name="name_length"),
+        CheckConstraint(f"length(description) <= {DESCRIPTION_MAX}", name="description_length"),
+        CheckConstraint(
+            f"token_duration_minutes BETWEEN {TOKEN_DURATION_MIN_MINUTES} AND {TOKEN_DURATION_MAX_MINUTES}",
+            name="token_duration",
+        ),
+        CheckConstraint("roles <> '[]'", name="roles"),
+        _list_index("client_id_folded"),
+        _list_index("name_folded"),
+        _list_index("created_at"),
+        _list_index("updated_at"),
+        _list_index("last_token_at"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id))
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    name_folded: Mapped[str] = mapped_column(sorted_text(NAME_MAX * 3))
+    """The case-folded name, for sorting and searching alike on every engine; folding may lengthen it."""
+    description: Mapped[str] = mapped_column(Text)
+    description_folded: Mapped[str] = mapped_column(Text)
+    token_duration_minutes: Mapped[int] = mapped_column(Integer)
+    roles: Mapped[frozenset[str]] = mapped_column(StringSet)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
+        NetworkList, default=(), server_default=text("'[]'")
+    )
+    """The networks from which it may call (A8); empty: any."""
+    creation_key: Mapped[str | None] = mapped_column(String(64))
+    """The one-time key of the form that created it, so that a repeated POST creates nothing."""
+    last_token_at: Mapped[datetime | None] = mapped_column(EpochSeconds, nullable=False, server_default=text("0"))
+    """When a token was last issued to it, accurate to a minute; None: never."""
+    token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    """How often all its tokens were revoked; each token carries the number at its issue (T13)."""
+    version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_by: Mapped[str] = mapped_column(String(200))
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    account: Mapped[Account] = relationship(lazy="raise")
+    secrets: Mapped[list["ClientSecret"]] = relationship(
+        back_populates="client", order_by="ClientSecret.created_at", lazy="raise"
+    )
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
+
+    @validates("client_id", "name", "description")
+    def _fold(self, column: str, value: str) -> str:
+        # Stored, since the engines disagree on the lower case of some letters.
+        setattr(self, f"{column}_folded", value.casefold())
+        return value
+
+
+class UsedClientId(Base):
+    """An ID that a client or a resource server has or had; no other one can ever take it (T3)."""
+
+    __tablename__ = "identity_client_claimed_ids"
+
+    client_id_folded: Mapped[str] = mapped_column(String(CLIENT_ID_MAX), primary_key=True)
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id), index=True)
+    """None for a resource server's ID."""
+
+
+class SecretState(StrEnum):
+    """The state of a secret at a given time (S8). The values are stored in audit events and never change."""
+
+    CURRENT = "current"
+    ENDING = "ending"
+    """It authenticates the client, and has an end date."""
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
+    """Return a secret's state; it authenticates while current or ending, and no more at `ends_at` itself (S8)."""
+    if ends_at is not None and ends_at <= now:
+        return SecretState.ENDED
+    if paused_at is not None:
+        return SecretState.PAUSED
+    return SecretState.CURRENT if ends_at is None else SecretState.ENDING
+
+
+class ClientSecret(Base):
+    """One secret of a client, stored as a hash only (S1, S2)."""
+
+    __tablename__ = "identity_client_secrets"
+    __table_args__ = (UniqueConstraint("client_key", "label"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    label: Mapped[str] = mapped_column(String(8))
+    """A, B, C and so on, in the order of creation."""
+    secret_hash: Mapped[str] = mapped_column(MaskedText(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From this time on it does not authenticate (S8); None: no end date."""
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(String(45))
+
+    client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
+
+    def state_at(self, now: datetime) -> SecretState:
+        """Return its state at a given time."""
+        return secret_state(self.ends_at, self.paused_at, now)
+
+
+class TokenRequest(Base):
+    """One of a client's latest token requests, issued or refused, with the true reason (L2)."""
+
+    __tablename__ = "identity_client_token_requests"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """Distinguishes requests at the same time. The key is the reading order, so that no other index is needed."""
+    outcome: Mapped[str] = mapped_column(String(32))
+    secret_label: Mapped[str | None] = mapped_column(String(8))
+    address: Mapped[str | None] = mapped_column(String(45))
+    scope: Mapped[str] = mapped_column(String(SCOPE_MAX))
+    """The `scope` parameter, empty if there was none; `?` replaces each character that a scope cannot contain."""
+
+
+class CallerAddress(Base):
+    """An address from which a client authenticated, kept however many requests came since (A8)."""
+
+    __tablename__ = "identity_client_caller_addresses"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TokenRequestCount(Base):
+    """The number of token requests of a client on one day (UTC) with one secret and one outcome (L2)."""
+
+    __tablename__ = "identity_client_token_request_counts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    """Comes first in the key, so that the rows written today are adjacent, and so are the rows to purge."""
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
+    """The label of the secret that matched, empty if none did."""
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(Integer)
+
+
+class AuditEvent(Base):
+    """One event of the audit log. Triggers reject updates, and deletion before the retention period ends (L1)."""
+
+    __tablename__ = "identity_client_events"
+    __table_args__ = (
+        Index("ix_identity_client_events_account", "account_id", "at", "id"),
+        Index("ix_identity_client_events_client", "client_key", "at", "id"),
+        Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    account_id: Mapped[str | None] = mapped_column(String(200))
+    """The account to whose log it belongs; None for the platform's own events, such as a change of signing key."""
+    actor_id: Mapped[str] = mapped_column(String(200))
+    actor_label: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(40))
+    client_key: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(IdentityClient.id))
+    client_id: Mapped[str | None] = mapped_column(String(CLIENT_ID_MAX))
+    """The client ID at the time of the event."""
+    changes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Per field `[before, after]`; of a secret its label and state, never its value."""
+    address: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class AttentionNotice(Base):
+    """A notification that a client needs attention, sent to the host; deleted once its reason no longer applies."""
+
+    __tablename__ = "identity_client_attention_notices"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)
+    notified_at: Mapped[datetime] = mapped_column("told_at", UtcDateTime)
+
+
+class ResourceServer(Base):
+    """An API that may introspect every token (T10)."""
+
+    __tablename__ = "identity_client_resource_servers"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("resource_server_id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    resource_server_id: Mapped[str] = mapped_column(String(CLIENT_ID_MAX))
+    """The ID with which it authenticates, in place of a client ID."""
+    name: Mapped[str] = mapped_column(String(NAME_MAX))
+    secret_hash: Mapped[str] = mapped_column(MaskedText(200))
+    pepper_version: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RevokedToken(Base):
+    """A token that was revoked before it expired (T12). The row is needed until then only."""
+
+    __tablename__ = "identity_client_revoked_tokens"
+
+    jti: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class StoredSigningKey(Base):
+    """A key pair that signs tokens; the private key is stored encrypted (T9)."""
+
+    __tablename__ = "identity_client_signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The thumbprint of the public key (RFC 7638)."""
+    public_jwk: Mapped[dict[str, str]] = mapped_column(JSON)
+    private_key_encrypted: Mapped[bytes] = mapped_column(LargeBinary)
+    """A 12-byte nonce, then AES-256-GCM of the private key in DER, with the kid as associated data."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    signs_from: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it may begin to sign; it is published from its creation on (T8)."""
+    signs_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -1,0 +1,71 @@
+"""Set up SQLite: file permissions, pragmas and transactions."""
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from ...settings import SettingsError
+
+BUSY_TIMEOUT_SECONDS = 5
+CACHE_KIBIBYTES = 500
+"""Per connection, of which a busy process has a dozen; the system's page cache holds the file for all of them."""
+
+
+def listen_to_engine(engine: Engine) -> None:
+    """Configure each new connection of a SQLite engine, and begin its transactions explicitly."""
+    event.listen(engine, "connect", _configure_connection)
+    event.listen(engine, "begin", _begin_transaction)
+
+
+def prepare_file(name: str) -> None:
+    """Create the database's directory (mode 0700) and file (0600) where they are missing.
+
+    :raises SettingsError: other users have access to one of them (C4), or the name is not a path.
+    """
+    if not name or name.startswith((":", "file:")):
+        raise SettingsError("IDENTITY_CLIENTS_DATABASE_URL must name the SQLite file by its path.")
+    path = Path(name)
+    directory = path.parent
+    if not directory.exists():
+        directory.mkdir(mode=0o700, parents=True)
+    if is_accessible_to_others(directory):
+        raise SettingsError(
+            f"Other users can look into {directory}, where the database is to be. Run: chmod 700 {directory}"
+            f" - or, if others need it, put the database into a directory of its own, made by: mkdir -m 700 NAME"
+        )
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists() and is_accessible_to_others(file):
+            raise SettingsError(f"Other users can read {file}. Run: chmod 600 {file}")
+
+
+def is_accessible_to_others(path: Path) -> bool:
+    """Return whether the group or other users have any permission on a file or directory (C4)."""
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _configure_connection(connection: sqlite3.Connection, _record: Any) -> None:
+    # The driver must not begin transactions by itself, since _begin_transaction does.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+        f"cache_size=-{CACHE_KIBIBYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_transaction(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("identity_clients_autocommit", False):
+        return
+    # A transaction that reads before it writes fails at once with "database is locked" if another one wrote meanwhile.
+    writes = options.get("identity_clients_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

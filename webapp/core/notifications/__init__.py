@@ -1,0 +1,4 @@
+"""Notifications to the host.
+
+* `attention`: send the signal `attention` for new reasons
+"""

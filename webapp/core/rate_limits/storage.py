@@ -1,0 +1,143 @@
+"""Count uses in moving windows with `limits`: in this process, or in a Redis that all processes share."""
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+from limits import RateLimitItem
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import MovingWindowRateLimiter
+
+from ...settings import SettingsError
+from ..errors import RateLimited
+
+KEYS_MAX = 50_000
+SHARED_TIMEOUT_SECONDS = 0.25
+SHARED_RETRY_SECONDS = 5
+LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class WindowCounters:
+    """The uses of quotas, each within its moving window.
+
+    While the shared store is unreachable each process counts by itself, so that no quota is ever off (D8).
+
+    :param storage_url: `memory://`, or the URL of a Redis.
+    :raises SettingsError: the URL is of a Redis, whose client library is not installed.
+    """
+
+    def __init__(self, storage_url: str) -> None:
+        self._local = MovingWindowRateLimiter(BoundedMemoryStorage())
+        self._shared = None if storage_url.startswith("memory:") else MovingWindowRateLimiter(_redis(storage_url))
+        self._retry_shared_at = 0.0
+        self._shared_is_down = False
+
+    def hit(self, quota: RateLimitItem, *key: str) -> bool:
+        """Count one use unless the quota is used up; return whether it was counted."""
+        return self._call(lambda limiter: limiter.hit(quota, *key))
+
+    def test(self, quota: RateLimitItem, *key: str) -> bool:
+        """Return whether one more use is allowed, without counting it."""
+        return self._call(lambda limiter: limiter.test(quota, *key))
+
+    def clear(self, quota: RateLimitItem, *key: str) -> None:
+        """Delete the uses of a key."""
+        self._call(lambda limiter: limiter.clear(quota, *key))
+
+    def limit_reached(self, quota: RateLimitItem, *key: str) -> RateLimited:
+        """Return the error to raise for a used-up quota; it says when to retry, in one second at least (D4)."""
+        free_at, remaining = self._call(lambda limiter: limiter.get_window_stats(quota, *key))
+        if remaining:  # the window has moved on meanwhile
+            return RateLimited(1)
+        return RateLimited(min(quota.get_expiry(), max(1, math.ceil(free_at - time.time()))))
+
+    def _call(self, operation: Callable[[MovingWindowRateLimiter], _Result]) -> _Result:
+        if self._shared is not None and time.monotonic() >= self._retry_shared_at:
+            try:
+                result = operation(self._shared)
+            except StorageError as error:
+                self._retry_shared_at = time.monotonic() + SHARED_RETRY_SECONDS
+                if not self._shared_is_down:
+                    self._shared_is_down = True
+                    LOG.warning(
+                        "rate limits are counted in each process: the shared store does not answer", exc_info=error
+                    )
+            else:
+                if self._shared_is_down:
+                    self._shared_is_down = False
+                    LOG.warning("rate limits are shared again")
+                return result
+        return operation(self._local)
+
+
+class BoundedMemoryStorage(MemoryStorage):
+    """Moving windows in the memory of this process, of the most recently used keys.
+
+    `MemoryStorage` keeps every key of a moving window for ever, and iterates over all of them at each use. Here a key
+    is removed once its window has passed, or when there are too many and it is the least recently used.
+    """
+
+    # Registered by its scheme, so that one of the library's would replace the library's storage in the whole process.
+    STORAGE_SCHEME = ["identity-clients-memory"]  # noqa: RUF012 - declared so by the library
+
+    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+        super().__init__()
+        self._keys_max = keys_max
+        self._lock = Lock()
+        # By length of window, keys in order of last use, which is also the order in which their windows end.
+        self._uses: dict[int, OrderedDict[str, list[float]]] = {}
+
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count uses of a key and return True, or return False if they would exceed the limit within the window."""
+        now = time.time()
+        with self._lock:
+            windows = self._uses.setdefault(expiry, OrderedDict())
+            uses = [at for at in windows.get(key, ()) if at > now - expiry]
+            if len(uses) + amount > limit:
+                return False
+            windows[key] = [*uses, *[now] * amount]
+            windows.move_to_end(key)
+            while len(windows) > self._keys_max or next(iter(windows.values()))[-1] <= now - expiry:
+                windows.popitem(last=False)
+        return True
+
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return the time of the oldest use within the window, and the number of uses."""
+        now = time.time()
+        with self._lock:
+            uses = [at for at in self._uses.get(expiry, OrderedDict()).get(key, ()) if at > now - expiry]
+        return (uses[0] if uses else now), len(uses)
+
+    def clear(self, key: str) -> None:
+        """Delete the uses of a key."""
+        with self._lock:
+            for windows in self._uses.values():
+                windows.pop(key, None)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._uses.values()))
+
+
+def _redis(url: str) -> Storage:
+    try:
+        from redis import ConnectionPool
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise SettingsError(
+            f"IDENTITY_CLIENTS_THROTTLE_STORAGE_URL needs {error.name}. Run: pip install redis"
+        ) from None
+    # Short, without retries, since a request must not wait for seconds for an unreachable store.
+    pool = ConnectionPool.from_url(
+        url,
+        socket_connect_timeout=SHARED_TIMEOUT_SECONDS,
+        socket_timeout=SHARED_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return RedisStorage(url, connection_pool=pool, key_prefix="identity-clients", wrap_exceptions=True)

@@ -1,0 +1,1 @@
+"""Client secrets: generation, policy, hashing, rotation, and the actions on one secret."""

@@ -1,0 +1,59 @@
+"""Errors of the actions on a secret: refused, or to be confirmed first."""
+
+from datetime import datetime
+
+from ..database.models import ClientSecret, IdentityClient
+from ..errors import DomainError
+
+
+class SecretActionRefused(DomainError):
+    """The action is not possible in the present state; nothing was changed.
+
+    :param client: the client as it is stored, detached from its session.
+    :param secret: the secret that the refusal is about.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret) -> None:
+        super().__init__(type(self).__name__)
+        self.client = client
+        self.secret = secret
+
+
+class TwoActiveSecrets(SecretActionRefused):
+    """Two secrets have not ended; the older one, `secret`, must end before another is added (S7)."""
+
+
+class LastLiveSecret(SecretActionRefused):
+    """The only live secret can be neither ended nor paused (S7)."""
+
+
+class SecretHasEnded(SecretActionRefused):
+    """The secret has ended, and stays so."""
+
+
+class ConfirmationRequired(SecretActionRefused):
+    """The action is possible once the person has confirmed its consequence."""
+
+
+class SecretRecentlyUsed(ConfirmationRequired):
+    """The secret was used within the last hour; its caller would be refused from now on.
+
+    :ivar at: when it was last used.
+    :ivar address: the caller's address, or None if it is unknown.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret, at: datetime) -> None:
+        super().__init__(client, secret)
+        self.at = at
+        self.address = secret.last_used_address
+
+
+class LastSecretWouldEnd(ConfirmationRequired):
+    """Afterwards no live secret is left without an end date; `secret` ends last, and no token is issued then (S8).
+
+    :ivar ends_at: when that is.
+    """
+
+    def __init__(self, client: IdentityClient, secret: ClientSecret, ends_at: datetime) -> None:
+        super().__init__(client, secret)
+        self.ends_at = ends_at

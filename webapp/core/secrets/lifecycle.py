@@ -1,0 +1,112 @@
+"""End, pause or resume one secret of a client, or set its end date (S7, S8)."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from ..audit.actions import Action
+from ..audit.events import Author, record_event
+from ..client_changes import check_version, detach, get_client, versioned_change
+from ..database.models import ClientSecret, IdentityClient, SecretState, utc_now
+from ..errors import FieldError, NotFound
+from ..i18n import gettext
+from .available_actions import SecretAction, required_confirmations
+from .client_secrets import SecretsSnapshot, last_live
+from .errors import LastLiveSecret, SecretHasEnded
+
+END_DATE_MAX_DAYS = 365
+_AUDIT_ACTIONS = {
+    SecretAction.END: Action.SECRET_ENDED,
+    SecretAction.PAUSE: Action.SECRET_PAUSED,
+    SecretAction.RESUME: Action.SECRET_RESUMED,
+    SecretAction.SET_END_DATE: Action.END_DATE_SET,
+}
+
+
+def apply_secret_action(
+    session: Session,
+    *,
+    author: Author,
+    key: uuid.UUID,
+    version: int | None,
+    secret_id: uuid.UUID,
+    action: SecretAction,
+    ends_at: datetime | None = None,
+    confirmed: bool = False,
+) -> IdentityClient:
+    """Apply an action to one secret and record its audit event; return the client.
+
+    Nothing is written, whatever the version, where the secret is already in the state that is asked for. A resumed
+    secret keeps its end date.
+
+    :param version: the version of the client that the author saw (I7).
+    :param ends_at: the end date to set (aware), within 365 days; None removes it. Only with SET_END_DATE.
+    :param confirmed: whether the author has read what `required_confirmations` returns.
+    :raises NotFound: the account has no such client, or the client no such secret.
+    :raises StaleVersion: the client was changed since.
+    :raises SecretHasEnded: the secret has ended, and stays so.
+    :raises LastLiveSecret: the only live secret cannot be ended or paused.
+    :raises ConfirmationRequired: the action has consequences, and `confirmed` is not set.
+    :raises FieldError: the end date is in the past or too far ahead; the field is `ends_at`.
+    """
+    client = get_client(session, account_id=author.account_id, key=key)
+    secret, now = _find_secret(client, secret_id), utc_now()
+    if _is_applied(secret, action, ends_at, now):
+        return client
+    if secret.state_at(now) is SecretState.ENDED:
+        raise SecretHasEnded(detach(session, client), secret)
+    if action is SecretAction.SET_END_DATE:
+        _check_end_date(ends_at, now)
+    check_version(session, client, version)
+    if action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now):
+        raise LastLiveSecret(detach(session, client), secret)
+    if not confirmed:
+        for confirmation in required_confirmations(client, secret, action, now, ends_at=ends_at):
+            detach(session, client)
+            raise confirmation
+    with versioned_change(session, author, client, now):
+        before = SecretsSnapshot([secret], now)
+        match action:
+            case SecretAction.END:
+                secret.ends_at = now
+            case SecretAction.PAUSE:
+                secret.paused_at = now
+            case SecretAction.RESUME:
+                secret.paused_at = None
+            case SecretAction.SET_END_DATE:
+                secret.ends_at = ends_at
+        changes = before.difference_to(SecretsSnapshot([secret], now))
+        record_event(session, author, _AUDIT_ACTIONS[action], client, changes)
+    return client
+
+
+def _find_secret(client: IdentityClient, secret_id: uuid.UUID) -> ClientSecret:
+    for secret in client.secrets:
+        if secret.id == secret_id:
+            return secret
+    raise NotFound
+
+
+def _is_applied(secret: ClientSecret, action: SecretAction, ends_at: datetime | None, now: datetime) -> bool:
+    """Return whether the secret is already in the state that the action would bring about."""
+    ended = secret.state_at(now) is SecretState.ENDED
+    match action:
+        case SecretAction.END:
+            return ended
+        case SecretAction.PAUSE:
+            return not ended and secret.paused_at is not None
+        case SecretAction.RESUME:
+            return not ended and secret.paused_at is None
+        case SecretAction.SET_END_DATE:
+            return not ended and secret.ends_at == ends_at
+
+
+def _check_end_date(ends_at: datetime | None, now: datetime) -> None:
+    if ends_at is None:
+        return
+    if ends_at <= now:
+        raise FieldError("ends_at", gettext("This moment is past. Choose one to come, or end the secret now."))
+    if ends_at > now + timedelta(days=END_DATE_MAX_DAYS):
+        message = gettext("Choose a moment within %(days)s days, or leave it empty for no end.", days=END_DATE_MAX_DAYS)
+        raise FieldError("ends_at", message)

@@ -1,0 +1,291 @@
+"""The signing keys, which all processes share through the database, and their rotation (T8).
+
+A key is published as soon as it is created, signs from `signs_from` until its successor does, and stays published
+until the last token that it signed has expired. Only the first key, and one created after a withdrawal, sign at once.
+"""
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from enum import StrEnum
+from threading import Lock
+from typing import NamedTuple, Protocol, TypeVar
+
+from sqlalchemy import Engine, delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from ..audit.actions import Action
+from ..audit.events import record_platform_event
+from ..database import models
+from ..database.engine import autocommitting
+from ..database.models import TOKEN_DURATION_MAX_MINUTES
+from ..database.unit_of_work import connect, read_session, unit_of_work
+from ..errors import NotFound, SigningKeyUnusable, Unavailable
+from .signing import PrivateKeyStorage, SigningKey
+
+RELOAD_SECONDS = 1
+JWKS_CACHE_SECONDS = 300
+CLOCK_SKEW = timedelta(minutes=5)
+PUBLISHED_AFTER_SIGNING = (
+    timedelta(minutes=TOKEN_DURATION_MAX_MINUTES) + timedelta(seconds=JWKS_CACHE_SECONDS) + CLOCK_SKEW
+)
+SCHEDULE = "key schedule"
+"""The actor of an audit event that no person caused."""
+
+
+class KeyState(StrEnum):
+    """The state of a key at a given moment; the CLI prints the values."""
+
+    WAITING = "waiting"
+    """It is published, so that verifiers learn it, and signs later."""
+    SIGNING = "signing"
+    STAYING = "staying"
+    """It no longer signs, and stays published for the tokens that it signed."""
+    OVER = "over"
+    """It is no longer published."""
+    WITHDRAWN = "withdrawn"
+
+
+class _Scheduled(Protocol):
+    @property
+    def kid(self) -> str: ...
+    @property
+    def signs_from(self) -> datetime: ...
+    @property
+    def signs_until(self) -> datetime | None: ...
+
+
+_Key = TypeVar("_Key", bound=_Scheduled)
+
+
+def _signing(keys: Iterable[_Key], now: datetime) -> _Key | None:
+    """Return the key that signs at this moment, the newest if there are several, or None."""
+    return max(
+        (key for key in keys if key.signs_from <= now and (key.signs_until is None or now < key.signs_until)),
+        key=lambda key: (key.signs_from, key.kid),
+        default=None,
+    )
+
+
+def _waiting(keys: Iterable[_Key], now: datetime) -> _Key | None:
+    """Return the next key that will sign, or None."""
+    return min((key for key in keys if key.signs_from > now), key=lambda key: key.signs_from, default=None)
+
+
+class _Stored(NamedTuple):
+    """A row of `_NOT_WITHDRAWN`."""
+
+    kid: str
+    public_jwk: dict[str, str]
+    private_key_encrypted: bytes
+    signs_from: datetime
+    signs_until: datetime | None
+
+
+_NOT_WITHDRAWN = select(
+    models.StoredSigningKey.kid,
+    models.StoredSigningKey.public_jwk,
+    models.StoredSigningKey.private_key_encrypted,
+    models.StoredSigningKey.signs_from,
+    models.StoredSigningKey.signs_until,
+).where(models.StoredSigningKey.withdrawn.is_(False))
+
+
+class SigningKeys:
+    """All signing keys that are not withdrawn. For signing they are read from the database at most once a second.
+
+    Every method raises `SigningKeyUnusable` if a stored key does not decrypt or does not match its row (T9), and
+    `Unavailable` if the database is locked or out of reach (D8).
+
+    :param encryption_keys: 32 bytes each. The first one encrypts private keys, all of them decrypt.
+    :param rotation: how long a key signs.
+    :param publication: how long a key is published before it signs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        encryption_keys: Sequence[bytes],
+        *,
+        rotation: timedelta = timedelta(days=90),
+        publication: timedelta = timedelta(hours=24),
+    ) -> None:
+        self._engine = engine
+        self._reads = autocommitting(engine)
+        self._storage = PrivateKeyStorage(encryption_keys)
+        self._rotation = rotation
+        self._publication = publication
+        self._lock = Lock()
+        self._stored: list[_Stored] | None = None
+        self._keys: dict[str, SigningKey] = {}
+        self._reload_at = 0.0
+
+    def signing_key(self, now: datetime) -> SigningKey:
+        """Return the key that signs at this moment. The first key, and each successor in time, is created here."""
+        key = _signing(self._current().values(), now)
+        if key is None or self._is_due(key, now):
+            try:
+                self._renew(now)
+            except Unavailable:
+                if key is None:
+                    raise
+                return key  # it signs until a successor is created
+            key = _signing(self._current().values(), now)
+        if key is None:
+            raise SigningKeyUnusable("No signing key may sign at this moment. Is the clock of this machine right?")
+        return key
+
+    def published(self, now: datetime) -> list[SigningKey]:
+        """Return every key with tokens that may be valid at this moment, from the database."""
+        keys = self._current(reload=True).values()
+        return [key for key in keys if key.signs_until is None or now < key.signs_until + PUBLISHED_AFTER_SIGNING]
+
+    def for_header(self, header: str) -> SigningKey | None:
+        """Return the key whose tokens have exactly this header, None if there is none (T5, T6).
+
+        The database is read each time, so that after a withdrawal the key verifies nothing in any process (T8).
+        """
+        return self._current(reload=True).get(header)
+
+    # The schedule
+
+    def rotate(self, now: datetime, actor: str) -> models.StoredSigningKey:
+        """Create the next key before it is due, unless there is one, and return it.
+
+        :param actor: who gave the command, for the audit log.
+        """
+        self._current(reload=True)
+        with self._locked() as (session, keys):
+            signing = _signing(keys, now) or self._start_signing(session, keys, now, actor)
+            waiting = _waiting(keys, now)
+            return waiting or self._add_successor(session, signing, now + self._publication, now, actor)
+
+    def withdraw(self, kid: str, now: datetime, actor: str) -> None:
+        """Withdraw a key: it is no longer published, and its tokens are invalid. Withdrawing it again changes nothing.
+
+        If the key is signing, the next one signs at once, or a new one if there is none. Other processes may sign with
+        the withdrawn key for `RELOAD_SECONDS`; those tokens are invalid too. A key that does not decrypt can be
+        withdrawn as well.
+
+        :param actor: who gave the command, for the audit log.
+        :raises NotFound: there is no such key.
+        """
+        with self._locked() as (session, keys):
+            withdrawn = session.get(models.StoredSigningKey, kid)
+            if withdrawn is None:
+                raise NotFound
+            if withdrawn.withdrawn:
+                return
+            withdrawn.withdrawn = True
+            record_platform_event(session, actor, Action.KEY_WITHDRAWN, {"signing_key": [kid, None]})
+            keys.remove(withdrawn)
+            if withdrawn.signs_from > now:
+                for key in keys:
+                    if key.signs_until == withdrawn.signs_from:
+                        key.signs_until = None  # until another successor is created
+            if _signing(keys, now) is None:
+                self._start_signing(session, keys, now, actor)
+
+    def states(self, now: datetime) -> list[tuple[models.StoredSigningKey, KeyState]]:
+        """Return every stored key and its state at this moment, oldest first."""
+        with read_session(self._engine) as session:
+            rows = session.scalars(select(models.StoredSigningKey).order_by(models.StoredSigningKey.signs_from)).all()
+        signing = _signing([row for row in rows if not row.withdrawn], now)
+        return [(row, KeyState.SIGNING if row is signing else _state_of_other(row, now)) for row in rows]
+
+    def _is_due(self, key: _Scheduled, now: datetime) -> bool:
+        """Return whether the successor of a key must be published now."""
+        return key.signs_until is None and now >= key.signs_from + self._rotation - self._publication
+
+    def _renew(self, now: datetime) -> None:
+        """Create the first key, or the next one, unless another process has just done so."""
+        with self._locked() as (session, keys):
+            signing = _signing(keys, now)
+            if signing is None:
+                self._start_signing(session, keys, now, SCHEDULE)
+            elif self._is_due(signing, now):
+                signs_from = max(signing.signs_from + self._rotation, now + self._publication)
+                self._add_successor(session, signing, signs_from, now, SCHEDULE)
+
+    def _start_signing(
+        self, session: Session, keys: Sequence[models.StoredSigningKey], now: datetime, actor: str
+    ) -> models.StoredSigningKey:
+        """Let a key sign at once: the one that is published and waits, else a new one."""
+        # Another host whose clock is a little behind then signs with it too, and does not create a key of its own.
+        signs_from = now - CLOCK_SKEW
+        key = _waiting(keys, now)
+        if key is None:
+            key = self._storage.generate_row(now, signs_from)
+            session.add(key)
+            record_platform_event(session, actor, Action.KEY_CREATED, {"signing_key": [None, key.kid]})
+        else:
+            key.signs_from = signs_from
+            record_platform_event(session, actor, Action.KEY_ROTATED, {"signing_key": [None, key.kid]})
+        return key
+
+    def _add_successor(
+        self, session: Session, signing: models.StoredSigningKey, signs_from: datetime, now: datetime, actor: str
+    ) -> models.StoredSigningKey:
+        """Create the successor of a key, and delete the keys that are no longer published."""
+        session.execute(
+            delete(models.StoredSigningKey)
+            .where(
+                or_(
+                    models.StoredSigningKey.withdrawn,
+                    models.StoredSigningKey.signs_until <= now - PUBLISHED_AFTER_SIGNING,
+                )
+            )
+            .execution_options(synchronize_session=False)
+        )
+        key = self._storage.generate_row(now, signs_from)
+        session.add(key)
+        signing.signs_until = signs_from
+        changes = {"signing_key": [signing.kid, key.kid], "signs_from": [None, signs_from.isoformat()]}
+        record_platform_event(session, actor, Action.KEY_ROTATED, changes)
+        return key
+
+    @contextmanager
+    def _locked(self) -> Iterator[tuple[Session, list[models.StoredSigningKey]]]:
+        """Yield a session and the keys that are not withdrawn, to one process at a time."""
+        with unit_of_work(self._engine) as session:
+            _lock_schedule(session)
+            rows = session.scalars(select(models.StoredSigningKey).where(models.StoredSigningKey.withdrawn.is_(False)))
+            yield session, list(rows)
+        self._reload_at = 0.0
+
+    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
+        if reload or time.monotonic() >= self._reload_at:
+            with self._lock:
+                if reload or time.monotonic() >= self._reload_at:
+                    self._load()
+        return self._keys
+
+    def _load(self) -> None:
+        with connect(self._reads) as connection:
+            stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
+        if stored != self._stored:
+            self._keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
+            self._stored = stored
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
+
+
+def _state_of_other(key: models.StoredSigningKey, now: datetime) -> KeyState:
+    if key.withdrawn:
+        return KeyState.WITHDRAWN
+    if key.signs_from > now:
+        return KeyState.WAITING
+    return (
+        KeyState.OVER
+        if key.signs_until is not None and key.signs_until + PUBLISHED_AFTER_SIGNING <= now
+        else KeyState.STAYING
+    )
+
+
+def _lock_schedule(session: Session) -> None:
+    """Lock the schedule until the transaction ends."""
+    # On SQLite the unit of work has taken the only write lock already.
+    if session.get_bind().dialect.name == "postgresql":
+        lock = zlib.crc32(models.StoredSigningKey.__tablename__.encode())
+        session.execute(select(func.pg_advisory_xact_lock(lock)))

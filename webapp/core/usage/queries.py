@@ -1,0 +1,80 @@
+"""Read the token requests of a client, for its own account only (L2, A3)."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
+
+LATEST_MAX = 200
+"""The number of token requests stored individually for a client."""
+CALLERS_MAX = 200
+"""The number of addresses stored for a client; beyond, the least recent ones are deleted."""
+
+
+class LastUse(NamedTuple):
+    """When, from where and with which secret a client last authenticated, accurate to a minute."""
+
+    at: datetime
+    address: str | None
+    secret_label: str
+
+
+def recent_requests(session: Session, account_id: str, client_key: uuid.UUID) -> Sequence[TokenRequest]:
+    """Return a client's latest token requests, at most `LATEST_MAX`, newest first."""
+    return session.scalars(
+        select(TokenRequest)
+        .join(IdentityClient, IdentityClient.id == TokenRequest.client_key)
+        .where(IdentityClient.account_id == account_id, TokenRequest.client_key == client_key)
+        .order_by(TokenRequest.at.desc(), TokenRequest.number.desc())
+        .limit(LATEST_MAX)
+    ).all()
+
+
+def daily_counts(
+    session: Session, account_id: str, client_key: uuid.UUID, days: int = 30
+) -> Sequence[TokenRequestCount]:
+    """Return a client's counts by day (UTC), secret and outcome, for so many days up to and including today."""
+    today = utc_now().date()
+    return session.scalars(
+        select(TokenRequestCount)
+        .join(IdentityClient, IdentityClient.id == TokenRequestCount.client_key)
+        .where(
+            IdentityClient.account_id == account_id,
+            TokenRequestCount.day.in_([today - timedelta(days=ago) for ago in range(days)]),
+            TokenRequestCount.client_key == client_key,
+        )
+        .order_by(TokenRequestCount.day, TokenRequestCount.secret_label, TokenRequestCount.outcome)
+    ).all()
+
+
+def last_uses(session: Session, account_id: str, client_keys: Collection[uuid.UUID]) -> Mapping[uuid.UUID, LastUse]:
+    """Return the last use of each client that ever authenticated."""
+    rows = session.execute(
+        select(ClientSecret.client_key, ClientSecret.last_used_at, ClientSecret.last_used_address, ClientSecret.label)
+        .join(IdentityClient, IdentityClient.id == ClientSecret.client_key)
+        .where(
+            IdentityClient.account_id == account_id,
+            IdentityClient.id.in_(client_keys),
+            ClientSecret.last_used_at.is_not(None),
+        )
+        .order_by(ClientSecret.last_used_at)
+    )
+    return {key: LastUse(at, address, label) for key, at, address, label in rows if at is not None}
+
+
+def caller_addresses(session: Session, account_id: str, client_key: uuid.UUID) -> Mapping[str, datetime]:
+    """Return the addresses from which a client authenticated, with the last time of each, accurate to a minute.
+
+    About `CALLERS_MAX` are stored.
+    """
+    rows = session.execute(
+        select(CallerAddress.address, CallerAddress.last_at)
+        .join(IdentityClient, IdentityClient.id == CallerAddress.client_key)
+        .where(IdentityClient.account_id == account_id, CallerAddress.client_key == client_key)
+    )
+    return {row.address: row.last_at for row in rows}

@@ -1,0 +1,250 @@
+"""Record the outcomes of token requests without delaying them (L2, L3).
+
+A request only adds its outcome to memory. One thread per process writes them to the database once a second, so that a
+crash loses at most a second.
+"""
+
+import hmac
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.util import Finalize
+from typing import NamedTuple
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine
+
+from ..credentials import is_well_formed
+from ..database.models import SCOPE_MAX
+from ..database.outcomes import AuthenticationFailure, Outcome
+from ..database.unit_of_work import unit_of_work
+from ..errors import Unavailable
+from . import writer
+from .writer import RecordedRequest, RequestCount, RequestCountKey
+
+WRITE_EVERY_SECONDS = 1
+REQUESTS_MAX = 10_000
+"""How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
+COUNTS_MAX = 20_000
+"""How many counts wait in memory; a request that would need a further one is lost."""
+UNKNOWN_REQUESTS_MAX = 1_000
+"""How many requests under unknown client IDs wait in memory; beyond, the oldest are only counted."""
+UNKNOWN_CLIENT_IDS_LOGGED = 3
+EXIT_PRIORITY = 10
+LOG = logging.getLogger(__name__)
+
+
+class _UnknownClientRequest(NamedTuple):
+    """A token request with an ID that no client has at present."""
+
+    client_id: str
+    at: datetime
+    outcome: str
+    address: str | None
+    scope: str
+
+
+@dataclass(slots=True)
+class _PendingWrites:
+    """The outcomes that wait to be written."""
+
+    counts: dict[RequestCountKey, RequestCount] = field(default_factory=dict)
+    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=REQUESTS_MAX))
+    unknown: deque[_UnknownClientRequest] = field(default_factory=lambda: deque(maxlen=UNKNOWN_REQUESTS_MAX))
+    unknown_count: int = 0
+    """The number of requests with unknown IDs, including those that no longer fit into `unknown`."""
+    lost: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.counts or self.unknown_count)
+
+    def add(self, request: RecordedRequest) -> None:
+        self.requests.append(request)
+        key = RequestCountKey(request.at.date(), request.client_key, request.secret_label or "", request.outcome)
+        count = self._count_of(key)
+        if count is None:
+            self.lost += 1
+        else:
+            count.add(request.at, request.address)
+
+    def add_unknown(self, request: _UnknownClientRequest) -> None:
+        self.unknown.append(request)
+        self.unknown_count += 1
+
+    def merge(self, newer: "_PendingWrites") -> None:
+        for key, newer_count in newer.counts.items():
+            count = self._count_of(key)
+            if count is None:
+                self.lost += newer_count.count
+            else:
+                count.merge(newer_count)
+        self.requests.extend(newer.requests)
+        self.unknown.extend(newer.unknown)
+        self.unknown_count += newer.unknown_count
+        self.lost += newer.lost
+
+    def _count_of(self, key: RequestCountKey) -> RequestCount | None:
+        """Return the count of a key, None if a further one would exceed `COUNTS_MAX`."""
+        count = self.counts.get(key)
+        if count is None and len(self.counts) < COUNTS_MAX:
+            count = self.counts[key] = RequestCount()
+        return count
+
+    def assign_unknown(self, connection: Connection) -> None:
+        """Assign requests with unknown IDs to the client that had the ID before, or has it in another letter case."""
+        well_formed = [request.client_id for request in self.unknown if is_well_formed(request.client_id)]
+        clients = writer.clients_by_used_id(connection, well_formed) if well_formed else {}
+        for _ in range(len(self.unknown)):
+            request = self.unknown.popleft()
+            client_key = clients.get(request.client_id.casefold())
+            if client_key is None:
+                self.unknown.append(request)
+            else:
+                self.unknown_count -= 1
+                self.add(RecordedRequest(client_key, request.at, request.outcome, None, request.address, request.scope))
+
+
+class Recorder:
+    """Collects the outcomes of token requests, and writes them to the database in the background.
+
+    :param pepper: the key from which the key for digests of unknown client IDs in the log is derived (L3).
+    """
+
+    def __init__(self, engine: Engine, pepper: bytes) -> None:
+        self._engine = engine
+        self._digest_key = hmac.digest(pepper, b"identity-clients: log of unknown client IDs", "sha256")
+        self._reset()
+        _recorders.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._pending = _PendingWrites()
+        self._recent_writes: writer.RecentWrites = frozenset()
+        self._has_thread = False
+        self._is_delayed = False
+
+    def record(
+        self,
+        client_key: uuid.UUID | None,
+        outcome: Outcome | AuthenticationFailure,
+        secret_label: str | None,
+        *,
+        client_id: str,
+        at: datetime,
+        address: str | None,
+        scope: str,
+    ) -> None:
+        """Add the outcome of a token request, in microseconds, without waiting for the database; never raises.
+
+        :param client_key: the client; None if no client has the ID that was sent.
+        :param secret_label: the label of the secret that matched, None if none did.
+        :param client_id: the client ID that was sent.
+        :param scope: the `scope` parameter, empty if there was none.
+        """
+        scope = _printable(scope)
+        with self._lock:
+            if client_key is None:
+                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope))
+            else:
+                self._pending.add(RecordedRequest(client_key, at, outcome, secret_label, address, scope))
+            if not self._has_thread:
+                self._start()
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True).start()
+        except RuntimeError:
+            return  # the limit of threads is reached; the next request tries again
+        self._has_thread = True
+        # Not atexit, which does not run at the end of a process that multiprocessing forked.
+        self._at_exit = Finalize(None, self._write_at_exit, exitpriority=EXIT_PRIORITY)
+
+    def _write_until_done(self) -> None:
+        while True:
+            time.sleep(WRITE_EVERY_SECONDS)
+            self.write()
+            with self._lock:
+                if not self._pending:
+                    self._has_thread = False
+                    self._at_exit.cancel()
+                    return
+
+    def _write_at_exit(self) -> None:
+        self.write()
+        if self._pending:
+            LOG.error("The process ends before its last token requests could be recorded.")
+
+    def write(self) -> None:
+        """Write everything that is pending; if the database is unavailable, keep it for the next attempt."""
+        with self._writing:
+            with self._lock:
+                pending, self._pending = self._pending, _PendingWrites()
+            if not pending:
+                return
+            recent_writes = self._recent_writes
+            try:
+                with unit_of_work(self._engine) as session:
+                    connection = session.connection()
+                    pending.assign_unknown(connection)
+                    if pending.counts:
+                        recent_writes = writer.write_requests(
+                            connection, pending.counts, pending.requests, recent_writes
+                        )
+                self._recent_writes = recent_writes
+            except Unavailable:
+                self._keep(pending)
+                return
+            except Exception as error:
+                # Not kept, since it would fail again with all that follows. The message could contain values (L5).
+                LOG.error("Token requests could not be recorded: %s.", type(error).__name__)
+            self._is_delayed = False
+            self._log(pending)
+
+    def _keep(self, pending: _PendingWrites) -> None:
+        with self._lock:
+            pending.merge(self._pending)
+            self._pending = pending
+        if not self._is_delayed:
+            self._is_delayed = True
+            LOG.warning("Token requests cannot be recorded now. They are kept in memory, and retried every second.")
+
+    def _log(self, pending: _PendingWrites) -> None:
+        if pending.unknown_count:
+            callers = Counter(f"{self._abbreviate(each.client_id)} from {each.address}" for each in pending.unknown)
+            examples = ", ".join(f"{name} ({count})" for name, count in callers.most_common(UNKNOWN_CLIENT_IDS_LOGGED))
+            LOG.warning("Token requests with unknown client IDs: %d, such as %s.", pending.unknown_count, examples)
+        if pending.lost:
+            LOG.error("Token requests not counted, since too many clients made them at once: %d.", pending.lost)
+
+    def _abbreviate(self, client_id: str) -> str:
+        """Return the first characters and a digest of an ID, which may be a secret in the wrong field (L3)."""
+        if not is_well_formed(client_id):
+            return "malformed"
+        return f"{client_id[:4]}...{hmac.digest(self._digest_key, client_id.encode(), 'sha256').hex()[:8]}"
+
+
+_recorders: WeakSet[Recorder] = WeakSet()
+
+
+def _reset_after_fork() -> None:
+    # The parent writes what is pending there; its thread does not exist in the child, and its locks may be taken.
+    for recorder in _recorders:
+        recorder._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+def _printable(scope: str) -> str:
+    """Return a scope cut to `SCOPE_MAX`, with `?` for characters other than printable ASCII."""
+    scope = scope[:SCOPE_MAX]
+    if scope.isascii() and scope.isprintable():
+        return scope
+    return "".join(character if " " <= character <= "~" else "?" for character in scope)

@@ -1,0 +1,274 @@
+"""Write token requests: counts, the latest requests of each client, and the last uses (L2).
+
+Every process locks the rows in the same order, so that they cannot deadlock.
+"""
+
+import itertools
+import random
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Delete, Dialect, bindparam, delete, insert, inspect, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
+
+from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, UsedClientId
+from ..database.outcomes import Outcome
+from .queries import CALLERS_MAX, LATEST_MAX
+
+TRIM_AFTER = 50
+"""About how many surplus rows accumulate before they are deleted, since DELETE costs more than INSERT."""
+ROWS_PER_STATEMENT = 500
+
+
+class RecordedRequest(NamedTuple):
+    """One token request to store."""
+
+    client_key: uuid.UUID
+    at: datetime
+    outcome: str
+    secret_label: str | None
+    address: str | None
+    scope: str
+
+
+class RequestCountKey(NamedTuple):
+    """The key by which token requests are counted."""
+
+    day: date
+    client_key: uuid.UUID
+    secret_label: str
+    outcome: str
+
+
+@dataclass(slots=True)
+class RequestCount:
+    """The number of token requests with one key.
+
+    :param addresses: their addresses, at most `CALLERS_MAX`, each with its last time; the latest comes last.
+    """
+
+    count: int = 0
+    addresses: dict[str | None, datetime] = field(default_factory=dict)
+
+    def add(self, at: datetime, address: str | None) -> None:
+        """Count one request."""
+        self.count += 1
+        self._add_address(at, address)
+
+    def merge(self, newer: "RequestCount") -> None:
+        """Add the count of later requests."""
+        self.count += newer.count
+        for address, at in newer.addresses.items():
+            self._add_address(at, address)
+
+    def latest(self) -> tuple[datetime, str | None]:
+        """Return the time and the address of the last request."""
+        address = next(reversed(self.addresses))
+        return self.addresses[address], address
+
+    def _add_address(self, at: datetime, address: str | None) -> None:
+        self.addresses.pop(address, None)
+        self.addresses[address] = at
+        if len(self.addresses) > CALLERS_MAX:
+            del self.addresses[next(iter(self.addresses))]
+
+
+RecentWrites = frozenset[tuple[Any, ...]]
+"""Keys of the last uses that were written for the current minute, and need not be written again in it."""
+
+
+def write_requests(
+    connection: Connection,
+    counts: Mapping[RequestCountKey, RequestCount],
+    requests: Iterable[RecordedRequest],
+    recent_writes: RecentWrites = frozenset(),
+) -> RecentWrites:
+    """Add to the counts, store the latest requests, and update the last use of clients, secrets and addresses.
+
+    :param requests: the latest of the counted requests, oldest first; at least one.
+    :param recent_writes: the value that the last committed call of this process returned.
+    """
+    ordered = sorted(counts.items(), key=lambda item: (item[0].day, item[0].client_key.int, *item[0][2:]))
+    connection.execute(
+        _UPSERT_COUNT[connection.dialect.name], [{**key._asdict(), "count": count.count} for key, count in ordered]
+    )
+    latest = _latest(requests)
+    stored = itertools.chain.from_iterable(latest.values())
+    text, row = _compile_insert(connection.dialect)
+    # In batches, since the process would keep the memory that all rows together need.
+    while batch := [row(request) for request in itertools.islice(stored, ROWS_PER_STATEMENT)]:
+        connection.exec_driver_sql(text, batch)
+    _trim(connection, _TRIM_REQUESTS, {key: len(of_client) for key, of_client in latest.items()})
+    return _write_last_uses(connection, counts, recent_writes)
+
+
+def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
+    """Return the clients that have or had these IDs in any letter case, by case-folded ID; unknown IDs are left out."""
+    folded = {client_id.casefold() for client_id in client_ids}
+    rows = connection.execute(
+        select(UsedClientId.client_id_folded, UsedClientId.client_key).where(UsedClientId.client_id_folded.in_(folded))
+    )
+    return {client_id: key for client_id, key in rows if key is not None}
+
+
+def _write_last_uses(
+    connection: Connection, counts: Mapping[RequestCountKey, RequestCount], recent_writes: RecentWrites
+) -> RecentWrites:
+    tokens: dict[tuple[Any, ...], dict[str, Any]] = {}
+    uses: dict[tuple[Any, ...], dict[str, Any]] = {}
+    calls: dict[tuple[Any, ...], dict[str, Any]] = {}
+    authenticated = [(*count.latest(), key, count) for key, count in counts.items() if _is_authenticated(key)]
+    for at, address, key, count in sorted(authenticated, key=itemgetter(0)):
+        client_key, minute = key.client_key, _minute(at)
+        if key.outcome == Outcome.ISSUED and (token := (minute, client_key)) not in recent_writes:
+            tokens[token] = {"key": client_key, "used_at": at, "minute": minute}
+        if (use := (minute, client_key, key.secret_label)) not in recent_writes:
+            uses[use] = {
+                "key": client_key,
+                "of_label": key.secret_label,
+                "used_at": at,
+                "minute": minute,
+                "of_address": address,
+            }
+        for caller, called_at in count.addresses.items():
+            if caller and (call := (_minute(called_at), client_key, caller, None)) not in recent_writes:
+                calls[call] = {"key": client_key, "of_address": caller, "used_at": called_at}
+    # Clients before their secrets: changes of a client lock the rows in this order too.
+    for statement, rows in (
+        (_UPDATE_LAST_TOKEN, tokens),
+        (_UPDATE_SECRET_USE, uses),
+        (_UPSERT_CALLER_ADDRESS[connection.dialect.name], calls),
+    ):
+        if rows:
+            connection.execute(statement, [rows[key] for key in sorted(rows, key=itemgetter(slice(1, 3)))])
+    _trim(connection, _TRIM_CALLERS, Counter(client_key for _, client_key, *_ in calls))
+    current_minute = max((minute for minute, *_ in uses), default=datetime.min.replace(tzinfo=UTC))
+    return frozenset(key for key in itertools.chain(recent_writes, tokens, uses, calls) if key[0] >= current_minute)
+
+
+def _is_authenticated(key: RequestCountKey) -> bool:
+    return bool(key.secret_label) and key.outcome in _AFTER_AUTHENTICATION
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _trim(connection: Connection, statement: Delete, added: Mapping[uuid.UUID, int]) -> None:
+    """Delete the surplus rows of clients, with a probability that grows with the number of added rows."""
+    surplus = [
+        {"key": key}
+        for key, number in added.items()
+        if random.random() < number / TRIM_AFTER  # noqa: S311 - not for security
+    ]
+    if surplus:
+        connection.execute(statement, sorted(surplus, key=lambda one: one["key"].int))
+
+
+def _latest(requests: Iterable[RecordedRequest]) -> dict[uuid.UUID, deque[RecordedRequest]]:
+    of_client: dict[uuid.UUID, deque[RecordedRequest]] = {}
+    for request in requests:
+        of_client.setdefault(request.client_key, deque(maxlen=LATEST_MAX)).append(request)
+    return {key: of_client[key] for key in sorted(of_client, key=lambda key: key.int)}
+
+
+def _upsert_count(insert_into: Any) -> Any:
+    statement = insert_into(TokenRequestCount)
+    return statement.on_conflict_do_update(
+        index_elements=inspect(TokenRequestCount).primary_key,
+        set_={"count": TokenRequestCount.count + statement.excluded["count"]},
+    )
+
+
+@lru_cache(maxsize=8)
+def _compile_insert(dialect: Dialect) -> tuple[str, Callable[[RecordedRequest], Any]]:
+    """Return the INSERT of one token request, and a function that converts a request to the driver's parameters.
+
+    A busy process writes thousands of requests a second, for which SQLAlchemy's own conversion takes twice as long.
+    """
+    statement = insert(TokenRequest).compile(dialect=dialect)
+    columns = inspect(TokenRequest).local_table.columns
+    converters = [
+        (index, convert)
+        for index, column in enumerate(columns)
+        if (convert := column.type.dialect_impl(dialect).bind_processor(dialect))
+    ]
+    names = columns.keys()
+    is_positional = getattr(statement, "positiontup", None) is not None
+
+    def row(request: RecordedRequest) -> Any:
+        client_key, at, *rest = request
+        values = [client_key, at, next(_numbers), *rest]
+        for index, convert in converters:
+            values[index] = convert(values[index])
+        return tuple(values) if is_positional else dict(zip(names, values, strict=True))
+
+    return str(statement), row
+
+
+_numbers = itertools.count(random.getrandbits(62))
+_AFTER_AUTHENTICATION = frozenset(Outcome)
+_UPSERT_COUNT = {"sqlite": _upsert_count(sqlite.insert), "postgresql": _upsert_count(postgresql.insert)}
+_Stored = aliased(TokenRequest)
+_TRIM_REQUESTS = delete(TokenRequest).where(
+    TokenRequest.client_key == bindparam("key"),
+    tuple_(TokenRequest.at, TokenRequest.number)
+    <= select(_Stored.at, _Stored.number)
+    .where(_Stored.client_key == bindparam("key"))
+    .order_by(_Stored.at.desc(), _Stored.number.desc())
+    .offset(LATEST_MAX)
+    .limit(1)
+    .scalar_subquery(),
+)
+_Caller = aliased(CallerAddress)
+_TRIM_CALLERS = delete(CallerAddress).where(
+    CallerAddress.client_key == bindparam("key"),
+    CallerAddress.last_at
+    < select(_Caller.last_at)
+    .where(_Caller.client_key == bindparam("key"))
+    .order_by(_Caller.last_at.desc())
+    .offset(CALLERS_MAX - 1)
+    .limit(1)
+    .scalar_subquery(),
+)
+
+# Of all processes, the first one in each minute writes the row.
+_UPDATE_LAST_TOKEN = (
+    update(IdentityClient)
+    .where(IdentityClient.id == bindparam("key"), IdentityClient.last_token_at < bindparam("minute"))
+    .values(last_token_at=bindparam("used_at"))
+)
+
+_UPDATE_SECRET_USE = (
+    update(ClientSecret)
+    .where(
+        ClientSecret.client_key == bindparam("key"),
+        ClientSecret.label == bindparam("of_label"),
+        or_(ClientSecret.last_used_at.is_(None), ClientSecret.last_used_at < bindparam("minute")),
+    )
+    .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("of_address"))
+)
+
+
+def _upsert_caller_address(insert_into: Any) -> Any:
+    statement = insert_into(CallerAddress).values(
+        client_key=bindparam("key"), address=bindparam("of_address"), last_at=bindparam("used_at")
+    )
+    return statement.on_conflict_do_update(
+        index_elements=inspect(CallerAddress).primary_key,
+        set_={"last_at": statement.excluded.last_at},
+        where=CallerAddress.last_at < statement.excluded.last_at,
+    )
+
+
+_UPSERT_CALLER_ADDRESS = {
+    "sqlite": _upsert_caller_address(sqlite.insert),
+    "postgresql": _upsert_caller_address(postgresql.insert),
+}

@@ -1,0 +1,109 @@
+"""What every answer of the stand-alone application carries, and its error pages (L5, W15, W16)."""
+
+import logging
+import time
+from wsgiref.types import WSGIEnvironment
+
+from flask import Flask, Response, g, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from ..core.errors import Unavailable
+from ..host import request_id, services
+from ..http_request import address_of
+from ..oauth.metadata import TOKEN_PATH
+from ..security_headers import PAGE_HEADERS
+from ..settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
+# Title, and what to do next.
+ERRORS = {
+    400: ("That request could not be read", "Go back, reload the page, then try again."),
+    403: ("That was refused", "You may not do this. Ask one of your Merchant Admins."),
+    404: ("There is no such page", "It may have been moved, or the address is wrong."),
+    405: ("That page cannot be used this way", "Open it from the start page."),
+    413: ("That is too much text", "Shorten what you typed, then try again."),
+    414: ("That address is too long", "Open the page from the start page."),
+    415: ("That request could not be read", "Send the form from its own page."),
+    429: ("Too many attempts", "Wait a little, then try again."),
+    500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
+    503: ("The service is busy", "Try again in a few seconds."),
+}
+
+
+def init_app(app: Flask) -> None:
+    """Add the headers, the error pages and one log line for each request."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Unavailable, _busy)
+
+
+def _begin() -> None:
+    g.mas_began = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    """Add what is not there yet: our blueprints bring their own."""
+    environ = request.environ
+    wanted = {"X-Content-Type-Options": "nosniff", "X-Request-ID": request_id()}
+    if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
+        wanted |= PAGE_HEADERS | {"Cache-Control": "no-store"}
+    if environ["wsgi.url_scheme"] == "https":
+        wanted["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
+    # Not by `setdefault`, which looks through all of them and raises an error inside for each that is missing.
+    present = {name.lower() for name, _ in response.headers}
+    for name, value in wanted.items():
+        if name.lower() not in present:
+            response.headers.add(name, value)
+    log_request(environ, services().settings, response.status_code, g.get("mas_began", time.perf_counter()))
+    return response
+
+
+def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began: float) -> None:
+    """Log one request; never its query, which may carry a credential (L4).
+
+    An issued token is only worth a line to who debugs: it is counted and kept for its client anyway (L2).
+
+    :param began: `time.perf_counter()` as it came in.
+    """
+    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO
+    if not LOG.isEnabledFor(level):
+        return
+    LOG.log(
+        level,
+        "request",
+        extra={
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "status": status,
+            "milliseconds": round((time.perf_counter() - began) * 1000, 1),
+            "address": address_of(environ, settings),
+        },
+    )
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    """Answer any error with a page of ours that says what to do, and nothing of the cause (L5)."""
+    if error.response is not None:
+        return make_response(error.response)
+    response = _error_page(error.code or 500)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _busy(error: Unavailable) -> ResponseReturnValue:
+    """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
+    response = _error_page(503)
+    response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
+def _error_page(status: int) -> Response:
+    title, advice = ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
+    page = render_template("mas/error.html", title=title, advice=advice, request_id=request_id())
+    return make_response(page, status)

@@ -1,0 +1,180 @@
+"""Describe audit events as text.
+
+Events outlive the code that wrote them, so an unknown action is shown as it is stored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.audit.actions import Action, RefusalReason
+from ...core.clients.roles import RoleCatalogue
+from ...core.database.models import AuditEvent
+from ...core.i18n import gettext, lazy_gettext
+from ..i18n.times import Times
+from .event_changes import Change, changes_of, to_text
+
+ACTION_LABELS: Mapping[str, str] = {
+    Action.CREATED: lazy_gettext("Created"),
+    Action.EDITED: lazy_gettext("Edited"),
+    Action.ENABLED: lazy_gettext("Enabled"),
+    Action.DISABLED: lazy_gettext("Disabled"),
+    Action.DELETED: lazy_gettext("Deleted"),
+    Action.SECRET_CHANGED: lazy_gettext("Secret changed"),
+    Action.SECRET_ENDED: lazy_gettext("Secret ended"),
+    Action.SECRET_PAUSED: lazy_gettext("Secret paused"),
+    Action.SECRET_RESUMED: lazy_gettext("Secret resumed"),
+    Action.END_DATE_SET: lazy_gettext("End date changed"),
+    Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
+    Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
+    Action.REFUSED: lazy_gettext("Refused"),
+    Action.EXPORTED: lazy_gettext("Exported"),
+}
+"""The options of the filter by action."""
+SENTENCES: Mapping[str, str] = {
+    Action.CREATED: lazy_gettext("<b>%(who)s</b> created the client"),
+    Action.EDITED: lazy_gettext("<b>%(who)s</b> edited the client"),
+    Action.ENABLED: lazy_gettext("<b>%(who)s</b> enabled the client"),
+    Action.DISABLED: lazy_gettext("<b>%(who)s</b> disabled the client"),
+    Action.DELETED: lazy_gettext("<b>%(who)s</b> deleted the client"),
+    Action.SECRET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the secret"),
+    Action.SECRET_ENDED: lazy_gettext("<b>%(who)s</b> ended a secret"),
+    Action.SECRET_PAUSED: lazy_gettext("<b>%(who)s</b> paused a secret"),
+    Action.SECRET_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a secret"),
+    Action.END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a secret"),
+    Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
+    Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
+    Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
+    Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
+    Action.KEY_CREATED: lazy_gettext("<b>%(who)s</b> created a signing key"),
+    Action.KEY_ROTATED: lazy_gettext("<b>%(who)s</b> rotated the signing key"),
+    Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
+    Action.RESOURCE_SERVER_ADDED: lazy_gettext("<b>%(who)s</b> added a resource server"),
+    Action.RESOURCE_SERVER_REMOVED: lazy_gettext("<b>%(who)s</b> removed a resource server"),
+    Action.PURGED: lazy_gettext("<b>%(who)s</b> deleted what was past its retention"),
+}
+_UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
+
+
+# The sentence of an edit that changed a single field.
+_ONE_FIELD: Mapping[str, str] = {
+    "client_id": lazy_gettext("<b>%(who)s</b> changed the client ID"),
+    "name": lazy_gettext("<b>%(who)s</b> changed the client name"),
+    "description": lazy_gettext("<b>%(who)s</b> changed the description"),
+    "token_duration_minutes": lazy_gettext("<b>%(who)s</b> changed the token duration"),
+    "roles": lazy_gettext("<b>%(who)s</b> changed the roles"),
+    "client_secret": SENTENCES[Action.SECRET_CHANGED],
+}
+
+# Actions whose sentence names the changed field.
+_NAME_THE_FIELD = (Action.ENABLED, Action.DISABLED, Action.NETWORKS_CHANGED)
+
+
+REFUSAL_REASONS: Mapping[str, str] = {
+    RefusalReason.FORBIDDEN: lazy_gettext("None of their roles allows it."),
+    RefusalReason.FEATURE_OFF: lazy_gettext("Identity Clients was not enabled for the account."),
+    RefusalReason.OTHER_SITE: lazy_gettext("The request came from another site."),
+    RefusalReason.FORM_EXPIRED: lazy_gettext("The form was not from their session."),
+    RefusalReason.STALE_VERSION: lazy_gettext("Somebody else had changed the client meanwhile."),
+    RefusalReason.SIGN_IN_TOO_OLD: lazy_gettext("Their sign-in was too long ago."),
+    RefusalReason.THROTTLED: lazy_gettext("They had tried too often."),
+}
+ATTEMPTS: Mapping[str, str] = {
+    "list": lazy_gettext("see the clients"),
+    "new": lazy_gettext("create a client"),
+    "new_form": lazy_gettext("create a client"),
+    "check": lazy_gettext("fill in a form"),
+    "check_roles": lazy_gettext("fill in a form"),
+    "details": lazy_gettext("see the client"),
+    "menu": lazy_gettext("see the client"),
+    "edit": lazy_gettext("edit the client"),
+    "edit_form": lazy_gettext("edit the client"),
+    "enable": lazy_gettext("enable the client"),
+    "disable": lazy_gettext("disable the client"),
+    "delete": lazy_gettext("delete the client"),
+    "secret": lazy_gettext("change the secret"),
+    "secret_form": lazy_gettext("change the secret"),
+    "end_secret": lazy_gettext("end a secret"),
+    "pause_secret": lazy_gettext("pause a secret"),
+    "resume_secret": lazy_gettext("resume a secret"),
+    "end_date": lazy_gettext("set the end date of a secret"),
+    "leaked": lazy_gettext("replace a leaked secret"),
+    "revoke_tokens": lazy_gettext("revoke the tokens"),
+    "networks": lazy_gettext("change the allowed addresses"),
+    "networks_check": lazy_gettext("check an address"),
+    "requests": lazy_gettext("see the token requests"),
+    "preview": lazy_gettext("see the token preview"),
+    "activity": lazy_gettext("see the activity"),
+    "client_activity": lazy_gettext("see the activity"),
+    "activity_csv": lazy_gettext("export the activity"),
+}
+"""The refused attempts, by the last part of the endpoint's name."""
+_REASONS: Mapping[str, str] = {"leaked": lazy_gettext("The secret had leaked.")}
+FILTER_LABELS: Mapping[str, str] = {
+    "person": lazy_gettext("Person"),
+    "client": lazy_gettext("Client ID"),
+    "action": lazy_gettext("Action"),
+    "since": lazy_gettext("From"),
+    "until": lazy_gettext("To"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventText:
+    """An audit event as text.
+
+    :param sentence: a message with variables.
+    :param changes: the changes, in the order of the fields on the screens.
+    :param note: the reason, or empty.
+    :param folded: whether the changes are shown on demand only.
+    """
+
+    event: AuditEvent
+    sentence: str
+    variables: Mapping[str, str]
+    changes: tuple[Change, ...]
+    note: str = ""
+    folded: bool = False
+
+
+def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue) -> EventText:
+    """Return the text of an event."""
+    stored = dict(event.changes) if isinstance(event.changes, dict) else {"": event.changes}
+    sentence, variables = SENTENCES.get(event.action, _UNKNOWN), {"who": event.actor_label, "action": event.action}
+    note, labelled = _text_of(_REASONS, stored, "reason"), event.action not in _NAME_THE_FIELD
+    if event.action == Action.REFUSED:
+        attempt = to_text(_take(stored, "attempt")) or ""
+        variables["attempt"] = str(ATTEMPTS.get(attempt) or gettext("use “%(page)s”", page=attempt))
+        note = _text_of(REFUSAL_REASONS, stored, "refusal")
+    elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
+        sentence, variables["source"] = _COPIED, source
+    elif event.action == Action.EXPORTED:
+        stored = _filters(_take(stored, "filters")) | stored
+    elif event.action == Action.EDITED and len(stored) == 1:
+        [name] = stored
+        sentence, labelled = _ONE_FIELD.get(name, sentence), name not in _ONE_FIELD
+    changes = changes_of(stored, times=times, catalogue=catalogue, labelled=labelled)
+    return EventText(event, sentence, variables, changes, note, folded=event.action == Action.CREATED)
+
+
+def _take(stored: dict[str, Any], name: str) -> Any:
+    """Remove a field from the stored changes, and return its value after the event."""
+    pair = stored.pop(name, None)
+    return pair[1] if isinstance(pair, list) and len(pair) == 2 else pair
+
+
+def _text_of(texts: Mapping[str, str], stored: dict[str, Any], name: str) -> str:
+    value = to_text(_take(stored, name)) or ""
+    return str(texts.get(value, value))
+
+
+def _filters(filters: Any) -> dict[str, Any]:
+    """Return the filters of an export as changes, by their labels."""
+    if not isinstance(filters, dict):
+        return {"filters": filters} if filters is not None else {}
+    return {str(FILTER_LABELS.get(name, name)): [None, _filter(name, value)] for name, value in filters.items()}
+
+
+def _filter(name: str, value: Any) -> Any:
+    return str(ACTION_LABELS.get(value, value)) if name == "action" and isinstance(value, str) else value

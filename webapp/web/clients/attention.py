@@ -1,0 +1,120 @@
+"""Texts of the screens on why clients need attention."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ...core.clients.attention import ANY, Attention, AttentionReason, Summary
+from ...core.database.models import utc_now
+from ...core.i18n import format_number, gettext, lazy_gettext, ngettext
+
+FILTER_WORDS: Mapping[str, str] = {
+    "": lazy_gettext("All clients"),
+    ANY: lazy_gettext("Needs attention"),
+    AttentionReason.ENDING: lazy_gettext("Secret ends soon"),
+    AttentionReason.REFUSED: lazy_gettext("Many requests refused"),
+    AttentionReason.UNUSED: lazy_gettext("Never used"),
+    AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
+    AttentionReason.OLD: lazy_gettext("Secret older than a year"),
+    AttentionReason.TWO: lazy_gettext("Two secrets in use"),
+}
+"""The labels of the list's filter by its values."""
+
+
+class StripLink(NamedTuple):
+    """One part of the strip above the list, a link to the clients that it counts."""
+
+    reason: AttentionReason
+    words: str
+
+
+def strip_links(summary: Summary) -> list[StripLink]:
+    """Return the parts of the strip of an account, the most urgent first."""
+    return [
+        StripLink(reason, _strip_words(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
+    ]
+
+
+def _strip_words(reason: AttentionReason, summary: Summary) -> str:
+    count = summary.by_reason[reason]
+    match reason:
+        case AttentionReason.ENDING:
+            first_end_at = summary.first_end_at
+            days = -((utc_now() - first_end_at).days) if first_end_at else 0
+            time = ngettext("%(number)s day", "%(number)s days", days)
+            return ngettext(
+                "%(number)s client’s secret ends within %(time)s",
+                "%(number)s clients’ secrets end, the first within %(time)s",
+                count,
+                time=time,
+            )
+        case AttentionReason.REFUSED:
+            return ngettext(
+                "%(number)s client with many requests refused", "%(number)s clients with many requests refused", count
+            )
+        case AttentionReason.UNUSED:
+            return ngettext("%(number)s client never used", "%(number)s clients never used", count)
+        case AttentionReason.IDLE:
+            return ngettext("%(number)s client not used for 90 days", "%(number)s clients not used for 90 days", count)
+        case AttentionReason.OLD:
+            return ngettext(
+                "%(number)s client with a secret older than a year",
+                "%(number)s clients with a secret older than a year",
+                count,
+            )
+        case AttentionReason.TWO:
+            return ngettext(
+                "%(number)s client with two secrets in use", "%(number)s clients with two secrets in use", count
+            )
+
+
+def attention_mark(one: Attention) -> str:
+    """Return the short text of one reason for a row of the list."""
+    match one.reason:
+        case AttentionReason.ENDING:
+            return ngettext(
+                "Secret %(label)s ends within %(number)s day",
+                "Secret %(label)s ends in %(number)s days",
+                one.days,
+                label=one.secret_label,
+            )
+        case AttentionReason.REFUSED:
+            refused, requests = format_number(one.refused), format_number(one.requests)
+            return gettext("%(refused)s of %(requests)s requests refused", refused=refused, requests=requests)
+        case AttentionReason.UNUSED:
+            return gettext("Never used")
+        case AttentionReason.IDLE:
+            return ngettext("Idle for %(number)s day", "Idle for %(number)s days", one.days)
+        case AttentionReason.OLD:
+            return ngettext(
+                "Secret %(label)s is %(number)s day old",
+                "Secret %(label)s is %(number)s days old",
+                one.days,
+                label=one.secret_label,
+            )
+        case AttentionReason.TWO:
+            return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
+
+
+class Advice(NamedTuple):
+    """The text of one reason, and advice on it."""
+
+    words: str
+    advice: str
+
+
+_ADVICE: Mapping[AttentionReason, str] = {
+    AttentionReason.REFUSED: lazy_gettext("The reasons stand under Token requests."),
+    AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
+    AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
+    AttentionReason.OLD: lazy_gettext("Change the secret: the old one can go on working while callers move over."),
+    AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
+}
+
+
+def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
+    """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
+    return [
+        Advice(gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
+        for one in reasons
+        if one.reason in _ADVICE
+    ]

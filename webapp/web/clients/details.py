@@ -1,0 +1,51 @@
+"""The page of one client."""
+
+from flask import Response, request
+
+from ...core.client_changes import get_client
+from ...core.clients import attention
+from ...core.database.unit_of_work import read_session
+from ...core.usage.recent_addresses import recent_addresses
+from ...host import services
+from ..audit.activity import latest
+from ..http.access import actor
+from ..http.forms import VersionForm
+from ..http.htmx import render
+from ..http.loading import parse_key
+from ..http.toasts import TOASTS
+from ..secrets.handover import scopes_of, snippets_for, token_url
+from ..secrets.table import secrets_context
+from ..usage import requests
+from ..usage.preview import preview_of
+from . import networks
+from .attention import attention_advice
+
+
+def details(key: str) -> Response:
+    """Show one client: configuration, secrets, networks, usage and activity, and how to request a token with it."""
+    catalogue = services().catalogue
+    with read_session(services().engine) as session:
+        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+        event_texts = latest(session, client)
+        reasons = attention.reasons(session, client.account_id, [client]).get(client.id, [])
+        used = requests.usage_of(session, client)
+        seen = recent_addresses(session, client, used.requests)
+    return render(
+        "clients/details.html",
+        "clients/_details.html",
+        client=client,
+        form=VersionForm(version=client.version),
+        roles=catalogue.effective(client.roles, None),
+        scopes=scopes_of(client),
+        withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
+        token_url=token_url(),
+        snippets=snippets_for(client),
+        events=event_texts,
+        advice=attention_advice(reasons),
+        **requests.context(used),
+        **networks.context(client, seen),
+        check=None,
+        preview=preview_of(client),
+        message=TOASTS.get(request.args.get("done", "")),
+        **secrets_context(client),
+    )

@@ -1,0 +1,80 @@
+"""Edit a client."""
+
+from functools import partial
+from typing import Any
+
+from flask import Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from ...core.client_changes import StaleVersion
+from ...core.database.models import IdentityClient
+from ...core.errors import InvalidFields, RateLimited
+from ...core.i18n import gettext
+from ...core.secrets.generation import Secret
+from ...host import author_of, services
+from ..http.access import actor, sign_in_is_recent
+from ..http.htmx import close_dialog, htmx
+from ..http.loading import load_client
+from ..http.recent_sign_in import sign_in_again
+from ..http.transactions import transaction
+from ..secrets.handover import hand_over
+from .conflict import show_conflict
+from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, show_client_form, show_rate_limited
+from .forms import EditForm, edit_data
+
+
+def edit_client(key: str) -> ResponseReturnValue:
+    """Show the form; on POST save it, and show a new secret in this one response if one was typed."""
+    client = load_client(key)
+    if request.method != "POST":
+        return _show(EditForm(**edit_data(client, actor().grantable_roles)), client)
+    form = EditForm()
+    show = partial(_show, form, client)
+    if form.secret and not sign_in_is_recent():
+        return sign_in_again(form, show)
+    if not form.is_ready():
+        return show(status=422)
+    try:
+        with transaction() as session:
+            client = services().clients.edit(
+                session,
+                author=author_of(actor()),
+                key=client.id,
+                version=form.version.data,
+                values=form.values(),
+                enabled=form.enabled.data,
+                secret=form.secret,
+            )
+    except StaleVersion as stale:
+        return show_conflict(form, stale.current)
+    except InvalidFields as invalid:
+        form.add_errors(invalid.errors)
+        return show(status=422)
+    except RateLimited as error:
+        return show_rate_limited(error, form, show, TAKEN_ID_LIMIT_REACHED)
+    if form.secret:
+        return hand_over(client, Secret(form.secret), title=gettext("Saved, with a new secret"))
+    if htmx().partial:
+        return close_dialog(render_template("identity_clients/clients/_saved_toast.html", client=client))
+    return redirect(url_for(".details", key=client.id, done="edited"), 303)
+
+
+def edit_client_form(key: str) -> Response:
+    """Render a part of the form again after Generate or a preset; nothing is saved."""
+    client, form = load_client(key), EditForm()
+    return remake_form(form, partial(_show, form, client))
+
+
+def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
+    form.warn_of_changed_id(client)
+    catalogue = services().catalogue
+    grantable = {role.key for role in catalogue.grantable(actor().grantable_roles)}
+    return show_client_form(
+        "edit",
+        form,
+        client=client,
+        key=client.id,
+        withdrawn=catalogue.names(client.roles - grantable),
+        remake_url=url_for(".edit_form", key=client.id),
+        **options,
+    )

@@ -1,0 +1,166 @@
+"""Define the forms of a client. The rules of their fields are in core, whose errors are put on the fields."""
+
+import json
+import secrets
+import unicodedata
+from collections.abc import Collection
+from typing import Any
+
+from wtforms import BooleanField, Field, HiddenField, StringField
+
+from ...core.clients.roles import ApiRole
+from ...core.clients.validation import FIELDS, ClientValues
+from ...core.database.models import IdentityClient
+from ...core.i18n import gettext, lazy_gettext
+from ...host import services
+from ..http.access import actor
+from ..http.forms import VersionField, VersionForm, normalise_line_breaks
+from ..secrets.forms import SecretForm
+
+# Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
+TOKEN_DURATION_DEFAULT_MINUTES = 15
+# Label and roles of each preset, by its key.
+PRESETS: dict[str, tuple[str, frozenset[str]]] = {
+    "read": (
+        lazy_gettext("Read only"),
+        frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"}),
+    ),
+    "pay": (lazy_gettext("Create payments"), frozenset({"MerchantUser", "CreatePayment"})),
+    "none": (lazy_gettext("Clear"), frozenset()),
+}
+
+
+class RolesField(Field):
+    """A set of API role keys; one value may hold several of them, separated by spaces, as a conflict's choices do."""
+
+    takes_several_values = True
+    data: frozenset[str]
+
+    def process_data(self, value: Any) -> None:
+        """Take any collection of keys, or None."""
+        self.data = frozenset(value or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read the keys of every value that was posted."""
+        self.data = frozenset(key for value in valuelist for key in value.split())
+
+
+class NetworksForm(VersionForm):
+    """The networks from which a client may call."""
+
+    button = lazy_gettext("Save")
+    allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
+    confirmed = StringField(lazy_gettext("Confirmation"), default="")
+    """The consequences that were confirmed: `allowed_networks.Consequences.keys`, separated by spaces."""
+
+    @property
+    def text(self) -> str:
+        """The list as it was typed."""
+        return self.allowed_networks.data or ""
+
+
+class DisableForm(VersionForm):
+    """Disable."""
+
+    revoke = BooleanField(lazy_gettext("Also revoke issued tokens"))
+
+
+class DeleteForm(VersionForm):
+    """Delete."""
+
+    confirm = StringField(lazy_gettext("Client ID"), default="")
+
+
+class ClientForm(SecretForm):
+    """The fields that New Client and Edit have in common. It can write no other column of a client (A5)."""
+
+    client_id = StringField(lazy_gettext("Client ID"), default="")
+    name = StringField(lazy_gettext("Client name"), default="")
+    description = StringField(lazy_gettext("Description"), default="")
+    token_duration = StringField(lazy_gettext("Token duration"), default=str(TOKEN_DURATION_DEFAULT_MINUTES))
+    roles = RolesField(lazy_gettext("Roles"))
+
+    def values(self) -> ClientValues:
+        """Return the values as they were typed, but for the secret."""
+        return ClientValues(
+            client_id=self.client_id.data or "",
+            name=self.name.data or "",
+            description=self.description.data or "",
+            token_duration=self.token_duration.data or "",
+            roles=self.roles.data,
+        )
+
+    @property
+    def client_names(self) -> dict[str, str]:
+        """Client ID and name as they were typed."""
+        return {"client_id": self.client_id.data or "", "name": self.name.data or ""}
+
+    @property
+    def description_length(self) -> int:
+        """The length of the description in characters, as its rule counts them (I1)."""
+        return len(unicodedata.normalize("NFC", normalise_line_breaks(self.description.data or "").strip()))
+
+    def check(self, *fields: str) -> None:
+        """Check these fields by the rules of core, and put each error on its field."""
+        self.add_errors(
+            services().clients.check_fields(
+                self.values(), self.secret, grantable_roles=actor().grantable_roles, fields=fields
+            )
+        )
+
+    def check_all(self) -> None:
+        """Check every field by the rules of core, and put each error on its field."""
+        self.check(*FIELDS)
+
+    def warn_of_changed_id(self, client: IdentityClient | None) -> None:
+        """Put a notice on the client ID where it differs from the one that the client has now."""
+        if client and self.client_id.data not in (None, "", client.client_id):
+            self.notices["client_id"] = gettext(
+                "When you save, callers that still use %(client_id)s are refused from their next request.",
+                client_id=client.client_id,
+            )
+
+
+class NewForm(ClientForm):
+    """New Client."""
+
+    button = lazy_gettext("Create")
+    creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
+    """A one-time key, so that a repeated POST of the same form creates no second client. It is not a secret."""
+
+
+class EditForm(ClientForm):
+    """Edit."""
+
+    button = lazy_gettext("Save")
+    enabled = BooleanField(lazy_gettext("Enabled"))
+    version = VersionField("Version")
+    base = HiddenField("Form", default="")
+    """The values that the form was filled with, as JSON, which show what its user changed (I7)."""
+
+
+def edit_data(client: IdentityClient, grantable_roles: Collection[str] | None) -> dict[str, Any]:
+    """Return the values that fill the Edit form; a role that the account may no longer grant is left out."""
+    values: dict[str, Any] = {
+        "client_id": client.client_id,
+        "name": client.name,
+        "description": client.description,
+        "token_duration": str(client.token_duration_minutes),
+        "roles": sorted(client.roles if grantable_roles is None else client.roles & frozenset(grantable_roles)),
+        "enabled": client.enabled,
+    }
+    return {**values, "version": client.version, "base": json.dumps(values)}
+
+
+def role_groups(grantable_roles: Collection[str] | None) -> dict[str, list[ApiRole]]:
+    """Return the API roles that the account may grant by the headings of the catalogue, in its order."""
+    groups: dict[str, list[ApiRole]] = {}
+    for role in services().catalogue.grantable(grantable_roles):
+        groups.setdefault(role.group, []).append(role)
+    return groups
+
+
+def presets(grantable_roles: Collection[str] | None) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return label and roles of each preset, where the account may grant all its roles."""
+    grantable = {role.key for role in services().catalogue.grantable(grantable_roles)}
+    return {key: (label, roles) for key, (label, roles) in PRESETS.items() if roles <= grantable}

@@ -1,0 +1,77 @@
+"""The list of an account's clients, and the action menu of a row."""
+
+from flask import Response, request
+
+from ...core.clients import attention
+from ...core.clients.listing import ListQuery
+from ...core.clients.listing import list_clients as find_clients
+from ...core.database.unit_of_work import read_session
+from ...core.i18n import lazy_gettext
+from ...host import services
+from ..http.access import actor
+from ..http.forms import VersionForm
+from ..http.htmx import htmx, render
+from ..http.loading import load_client
+from ..http.toasts import TOASTS
+from .attention import FILTER_WORDS, attention_mark, strip_links
+
+# The sort orders of the list with their labels, in the order of its select.
+ORDERS = {
+    "client_id": lazy_gettext("Client ID, A to Z"),
+    "-client_id": lazy_gettext("Client ID, Z to A"),
+    "-last_token": lazy_gettext("Last token, newest first"),
+    "last_token": lazy_gettext("Last token, oldest first"),
+    "name": lazy_gettext("Client name, A to Z"),
+    "-name": lazy_gettext("Client name, Z to A"),
+    "-updated_at": lazy_gettext("Updated, newest first"),
+    "updated_at": lazy_gettext("Updated, oldest first"),
+    "-created_at": lazy_gettext("Created, newest first"),
+    "created_at": lazy_gettext("Created, oldest first"),
+}
+
+
+# Counting takes 6 to 11 us a client, so a large account gets its strip after the page, and a very large one none.
+STRIP_AT_ONCE_CLIENTS = 2_000
+STRIP_CLIENTS_MAX = 100_000
+
+
+def list_clients() -> Response:
+    """Show the clients that match the search and the filters, a page of them."""
+    if htmx().partial and request.args.get("part") == "attention":
+        return _attention_strip()
+    catalogue, account_id = services().catalogue, actor().account_id
+    query = ListQuery.from_arguments(request.args, catalogue)
+    with read_session(services().engine) as session:
+        page = find_clients(session, account_id=account_id, query=query)
+        found = attention.reasons(session, account_id, page.clients)
+        at_once = page.account_total <= STRIP_AT_ONCE_CLIENTS and not htmx().partial
+        summary = attention.summary(session, account_id) if at_once else None
+    return render(
+        "clients/list.html",
+        "clients/_results.html",
+        page=page,
+        query=query,
+        catalogue=catalogue,
+        orders=ORDERS,
+        changed=request.args.get("changed", ""),
+        attention_filters=FILTER_WORDS,
+        marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
+        has_summary=page.account_total <= STRIP_CLIENTS_MAX,
+        summary_links=strip_links(summary) if summary else [],
+        load_summary=summary is None,
+        message=TOASTS.get(request.args.get("done", "")),
+    )
+
+
+def _attention_strip() -> Response:
+    with read_session(services().engine) as session:
+        summary = attention.summary(session, actor().account_id)
+    return render(
+        "clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary), load_summary=False
+    )
+
+
+def menu(key: str) -> Response:
+    """Show the actions on one client: a menu for htmx, a page of links without script."""
+    client = load_client(key)
+    return render("clients/menu.html", "clients/_menu.html", client=client, form=VersionForm(version=client.version))

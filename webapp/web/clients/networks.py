@@ -1,0 +1,202 @@
+"""The networks from which a client may call (A8): the list, the check of one address, and the form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from ...core.addresses import AllowedNetwork, canonical_address, is_allowed
+from ...core.client_changes import StaleVersion, get_client
+from ...core.clients.allowed_networks import (
+    Consequences,
+    NetworksUnconfirmed,
+    check_networks,
+    consequences,
+    format_networks,
+    set_networks,
+)
+from ...core.database.models import IdentityClient, utc_now
+from ...core.database.unit_of_work import read_session
+from ...core.errors import FieldError, InvalidFields
+from ...core.i18n import gettext, ngettext
+from ...core.usage.recent_addresses import RecentAddresses, recent_addresses
+from ...host import author_of, services
+from ..http.access import actor
+from ..http.htmx import close_dialog, htmx, render
+from ..http.loading import parse_key
+from ..http.transactions import transaction
+from ..i18n.times import Times
+from .forms import NetworksForm
+
+TYPED_MAX = 200
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of checking one address.
+
+    :param typed: the text as it was typed.
+    :param address: the address in canonical form, or empty if the text is none.
+    :param passes: whether the client may call from it now.
+    :param asked: a sentence on how often it called.
+    """
+
+    typed: str
+    address: str = ""
+    passes: bool = False
+    asked: str = ""
+
+
+def networks(key: str) -> ResponseReturnValue:
+    """Show the form, with the line added or removed that the query string names; on POST save it."""
+    client, seen = _load(key)
+    form = NetworksForm(version=client.version, allowed_networks=_proposed(client))
+    if not form.is_submitted():
+        return _show(form, client, _find_consequences(form, client, seen))
+    if not form.validate():
+        return _show(form, client, _find_consequences(form, client, seen), status=422)
+    try:
+        with transaction() as session:
+            client = set_networks(
+                session,
+                author=author_of(actor()),
+                key=client.id,
+                version=form.version.data,
+                text=form.text,
+                confirmed=(form.confirmed.data or "").split(),
+            )
+    except InvalidFields as invalid:
+        form.add_errors(invalid.errors)
+        return _show(form, client, None, status=422)
+    except NetworksUnconfirmed as unconfirmed:
+        return _show(form, client, unconfirmed.consequences, status=422)
+    except StaleVersion as stale:
+        return _show_stale(form, stale.current, seen)
+    if htmx().partial:
+        return close_dialog(render_template("identity_clients/clients/_networks_saved_toast.html", client=client))
+    return redirect(url_for(".details", key=client.id, done="networks"), 303)
+
+
+def check_address(key: str) -> Response:
+    """Show whether the client may call from an address, and how often that address called."""
+    client, seen = _load(key)
+    typed = request.args.get("address", "").strip()[:TYPED_MAX]
+    return render(
+        "clients/address_check.html",
+        "clients/_address_check.html",
+        client=client,
+        **context(client, seen),
+        check=_check(client, seen, typed) if typed else None,
+    )
+
+
+def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
+    """Return the template variables of the section on the client's page.
+
+    `last_seen` is the time of the last call from each network. Where that is None, `never_seen` is the text to show,
+    which depends on how long requests are kept.
+    """
+    retention = timedelta(days=services().settings.token_request_retention_days)
+    is_all_known = seen.complete_since is None and utc_now() - client.created_at < retention
+    return {
+        "last_seen": {allowed.network: seen.last_seen(allowed) for allowed in client.allowed_networks},
+        "never_seen": gettext("Never") if is_all_known else gettext("Not lately"),
+    }
+
+
+def _load(key: str) -> tuple[IdentityClient, RecentAddresses]:
+    with read_session(services().engine) as session:
+        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+        return client, recent_addresses(session, client)
+
+
+def _proposed(client: IdentityClient) -> str:
+    """Return the list with the line added or removed that the query string names."""
+    removed, added = request.args.get("remove"), request.args.get("address", "").strip()[:TYPED_MAX]
+    kept = format_networks([allowed for allowed in client.allowed_networks if allowed.network != removed])
+    return "\n".join(filter(None, (kept, added)))
+
+
+def _find_consequences(form: NetworksForm, client: IdentityClient, seen: RecentAddresses) -> Consequences | None:
+    """Return the consequences of the list in the form; put an error of the list on its field and return None."""
+    try:
+        wanted = check_networks(form.text)
+    except FieldError as error:
+        form.add_errors([error])
+        return None
+    return consequences(client, wanted, seen, utc_now())
+
+
+def _show(
+    form: NetworksForm,
+    client: IdentityClient,
+    follows: Consequences | None,
+    *,
+    status: int = 200,
+    stored: Sequence[AllowedNetwork] = (),
+) -> Response:
+    return render(
+        "clients/networks.html",
+        "clients/_networks_form.html" if request.method == "POST" else "clients/_networks_dialog.html",
+        status=status,
+        client=client,
+        form=form,
+        consequences=follows,
+        stored=stored,
+    )
+
+
+def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddresses) -> Response:
+    """Answer a stale version: the form as it was typed, beside the list as it is stored now (I7)."""
+    fresh = NetworksForm(formdata=None, version=current.version, allowed_networks=form.text)
+    fresh.message = gettext(
+        "%(who)s changed this client at %(time)s. Nothing of yours is saved yet:"
+        " compare it with the list as it is now, then press Save again.",
+        who=current.updated_by,
+        time=Times(services().settings.time_zone).clock(current.updated_at),
+    )
+    return _show(fresh, current, _find_consequences(fresh, current, seen), status=409, stored=current.allowed_networks)
+
+
+def _check(client: IdentityClient, seen: RecentAddresses, typed: str) -> Check:
+    address = canonical_address(typed)
+    if address is None:
+        return Check(typed)
+    return Check(
+        typed, address, is_allowed(client.allowed_networks, address), _call_count_text(seen, address, utc_now())
+    )
+
+
+def _call_count_text(seen: RecentAddresses, address: str, now: datetime) -> str:
+    """Return a sentence on how often an address called, in the time of which all requests are known."""
+    known_since = seen.complete_since
+    if known_since and known_since > now - DAY:
+        number, called_at = seen.count(address), seen.callers.get(address)
+        if not number and called_at:
+            return gettext(
+                "None of the latest %(kept)s requests came from it. It last called %(time)s.",
+                kept=len(seen.requests),
+                time=Times(services().settings.time_zone).ago(called_at),
+            )
+        return ngettext(
+            "%(number)s of the latest %(kept)s requests came from it.",
+            "%(number)s of the latest %(kept)s requests came from it.",
+            number,
+            kept=len(seen.requests),
+        )
+    today, week = seen.count(address, now - DAY), seen.count(address, now - 7 * DAY)
+    if week > today and (known_since is None or known_since <= now - 7 * DAY):
+        return ngettext(
+            "It asked %(number)s time in the last 7 days.", "It asked %(number)s times in the last 7 days.", week
+        )
+    if today:
+        return ngettext(
+            "It asked %(number)s time in the last 24 hours.", "It asked %(number)s times in the last 24 hours.", today
+        )
+    if known_since is None or known_since <= now - 7 * DAY:
+        return gettext("It did not ask in the last 7 days.")
+    return gettext("It did not ask in the last 24 hours.")

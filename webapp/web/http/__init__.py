@@ -1,0 +1,1 @@
+"""What every screen shares: access control, htmx, responses, static files, loading, transactions."""

@@ -1,0 +1,156 @@
+"""Access control before every view of the screens: host name, sign-in, role, feature and origin."""
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from urllib.parse import urlsplit
+
+from flask import abort, current_app, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.exceptions import UnsupportedMediaType
+
+from ...core.audit.actions import RefusalReason
+from ...core.database.models import utc_now
+from ...host import BACKGROUND_HEADER, Actor, check_trusted_host, current_actor, services, sign_in_url
+from ...http_request import read_body, restore_body
+from . import responses
+from .htmx import htmx, render
+from .refusals import record_refused_attempt
+
+LOG = logging.getLogger(__name__)
+BODY_LIMIT_BYTES = 64 * 1024
+FORM_PARTS_LIMIT = 50
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Access(Enum):
+    """Which permission a URL needs (A1, A2). A POST needs MANAGE in any case."""
+
+    PUBLIC = "none"
+    VIEW = "a role that may manage clients, or one that a setting allows to view them"
+    MANAGE = "a role that may manage clients"
+
+
+def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | None:
+    """Return the response that refuses the current request, or None if its view may answer. Change nothing.
+
+    :param permissions: the permission that each endpoint needs; an endpoint without one is refused (A1).
+    :raises BadRequest: the `Host` header is not trusted (C5).
+    :raises Forbidden: the endpoint has no permission, or the request comes from another site (W9).
+    :raises UnsupportedMediaType: the body of a POST is no form (I5).
+    """
+    check_trusted_host()
+    access = permissions.get((request.endpoint or "").rpartition(".")[2])
+    if access is Access.PUBLIC:
+        return None
+    if access is None:
+        abort(403)
+    found = current_actor()
+    if found is None:
+        return signed_out()
+    writes = request.method not in ("GET", "HEAD")
+    if writes:
+        _refuse_other_sites()
+    manages = found.may_manage
+    views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
+    if not (manages if writes or access is Access.MANAGE else views):
+        record_refused_attempt(RefusalReason.FORBIDDEN)
+        return render("components/no_access.html", "components/_no_access.html", status=403, actor=found)
+    if not found.feature_enabled:
+        record_refused_attempt(RefusalReason.FEATURE_OFF)
+        return render("components/not_enabled.html", "components/_not_enabled.html", status=403, actor=found)
+    if writes and request.mimetype not in FORM_TYPES:
+        raise UnsupportedMediaType
+    return None
+
+
+def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> None:
+    """Read the body within our limits (D1), before a hook of the host parses the form, such as its CSRF protection.
+
+    :raises RequestEntityTooLarge: the body is longer than the limit.
+    """
+    if request.method not in ("GET", "HEAD"):
+        restore_body()
+        read_body(request.environ, BODY_LIMIT_BYTES)
+        request.max_form_parts = FORM_PARTS_LIMIT
+
+
+def actor() -> Actor:
+    """Return the signed-in person; for views, which run only where there is one.
+
+    :raises Forbidden: nobody is signed in.
+    """
+    found = current_actor()
+    if found is None:
+        abort(403)
+    return found
+
+
+def signed_out() -> ResponseReturnValue:
+    """Return the response to a request without a signed-in person, so that nothing typed is lost (W11)."""
+    posted = request.method not in ("GET", "HEAD")
+    next_path = url_for(".list") if posted else request.script_root + request.full_path.rstrip("?")
+    url = sign_in_url(next_path)
+    if request.headers.get("HX-Request") == "true":
+        if posted or url is None:
+            name = "components/_signed_out_dialog.html" if htmx().into_dialog else "components/_signed_out.html"
+            return make_response(render_template(f"identity_clients/{name}", sign_in_url=url), 401)
+        if request.headers.get(BACKGROUND_HEADER) == "true":  # a redirect would discard what is being typed in a dialog
+            return make_response(
+                render_template("identity_clients/components/_refresh_stopped.html", sign_in_url=url), 401
+            )
+        response = make_response("", 401)
+        response.headers["HX-Redirect"] = url
+        return response
+    if url is None:
+        return responses.error_response(401)
+    return redirect(url, 303)
+
+
+def sign_in_is_recent() -> bool:
+    """Return whether the sign-in is recent enough to change secrets; True where the host gives no time (W5)."""
+    signed_in_at = actor().signed_in_at
+    limit = timedelta(minutes=services().settings.recent_sign_in_minutes)
+    return signed_in_at is None or utc_now() - signed_in_at <= limit
+
+
+def _refuse_other_sites() -> None:
+    """Refuse a POST from a page of another origin (W9).
+
+    :raises Forbidden: the request comes from another origin.
+    """
+    fetch_site = request.headers.get("Sec-Fetch-Site")
+    if fetch_site is not None:
+        if fetch_site in ("cross-site", "same-site"):
+            record_refused_attempt(RefusalReason.OTHER_SITE)
+            abort(403)
+        return
+    source = request.headers.get("Origin") or request.headers.get("Referer")
+    if source is not None:
+        parts = urlsplit(source)
+        sent_from, own = f"{parts.scheme}://{parts.netloc}", request.host_url.rstrip("/")
+        if sent_from != own:
+            LOG.warning(
+                "A form was refused: its page has the origin %.100r, this application %.100r."
+                " A proxy in front must pass Host and X-Forwarded-Proto.",
+                sent_from,
+                own,
+            )
+            record_refused_attempt(RefusalReason.OTHER_SITE)
+            abort(403)
+
+
+def handle_csrf_error(permissions: Mapping[str, Access], _error: Exception) -> ResponseReturnValue:
+    """Answer a POST that the CSRF protection of the host refused before its view: with the same form (W10).
+
+    The view answers a request without CSRF token: its form is invalid, and is shown again with a new token.
+    """
+    name = current_app.config["WTF_CSRF_FIELD_NAME"]
+    request.form = ImmutableMultiDict(item for item in request.form.items(multi=True) if item[0] != name)
+    try:
+        return check_access(permissions) or current_app.dispatch_request()
+    except Exception as error:
+        # Flask calls no error handler for an exception that an error handler raises.
+        return current_app.handle_user_exception(error)

@@ -1,0 +1,47 @@
+"""Load the client and the secret that a URL names."""
+
+import uuid
+
+from ...core.client_changes import get_client
+from ...core.database.models import ClientSecret, IdentityClient
+from ...core.database.unit_of_work import read_session
+from ...core.errors import NotFound
+from ...host import services
+from .access import actor
+
+
+def parse_key(text: str) -> uuid.UUID:
+    """Return the key of a client from a URL.
+
+    A URL converter would answer with the 404 page of the host, which differs from that of an absent client (A3).
+
+    :raises NotFound: the text is not a UUID in its canonical form.
+    """
+    try:
+        key = uuid.UUID(text)
+    except ValueError:
+        raise NotFound from None
+    if str(key) != text:
+        raise NotFound
+    return key
+
+
+def load_client(key: str) -> IdentityClient:
+    """Return a client of the actor's account with its secrets.
+
+    :raises NotFound: the account has no such client (A3).
+    """
+    with read_session(services().engine) as session:
+        return get_client(session, account_id=actor().account_id, key=parse_key(key))
+
+
+def find_secret(client: IdentityClient, secret_id: str) -> ClientSecret:
+    """Return a secret of a client.
+
+    :raises NotFound: the client has no such secret.
+    """
+    wanted = parse_key(secret_id)
+    for secret in client.secrets:
+        if secret.id == wanted:
+            return secret
+    raise NotFound

@@ -1,0 +1,35 @@
+"""Messages after a change: a toast in the response to htmx, otherwise a notice on the page that follows."""
+
+from flask import redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from ...core.database.models import IdentityClient
+from ...core.i18n import lazy_gettext
+from .htmx import close_dialog, htmx
+
+# The keys appear in URLs.
+TOASTS = {
+    "edited": lazy_gettext("Saved. Changes apply to the client’s next token."),
+    "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
+    "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
+    "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
+    "deleted": lazy_gettext("Deleted. The client gets no new tokens, and its client ID stays taken."),
+    "tokens-revoked": lazy_gettext("Tokens revoked. The client can ask for new ones."),
+    "secret-ended": lazy_gettext("Secret ended. Requests with it are refused from now."),
+    "secret-paused": lazy_gettext("Secret paused. Requests with it are refused until you resume it."),
+    "secret-resumed": lazy_gettext("Secret resumed. The client gets tokens with it again."),
+    "end-date-set": lazy_gettext("End date set. The secret ends by itself."),
+    "end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
+}
+
+
+def show_toast(client: IdentityClient, what: str) -> ResponseReturnValue:
+    """Return the response to a POST that changed a client.
+
+    :param what: a key of `TOASTS`.
+    """
+    if htmx().partial:
+        return close_dialog(
+            render_template("identity_clients/components/_toast.html", client=client, message=TOASTS[what])
+        )
+    return redirect(url_for(".details", key=client.id, done=what), 303)

@@ -1,0 +1,89 @@
+"""Find the language of a request, and give templates `ic_gettext`, `ic_ngettext`, `ic_number` and `ic_language`.
+
+A message that contains a `<` is markup, in our template and in its translation; any other message is text and is
+escaped, so that it can be used in an attribute. Variables are escaped in both.
+"""
+
+from functools import cache
+from gettext import NullTranslations
+from typing import Any
+
+from babel import Locale
+from babel.support import Translations
+from flask import Blueprint, current_app, g
+from markupsafe import Markup, escape
+
+from ...core import i18n
+from ...core.i18n import ENGLISH, Language
+
+DOMAIN = "identity_clients"
+
+
+def init_blueprint(blueprint: Blueprint) -> None:
+    """Set the language of each request to the blueprint, and add the template functions."""
+    blueprint.url_value_preprocessor(_begin)
+    blueprint.teardown_request(lambda _error: i18n.use_language(lambda: ENGLISH))
+    blueprint.add_app_template_global(_gettext, "ic_gettext")
+    blueprint.add_app_template_global(_ngettext, "ic_ngettext")
+    blueprint.add_app_template_global(i18n.format_number, "ic_number")
+    blueprint.add_app_template_global(lambda: current_language().tag, "ic_language")
+
+
+def current_language() -> Language:
+    """Return the language of the current request: the host's if it has Flask-Babel, else English."""
+    if not g:
+        return ENGLISH
+    if "identity_clients_language" not in g:
+        g.identity_clients_language = ENGLISH  # of the error page, if the host's locale selector raises
+        if "babel" in current_app.extensions:
+            g.identity_clients_language = _language_of_host()
+    found: Language = g.identity_clients_language
+    return found
+
+
+def _language_of_host() -> Language:
+    """Return the language that the host's Flask-Babel selects.
+
+    The texts are those of `identity_clients.mo` in one of the host's directories, or English where there is none.
+    """
+    try:
+        import flask_babel
+    except ImportError:  # the extension called "babel" is another library
+        return ENGLISH
+    if not isinstance(current_app.extensions["babel"], flask_babel.BabelConfiguration):
+        return ENGLISH
+    locale: Locale = flask_babel.get_locale()
+    translations = _load_translations(tuple(flask_babel.get_babel().translation_directories), str(locale))
+    if translations is None and locale.language != "en":
+        return Language(locale, NullTranslations(), ENGLISH.tag)
+    return Language(locale, translations or NullTranslations(), str(locale).replace("_", "-"))
+
+
+@cache
+def _load_translations(directories: tuple[str, ...], locale_name: str) -> Translations | None:
+    for directory in directories:
+        found = Translations.load(directory, [locale_name], DOMAIN)
+        if isinstance(found, Translations):
+            return found
+    return None
+
+
+def _begin(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    g.pop("identity_clients_language", None)
+    i18n.use_language(current_language)
+
+
+def _gettext(message: str, /, **variables: Any) -> Markup:
+    """Return a message of a template."""
+    text = _markup(message, i18n.gettext(message))
+    return text % variables if variables else text
+
+
+def _ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> Markup:
+    """Return the message for a number, which fills in `%(number)s`."""
+    text = _markup(singular, i18n.ngettext_text(singular, plural, number))
+    return text % {"number": i18n.format_number(number), **variables}
+
+
+def _markup(message: str, translation: str) -> Markup:
+    return Markup(translation) if "<" in message else escape(translation)  # noqa: S704

@@ -1,0 +1,150 @@
+"""Format dates and times for the screens, in the locale of the request and the configured time zone."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from babel import Locale, dates
+
+from ...core.database.models import utc_now
+from ...core.i18n import gettext, ngettext
+from .language import current_language
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Formats of dates and times in one time zone; times of the last hour are relative to now.
+
+    :param zone_name: a name of the IANA time zone database.
+    :param locale: the locale of the request by default.
+    """
+
+    zone_name: str
+    locale: Locale = field(default_factory=lambda: current_language().locale)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone in which times are shown. UTC needs no time zone data."""
+        return UTC if self.zone_name == "UTC" else ZoneInfo(self.zone_name)
+
+    @property
+    def formats(self) -> Self:
+        """These formats; for templates."""
+        return self
+
+    @property
+    def zone_label(self) -> str:
+        """The name of the zone: "London time (GMT)", "UTC"."""
+        zone = self._zone_of(self._local(utc_now()))
+        if self.zone is UTC:
+            return zone
+        city = dates.get_timezone_location(self.zone_name, self.locale, return_city=True)
+        return gettext("%(city)s time (%(zone)s)", city=city, zone=zone)
+
+    def machine(self, at: datetime) -> str:
+        """Return the time for a `datetime` attribute, in UTC."""
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def long(self, at: datetime) -> str:
+        """Return date, clock time and zone: "4 March 2026, 09:12 GMT"."""
+        return self._join(dates.format_date(self._local(at), "long", self.locale), self.clock(at))
+
+    def clock(self, at: datetime) -> str:
+        """Return clock time and zone: "11:42 GMT"."""
+        local = self._local(at)
+        return f"{self._time(local)} {self._zone_of(local)}"
+
+    def full(self, at: datetime) -> str:
+        """Return the time with its zone, the day only where it is not today: "Today, 10:42 GMT"."""
+        is_today = self._local(at).date() == self._local(utc_now()).date()
+        return gettext("Today, %(time)s", time=self.clock(at)) if is_today else self.long(at)
+
+    def ago(self, at: datetime) -> str:
+        """Return the time within a sentence: relative up to an hour, then date and time with zone."""
+        minutes = (utc_now() - at) // MINUTE
+        if not 0 <= minutes < 60:
+            return gettext("on %(time)s", time=self.long(at))
+        return ngettext("%(number)s minute ago", "%(number)s minutes ago", minutes) if minutes else gettext("just now")
+
+    def short(self, at: datetime) -> str:
+        """Return the time for a table: relative up to an hour, then as short as it stays plain."""
+        now = utc_now()
+        past = now - at
+        if timedelta(0) <= past < HOUR:
+            minutes = past // MINUTE
+            return ngettext("%(number)s min ago", "%(number)s min ago", minutes) if minutes else gettext("Just now")
+        local, today = self._local(at), self._local(now)
+        days, time = (today.date() - local.date()).days, self._time(local)
+        if days == 0:
+            return gettext("Today, %(time)s", time=time)
+        if 0 < days < 7:
+            return self._join(self._date("E", local), time)
+        return self._join(self._date("MMMd" if local.year == today.year else "yMMMd", local), time)
+
+    def exact(self, at: datetime) -> str:
+        """Return the time to the second, for a table: "Today, 10:42:07", "Wed 18 Nov, 16:03:09"."""
+        local = self._local(at)
+        time = dates.format_time(local, "medium", self.zone, self.locale)
+        if local.date() == self._local(utc_now()).date():
+            return gettext("Today, %(time)s", time=time)
+        return self._join(self._date("MMMEd", local), time)
+
+    def moment(self, at: datetime) -> str:
+        """Return day, clock time and zone: "Tuesday 24 November at 10:45 GMT"."""
+        local = self._local(at)
+        this_year = local.year == self._local(utc_now()).year
+        day = self._date("MMMMEEEEd", local) if this_year else dates.format_date(local, "full", self.locale)
+        return gettext("%(day)s at %(time)s", day=day, time=self.clock(at))
+
+    def today_or_moment(self, at: datetime) -> str:
+        """Return what `moment` does, for today in words: "Today at 11:45 GMT"."""
+        if self._local(at).date() == self._local(utc_now()).date():
+            return gettext("Today at %(time)s", time=self.clock(at))
+        return self.moment(at)
+
+    def until(self, at: datetime) -> str:
+        """Return how long it is to a time to come, rounded up: "in 4 days"."""
+        left = at - utc_now()
+        minutes, hours = -(-left // MINUTE), -(-left // HOUR)
+        if minutes < 60:
+            return ngettext("in %(number)s minute", "in %(number)s minutes", minutes)
+        if hours < 48:
+            return ngettext("in %(number)s hour", "in %(number)s hours", hours)
+        return ngettext("in %(number)s day", "in %(number)s days", -(-left // DAY))
+
+    def day(self, on: date) -> str:
+        """Return a day whose year is clear: "4 March"."""
+        return self._date("MMMMd", on)
+
+    def short_day(self, on: date) -> str:
+        """Return a day whose year is clear, for a table: "4 Mar"."""
+        return self._date("MMMd", on)
+
+    def short_weekday_and_day(self, on: date) -> str:
+        """Return a day whose year is clear with the day of the week, for a table: "Wed 4 Mar"."""
+        return self._date("MMMEd", on)
+
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self.zone)
+
+    def _date(self, skeleton: str, on: date) -> str:
+        # format_skeleton takes no date, and converts an aware time to UTC.
+        return dates.format_skeleton(skeleton, datetime(on.year, on.month, on.day), locale=self.locale)  # noqa: DTZ001
+
+    def _time(self, local: datetime) -> str:
+        return dates.format_time(local, "short", self.zone, self.locale)
+
+    def _zone_of(self, local: datetime) -> str:
+        """Return the short name of a time's zone, "GMT"; without one in the locale and the tz database its offset."""
+        names = (dates.get_timezone_name(local, width="short", locale=self.locale), f"{local:%Z}")
+        return next(filter(str.isalpha, names), dates.get_timezone_gmt(local, "long", self.locale))
+
+    def _join(self, day: str, time: str) -> str:
+        """Return a date and a time in the order and with the punctuation of the locale: "4 March, 09:12"."""
+        pattern = str(dates.get_datetime_format("medium", self.locale))
+        return pattern.replace("'", "").replace("{0}", time).replace("{1}", day)

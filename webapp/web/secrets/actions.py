@@ -1,0 +1,195 @@
+"""End, pause and resume one secret, and set its end date; each after a confirmation page (S7, S8)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
+
+from flask import Response
+from flask.typing import ResponseReturnValue
+
+from ...core.client_changes import StaleVersion
+from ...core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
+from ...core.errors import FieldError
+from ...core.i18n import gettext
+from ...core.secrets.available_actions import SecretAction, required_confirmations
+from ...core.secrets.client_secrets import last_live
+from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
+from ...core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
+from ...host import author_of, services
+from ..http.access import actor, sign_in_is_recent
+from ..http.confirmation import render_confirmation
+from ..http.forms import ConfirmedForm
+from ..http.loading import find_secret, load_client
+from ..http.recent_sign_in import sign_in_again
+from ..http.toasts import show_toast
+from ..http.transactions import transaction
+from ..i18n.times import Times
+from .forms import EndDateForm
+
+_TEMPLATES = {
+    SecretAction.END: "secrets/confirm_end.html",
+    SecretAction.PAUSE: "secrets/confirm_pause.html",
+    SecretAction.RESUME: "secrets/confirm_resume.html",
+    SecretAction.SET_END_DATE: "secrets/end_date.html",
+}
+_FIELD_FORMAT = "%Y-%m-%dT%H:%M"
+
+
+def end(key: str, secret_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST end a secret now."""
+    return _confirm_and_apply(key, secret_id, SecretAction.END, toast="secret-ended")
+
+
+def pause(key: str, secret_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST pause a secret."""
+    return _confirm_and_apply(key, secret_id, SecretAction.PAUSE, toast="secret-paused")
+
+
+def resume(key: str, secret_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST resume a paused secret."""
+    return _confirm_and_apply(key, secret_id, SecretAction.RESUME, toast="secret-resumed")
+
+
+def end_date(key: str, secret_id: str) -> ResponseReturnValue:
+    """Show the form; on POST set or remove the end date of a secret."""
+    client = load_client(key)
+    secret = find_secret(client, secret_id)
+    form = EndDateForm(version=client.version, ends_at=_field_value(secret.ends_at))
+    if not form.is_submitted():
+        return _confirm(client, secret, form, SecretAction.SET_END_DATE)
+    try:
+        ends_at = None if form.clear.data else _parse_moment(form.ends_at.data or "")
+    except FieldError as error:
+        form.add_errors([error])
+        return _confirm(client, secret, form, SecretAction.SET_END_DATE, status=422)
+    toast = "end-date-cleared" if ends_at is None else "end-date-set"
+    return _apply(client, secret, form, SecretAction.SET_END_DATE, toast=toast, ends_at=ends_at)
+
+
+def _confirm_and_apply(key: str, secret_id: str, action: SecretAction, *, toast: str) -> ResponseReturnValue:
+    client = load_client(key)
+    secret = find_secret(client, secret_id)
+    form = ConfirmedForm(version=client.version)
+    if not form.is_submitted():
+        confirmations = required_confirmations(client, secret, action, utc_now())
+        return _confirm(client, secret, form, action, confirmations=confirmations)
+    return _apply(client, secret, form, action, toast=toast)
+
+
+def _apply(
+    client: IdentityClient,
+    secret: ClientSecret,
+    form: ConfirmedForm,
+    action: SecretAction,
+    *,
+    toast: str,
+    ends_at: datetime | None = None,
+) -> ResponseReturnValue:
+    """Answer a POST: apply the action, or show the confirmation page again.
+
+    :param toast: a key of `toasts.TOASTS`.
+    :param ends_at: the end date to set, with SET_END_DATE.
+    """
+    confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
+    show = partial(_confirm, client, secret, form, action, confirmations=confirmations)
+    if not sign_in_is_recent():
+        return sign_in_again(form, show)
+    if not form.validate():
+        return show(status=422)
+    try:
+        with transaction() as session:
+            client = apply_secret_action(
+                session,
+                author=author_of(actor()),
+                key=client.id,
+                version=form.version.data,
+                secret_id=secret.id,
+                action=action,
+                ends_at=ends_at,
+                confirmed=bool(confirmations) and form.confirmed.data == _confirmation_id(confirmations),
+            )
+    except StaleVersion as stale:
+        client, form.version.data = stale.current, stale.current.version
+        secret = find_secret(client, str(secret.id))
+        confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
+        return _confirm(client, secret, form, action, confirmations=confirmations, status=409)
+    except (LastLiveSecret, SecretHasEnded):
+        return show(status=409)
+    except ConfirmationRequired:
+        return show(status=422)
+    except FieldError as error:
+        form.add_errors([error])
+        return show(status=422)
+    return show_toast(client, toast)
+
+
+def _confirm(
+    client: IdentityClient,
+    secret: ClientSecret,
+    form: ConfirmedForm,
+    action: SecretAction,
+    *,
+    confirmations: Sequence[ConfirmationRequired] = (),
+    status: int = 200,
+) -> Response:
+    """Render the confirmation page of an action, or the page that says why the action is refused."""
+    now = utc_now()
+    ended = secret.state_at(now) is SecretState.ENDED
+    if ended or (action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now)):
+        return render_confirmation(
+            "secrets/action_refused.html", client, form, status=status, secret=secret, ended=ended
+        )
+    return render_confirmation(
+        _TEMPLATES[action],
+        client,
+        form,
+        status=status,
+        secret=secret,
+        objections=confirmations,
+        mark=_confirmation_id(confirmations),
+        days=END_DATE_MAX_DAYS,
+        least=_field_value(now + timedelta(minutes=1)),
+        most=_field_value(now + timedelta(days=END_DATE_MAX_DAYS)),
+    )
+
+
+def _confirmation_id(confirmations: Sequence[ConfirmationRequired]) -> str:
+    """Return an identifier of what was confirmed, so that another consequence, or another end, is asked for again."""
+    return "_".join(
+        f"{confirmation.ends_at.astimezone(UTC):{_FIELD_FORMAT}}"
+        if isinstance(confirmation, LastSecretWouldEnd)
+        else "used"
+        for confirmation in confirmations
+    )
+
+
+def _field_value(at: datetime | None) -> str:
+    """Return a moment as the date field holds it, in the time zone of the screens; empty for None."""
+    return "" if at is None else f"{at.astimezone(_zone()):{_FIELD_FORMAT}}"
+
+
+def _parse_moment(text: str) -> datetime | None:
+    """Return the moment that was typed in the time zone of the screens, in UTC; None if the field is empty.
+
+    Of a local time that occurs twice, as clocks go back, return the first.
+
+    :raises FieldError: the text is no date with a time, or a local time that does not exist, as clocks go forward.
+    """
+    if not text.strip():
+        return None
+    try:
+        typed = datetime.fromisoformat(text.strip())
+        local = typed.replace(tzinfo=_zone(), fold=0)
+        moment = local.astimezone(UTC)
+        exists = moment.astimezone(_zone()).replace(tzinfo=None, fold=0) == typed
+    except (ValueError, OverflowError):
+        raise FieldError("ends_at", gettext("Enter a date and a time, such as 2027-01-31T18:00.")) from None
+    if typed.tzinfo is not None:
+        raise FieldError("ends_at", gettext("Enter a date and a time, such as 2027-01-31T18:00."))
+    if not exists:
+        raise FieldError("ends_at", gettext("Clocks go forward past this time. Choose an earlier or a later one."))
+    return moment
+
+
+def _zone() -> tzinfo:
+    return Times(services().settings.time_zone).zone

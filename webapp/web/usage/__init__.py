@@ -1,0 +1,1 @@
+"""The screens of token requests, the token preview, and Revoke tokens."""
