@@ -1,177 +1,315 @@
 /* Identity Clients: what htmx and plain HTML cannot do by themselves. Everything works without it. */
 (() => {
-  'use strict';
-  const d = document;
-  const byId = id => d.getElementById(id);
-  /* What stands outside an open dialog is not read out, so each dialog has a place of its own for it. */
-  const say = words => { (dialog()?.querySelector('[data-say]') ?? byId('ic-say')).textContent = words; };
+  "use strict";
 
-  /* Words, in the language of the page. */
-  const words = () => byId('ic-say').dataset;
+  const byId = (id) => document.getElementById(id);
+  const dialogHolder = () => byId("ic-dialog");
+  const openDialog = () => dialogHolder()?.querySelector("dialog");
+  const results = () => byId("ic-results");
 
-  /* What somebody opened or closed stays so. */
-  let opened = [];
-  d.addEventListener('htmx:before:swap', () => { opened = [...d.querySelectorAll('.ic details[id]')].map(part => [part.id, part.open]); });
-  d.addEventListener('htmx:after:swap', () => opened.forEach(([id, open]) => { if (byId(id)) byId(id).open = open; }));
+  /* The texts of the page, in its language. */
+  const texts = () => byId("ic-say").dataset;
 
-  /* A panel that refreshes itself waits while nobody sees the page, and nothing below takes notice of it. */
-  ['htmx:before:request', 'htmx:after:swap', 'htmx:finally:request', 'htmx:error'].forEach(name => d.addEventListener(name, event => {
-    if (!event.detail.ctx?.sourceElement.matches('[data-background]')) return;
-    event.stopImmediatePropagation();
-    if (d.hidden) event.preventDefault();
-  }));
+  /* Have a text read out. What stands outside an open dialog is not read, so each dialog has a live region of its own. */
+  function announce(text) {
+    const region = openDialog()?.querySelector("[data-say]") ?? byId("ic-say");
+    region.textContent = text;
+  }
 
-  /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
+  /* Sections: what somebody opened or closed stays so after a swap. */
+  function keepDetailsOpen() {
+    let states = [];
+    document.addEventListener("htmx:before:swap", () => {
+      states = [...document.querySelectorAll(".ic details[id]")].map((details) => [details.id, details.open]);
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      for (const [id, open] of states) if (byId(id)) byId(id).open = open;
+    });
+  }
+
+  /* Background refresh: it waits while the page is hidden, and no other listener here takes notice of it. */
+  function isolateBackgroundRefresh() {
+    const events = ["htmx:before:request", "htmx:after:swap", "htmx:finally:request", "htmx:error"];
+    for (const name of events)
+      document.addEventListener(name, (event) => {
+        if (!event.detail.ctx?.sourceElement.matches("[data-background]")) return;
+        event.stopImmediatePropagation();
+        if (document.hidden) event.preventDefault();
+      });
+  }
+
+  /* Dialogs: one element holds the dialog that is open; the focus goes back to what opened it. */
   let opener = null;
-  const place = () => byId('ic-dialog');
-  const dialog = () => place()?.querySelector('dialog');
 
-  const rememberOpener = element => {
-    if (place().contains(element)) return;
-    const menu = element.closest('.ic-menu');
+  function rememberOpener(element) {
+    if (dialogHolder().contains(element)) return;
+    const menu = element.closest(".ic-menu");
     opener = menu ? menu.previousElementSibling : element;
     menu?.hidePopover();
-  };
-  const backToOpener = () => {
+  }
+
+  function focusOpener() {
     const target = opener?.isConnected ? opener : opener?.id && byId(opener.id);
     opener = null;
-    (target || d.querySelector('.ic h1'))?.focus();
-  };
-  const open = () => {
-    const box = dialog();
-    if (!box || box.open) return;
-    if (box.matches('.ic-s')) box.closedBy = 'any';
-    box.insertAdjacentHTML('beforeend', '<p class="ic-vh" role="status" data-say></p>');
-    box.showModal();
-    box.addEventListener('cancel', event => { if (box.dataset.locked) event.preventDefault(); });
-    box.addEventListener('close', () => { wipe(box); place().replaceChildren(); backToOpener(); });
-  };
-  const shut = () => { const box = dialog(); if (box) box.close(); };
+    (target || document.querySelector(".ic h1"))?.focus();
+  }
 
-  /* A secret leaves the page with the page, even where the browser keeps a copy of it (W14). */
-  const wipe = root => root.querySelectorAll('[data-secret]').forEach(element => {
-    if ('value' in element) element.value = ''; else element.textContent = '';
-  });
-  addEventListener('pagehide', () => wipe(d));
-  addEventListener('pageshow', event => { if (event.persisted) location.reload(); });
+  function showDialog(dialog) {
+    if (dialog.open) return;
+    if (dialog.matches(".ic-s")) dialog.closedBy = "any";
+    dialog.insertAdjacentHTML("beforeend", '<p class="ic-vh" role="status" data-say></p>');
+    dialog.showModal();
+    dialog.addEventListener("cancel", (event) => {
+      if (dialog.dataset.locked) event.preventDefault();
+    });
+    dialog.addEventListener("close", () => {
+      clearSecrets(dialog);
+      dialogHolder().replaceChildren();
+      focusOpener();
+    });
+  }
 
-  /* A morph clears a pre-filled field that nobody touched, so touch it. */
-  const touch = root => root.querySelectorAll('input[data-secret]').forEach(field => { field.value = field.value; });
+  function manageDialogs() {
+    document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+      const target = typeof ctx.target === "string" ? document.querySelector(ctx.target) : ctx.target;
+      if (target === dialogHolder()) rememberOpener(ctx.sourceElement);
+      if (target?.id === "ic-results") target.setAttribute("aria-busy", "true");
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      const dialog = openDialog();
+      if (dialog) {
+        touchSecretFields(dialog);
+        showDialog(dialog);
+      } else if (opener && !document.querySelector(":popover-open")) focusOpener();
+    });
+  }
 
-  d.addEventListener('htmx:before:request', event => rememberIfOpening(event.detail.ctx));
-  const rememberIfOpening = ctx => {
-    const target = typeof ctx.target === 'string' ? d.querySelector(ctx.target) : ctx.target;
-    if (target === place()) rememberOpener(ctx.sourceElement);
-    if (target?.id === 'ic-results') target.setAttribute('aria-busy', 'true');
-  };
-  d.addEventListener('htmx:after:swap', () => {
-    const box = dialog();
-    if (box) { touch(box); open(); } else if (opener && !d.querySelector(':popover-open')) backToOpener();
-    byId('ic-results')?.removeAttribute('aria-busy');
-    /* A heading changes the order as well, and the next search keeps it. */
-    if (byId('ic-sort')) byId('ic-sort').value = byId('ic-results').dataset.sort;
-  });
-  /* How many clients match is read out. */
-  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
-    if (ctx.sourceElement.matches('.ic-find')) say(byId('ic-results').querySelector('.ic-none h2, .ic-pager p').firstChild.textContent);
-  });
-  d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
-  d.addEventListener('htmx:error', () => say(words().away));
+  /* Secrets: they leave the page with the page, even where the browser keeps a copy of it. */
+  function clearSecrets(root) {
+    for (const element of root.querySelectorAll("[data-secret]")) {
+      if ("value" in element) element.value = "";
+      else element.textContent = "";
+    }
+  }
 
-  /* The secret goes only with what saves it, and with its own check. */
-  d.addEventListener('htmx:config:request', ({ detail: { ctx } }) => {
-    if (!ctx.sourceElement.matches('form, [data-secret]')) ctx.request.body?.delete('client_secret');
-  });
+  function clearSecretsOnLeave() {
+    addEventListener("pagehide", () => clearSecrets(document));
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
 
-  /* A field that was judged as it was left: its message is read out, and its state set. */
-  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
-    if (!ctx.sourceElement.matches('[data-check]')) return;
-    if (ctx.target.querySelector('.ic-err:not(.ic-due)')) ctx.sourceElement.setAttribute('aria-invalid', 'true');
-    else ctx.sourceElement.removeAttribute('aria-invalid');
-    say(ctx.target.textContent);
-  });
+  /* Secrets: a morph clears a pre-filled field whose value was never set by script or hand, so set it. */
+  function touchSecretFields(root) {
+    for (const field of root.querySelectorAll("input[data-secret]")) {
+      const { value } = field;
+      field.value = value;
+    }
+  }
 
-  /* A secret that is shown stays shown when the form around it is renewed. */
-  let shown = [];
-  d.addEventListener('htmx:before:swap', () => {
-    shown = [...d.querySelectorAll('[data-reveal]')].filter(isShown).map(button => button.dataset.reveal);
-  });
-  d.addEventListener('htmx:after:swap', () => d.querySelectorAll('[data-reveal]').forEach(button => {
-    if (shown.includes(button.dataset.reveal) && !isShown(button)) handlers.reveal(button);
-  }));
-  const isShown = button => byId(button.dataset.reveal).type === 'text';
+  /* Secrets: one that was typed goes only with what saves it, and with its own check. */
+  function keepSecretOutOfOtherRequests() {
+    document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+      if (!ctx.sourceElement.matches("form, [data-secret]")) ctx.request.body?.delete("client_secret");
+    });
+  }
 
-  /* A button that was disabled while its request was under way gets its focus back; if what had it is gone, the list does. */
-  let focused = null;
-  d.addEventListener('htmx:before:request', () => { if (d.activeElement !== d.body) focused = d.activeElement; });
-  d.addEventListener('htmx:finally:request', () => setTimeout(() => {
-    if (d.activeElement !== d.body || !focused) return;
-    (focused.isConnected ? focused : byId('ic-results'))?.focus({ preventScroll: true });
-  }));
+  /* Secrets: a field that shows its value goes on showing it when the form around it is renewed. */
+  function keepSecretsShown() {
+    const buttons = () => [...document.querySelectorAll("[data-reveal]")];
+    const isShown = (button) => byId(button.dataset.reveal).type === "text";
+    let shown = [];
+    document.addEventListener("htmx:before:swap", () => {
+      shown = buttons()
+        .filter(isShown)
+        .map((button) => button.dataset.reveal);
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      for (const button of buttons()) if (shown.includes(button.dataset.reveal) && !isShown(button)) reveal(button);
+    });
+  }
 
-  /* Action menus: fetched into the empty popover beside their link, then shown. */
-  d.addEventListener('htmx:after:settle', event => {
-    const menu = event.target;
-    if (menu.matches?.('.ic-menu') && !menu.matches(':popover-open')) menu.showPopover({ source: menu.previousElementSibling });
-  });
-  const expand = event => {
-    const link = event.target.previousElementSibling;
-    if (link?.matches('[data-menu]')) link.setAttribute('aria-expanded', String(event.newState === 'open'));
-  };
-  d.addEventListener('toggle', expand, true);
-  /* Pressed once more, its link closes it; a pointer has closed it before the click comes. */
-  let closing = null;
-  d.addEventListener('pointerdown', event => { closing = event.target.closest('[data-menu]:has(+ :popover-open)'); }, true);
-  d.addEventListener('click', event => {
-    const link = event.target.closest('[data-menu]');
-    if (!link?.matches(':has(+ :popover-open)') && !(event.detail && link && link === closing)) return;
+  /* The list: not busy any more once an answer is there. A heading changes the order too, and the next search keeps it. */
+  function followResults() {
+    const setIdle = () => results()?.removeAttribute("aria-busy");
+    document.addEventListener("htmx:after:swap", () => {
+      setIdle();
+      if (byId("ic-sort")) byId("ic-sort").value = results().dataset.sort;
+    });
+    document.addEventListener("htmx:finally:request", setIdle);
+  }
+
+  /* The list: how many clients match is read out. */
+  function announceResults() {
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      if (!ctx.sourceElement.matches(".ic-find")) return;
+      announce(results().querySelector(".ic-none h2, .ic-pager p").firstChild.textContent.trim());
+    });
+  }
+
+  /* A request that fails on the way is read out. */
+  function announceFailures() {
+    document.addEventListener("htmx:error", () => announce(texts().away));
+  }
+
+  /* Checked fields: the message of a field that was left is read out, and its state set. */
+  function announceFieldMessages() {
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      const field = ctx.sourceElement;
+      if (!field.matches("[data-check]")) return;
+      if (ctx.target.querySelector(".ic-err:not(.ic-due)")) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+      announce(ctx.target.textContent.trim());
+    });
+  }
+
+  /* Focus: a button that was disabled during its request gets it back; if what had it is gone, the results do. */
+  function restoreFocus() {
+    let focused = null;
+    document.addEventListener("htmx:before:request", () => {
+      if (document.activeElement !== document.body) focused = document.activeElement;
+    });
+    document.addEventListener("htmx:finally:request", () =>
+      setTimeout(() => {
+        if (document.activeElement !== document.body || !focused) return;
+        (focused.isConnected ? focused : results())?.focus({ preventScroll: true });
+      }),
+    );
+  }
+
+  /* Menus of actions: fetched into the empty popover beside their link, then shown. */
+  function showMenus() {
+    document.addEventListener("htmx:after:settle", ({ target: menu }) => {
+      if (!menu.matches?.(".ic-menu") || menu.matches(":popover-open")) return;
+      menu.showPopover({ source: menu.previousElementSibling });
+    });
+    const setExpanded = (event) => {
+      const link = event.target.previousElementSibling;
+      if (link?.matches("[data-menu]")) link.setAttribute("aria-expanded", String(event.newState === "open"));
+    };
+    document.addEventListener("toggle", setExpanded, true);
+  }
+
+  /* Menus of actions: pressed once more, the link closes its menu. A pointer has closed it before the click comes. */
+  function closeMenusByTheirLink() {
+    let closing = null;
+    const rememberOpen = (event) => {
+      closing = event.target.closest("[data-menu]:has(+ :popover-open)");
+    };
+    const hide = (event) => {
+      const link = event.target.closest("[data-menu]");
+      const closedByPointer = event.detail && link && link === closing;
+      if (!link?.matches(":has(+ :popover-open)") && !closedByPointer) return;
+      event.preventDefault();
+      event.stopPropagation();
+      link.nextElementSibling.hidePopover();
+    };
+    document.addEventListener("pointerdown", rememberOpen, true);
+    document.addEventListener("click", hide, true);
+  }
+
+  /* Copy buttons. */
+  function copy(button) {
+    const source = byId(button.dataset.copy);
+    const { what } = button.dataset;
+    navigator.clipboard.writeText(source.value ?? source.textContent).then(
+      () => {
+        button.querySelector("span").textContent = texts().done;
+        announce(texts().copied.replace("{}", what));
+      },
+      () => announce(texts().uncopied.replace("{}", what)),
+    );
+  }
+
+  /* Buttons that show a password field, and hide it again. */
+  function reveal(button) {
+    const field = byId(button.dataset.reveal);
+    const label = button.querySelector("span");
+    const { other } = button.dataset;
+    field.type = field.type === "password" ? "text" : "password";
+    button.dataset.other = label.textContent;
+    label.textContent = other;
+  }
+
+  /* Links that leave a form: in a dialog they close it. */
+  function close(_link, event) {
+    const dialog = openDialog();
+    if (!dialog) return;
     event.preventDefault();
-    event.stopPropagation();
-    link.nextElementSibling.hidePopover();
-  }, true);
+    dialog.close();
+  }
 
-  const handlers = {
-    copy(button) {
-      const source = byId(button.dataset.copy);
-      navigator.clipboard.writeText(source.value ?? source.textContent).then(
-        () => { button.querySelector('span').textContent = words().done; say(words().copied.replace('{}', button.dataset.what)); },
-        () => say(words().uncopied.replace('{}', button.dataset.what)));
-    },
-    reveal(button) {
-      const field = byId(button.dataset.reveal), label = button.querySelector('span'), { other } = button.dataset;
-      field.type = field.type === 'password' ? 'text' : 'password';
-      button.dataset.other = label.textContent;
-      label.textContent = other;
-    },
-    close(_link, event) { if (dialog()) { event.preventDefault(); shut(); } },
-    drop(button) { button.closest('.ic-toast').remove(); },
-  };
-  d.addEventListener('click', event => {
-    const problem = event.target.closest('.ic .ic-note a[href^="#"]');
-    if (problem) { event.preventDefault(); byId(problem.hash.slice(1)).focus(); }
-    const element = event.target.closest('.ic [data-copy], .ic [data-reveal], .ic [data-close], .ic [data-drop]');
-    if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
-  });
+  /* Buttons that close a message in the corner. */
+  function drop(button) {
+    button.closest(".ic-toast").remove();
+  }
 
-  /* Fields that show more than their value. */
-  d.addEventListener('input', event => {
-    const field = event.target;
-    if (!field.closest?.('.ic')) return;
-    if (field.dataset.twin) byId(field.dataset.twin).value = field.value;
-    if (field.dataset.count) byId(field.dataset.count).textContent = [...field.value.trim().normalize()].length;
-    const form = field.form, chosen = form?.querySelector('[data-chosen]');
-    if (field.name === 'roles' && chosen) chosen.textContent = form.querySelectorAll('[name=roles]:checked').length;
-  });
+  function handleClicks() {
+    const handlers = { copy, reveal, close, drop };
+    const selector = Object.keys(handlers)
+      .map((name) => `.ic [data-${name}]`)
+      .join();
+    document.addEventListener("click", (event) => {
+      const element = event.target.closest(selector);
+      if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
+    });
+  }
 
-  d.addEventListener('change', event => {
-    if (event.target.matches('.ic [type=range]')) byId(event.target.dataset.twin).dispatchEvent(new Event('change', { bubbles: true }));
-  });
+  /* Links of an error summary move the focus to the field. */
+  function focusFieldsWithErrors() {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest('.ic .ic-note a[href^="#"]');
+      if (!link) return;
+      event.preventDefault();
+      byId(link.hash.slice(1)).focus();
+    });
+  }
 
-  /* "I have saved the secret": Done closes the hand-over where it is a dialog. */
-  d.addEventListener('submit', event => {
-    if (event.target.matches('dialog [data-handover]')) { event.preventDefault(); shut(); }
-  });
+  /* Fields that show more than their value: twins, counted characters, chosen roles. */
+  function followInput() {
+    document.addEventListener("input", ({ target: field }) => {
+      if (!field.closest?.(".ic")) return;
+      const { twin, count } = field.dataset;
+      if (twin) byId(twin).value = field.value;
+      if (count) byId(count).textContent = [...field.value.trim().normalize()].length;
+      const chosen = field.form?.querySelector("[data-chosen]");
+      if (field.name === "roles" && chosen)
+        chosen.textContent = field.form.querySelectorAll("[name=roles]:checked").length;
+    });
+    document.addEventListener("change", ({ target: field }) => {
+      if (!field.matches(".ic [type=range]")) return;
+      byId(field.dataset.twin).dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  }
 
-  touch(d);
-  d.querySelector('.ic [autofocus]')?.focus();
+  /* The hand-over: Done closes it where it is a dialog. */
+  function closeHandover() {
+    document.addEventListener("submit", (event) => {
+      if (!event.target.matches("dialog [data-handover]")) return;
+      event.preventDefault();
+      openDialog().close();
+    });
+  }
+
+  /* Listeners of one event run in this order: the background refresh hides from all others. */
+  keepDetailsOpen();
+  isolateBackgroundRefresh();
+  manageDialogs();
+  clearSecretsOnLeave();
+  keepSecretOutOfOtherRequests();
+  followResults();
+  announceResults();
+  announceFailures();
+  announceFieldMessages();
+  keepSecretsShown();
+  restoreFocus();
+  showMenus();
+  closeMenusByTheirLink();
+  focusFieldsWithErrors();
+  handleClicks();
+  followInput();
+  closeHandover();
+
+  touchSecretFields(document);
+  document.querySelector(".ic [autofocus]")?.focus();
 })();

@@ -14,9 +14,9 @@ from tests.support.pages import PREFIX, ClientList, NewClient
 from tests.support.servers import LiveServer
 from webapp.core.database.models import utc_now
 
-FIRST_LOAD_BYTES = 32 * 1024
-SWAP_BYTES = 5 * 1024
-ROWS_BYTES = 8 * 1024
+FIRST_LOAD_BYTES = 40 * 1024
+SWAP_BYTES = 8 * 1024
+ROWS_BYTES = 10 * 1024
 
 
 @dataclass

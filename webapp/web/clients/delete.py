@@ -57,13 +57,15 @@ def delete(key: str) -> ResponseReturnValue:
         response = Response()
         response.headers["HX-Redirect"] = url_for(".list", done="deleted")
         return response
-    return close_dialog(render_template("identity_clients/_deleted.html", client=client, words=TOASTS["deleted"]))
+    return close_dialog(
+        render_template("identity_clients/clients/_deleted_toast.html", client=client, message=TOASTS["deleted"])
+    )
 
 
 def _confirm(client: IdentityClient, form: DeleteForm, *, status: int = 200) -> Response:
     last, now = last_used(client), utc_now()
     return render_confirmation(
-        "ask_delete.html",
+        "clients/confirm_delete.html",
         client,
         form,
         status=status,

@@ -88,7 +88,7 @@ def check_field() -> Response:
         form.warn_of_secret()
     if field == "client_id" and not form.field_errors:
         _check_client_id_available(form, client)
-    return make_response(render_template("identity_clients/_form_said.html", form=form, name=field))
+    return make_response(render_template("identity_clients/components/_field_message.html", form=form, name=field))
 
 
 def check_roles() -> Response:
@@ -96,7 +96,7 @@ def check_roles() -> Response:
     client, form = _client_from_query("client"), ClientForm()
     if not form.validate():
         return make_response("", 422)
-    return make_response(render_template("identity_clients/_form_roles_said.html", **roles_context(form, client)))
+    return make_response(render_template("identity_clients/clients/_roles_message.html", **roles_context(form, client)))
 
 
 def _check_client_id_available(form: ClientForm, client: IdentityClient | None) -> None:
@@ -137,7 +137,7 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
 
 def _show_already_created(client: IdentityClient) -> Response:
     """Answer a repeated POST of the form: show the client that the first one created, without its secret."""
-    response = render("created_before.html", "_created_before_dialog.html", status=409, client=client)
+    response = render("clients/already_created.html", "clients/_already_created_dialog.html", status=409, client=client)
     if htmx().partial:
         response.headers["HX-Retarget"] = "#ic-dialog"
         response.headers["HX-Reswap"] = "innerHTML"

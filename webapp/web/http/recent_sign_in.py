@@ -22,7 +22,7 @@ def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
     record_refused_attempt(RefusalReason.SIGN_IN_TOO_OLD)
     url = sign_in_url(url_for(".list"))
     if htmx().partial:
-        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
+        return make_response(render_template("identity_clients/components/_sign_in_again.html", sign_in_url=url), 401)
     form.message = gettext(
         "For a change to secrets your sign-in must be recent. Sign in in a new tab, then press %(button)s again.",
         button=form.button,

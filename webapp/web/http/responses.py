@@ -90,8 +90,8 @@ def error_response(
     """
     title, advice = text or ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
     response = render(
-        "error.html",
-        "_error_dialog.html" if htmx().into_dialog else "_error.html",
+        "components/error.html",
+        "components/_error_dialog.html" if htmx().into_dialog else "components/_error.html",
         status=status,
         title=title,
         advice=advice,
