@@ -260,7 +260,7 @@
     const pending = new WeakSet();
     document.addEventListener("submit", (event) => {
       const { target: form, submitter } = event;
-      if (event.defaultPrevented || !form.matches(".ic form[method=post]:not([hx-post])")) return;
+      if (event.defaultPrevented || !form.matches("#ic form[method=post]:not([hx-post])")) return;
       if (checked.delete(form)) {
         edited = null;
         return;
@@ -326,7 +326,7 @@
     return () => {
       clearTimeout(timer);
       element.classList.remove("ic-busy");
-      if (!busy) return;
+      if (!busy || element.textContent !== busy) return; // a swap may have given it another label
       element.textContent = label;
       announce("");
     };
