@@ -54,8 +54,8 @@ def hand_over(
     :param note: a sentence on when the previous secrets end; None where they were replaced at once.
     """
     response = render(
-        "clients/handover.html",
-        "clients/_handover_dialog.html",
+        "secrets/handover.html",
+        "secrets/_handover_dialog.html",
         client=client,
         secret=secret.reveal(),
         snippets=snippets_for(client, secret),
