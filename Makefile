@@ -1,6 +1,7 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
 # make dev    the same, restarted whenever code, a template or a static file changes
 # make test   install what the tests run for real, and run all of them
+# make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 6 minutes; writes dist/cluster.md
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
 # make lint   style of code, templates, styles and script; types; and which module may import which
 # make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
@@ -16,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run dev test test-matrix lint bench screenshots dist sbom audit lock
+.PHONY: run dev test test-cluster test-matrix lint bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -29,6 +30,10 @@ test:
 	@.ci/components
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
 	$(BIN)/python -m pytest -n 2
+
+test-cluster: $(VENV)/.installed-dev
+	@.ci/components cluster
+	$(BIN)/python -m pytest -v --durations=0 tests/cluster $(ARGUMENTS)
 
 test-matrix: $(VENV)/node/.installed | $(BIN)/python
 	@.ci/components

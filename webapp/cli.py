@@ -9,21 +9,26 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
 from .core import retention
 from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
+from .core.database.time_limits import response_limit
 from .core.database.unit_of_work import unit_of_work
 from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
 from .core.notifications.attention import send_attention_signals
 from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
 from .core.tokens.signing_keys import JWKS_CACHE_SECONDS
-from .host import services
+from .host import check_configuration, services
 
-commands = AppGroup("identity-clients", help="Maintain the tables and keys of Identity Clients.")
+commands = AppGroup(
+    "identity-clients",
+    help="Maintain the tables and keys of Identity Clients.",
+    callback=with_appcontext(check_configuration),
+)
 keys = AppGroup("keys", help="List, rotate and withdraw the keys that sign tokens.")
 resource_server = AppGroup("resource-server", help="Manage the APIs that may introspect every token.")
 commands.add_command(keys)
@@ -69,6 +74,7 @@ def purge() -> None:
             actor=_user(),
             event_days=ours.settings.event_retention_days,
             token_request_days=ours.settings.token_request_retention_days,
+            request_log_days=ours.settings.request_log_days,
             now=utc_now(),
         )
     click.echo(
@@ -167,9 +173,10 @@ def _unit_of_work() -> Iterator[Session]:
 
 @contextmanager
 def _report_errors() -> Iterator[None]:
-    """Turn errors that the operator can correct into click's error messages."""
+    """Turn errors that the operator can correct into click's error messages, and let statements take their time."""
     try:
-        yield
+        with response_limit(None):
+            yield
     except FieldError as error:
         raise click.ClickException(error.message) from error
     except SigningKeyUnusable as error:

@@ -43,6 +43,8 @@ class Settings:
     """Allow plain http on loopback. Only for a developer's own machine (C3)."""
     url_prefix: str = "/administration/identity-clients"
     """The URL prefix of the screens."""
+    endpoint_prefix: str = "/connect"
+    """The URL prefix of the three endpoints where clients authenticate: `/token`, `/introspect`, `/revocation`."""
     blueprint_name: str = "identity_clients"
     """The name of the screens' blueprint, for `url_for`; the endpoint's has the suffix `_endpoint`."""
     host_loads_htmx: bool = False
@@ -82,7 +84,9 @@ class Settings:
     event_retention_days: int = 400
     """The age in days at which `flask identity-clients purge` deletes audit events (L1); at least 400."""
     token_request_retention_days: int = 90
-    """The age in days at which `purge` deletes token requests and their counts (L1); at least 30."""
+    """The age in days at which `purge` deletes counts of token requests (L1); at least 30."""
+    request_log_days: int = 30
+    """The age in days at which `purge` deletes the rows of the request log (L2)."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a `redis://` URL shared by all."""
     trusted_proxies: int = 0
@@ -127,6 +131,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
         if not self.url_prefix.startswith("/") or self.url_prefix.endswith("/"):
             raise _invalid("url_prefix", "must start with a slash and not end with one")
+        if not self.endpoint_prefix.startswith("/") or self.endpoint_prefix.endswith("/"):
+            raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
@@ -149,6 +155,8 @@ class Settings:
             raise _invalid("event_retention_days", "must be 400 or more")
         if self.token_request_retention_days < 30:
             raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
+        if self.request_log_days < 1:
+            raise _invalid("request_log_days", "must be 1 or more")
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _invalid(
                 "throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0"
@@ -159,6 +167,21 @@ class Settings:
             raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
         self.peppers()
         self.encryption_keys()
+
+    @property
+    def token_path(self) -> str:
+        """The path of the token endpoint."""
+        return f"{self.endpoint_prefix}/token"
+
+    @property
+    def introspection_path(self) -> str:
+        """The path of the introspection endpoint."""
+        return f"{self.endpoint_prefix}/introspect"
+
+    @property
+    def revocation_path(self) -> str:
+        """The path of the revocation endpoint."""
+        return f"{self.endpoint_prefix}/revocation"
 
     def peppers(self) -> dict[int, bytes]:
         """Return the peppers by version, newest first.

@@ -26,7 +26,8 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
 def purge(engine: Engine, **overrides: Any) -> Result:
-    """Run the command."""
+    """Run the command; single token requests are kept as long as their counts."""
+    overrides = {"REQUEST_LOG_DAYS": overrides.get("TOKEN_REQUEST_RETENTION_DAYS", 90)} | overrides
     return Endpoint(engine, **overrides).app.test_cli_runner().invoke(args=["identity-clients", "purge"])
 
 
@@ -150,7 +151,21 @@ def test_retention_may_be_longer(engine: Engine) -> None:
     assert (len(events(engine, "edited")), left(engine, TokenRequest)) == (0, 0)
 
 
-@pytest.mark.parametrize(("name", "least"), [("EVENT_RETENTION_DAYS", 400), ("TOKEN_REQUEST_RETENTION_DAYS", 30)])
+def test_l2_single_requests_go_before_their_counts(engine: Engine) -> None:
+    """L2: after 30 days, unless the setting says otherwise."""
+    client = make_client(engine)
+    for age in (7 * DAY - MINUTE, 7 * DAY + MINUTE, 31 * DAY):
+        add_request(engine, client, age)
+    assert Settings.from_config(settings(DATABASE_URL="sqlite://")).request_log_days == 30
+    purge(engine, REQUEST_LOG_DAYS=30)
+    assert (left(engine, TokenRequest), left(engine, TokenRequestCount)) == (2, 2)
+    purge(engine, REQUEST_LOG_DAYS=7)
+    assert (left(engine, TokenRequest), left(engine, TokenRequestCount)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("EVENT_RETENTION_DAYS", 400), ("TOKEN_REQUEST_RETENTION_DAYS", 30), ("REQUEST_LOG_DAYS", 1)]
+)
 def test_l1_retention_is_never_shorter(name: str, least: int) -> None:
     """L1: the trail is kept for 400 days at least."""
     Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least}))

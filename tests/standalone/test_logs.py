@@ -102,7 +102,7 @@ def test_l4_nothing_of_a_request_but_its_path(mas: Mas, client: FlaskClient, log
     token = csrf_token(client)
     client.post("/login", data={"email": f"{CANARY}@a.test", "password": CANARY, "csrf_token": token})
     sign_in(client)
-    cookie = client.get_cookie("__Host-session")
+    cookie = client.get_cookie("__Host-identity-clients")
     assert cookie
     basic = base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
     for path in ("/connect/token", "/nowhere", "/"):

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from tests.support.factories import make_client
 from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.unit_of_work import read_session
 from webapp.host import BACKGROUND_HEADER, current_actor
 from webapp.standalone import create_app, users
@@ -23,7 +24,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def test_w1_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
     """W1: `__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, neither Domain nor a life of its own."""
     mas.add_user()
-    cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["__Host-session"]
+    cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["__Host-identity-clients"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
     assert (cookie["domain"], cookie["max-age"], cookie["expires"]) == ("", "", "")
 
@@ -37,8 +38,36 @@ def test_w1_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
             "INSTANCE_PATH": str(tmp_path / "instance"),
         }
     )
-    cookie = SimpleCookie(app.test_client().get("/login").headers["Set-Cookie"])["session"]
+    cookie = SimpleCookie(app.test_client().get("/login").headers["Set-Cookie"])["identity-clients-5000"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == ("", True, "Lax", "/")
+
+
+def test_w1_a_setting_names_the_cookie(sqlite_url: str) -> None:
+    """W1: what protects the cookie stays."""
+    names = {"SESSION_COOKIE_NAME": "__Host-portal", "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url}
+    app = create_app(PRODUCTION_SETTINGS | names)
+    page = app.test_client().get("/login", base_url="https://localhost")
+    cookie = SimpleCookie(page.headers["Set-Cookie"])["__Host-portal"]
+    assert (cookie["secure"], cookie["httponly"], cookie["path"], cookie["domain"]) == (True, True, "/", "")
+
+
+def test_two_instances_on_one_host_keep_their_sessions(sqlite_url: str, tmp_path: Path) -> None:
+    """A browser sends the cookies of 127.0.0.1 to every port of it."""
+    browsers = []
+    for port in ("5000", "5001"):
+        development = {
+            "IDENTITY_CLIENTS_DEVELOPMENT": "true",
+            "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
+            "INSTANCE_PATH": str(tmp_path / port),
+            "PORT": port,
+        }
+        browsers.append(create_app(development).test_client())
+    first, second = browsers
+    Mas(first.application).add_user()
+    sign_in(first)
+    for cookie in SimpleCookie(second.get("/login").headers["Set-Cookie"]).values():
+        first.set_cookie(cookie.key, cookie.value)
+    assert first.get("/administration/identity-clients").status_code == 200
 
 
 def test_w2_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> None:
@@ -59,7 +88,7 @@ def test_w2_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) 
     """W2: after sign-out, a new password or disabling, a cookie that was copied before opens nothing."""
     mas.add_user()
     sign_in(client)
-    cookie = client.get_cookie("__Host-session")
+    cookie = client.get_cookie("__Host-identity-clients")
     assert cookie
     match ending:
         case "sign out":
@@ -73,7 +102,7 @@ def test_w2_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) 
             mas.run("account", "disable", "Company")
             mas.run("account", "enable", "Company")
     thief = mas.app.test_client()
-    thief.set_cookie("__Host-session", cookie.value)
+    thief.set_cookie("__Host-identity-clients", cookie.value)
     assert not is_signed_in(thief)
 
 
@@ -139,14 +168,14 @@ def test_w3_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskCl
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
-        old = client.get_cookie("__Host-session")
+        old = client.get_cookie("__Host-identity-clients")
         assert old
         clock.shift(timedelta(minutes=10))
         assert is_signed_in(client)
         clock.shift(timedelta(minutes=10))
         assert is_signed_in(client)
         thief = mas.app.test_client()
-        thief.set_cookie("__Host-session", old.value)
+        thief.set_cookie("__Host-identity-clients", old.value)
         assert not is_signed_in(thief)
 
 
@@ -186,7 +215,7 @@ def test_w5_the_actor_tells_when_they_signed_in(mas: Mas, client: FlaskClient) -
 
 
 def _cookie(client: FlaskClient) -> str:
-    cookie = client.get_cookie("__Host-session")
+    cookie = client.get_cookie("__Host-identity-clients")
     assert cookie
     return f"{cookie.key}={cookie.value}"
 

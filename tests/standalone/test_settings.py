@@ -66,6 +66,8 @@ def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}DATABASE_URL": SILENT}, f"{PREFIX}DATABASE_URL", "does not answer"),
         ({f"{PREFIX}DEVELOPMENT": "maybe"}, f"{PREFIX}DEVELOPMENT", "true or false"),
         ({f"{PREFIX}TRUSTED_PROXIES": "-1"}, f"{PREFIX}TRUSTED_PROXIES", "whole number"),
+        ({"SESSION_COOKIE_NAME": "session"}, "SESSION_COOKIE_NAME", "__Host-"),
+        ({"SESSION_COOKIE_NAME": "__Host-a;b"}, "SESSION_COOKIE_NAME", "letters"),
         ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "whole number"),
         ({f"{PREFIX}NO_SUCH": "1"}, f"{PREFIX}NO_SUCH", "not a setting"),
         ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
@@ -78,7 +80,7 @@ def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], 
     message = str(refusal.value)
     assert named in message
     assert says in message
-    if named in settings.HOW_TO_MAKE and says in ("missing", "guess", "development"):
+    if named in settings.KEY_COMMANDS and says in ("missing", "guess", "development"):
         assert "python3 -c" in message
     assert "canary" not in message
     for name in (SECRET, PEPPER, ENCRYPTION):

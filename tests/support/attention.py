@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from tests.support.factories import make_client
 from webapp.core.database.models import ClientSecret, IdentityClient, TokenRequestCount
 from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.usage.writer import RequestCountKey, note_refusals
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -37,4 +38,7 @@ def make(
             session.add(
                 TokenRequestCount(client_key=client.id, day=day, secret_label="A", outcome=outcome, count=count)
             )
+            session.flush()
+            counted = RequestCountKey(day, client.id, "A", outcome)
+            note_refusals(session.connection(), [counted], {client.id: client.account_id})
     return client

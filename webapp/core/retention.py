@@ -1,5 +1,6 @@
 """Delete rows whose retention period is over (L1, T13). Triggers reject the deletion of younger audit events."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -8,13 +9,16 @@ from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, sel
 
 from .audit.actions import Action
 from .audit.events import record_platform_event
-from .database.models import AuditEvent, CallerAddress, TokenRequest, TokenRequestCount
+from .database.engine import restart_wal
+from .database.models import AuditEvent, CallerAddress, RefusalDay, TokenRequest, TokenRequestCount
 from .database.unit_of_work import read_session, unit_of_work
 from .tokens import revocation
-from .tokens.signing_keys import CLOCK_SKEW
+from .tokens.signing import CLOCK_SKEW
 
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 1_000
 """The number of rows per transaction, so that no request waits long for the database."""
+
+PAUSE_MAX_SECONDS = 1
 
 
 class Purged(NamedTuple):
@@ -27,16 +31,20 @@ class Purged(NamedTuple):
     revoked_tokens: int
 
 
-def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: int, now: datetime) -> Purged:
+def purge(
+    engine: Engine, *, actor: str, event_days: int, token_request_days: int, request_log_days: int, now: datetime
+) -> Purged:
     """Record a platform event, then delete everything that is older than its retention period.
 
     :param event_days: how long events are kept; at least 400.
-    :param token_request_days: how long token requests, their counts and callers' addresses are kept.
+    :param token_request_days: how long counts of token requests and callers' addresses are kept.
+    :param request_log_days: how long token requests are stored individually.
     :raises Unavailable: the database is locked or unreachable; rows deleted until then stay deleted.
     """
     # The triggers use the database's clock, which may be behind.
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW
     requests_before = now - timedelta(days=token_request_days)
+    log_before = now - timedelta(days=request_log_days)
     with unit_of_work(engine) as session:
         events = session.scalar(select(func.count()).where(AuditEvent.at < events_before)) or 0
         record_platform_event(
@@ -46,17 +54,17 @@ def purge(engine: Engine, *, actor: str, event_days: int, token_request_days: in
             {
                 "events": [events, 0],
                 "events_since": [None, events_before.isoformat()],
-                "token_requests_since": [None, requests_before.isoformat()],
+                "token_requests_since": [None, log_before.isoformat()],
+                "token_request_counts_since": [None, requests_before.isoformat()],
             },
         )
     with unit_of_work(engine) as session:
         revoked_tokens = revocation.purge_revoked_tokens(session, now)
+        session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
     counts = TokenRequestCount
     return Purged(
         _delete(engine, [AuditEvent.id], AuditEvent.at < events_before),
-        _delete(
-            engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < requests_before
-        ),
+        _delete(engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < log_before),
         _delete(
             engine,
             [counts.day, counts.client_key, counts.secret_label, counts.outcome],
@@ -73,11 +81,15 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
     deleted, expired = 0, select(*key).where(is_old).order_by(*key).limit(ROWS_AT_ONCE)
     rows = _read(engine, expired)
     while rows:
+        started = time.monotonic()
         with unit_of_work(engine) as session:
             session.connection().execute(
                 deletion, [{f"of_{column.key}": value for column, value in zip(key, row, strict=True)} for row in rows]
             )
         deleted += len(rows)
+        restart_wal(engine)
+        # Half of the time is left to others, whose writes wait for this one on SQLite.
+        time.sleep(min(time.monotonic() - started, PAUSE_MAX_SECONDS))
         last = tuple_(*(bindparam(None, value, column.type) for column, value in zip(key, rows[-1], strict=True)))
         rows = _read(engine, expired.where(tuple_(*key) > last))
     return deleted

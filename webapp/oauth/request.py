@@ -14,7 +14,7 @@ from ..core.database.models import utc_now
 from ..core.database.outcomes import Outcome
 from ..core.secrets.generation import Secret
 from ..host import Services
-from ..http_request import address_of, is_secure, read_body
+from ..http_request import address_of, is_secure, read_body, request_id_of
 from ..settings import Settings
 from .errors import ErrorKind, OAuthError
 
@@ -44,6 +44,7 @@ class OAuthRequest(NamedTuple):
     :param address: the caller's IP address; None if it is unknown.
     :param is_secure: whether the request came over https.
     :param received_at: when it was parsed; every rule about time uses this moment.
+    :param request_id: the ID that the response carries in `X-Request-ID`.
     """
 
     path: str
@@ -53,6 +54,7 @@ class OAuthRequest(NamedTuple):
     address: str | None
     is_secure: bool
     received_at: datetime
+    request_id: str
 
 
 def parse_request(environ: WSGIEnvironment, settings: Settings) -> OAuthRequest:
@@ -79,6 +81,7 @@ def parse_request(environ: WSGIEnvironment, settings: Settings) -> OAuthRequest:
         address_of(environ, settings),
         is_secure(environ, settings),
         utc_now(),
+        request_id_of(environ),
     )
 
 
@@ -92,7 +95,9 @@ def check_request(request: OAuthRequest, services: Services) -> None:
     if not (request.is_secure or services.settings.development):
         if request.credentials is not None:
             LOG.warning(
-                "credentials were sent over plain http: if a proxy ends TLS, set IDENTITY_CLIENTS_TRUSTED_PROXIES",
+                "Credentials were sent over plain http. If a proxy in front terminates TLS, the likely causes are:"
+                " it does not send X-Forwarded-Proto; the WSGI server drops it (waitress needs trusted_proxy and"
+                " trusted_proxy_headers); neither ProxyFix nor IDENTITY_CLIENTS_TRUSTED_PROXIES is set.",
                 extra={"path": request.path, "address": request.address},
             )
             services.recorder.record(
@@ -103,6 +108,7 @@ def check_request(request: OAuthRequest, services: Services) -> None:
                 at=request.received_at,
                 address=request.address,
                 scope="",
+                request_id=request.request_id,
             )
         raise OAuthError(ErrorKind.PLAIN_HTTP)
     if request.error is not None:

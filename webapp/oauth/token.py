@@ -43,6 +43,7 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
         at=now,
         address=request.address,
         scope=requested_scope or "",
+        request_id=request.request_id,
     )
 
     # Authenticate
@@ -58,6 +59,7 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
         raise
 
     # Authorise the scope
+    record = partial(record, account_id=client.account_id)
     roles = services.catalogue.effective(client.roles, client.grantable_roles)
     try:
         scope = grant_scope(requested_scope, services.catalogue.scopes(roles))

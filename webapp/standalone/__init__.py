@@ -1,4 +1,4 @@
-"""A small MAS, so that Identity Clients runs without a host. It embeds the product exactly as a host would."""
+"""A small merchant administration portal, so that Identity Clients runs without a host. It embeds it as a host does."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, error_pages, frame, sessions, settings, transport, views
+from . import cli, error_pages, layout, sessions, settings, transport, views
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .sign_in_limits import SignInLimits
@@ -28,10 +28,11 @@ LOG = logging.getLogger(__name__)
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Return the stand-alone application.
 
-    :param config: the settings; None: the environment. Values may be texts as in an environment.
+    :param config: the settings, by default the environment; values may be strings as in an environment.
     :raises SettingsError: a setting is missing, unknown or unsafe (C3).
     """
     values = settings.read(os.environ if config is None else config)
+    development = values.get(f"{PREFIX}DEVELOPMENT", False)
     app = Flask(
         __name__,
         template_folder=str(resource_folder("templates") / "standalone"),
@@ -39,43 +40,53 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         instance_path=values["INSTANCE_PATH"],
     )
     app.config.update(values)
-    development = values.get(f"{PREFIX}DEVELOPMENT", False)
     if app.debug and not development:
         raise SettingsError("FLASK_DEBUG must be off: debug pages show code and values. Leave it out.")
 
     IdentityClients().init_app(app)
-    set_pool_size(values["PROCESSES"])
-
     services: Services = app.extensions[EXTENSION]
     app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.counters)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
-    frame.init_app(app)
+    layout.init_app(app)
     error_pages.init_app(app)
     transport.init_app(app, development=development)
-    if services.settings.trusted_proxies:
-        # Only the scheme: our own pages ask client_address() for the address, and the Host passes through. Proxies
-        # pass one scheme on, however many they are: the nearest one's word counts.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
-    app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
+    set_pool_size(values["PROCESSES"])
+    _add_middleware(app, services)
     if not development:
         _refuse_demo_users(services)
-        if values["PROCESSES"] > 1 and services.settings.throttle_storage_url.startswith("memory:"):
-            LOG.warning(
-                "Each process counts its own rate_limits. Set %sTHROTTLE_STORAGE_URL to a redis:// address.", PREFIX
-            )
+        _warn_of_separate_rate_limits(values["PROCESSES"], services)
     return app
 
 
+def _add_middleware(app: Flask, services: Services) -> None:
+    if services.settings.trusted_proxies:
+        # Only the scheme: client_address() reads the address, and the Host header is passed on unchanged by proxies.
+        # Each proxy passes the scheme on unchanged too, so the entry of the nearest one is right for any number.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
+    app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
+
+
 def _refuse_demo_users(services: Services) -> None:
+    """Refuse to start in production with users whose password may be known.
+
+    :raises SettingsError: the database contains demo users, or is out of reach.
+    """
     try:
         with read_session(services.engine) as session:
             if not inspect(session.connection()).has_table(MasUser.__tablename__):
                 return
             found = session.scalar(select(MasUser.id).where(MasUser.email_folded.in_(DEMO_EMAILS)).limit(1))
     except Unavailable as error:
-        raise SettingsError(settings.DATABASE_SILENT) from error
+        raise SettingsError(settings.DATABASE_UNAVAILABLE) from error
     if found is not None:
         raise SettingsError(
             f"The database holds demo users. Set {PREFIX}DATABASE_URL to a database that never held demo data."
+        )
+
+
+def _warn_of_separate_rate_limits(processes: int, services: Services) -> None:
+    if processes > 1 and services.settings.throttle_storage_url.startswith("memory:"):
+        LOG.warning(
+            "Each process counts its own rate limits. Set %sTHROTTLE_STORAGE_URL to a redis:// address.", PREFIX
         )

@@ -1,4 +1,4 @@
-"""`python -m webapp.standalone`: brings the database up to date and serves; in development, with demo data."""
+"""`python -m webapp.standalone`: migrate the database, load demo data in development, and serve."""
 
 import gc
 import os
@@ -21,18 +21,18 @@ from . import create_app, demo, logs, settings
 from .cli import upgrade_all
 
 DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
-# The server's limits (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
+# The limits of the server (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
 HEAD_LIMIT_BYTES = (8 + 16) * 1024
 HEADERS_WITHIN_MILLISECONDS = 30_000
 STOP_WITHIN_SECONDS = 30
-# A request that waits for a place to hash holds a thread (D7), so there are more than a flood has connections: with two
-# it keeps monitors out for ten seconds, with these for a tenth of one. That costs 4 % more CPU a token, and 4 MiB.
+# A request that waits for the argon2 pool holds a thread (D7). With 2 threads a flood of wrong secrets delays health
+# checks by 10 s, with 64 by 0.1 s. They cost 4 % more CPU per token, and 4 MiB.
 THREADS = 64
 SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal ends the process."""
     os.umask(0o077)
     logs.configure()
     try:
@@ -46,10 +46,10 @@ def main() -> None:
     except (SettingsError, FieldError) as error:
         sys.exit(f"Identity Clients does not start. {error}")
     except (Unavailable, OperationalError):
-        sys.exit(f"Identity Clients does not start. {settings.DATABASE_SILENT}")
+        sys.exit(f"Identity Clients does not start. {settings.DATABASE_UNAVAILABLE}")
     services.engine.dispose()
-    # What is there now stays. The collector need not look through it again, which takes up to a tenth of a second, and
-    # where it does not write, the processes share memory.
+    # The objects that exist now live as long as the process. Frozen, they are not traversed by the garbage collector,
+    # which takes up to 0.1 s, and the worker processes share their memory.
     gc.collect()
     gc.freeze()
     _serve(app, services, host, port)
@@ -66,7 +66,7 @@ def _refuse_taken_address(host: str, port: int) -> None:
 
 
 def _welcome(services: Services, host: str, port: int) -> str:
-    """Load demo data where there is nobody yet; return what a person needs to begin."""
+    """Load the demo data if there are no users yet, and return the text that says how to sign in."""
     given = os.environ.get(DEMO_PASSWORD, "")
     if not demo.has_users(services.engine):
         password = given or token_urlsafe(12)
@@ -110,10 +110,10 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
 
 
 def _load_in_worker() -> Flask:
-    # Ctrl-C reaches every process of the terminal, and the server then tells its workers to stop as well.
-    # Two signals at once can leave a worker waiting for ever, so it takes only the second.
+    # Ctrl-C reaches every process of the terminal, and the server also stops its workers. Two signals at once can hang
+    # a worker, so it ignores the first.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # While the recorder writes, a request waits this long each time that it takes the interpreter back from it.
+    # While the recorder writes, a request waits this long each time that it needs the interpreter.
     sys.setswitchinterval(SWITCH_SECONDS)
     from wsgi import app
 

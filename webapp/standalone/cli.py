@@ -1,4 +1,4 @@
-"""The commands of the stand-alone MAS: `flask mas ...`."""
+"""The commands of the stand-alone application: `flask mas ...`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,25 +17,27 @@ from ..host import services
 from . import users
 from .migrations import MAS
 from .models import MasAccount, MasUser
-from .settings import DATABASE_SILENT
+from .settings import DATABASE_UNAVAILABLE
 
-commands = AppGroup("mas", help="Look after the accounts and users of the stand-alone MAS.")
-account_commands = AppGroup("account", help="Add, list, enable and disable accounts; switch Identity Clients for them.")
-user_commands = AppGroup("user", help="Add, list, enable and disable users; give them passwords.")
+commands = AppGroup("mas", help="Manage the accounts and users of the stand-alone application.")
+account_commands = AppGroup(
+    "account", help="Add, list, enable and disable accounts; switch Identity Clients on or off."
+)
+user_commands = AppGroup("user", help="Add, list, enable and disable users; set passwords.")
 commands.add_command(account_commands)
 commands.add_command(user_commands)
 
 
 def upgrade_all(app: Flask) -> None:
-    """Bring the tables of Identity Clients and of the stand-alone MAS up to date."""
+    """Migrate the tables of Identity Clients and of the stand-alone application to the newest revision."""
     with app.app_context():
         engine = services().engine
     upgrade_tables(engine)
     upgrade_tables(engine, history=MAS)
 
 
-def tell_identity_endpoint(app: Flask, account: MasAccount) -> None:
-    """Let what is now true of the account count from the next token request on."""
+def update_identity_endpoint(app: Flask, account: MasAccount) -> None:
+    """Apply the state of an account to its clients, with effect on the next token request."""
     IdentityClients.account_changed(app, account.id, feature_enabled=account.identity_clients_enabled)
 
 
@@ -55,7 +57,7 @@ def add_account(name: str) -> None:
     """Add an account. Identity Clients is off for it until `flask mas account feature on`."""
     with _unit_of_work() as session:
         account = users.add_account(session, name)
-    tell_identity_endpoint(_app(), account)
+    update_identity_endpoint(_app(), account)
     click.echo(f"Added the account {account.name}.")
 
 
@@ -71,14 +73,14 @@ def list_accounts() -> None:
 @account_commands.command("enable")
 @click.argument("name")
 def enable_account(name: str) -> None:
-    """Let an account's users sign in again, and its clients get tokens again."""
+    """Enable an account: its users can sign in, and its clients get tokens."""
     _set_account_enabled(name, True)
 
 
 @account_commands.command("disable")
 @click.argument("name")
 def disable_account(name: str) -> None:
-    """Sign an account's users out, let none in, and refuse its clients' next token requests."""
+    """Disable an account: its users are signed out, and its clients get no more tokens."""
     _set_account_enabled(name, False)
 
 
@@ -86,7 +88,7 @@ def _set_account_enabled(name: str, enabled: bool) -> None:
     with _unit_of_work() as session:
         account = _account(session, name)
         users.set_account_enabled(session, account, enabled)
-    tell_identity_endpoint(_app(), account)
+    update_identity_endpoint(_app(), account)
     click.echo(f"The account {account.name} is {_state(enabled)}.")
 
 
@@ -94,11 +96,11 @@ def _set_account_enabled(name: str, enabled: bool) -> None:
 @click.argument("state", type=click.Choice(["on", "off"]))
 @click.argument("name")
 def switch_feature(state: str, name: str) -> None:
-    """Switch Identity Clients on or off for an account; it counts from the next request."""
+    """Switch Identity Clients on or off for an account, with effect on the next request."""
     with _unit_of_work() as session:
         account = _account(session, name)
         account.feature_enabled = state == "on"
-    tell_identity_endpoint(_app(), account)
+    update_identity_endpoint(_app(), account)
     click.echo(f"Identity Clients is {state} for {account.name}.")
 
 
@@ -111,7 +113,7 @@ def switch_feature(state: str, name: str) -> None:
 @click.option("--name", required=True, help="The person's name.")
 @click.option("--role", "roles", required=True, multiple=True, help="A role key; give it once for each role.")
 def add_user(email: str, account_name: str, name: str, roles: tuple[str, ...]) -> None:
-    """Add a user; asks for the password."""
+    """Add a user. Asks for the password."""
     known = users.HOST_ROLES.union(services().settings.viewer_roles)
     with _unit_of_work() as session:
         _account(session, account_name)
@@ -141,14 +143,14 @@ def list_users() -> None:
 @user_commands.command("enable")
 @click.argument("email")
 def enable_user(email: str) -> None:
-    """Let a user sign in again."""
+    """Enable a user, who can then sign in again."""
     _set_user_enabled(email, True)
 
 
 @user_commands.command("disable")
 @click.argument("email")
 def disable_user(email: str) -> None:
-    """Sign a user out, and do not let them in again."""
+    """Disable a user, who is signed out at once."""
     _set_user_enabled(email, False)
 
 
@@ -162,7 +164,7 @@ def _set_user_enabled(email: str, enabled: bool) -> None:
 @user_commands.command("password")
 @click.argument("email")
 def change_password(email: str) -> None:
-    """Give a user another password, asked for; their sessions end."""
+    """Set another password for a user, and end their sessions. Asks for the password."""
     with _unit_of_work() as session:
         _user(session, email)
     password_hash = _ask_password()
@@ -172,7 +174,7 @@ def change_password(email: str) -> None:
     click.echo(f"The password of {user.email} is changed.")
 
 
-# Parts
+# Helpers
 
 
 def _app() -> Flask:
@@ -181,14 +183,14 @@ def _app() -> Flask:
 
 @contextmanager
 def _unit_of_work() -> Iterator[Session]:
-    """Give a unit of work; what a rule refuses, or a silent database, ends the command with a message."""
+    """Yield the session of a unit of work, and turn errors of core into messages of the command."""
     try:
         with unit_of_work(services().engine) as session:
             yield session
     except FieldError as error:
         raise click.ClickException(error.message) from error
     except Unavailable as error:
-        raise click.ClickException(DATABASE_SILENT) from error
+        raise click.ClickException(DATABASE_UNAVAILABLE) from error
 
 
 def _account(session: Session, name: str) -> MasAccount:
@@ -206,7 +208,7 @@ def _user(session: Session, email: str) -> MasUser:
 
 
 def _ask_password() -> str:
-    """Ask for a password twice without showing it, and return its hash."""
+    """Prompt for a password twice, and return its hash."""
     label = f"Password ({users.PASSWORD_MIN} to {users.PASSWORD_MAX} characters)"
     try:
         return users.hash_password(click.prompt(label, hide_input=True, confirmation_prompt=True))

@@ -1,4 +1,4 @@
-"""Loading the demo data of the development mode: what `demo_clients` tells, with the events of its months."""
+"""Load the demo data of `demo_clients` in the development mode, with audit events of the past months."""
 
 import zlib
 from collections.abc import Mapping
@@ -26,15 +26,15 @@ __all__ = ["DEMO_EMAILS", "USERS", "has_users", "load", "set_password"]
 
 
 def has_users(engine: Engine) -> bool:
-    """Tell whether the database holds any user."""
+    """Return whether there is any user."""
     with read_session(engine) as session:
         return session.scalar(select(MasUser.id).limit(1)) is not None
 
 
 def load(services: Services, password: str) -> None:
-    """Add all demo data in one transaction, with the events of its months.
+    """Add all demo data in one transaction.
 
-    :param password: everybody's; 12-128 characters.
+    :param password: the password of every demo user, 12-128 characters.
     :raises FieldError: the password has another length.
     """
     hashes = [users.hash_password(password) for _ in USERS]
@@ -61,9 +61,9 @@ def load(services: Services, password: str) -> None:
 
 
 def set_password(engine: Engine, password: str) -> bool:
-    """Give every demo user this password, where it is not theirs already; tell whether there is a demo user.
+    """Set the password of every demo user, and return whether there are any.
 
-    :raises FieldError: the password has not 12-128 characters.
+    :raises FieldError: the password does not have 12-128 characters.
     """
     with unit_of_work(engine) as session:
         found = session.scalars(select(MasUser).where(MasUser.email_folded.in_(DEMO_EMAILS))).all()
@@ -147,13 +147,13 @@ def _flushed(session: Session, client: IdentityClient) -> IdentityClient:
 
 
 def _in_office_hours(days_ago: int, text: str) -> datetime:
-    """Return a moment of that day which looks like a person's; the same text gives the same one."""
+    """Return a time of that day in office hours, the same for the same text."""
     minutes = zlib.crc32(text.encode()) % (8 * 60)
     return (utc_now() - timedelta(days=days_ago)).replace(hour=9 + minutes // 60, minute=minutes % 60)
 
 
 class _Clock:
-    """Dates what a session writes: the rules themselves know only the present, and events are never changed later."""
+    """Sets the times of the rows that a session writes, since core always uses the current time."""
 
     def __init__(self, session: Session) -> None:
         self.moment: datetime | None = None

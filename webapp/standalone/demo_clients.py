@@ -1,4 +1,4 @@
-"""Who and what is in the demo data: three accounts, five users, and clients as a real account has them."""
+"""The demo data: three accounts, five users, and clients as a real account has them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _HOUR, _DAY = 60, 24 * 60  # in minutes
 
 @dataclass(frozen=True, slots=True)
 class DemoUser:
-    """A person of the demo data; `account` is the account's name."""
+    """A user of the demo data; `account` is the account's name."""
 
     email: str
     name: str
@@ -20,9 +20,9 @@ class DemoUser:
 
 @dataclass(frozen=True, slots=True)
 class SecondSecret:
-    """A change of the secret, made so many days ago, and what became of the old one.
+    """A change of the secret.
 
-    :param old_ends_in_days: when the old one ends or ended, in days from now; None: no end date.
+    :param old_ends_in_days: when the old secret ends or ended, in days from now; None for no end date.
     """
 
     days_ago: int
@@ -31,7 +31,7 @@ class SecondSecret:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of token duration and roles, made so many days ago by somebody; None: as before."""
+    """A change of token duration and roles; None leaves a value unchanged."""
 
     days_ago: int
     by: str
@@ -41,9 +41,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class DemoClient:
-    """A client of the demo data, made and perhaps disabled so many days ago.
+    """A client of the demo data.
 
-    :param networks: the list of its allowed addresses, as a person would type it.
+    :param days_ago: when it was created.
+    :param networks: its allowed addresses, as a person would type them.
     """
 
     account: str
@@ -63,7 +64,7 @@ class DemoClient:
 
 NORTHWIND, HARBOUR, FABLE = "Northwind Insurance", "Harbour Claims", "Fable Mutual"
 ACCOUNTS = {NORTHWIND: True, HARBOUR: True, FABLE: False}
-"""Whether Identity Clients is on for each account."""
+"""Whether Identity Clients is enabled, for each account."""
 
 USERS = (
     DemoUser("admin@northwind.example", "Hannah Okafor", NORTHWIND, "MerchantAdmin"),

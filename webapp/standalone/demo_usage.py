@@ -1,4 +1,4 @@
-"""Token requests for the demo data: a month of them, as the identity endpoint would have recorded them."""
+"""Token requests of the past month for the demo data, as the identity endpoint would have recorded them."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that asks for tokens with one secret of a client.
+    """A system that requests tokens with one secret of a client.
 
-    :param weekday: how many times on a working day, about; at the weekend a third of that.
-    :param last_minutes_ago: when it last did, before now; with `hour` that day at the latest.
-    :param hour: it asks at this hour (UTC) only; None: through the day.
-    :param since_days_ago: when it began.
+    :param weekday: requests on a working day, approximately; a third of that at the weekend.
+    :param last_minutes_ago: the time of the last request; with `hour`, on that day at the latest.
+    :param hour: the hour (UTC) of all requests; None for the whole day.
+    :param since_days_ago: the day of the first request.
     """
 
     address: str
@@ -40,9 +40,9 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Some token requests that were refused, a few minutes apart.
+    """Refused token requests, a few minutes apart.
 
-    :param minutes_ago: when the last of them was.
+    :param minutes_ago: the time of the last one.
     """
 
     outcome: AuthenticationFailure | Outcome
@@ -56,9 +56,9 @@ class Refusals:
 def record(
     session: Session, client: IdentityClient, callers: Iterable[Caller], refusals: Iterable[Refusals], now: datetime
 ) -> None:
-    """Add the token requests of a client: counts for all, the latest in full, and when its secrets were last used."""
+    """Add the token requests of a client: all to the counts, the latest in full, and the last use of its secrets."""
     now = now.replace(microsecond=0)
-    chance = random.Random(client.client_id)  # noqa: S311 - it keeps no secret
+    chance = random.Random(client.client_id)  # noqa: S311 - not for secrets
     counts: dict[RequestCountKey, RequestCount] = {}
     requests = [
         RecordedRequest(client.id, at, Outcome.ISSUED, caller.label, caller.address, caller.scope)

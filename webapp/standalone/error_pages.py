@@ -1,4 +1,4 @@
-"""What every answer of the stand-alone application carries, and its error pages (L5, W15, W16)."""
+"""Error pages, security headers and the request log of the stand-alone application (L5, W15, W16)."""
 
 import logging
 import time
@@ -8,17 +8,16 @@ from flask import Flask, Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ..core.errors import Unavailable
+from ..core.errors import NotWritable, Unavailable
 from ..host import request_id, services
 from ..http_request import address_of
-from ..oauth.metadata import TOKEN_PATH
 from ..security_headers import PAGE_HEADERS
 from ..settings import Settings
 
 LOG = logging.getLogger(__name__)
 
 STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
-# Title, and what to do next.
+# For each status the title, and what to do next.
 ERRORS = {
     400: ("That request could not be read", "Go back, reload the page, then try again."),
     403: ("That was refused", "You may not do this. Ask one of your Merchant Admins."),
@@ -31,14 +30,15 @@ ERRORS = {
     500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
     503: ("The service is busy", "Try again in a few seconds."),
 }
+NOT_WRITABLE = ("Nothing can be saved now", "The platform cannot write to its database. Tell support; try again later.")
 
 
 def init_app(app: Flask) -> None:
-    """Add the headers, the error pages and one log line for each request."""
+    """Register the headers, the error pages and the request log."""
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Unavailable, _busy)
+    app.register_error_handler(Unavailable, _unavailable)
 
 
 def _begin() -> None:
@@ -46,14 +46,14 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    """Add what is not there yet: our blueprints bring their own."""
+    """Add the headers that the blueprints have not set, and log the request."""
     environ = request.environ
     wanted = {"X-Content-Type-Options": "nosniff", "X-Request-ID": request_id()}
     if response.mimetype == "text/html" or not 200 <= response.status_code < 300:
         wanted |= PAGE_HEADERS | {"Cache-Control": "no-store"}
     if environ["wsgi.url_scheme"] == "https":
         wanted["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
-    # Not by `setdefault`, which looks through all of them and raises an error inside for each that is missing.
+    # `Headers.setdefault` would search all headers, and raise and catch an error for each that is missing.
     present = {name.lower() for name, _ in response.headers}
     for name, value in wanted.items():
         if name.lower() not in present:
@@ -63,13 +63,13 @@ def _finish(response: Response) -> Response:
 
 
 def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began: float) -> None:
-    """Log one request; never its query, which may carry a credential (L4).
+    """Log one request without its query string, which may contain a credential (L4).
 
-    An issued token is only worth a line to who debugs: it is counted and kept for its client anyway (L2).
+    An issued token is logged at level DEBUG only, since it is recorded for its client (L2).
 
-    :param began: `time.perf_counter()` as it came in.
+    :param began: `time.perf_counter()` when the request arrived.
     """
-    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO
+    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == settings.token_path else logging.INFO
     if not LOG.isEnabledFor(level):
         return
     LOG.log(
@@ -86,7 +86,7 @@ def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began
 
 
 def _http_error(error: HTTPException) -> ResponseReturnValue:
-    """Answer any error with a page of ours that says what to do, and nothing of the cause (L5)."""
+    """Return the error page of an HTTP error. It says what to do, and nothing about the cause (L5)."""
     if error.response is not None:
         return make_response(error.response)
     response = _error_page(error.code or 500)
@@ -96,14 +96,14 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
     return response
 
 
-def _busy(error: Unavailable) -> ResponseReturnValue:
-    """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
-    response = _error_page(503)
+def _unavailable(error: Unavailable) -> ResponseReturnValue:
+    """Return 503: the database cannot be used (D8), or too many hashes are being computed (D7)."""
+    response = _error_page(503, NOT_WRITABLE if isinstance(error, NotWritable) else None)
     response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 
-def _error_page(status: int) -> Response:
-    title, advice = ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
+def _error_page(status: int, text: tuple[str, str] | None = None) -> Response:
+    title, advice = text or ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
     page = render_template("mas/error.html", title=title, advice=advice, request_id=request_id())
     return make_response(page, status)

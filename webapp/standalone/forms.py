@@ -1,4 +1,4 @@
-"""The two forms of the stand-alone MAS."""
+"""The forms of the stand-alone application."""
 
 from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
@@ -13,4 +13,4 @@ class SignInForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
 
 
 class SignOutForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
-    """Nothing but the CSRF token (W7)."""
+    """A CSRF token without further fields (W7)."""

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, without anything that could be a secret (L4, L5, L6)."""
+"""Logging as JSON lines, without any value that could be a secret (L4, L5, L6)."""
 
 import json
 import logging
@@ -23,10 +23,10 @@ current_environ: ContextVar[WSGIEnvironment | None] = ContextVar("mas_request", 
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record, with the values given as `extra`, as one line of JSON."""
+    """Formats a record, with the values given as `extra`, as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; of an exception it tells types and places, never its text or values (L5)."""
+        """Return the line. An exception is logged as types and code positions, without message or values (L5)."""
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -39,15 +39,15 @@ class JsonFormatter(logging.Formatter):
         line |= {name: _cut(value) for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = _error(record.exc_info[1])
-        # Printable ASCII only: no control character of any kind reaches a terminal.
+        # ASCII only, so that no control character reaches a terminal.
         return json.dumps(line, ensure_ascii=True)
 
 
-class ThreadsAreChosen(logging.Filter):
-    """Drops the server's advice, at each start, to have fewer threads (D7 tells why there are so many)."""
+class ThreadAdviceFilter(logging.Filter):
+    """Drops the server's advice, logged at each start, to run fewer threads: their number is a decision (D7)."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is anything else."""
+        """Return whether a record is to be logged."""
         return not (record.name == "_granian" and "Python threads" in str(record.msg))
 
 
@@ -56,7 +56,7 @@ def _cut(value: Any) -> Any:
 
 
 def _error(error: BaseException) -> list[dict[str, Any]]:
-    """Return the exception and what caused it: an exception's own text may carry what a person typed."""
+    """Return the types and code positions of an exception and its causes; their messages may contain input."""
     chain: list[dict[str, Any]] = []
     current: BaseException | None = error
     while current is not None and len(chain) < FRAMES_MAX:
@@ -72,12 +72,12 @@ def _error(error: BaseException) -> list[dict[str, Any]]:
 
 
 def log_configuration() -> dict[str, Any]:
-    """Return the configuration of `logging` for this process, and of the server's own lines."""
+    """Return the `logging` configuration of this process, the server's own loggers included."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"threads": {"()": ThreadsAreChosen}},
+        "filters": {"threads": {"()": ThreadAdviceFilter}},
         "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["threads"]}},
         "root": {"level": "INFO", "handlers": ["json"]},
         "loggers": {
@@ -90,5 +90,5 @@ def log_configuration() -> dict[str, Any]:
 
 
 def configure() -> None:
-    """Write this process's logs as JSON lines to standard error."""
+    """Write the logs of this process to standard error, as JSON lines."""
     logging.config.dictConfig(log_configuration())

@@ -1,4 +1,4 @@
-"""The stand-alone's own line of revisions."""
+"""The migrations of the stand-alone's tables."""
 
 from ..core.database.migrations import MigrationHistory
 from ..core.paths import resource_folder

@@ -1,4 +1,4 @@
-"""The stand-alone's own tables, which no host has: its accounts and its users."""
+"""The tables of the stand-alone application: accounts and users."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ EMAIL_MAX = 200
 
 
 class Base(DeclarativeBase):
-    """The tables of the stand-alone MAS; all their names begin with `mas_`."""
+    """The base class of these tables, whose names begin with `mas_`."""
 
     metadata = MetaData(naming_convention=core.Base.metadata.naming_convention)
 
@@ -33,12 +33,12 @@ class MasAccount(Base):
 
     @property
     def identity_clients_enabled(self) -> bool:
-        """Whether Identity Clients may be used for this account now."""
+        """Whether the account is enabled and has the feature."""
         return self.enabled and self.feature_enabled
 
 
 class MasUser(Base):
-    """A person of one account."""
+    """A user of one account."""
 
     __tablename__ = "mas_users"
 
@@ -50,7 +50,7 @@ class MasUser(Base):
     roles: Mapped[frozenset[str]] = mapped_column(StringSet)
     password_hash: Mapped[str] = mapped_column(String(200))
     session_token: Mapped[str] = mapped_column(String(64), unique=True)
-    """What a session carries in place of the key; replacing it ends every session of the user (W2)."""
+    """The value that sessions contain in place of the key; replacing it ends all sessions of the user (W2)."""
     enabled: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=core.utc_now)
 

@@ -1,4 +1,4 @@
-"""Where to go after signing in (W6)."""
+"""Redirects after signing in, to pages of this application only (W6)."""
 
 import re
 from urllib.parse import unquote, urlsplit
@@ -11,10 +11,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def safe_next(target: str | None) -> str:
-    """Return the page that was asked for if it is one of this application, else the start page.
+    """Return the target if it is a page of this application, else the start page.
 
-    It must begin with exactly one slash, name no scheme or host, hold no backslash or control character,
-    as written and after one decoding, and be a page that a GET reaches.
+    It must begin with exactly one slash, contain no scheme, host, backslash or control character, as written and after
+    one decoding, and match a route for GET.
     """
     start = url_for("mas.home")
     if not target or not all(_is_local(form) for form in (target, unquote(target))):

@@ -1,4 +1,4 @@
-"""Who is signed in, and for how long (W2, W3, W4)."""
+"""Sessions: who is signed in, and for how long (W2, W3, W4)."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ABSOLUTE_LIMIT_SECONDS = 8 * 60 * 60
 
 @dataclass(frozen=True, eq=False)
 class SignedInUser(flask_login.UserMixin):  # type: ignore[misc] # Flask-Login has no types
-    """What the frame, and Identity Clients through its default actor loader, read of the signed-in person."""
+    """The signed-in user, as the layout and the default actor loader of Identity Clients read it."""
 
     id: str
     label: str
@@ -33,27 +33,27 @@ class SignedInUser(flask_login.UserMixin):  # type: ignore[misc] # Flask-Login h
     session_token: str
 
     def get_id(self) -> str:
-        """Return what Flask-Login keeps in the session: a token that can be replaced, never the key (W2)."""
+        """Return the value that Flask-Login keeps in the session: a replaceable token, never the user's key (W2)."""
         return self.session_token
 
     @property
     def initials(self) -> str:
-        """Return one or two letters for the round sign in the bar."""
+        """Return one or two letters for the avatar in the bar."""
         words = self.label.split()
         return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()
 
 
 class _SessionInterface(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        # Machines bring no cookie: to make ready for one takes 6 us.
+        # Requests of machines carry no cookie, and opening a session for them would take 6 us.
         return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
 
 
 def init_app(app: Flask) -> None:
-    """Let Flask-Login find the user of a session, and send people who are not signed in to the sign-in page."""
+    """Set up Flask-Login: load the user of a session, and redirect signed-out people to the sign-in page."""
     app.session_interface = _SessionInterface()
     manager = flask_login.LoginManager()
-    # Its `current_user` for templates asks the database, which an error page must not.
+    # Its context processor would read the user from the database on error pages too.
     manager.init_app(app, add_context_processor=False)
     manager.login_view = "mas.sign_in"
     manager.user_loader(_load)
@@ -61,24 +61,24 @@ def init_app(app: Flask) -> None:
 
 
 def begin(user: MasUser) -> None:
-    """Sign a user in: nothing that was in the session before survives, its CSRF secret included (W4)."""
+    """Sign a user in, in a new session with a new CSRF secret (W4)."""
     now = int(time.time())
     session.clear()
-    g.pop("csrf_token", None)  # Flask-WTF remembers the former one for this request
+    g.pop("csrf_token", None)  # Flask-WTF caches the token of the old session
     session["signed_in_at"] = session["seen_at"] = now
     flask_login.login_user(_signed_in(user, now))
-    # Made now, so that two first requests at once cannot each make one and lose the other's.
+    # Otherwise two concurrent first requests would each generate one, and one of them would be lost.
     generate_csrf()
 
 
 def end() -> None:
-    """Forget who is signed in."""
+    """End the session of this browser."""
     flask_login.logout_user()
     session.clear()
 
 
 def _load(session_token: str) -> SignedInUser | None:
-    """Return the user of a session that is still good, and note that they are at work (W3)."""
+    """Return the user of a valid session, and extend the session (W3); None if it has expired."""
     now = int(time.time())
     signed_in_at, seen_at = session.get("signed_in_at", 0), session.get("seen_at", 0)
     user = None
@@ -107,7 +107,7 @@ def _signed_in(user: MasUser, signed_in_at: int) -> SignedInUser:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    """Answer where a page of the stand-alone needs a sign-in (W11)."""
+    """Redirect to the sign-in page, with the requested page in `next` (W11)."""
     reads = request.method in ("GET", "HEAD")
     next_path = request.script_root + request.full_path.rstrip("?") if reads else url_for("mas.home")
     return redirect(flask_login.utils.login_url("mas.sign_in", next_url=next_path), 303)

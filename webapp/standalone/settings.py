@@ -1,8 +1,9 @@
-"""The stand-alone application's settings: read from the environment, and refused where they are unsafe (C3)."""
+"""The settings of the stand-alone application, read from the environment; unsafe ones are refused (C3)."""
 
 import contextlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -20,17 +21,19 @@ from ..settings import KEY_BYTES, PREFIX, Settings, SettingsError
 PROJECT = Path(__file__).parents[2]
 BODY_LIMIT_BYTES = 64 * 1024
 FORM_PARTS_LIMIT = 50
-LEAST_DIFFERENT_CHARACTERS = 10
-# Marks keys that the development mode made, so that they are refused elsewhere.
+DIFFERENT_CHARACTERS_MIN = 10
+# The prefix of generated development keys, which production refuses.
 DEVELOPMENT_MARK = "development-"
 PROCESS_COUNTS = ("WEB_CONCURRENCY", "GRANIAN_WORKERS")
 DATABASES = ("sqlite", "postgresql")
-DATABASE_SILENT = f"The database at {PREFIX}DATABASE_URL does not answer."
+DATABASE_UNAVAILABLE = f"The database at {PREFIX}DATABASE_URL does not answer."
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what a person may ask for, not what we choose
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - an operator may choose it, it is not the default
+
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 PEPPER, KEY_ENCRYPTION_KEY = f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
-HOW_TO_MAKE = {
+KEY_COMMANDS = {
     "SECRET_KEY": 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
     PEPPER: "python3 -c \"import secrets; print('1:' + secrets.token_urlsafe(32))\"",
     KEY_ENCRYPTION_KEY: 'python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
@@ -38,10 +41,10 @@ HOW_TO_MAKE = {
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Flask's configuration.
+    """Return the configuration for Flask.
 
-    :param given: the environment, or a mapping with the same names; values may be texts as in an environment.
-    :raises SettingsError: one is missing, unknown or unsafe. The text says how to mend it, never the value.
+    :param given: the environment, or a mapping with the same names; values may be strings as in an environment.
+    :raises SettingsError: a setting is missing, unknown or unsafe. The message never contains the value.
     """
     types = get_type_hints(Settings)
     config = {
@@ -65,7 +68,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     Settings.from_config(config)
     secure = not development
     return config | {
-        "SESSION_COOKIE_NAME": "__Host-session" if secure else "session",
+        "SESSION_COOKIE_NAME": _cookie_name(given, secure=secure),
         "SESSION_COOKIE_SECURE": secure,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -76,8 +79,27 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cookie_name(given: Mapping[str, Any], *, secure: bool) -> str:
+    """Return the name of the session cookie: `SESSION_COOKIE_NAME`, or one of our own.
+
+    In development it contains the port, since browsers send a cookie to every port of a host.
+
+    :raises SettingsError: it is not a cookie's name, or browsers would drop the cookie or not protect it (W1).
+    """
+    name = str(given.get("SESSION_COOKIE_NAME") or "")
+    if not name:
+        return "__Host-identity-clients" if secure else f"identity-clients-{address(given)[1]}"
+    if not _COOKIE_NAME.fullmatch(name):
+        raise SettingsError("SESSION_COOKIE_NAME must be letters, digits, - or _.")
+    if secure and not name.startswith("__Host-"):
+        raise SettingsError("SESSION_COOKIE_NAME must begin with __Host-, so that no neighbour can set the cookie.")
+    if not secure and name.lower().startswith(("__host-", "__secure-")):
+        raise SettingsError("SESSION_COOKIE_NAME must not begin with __Host- or __Secure- in development.")
+    return name
+
+
 def _typed(name: str, value: Any, wanted: Any) -> Any:
-    """Return a text of the environment as what `Settings` wants; anything else as it is."""
+    """Return a string of the environment converted to the type of the setting; any other value unchanged."""
     if not isinstance(value, str):
         return value
     if wanted is bool:
@@ -96,14 +118,14 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
         except (ValueError, TypeError, KeyError) as error:
             raise SettingsError(f"{name} must be a JSON list of objects with the fields of ApiRole.") from error
     if name == f"{PREFIX}ENGINE":
-        raise SettingsError(f"{name} cannot be given as a text. Set {PREFIX}DATABASE_URL.")
+        raise SettingsError(f"{name} cannot be given as a string. Set {PREFIX}DATABASE_URL.")
     return value
 
 
 def _own_names(given: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names that a `Host` header may hold where no setting says so (C5): the issuer's.
+    """Return the default of the trusted host names (C5): the issuer's.
 
-    In development also the loopback's; any, where the server listens for other machines.
+    In development also those of the loopback interface, or none, which means any, if the server listens on others.
     """
     names = {name_in_url(urlsplit(str(config.get(f"{PREFIX}ISSUER") or "")).hostname or "")} - {""}
     if config.get(f"{PREFIX}DEVELOPMENT"):
@@ -122,9 +144,9 @@ def _refuse_other_databases(url: str) -> None:
 
 
 def address(given: Mapping[str, Any]) -> tuple[str, int]:
-    """Return where to listen: `HOST` and `PORT`, by default 127.0.0.1 and 5000.
+    """Return the address to listen on: `HOST` and `PORT`, by default 127.0.0.1 and 5000.
 
-    :raises SettingsError: the port is none.
+    :raises SettingsError: `PORT` is not a port number.
     """
     port = str(given.get("PORT") or "5000")
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
@@ -133,12 +155,12 @@ def address(given: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def own_url(host: str, port: int) -> str:
-    """Return the address under which this machine reaches a server that listens there."""
+    """Return the URL under which this machine reaches a server that listens on this address."""
     return f"http://{name_in_url('127.0.0.1' if host in EVERY_ADDRESS else host)}:{port}"
 
 
 def name_in_url(host: str) -> str:
-    """Return a host as it stands in an address: an IPv6 one in brackets."""
+    """Return a host as part of a URL, an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -154,9 +176,9 @@ def _development_defaults(given: Mapping[str, Any], directory: Path) -> dict[str
 
 
 def development_keys(directory: Path) -> dict[str, str]:
-    """Return the keys kept in a directory, made at the first call; the directory is 0700 and the file 0600.
+    """Return the development keys of a directory, generated by the first call.
 
-    :raises SettingsError: others can read the directory or the file (C4).
+    :raises SettingsError: other users can read the directory or the file (C4).
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / "development-keys.json"
@@ -167,14 +189,14 @@ def development_keys(directory: Path) -> dict[str, str]:
             # 43 characters of base64url are 32 bytes.
             KEY_ENCRYPTION_KEY: (DEVELOPMENT_MARK + token_urlsafe(KEY_BYTES))[:43],
         }
-        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".new") as new:  # made 0600
+        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".new") as new:  # created with mode 0600
             json.dump(keys, new, indent=2)
             new.flush()
             with contextlib.suppress(FileExistsError):
-                os.link(new.name, path)  # whole or not at all, and the first process wins
-    for place, mode in ((directory, 0o700), (path, 0o600)):
-        if stat.S_IMODE(place.stat().st_mode) & ~mode:
-            raise SettingsError(f"{place} can be read by other users. Run: chmod {mode:o} {place}")
+                os.link(new.name, path)  # atomic, and the first process wins
+    for checked, mode in ((directory, 0o700), (path, 0o600)):
+        if stat.S_IMODE(checked.stat().st_mode) & ~mode:
+            raise SettingsError(f"{checked} can be read by other users. Run: chmod {mode:o} {checked}")
     keys = json.loads(path.read_text("utf-8"))
     return {str(name): str(value) for name, value in keys.items()}
 
@@ -191,7 +213,7 @@ def _refuse_other_machines(issuer: str) -> None:
 
 def _refuse_unsafe_keys(config: Mapping[str, Any]) -> None:
     keys: dict[str, str] = {}
-    for name, make in HOW_TO_MAKE.items():
+    for name, make in KEY_COMMANDS.items():
         value = str(config.get(name) or "")
         if not value:
             raise SettingsError(f"{name} is missing. Make one with: {make}")
@@ -201,7 +223,7 @@ def _refuse_unsafe_keys(config: Mapping[str, Any]) -> None:
                 raise SettingsError(f"{name} is shorter than {KEY_BYTES} bytes. Make one with: {make}")
             if key.strip().startswith(DEVELOPMENT_MARK):
                 raise SettingsError(f"{name} is a key of the development mode. Make one with: {make}")
-            if len(set(key.strip())) < LEAST_DIFFERENT_CHARACTERS:
+            if len(set(key.strip())) < DIFFERENT_CHARACTERS_MIN:
                 raise SettingsError(f"{name} is easy to guess. Make one with: {make}")
             if key.strip() in keys:
                 raise SettingsError(f"{name} equals {keys[key.strip()]}. Make each of its own, with: {make}")

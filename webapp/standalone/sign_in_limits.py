@@ -1,4 +1,4 @@
-"""How often a sign-in may fail (D6)."""
+"""Rate limits for failed sign-ins (D6)."""
 
 from limits import RateLimitItemPerMinute
 

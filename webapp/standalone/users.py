@@ -23,14 +23,14 @@ _HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 
 
 def folded(text: str) -> str:
-    """Return the form in which names and e-mail addresses are compared."""
+    """Return the normalised form in which names and e-mail addresses are compared."""
     return unicodedata.normalize("NFC", text.strip()).casefold()
 
 
 def hash_password(password: str) -> str:
-    """Return the argon2id hash of a password that may be one.
+    """Return the argon2id hash of a new password.
 
-    :raises FieldError: it has not 12-128 characters (D6).
+    :raises FieldError: it does not have 12-128 characters (D6).
     """
     password = unicodedata.normalize("NFC", password)
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
@@ -39,7 +39,7 @@ def hash_password(password: str) -> str:
 
 
 def is_password(password_hash: str, password: str) -> bool:
-    """Tell whether this is the password that was hashed; one argon2id computation."""
+    """Return whether this is the hashed password, with one argon2id computation."""
     try:
         return run_in_pool(lambda: _HASHER.verify(password_hash, unicodedata.normalize("NFC", password)))
     except VerificationError:
@@ -47,7 +47,9 @@ def is_password(password_hash: str, password: str) -> bool:
 
 
 def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
-    """Return the user who may sign in with these, or None; one hash computation whatever the reason (D6).
+    """Return the user who may sign in with this e-mail address and password, or None.
+
+    Every attempt costs one argon2id computation (D6).
 
     :raises Unavailable: the database is out of reach.
     """
@@ -61,12 +63,12 @@ def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
 
 
 def may_sign_in(user: MasUser) -> bool:
-    """Tell whether neither the user nor the account is disabled."""
+    """Return whether neither the user nor the account is disabled."""
     return user.enabled and user.account.enabled
 
 
 def user_of_session(engine: Engine, session_token: str) -> MasUser | None:
-    """Return the user whose sessions carry this token, if they may still be signed in."""
+    """Return the user whose sessions contain this token, None if there is none or they may not sign in."""
     with read_session(engine) as session:
         user = session.scalar(select(MasUser).where(MasUser.session_token == session_token))
     return user if user is not None and may_sign_in(user) else None
@@ -76,14 +78,14 @@ def user_of_session(engine: Engine, session_token: str) -> MasUser | None:
 
 
 def find_user(session: Session, email: str) -> MasUser | None:
-    """Return the user with this e-mail address in whatever letter case."""
+    """Return the user with this e-mail address, ignoring case, or None."""
     if not _EMAIL.match(email.strip()):
-        return None  # PostgreSQL refuses to look for a NUL
+        return None  # PostgreSQL rejects a parameter that contains a NUL
     return session.scalar(select(MasUser).where(MasUser.email_folded == folded(email)))
 
 
 def find_account(session: Session, name: str) -> MasAccount | None:
-    """Return the account with this name in whatever letter case."""
+    """Return the account with this name, ignoring case, or None."""
     return session.scalar(select(MasAccount).where(MasAccount.name_folded == folded(name)))
 
 
@@ -91,7 +93,7 @@ def find_account(session: Session, name: str) -> MasAccount | None:
 
 
 def add_account(session: Session, name: str, *, feature_enabled: bool = False) -> MasAccount:
-    """Add an account.
+    """Add an account and return it.
 
     :raises FieldError: the name is empty, too long or taken.
     """
@@ -116,11 +118,11 @@ def add_user(
     password_hash: str,
     known_roles: Collection[str] = HOST_ROLES,
 ) -> MasUser:
-    """Add a user to an account.
+    """Add a user to an account and return it.
 
-    :param password_hash: what `hash_password` returned.
+    :param password_hash: a hash by `hash_password`.
     :param known_roles: the role keys that a user may have.
-    :raises FieldError: the address is none or taken, the name is unfit, or a role is unknown.
+    :raises FieldError: the e-mail address is invalid or taken, the name is invalid, or a role is unknown.
     """
     email, name = email.strip(), unicodedata.normalize("NFC", name.strip())
     if not _EMAIL.match(email) or len(email) > EMAIL_MAX:
@@ -147,24 +149,24 @@ def add_user(
 
 
 def end_sessions(user: MasUser) -> None:
-    """End every session of the user: a copied cookie is dead from the next request (W2)."""
+    """End all sessions of the user, with effect on the next request (W2)."""
     user.session_token = _new_session_token()
 
 
 def set_password(user: MasUser, password_hash: str) -> None:
-    """Give the user another password, and end their sessions."""
+    """Replace the user's password, and end their sessions."""
     user.password_hash = password_hash
     end_sessions(user)
 
 
 def set_user_enabled(user: MasUser, enabled: bool) -> None:
-    """Let the user sign in, or not; either way their sessions end."""
+    """Enable or disable the user, and end their sessions."""
     user.enabled = enabled
     end_sessions(user)
 
 
 def set_account_enabled(session: Session, account: MasAccount, enabled: bool) -> None:
-    """Let the account's users sign in, or not; either way their sessions end."""
+    """Enable or disable the account, and end the sessions of its users."""
     account.enabled = enabled
     for user in session.scalars(select(MasUser).where(MasUser.account_id == account.id)):
         end_sessions(user)

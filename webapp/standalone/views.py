@@ -1,4 +1,4 @@
-"""The pages of the stand-alone MAS: sign-in, sign-out, home, and what a monitor asks for."""
+"""The pages of the stand-alone application: sign-in, sign-out, home, and the health checks."""
 
 import logging
 
@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database.models import utc_now
+from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
@@ -24,13 +25,13 @@ from .sign_in_limits import SignInLimits
 
 LOG = logging.getLogger(__name__)
 FORM_TYPE = "application/x-www-form-urlencoded"
-# One text for every reason, so that nobody learns which names exist (D6).
-REFUSED = "The e-mail address or the password is wrong. Check both, then try again."
-STALE = "This page was open for too long. Press Sign in again."
+# The same for every reason, so that nobody learns which users exist (D6).
+SIGN_IN_FAILED = "The e-mail address or the password is wrong. Check both, then try again."
+CSRF_EXPIRED = "This page was open for too long. Press Sign in again."
 
 
 def make_blueprint(throttle: SignInLimits) -> Blueprint:
-    """Return the pages as a blueprint."""
+    """Return the pages as the blueprint `mas`."""
     blueprint = Blueprint("mas", __name__)
     blueprint.add_url_rule("/", "home", home)
     blueprint.add_url_rule("/login", "sign_in", sign_in)
@@ -43,7 +44,7 @@ def make_blueprint(throttle: SignInLimits) -> Blueprint:
 
 
 def _read_form() -> None:
-    """Refuse a body that is no form or too long before anything reads it (D1)."""
+    """Refuse a body that is not a form, or is too long, before anything parses it (D1)."""
     if request.method == "POST":
         read_body(request.environ, BODY_LIMIT_BYTES)
         if request.mimetype != FORM_TYPE:
@@ -52,20 +53,20 @@ def _read_form() -> None:
 
 @flask_login.login_required  # type: ignore[untyped-decorator] # Flask-Login has no types
 def home() -> ResponseReturnValue:
-    """Greet the person, and lead them to what they may use."""
+    """Show the start page."""
     return render_template("mas/home.html")
 
 
 def sign_in() -> ResponseReturnValue:
-    """Show the sign-in form, to somebody signed in as well: a recent sign-in may be asked for (W5)."""
+    """Show the sign-in form, also to a signed-in user, since some pages need a recent sign-in (W5)."""
     return _sign_in_page(SignInForm(formdata=None))
 
 
 def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
-    """Sign in, and go on to the page that was asked for."""
+    """Sign in, and redirect to the requested page."""
     form = SignInForm()
     if not form.validate():
-        return _sign_in_page(form, STALE if form.csrf_token.errors else None), 422
+        return _sign_in_page(form, CSRF_EXPIRED if form.csrf_token.errors else None), 422
     email, password, address = form.email.data or "", form.password.data or "", client_address()
     engine = services().engine
 
@@ -74,7 +75,7 @@ def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
         return users.authenticate(engine, email, password)
 
     try:
-        # In a place for hashes from the beginning: an attempt that finds none must not count (D7).
+        # The whole attempt runs in the pool, so that one that the full pool refuses is not counted (D7).
         user = run_in_pool(attempt)
     except RateLimited as error:
         LOG.warning("sign-in throttled", extra={"address": address})
@@ -84,7 +85,7 @@ def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
     if user is None:
         throttle.failed(address)
         LOG.warning("sign-in refused", extra={"address": address})
-        return _sign_in_page(form, REFUSED), 422
+        return _sign_in_page(form, SIGN_IN_FAILED), 422
     throttle.succeeded(email, address)
     sessions.begin(user)
     LOG.info("signed in", extra={"user_id": user.id, "address": address})
@@ -101,7 +102,7 @@ def _wait(seconds: int) -> str:
 
 
 def sign_out() -> ResponseReturnValue:
-    """End every session of the person, and let the browser forget the pages (W2, W7)."""
+    """End all sessions of the user, and clear the browser's cache (W2, W7)."""
     user = flask_login.current_user
     if user.is_authenticated:
         if not SignOutForm().validate():
@@ -116,13 +117,14 @@ def sign_out() -> ResponseReturnValue:
 
 
 def healthz() -> Response:
-    """Tell that the process answers (D8)."""
+    """Return 200 while the process responds (D8)."""
     return _plain("ok", 200)
 
 
 def readyz() -> Response:
-    """Tell whether the database and the signing keys can be used, and nothing of why not (D8)."""
+    """Return 200 if the database and the signing keys are usable, else 503 without a reason (D8)."""
     try:
+        check_ready(services().engine)
         with read_session(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
         services().keys.published(utc_now())

@@ -1,6 +1,7 @@
 """Token requests: counted, the latest kept in full, and seen by their own account alone (L2, L3)."""
 
 import logging
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
@@ -17,7 +18,7 @@ from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.usage import queries
+from webapp.core.usage import queries, writer
 from webapp.core.usage import recorder as recorder_module
 from webapp.core.usage.recorder import Recorder
 
@@ -132,34 +133,75 @@ def test_whatever_is_asked_for_can_be_stored(engine: Engine, recorder: Recorder,
     assert [row.scope for row in recent(engine, client)] == [shown]
 
 
-def test_l2_a_flood_of_refusals_keeps_200_rows(engine: Engine, recorder: Recorder) -> None:
+def test_l2_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorder) -> None:
     """L2: 100,000 refusals, in ten writes; memory is bounded as well, and every one is counted."""
     client, bystander = make_client(engine), make_client(engine)
     note(recorder, bystander)
     for number in range(100_000):
         if number % 10_000 == 9_999:
             recorder.write()
-            assert kept(engine) <= 201
         note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
     assert len(recorder._pending.requests) <= recorder_module.REQUESTS_MAX
     recorder.write()
+    assert kept(engine) == 1 + 10 * writer.REQUESTS_PER_WRITE_MAX + 1
     assert counts(engine, client) == {(NOON.date(), "", "wrong secret"): 100_000}
     latest = recent(engine, client)
-    assert len(latest) == 200
+    assert len(latest) == queries.LATEST_MAX
     assert latest[0].at == NOON + 99_999 * timedelta(milliseconds=1)
-    assert latest[-1].at == NOON + 99_800 * timedelta(milliseconds=1)
     assert len(recent(engine, bystander)) == 1
 
 
-def test_few_requests_at_a_time_are_kept_to_about_200_as_well(engine: Engine, recorder: Recorder) -> None:
-    """L2: never fewer than 200; more only until one of the next is taken as the occasion to delete."""
+def test_l2_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Recorder) -> None:
+    """L2: of one write the latest issued and the latest refused requests are stored."""
     client = make_client(engine)
-    for number in range(120):
-        for second in range(5):
-            note(recorder, client, at=NOON + (5 * number + second) * SECOND)
-        recorder.write()
-    assert len(recent(engine, client)) == 200
-    assert 200 <= kept(engine) < 600 == counts(engine, client)[NOON.date(), "A", "issued"]
+    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
+    for number in range(1, 2 * writer.REQUESTS_PER_WRITE_MAX):
+        note(recorder, client, at=NOON + number * timedelta(milliseconds=1))
+    recorder.write()
+    assert kept(engine) == writer.REQUESTS_PER_WRITE_MAX + 1
+
+
+def test_l2_the_requests_of_a_day_are_bounded(
+    engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L2: for each client and day (UTC); a few more only until one of the next is the occasion to delete."""
+    monkeypatch.setattr(writer, "REQUESTS_PER_DAY_MAX", 200)
+    monkeypatch.setitem(writer.TRIM_AFTER, "requests", 50)
+    client, bystander = make_client(engine), make_client(engine)
+    for day in (NOON - timedelta(days=1), NOON):
+        for number in range(120):
+            for second in range(5):
+                note(recorder, client, at=day + (5 * number + second) * SECOND)
+            recorder.write()
+        note(recorder, bystander, at=day)
+    recorder.write()
+    rows = kept(engine) - 2
+    assert 400 <= rows < 1200
+    assert len(recent(engine, bystander)) == 2
+    with read_session(engine) as session:
+        days = Counter(at.date() for at in session.scalars(select(TokenRequest.at)))
+    assert min(days.values()) > 200
+
+
+def test_requests_carry_account_and_request_id(engine: Engine, recorder: Recorder) -> None:
+    """The account is looked up where the request does not tell it."""
+    client = make_client(engine, account_id=OTHER_ACCOUNT)
+    for account_id in (None, OTHER_ACCOUNT):
+        recorder.record(
+            client.id,
+            AuthenticationFailure.WRONG_SECRET,
+            None,
+            client_id=client.client_id,
+            at=NOON,
+            address=None,
+            scope="",
+            account_id=account_id,
+            request_id="4bf92f3577b34da6",
+        )
+    recorder.write()
+    assert [(row.account_id, row.request_id) for row in recent(engine, client, OTHER_ACCOUNT)] == [
+        (OTHER_ACCOUNT, "4bf92f3577b34da6")
+    ] * 2
 
 
 def test_what_waits_in_memory_is_bounded(

@@ -15,8 +15,8 @@ from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import PREFIX, Host
 from tests.support.markup import read, squeeze
 from tests.support.screens import rows
+from webapp.core.clients import attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
-from webapp.web.clients import list as client_list
 from webapp.web.clients.attention import FILTER_WORDS, attention_mark
 
 STRIP = "?part=attention"
@@ -142,33 +142,19 @@ def test_the_strip_follows_a_change(account: Host) -> None:
     assert "unused" not in dict(strip(account.get(STRIP, htmx=True).text))
 
 
-def test_a_large_account_gets_its_strip_after_the_page(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the strip costs grows with the clients of the account; no page waits for it."""
-    judged: list[str] = []
-    event.listen(
-        account.engine,
-        "before_cursor_execute",
-        lambda *arguments: judged.append(arguments[2]) if "judged" in arguments[2] else None,
-    )
-    monkeypatch.setattr(client_list, "STRIP_AT_ONCE_CLIENTS", 7)
+def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs does not grow with the account."""
+    monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert strip(text) == []
-    assert re.search(r'id="ic-attention" hidden [^>]* hx-trigger="load, ic-changed from:body"', squeeze(text))
-    assert judged == []
-    late = account.get(STRIP, htmx=True).text
-    assert len(strip(late)) == 6
-    assert "load" not in late
-    monkeypatch.setattr(client_list, "STRIP_CLIENTS_MAX", 7)
-    text = account.get().text
-    assert 'id="ic-attention"' not in text
-    assert len(marks(text)) == 6
+    assert ("ending", "1+ client’s secret ends within 4 days") in strip(text)
+    assert ("idle", "1 client not used for 90 days") in strip(text)
 
 
 def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> None:
     statements: list[str] = []
     event.listen(account.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     assert rows(account.get("?q=idle", htmx=True).text) == ["e-idle"]
-    assert not any("judged" in statement for statement in statements)
+    assert not any("SELECT count(*)" in statement and "attention_periods" in statement for statement in statements)
 
 
 @pytest.mark.parametrize(

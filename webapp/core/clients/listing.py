@@ -2,21 +2,29 @@
 
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Text, and_, func, literal, or_, select, tuple_, type_coerce
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal, or_, select, true, tuple_, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from ..database import search_index
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import IdentityClient, utc_now
+from ..database.models import ClientRole, ClientSearchText, IdentityClient, utc_now
 from ..database.types import EpochSeconds
-from .attention import FILTERS, needs_attention
+from .attention import FILTERS
+from .attention_queries import clients_of, needs_attention
 from .roles import RoleCatalogue
 
 PAGE_SIZE = 50
+COUNT_MAX = 10_000
+"""How many clients are counted; beyond, there are "10,000+"."""
+COUNT_ONE_BY_ONE_MAX = 2_000
+"""Of how many clients those are counted that meet a condition without an index; beyond, one page is looked at."""
+CANDIDATES_MAX = 5_000
+"""How many clients a filter may leave that are sorted for a page."""
 SEARCH_MAX = 200
 STATUSES = ("enabled", "disabled")
 DEFAULT_SORT = "client_id"
@@ -27,6 +35,7 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "created_at": IdentityClient.created_at,
     "last_token": IdentityClient.last_token_at,
 }
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"updated_at", "created_at", "last_token"})
 SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 
@@ -92,9 +101,10 @@ class ListQuery:
 class ListPage:
     """One page of clients.
 
-    :param total: the number of clients that match.
-    :param account_total: the number of clients of the account.
-    :param first: the position of the first row among those that match, from 1; 0 without rows.
+    :param total: how many clients match, at most `COUNT_MAX`.
+    :param has_more: whether more match than were counted.
+    :param account_total: how many the account has, at most `COUNT_MAX`.
+    :param first: the position of the first row among those that match, from 1; 0 if there is none or it is not known.
     :param last: the position of the last row.
     :param next_cursor: `after` of the next page, None on the last one.
     :param previous_cursor: `before` of the previous page, None on the first one.
@@ -102,6 +112,7 @@ class ListPage:
 
     clients: list[IdentityClient]
     total: int
+    has_more: bool
     account_total: int
     first: int
     last: int
@@ -110,26 +121,31 @@ class ListPage:
 
 
 class _Order:
-    """A sort order: by a column, and by the key where values are equal."""
+    """The order of one sort: by its column, and by the key where values are equal."""
 
     def __init__(self, sort: str) -> None:
         self.sort = sort
         self.descending = sort.startswith("-")
-        self.column = _COLUMNS[sort.removeprefix("-")]
-        self._columns = tuple_(self.column, IdentityClient.id)
+        self.name = sort.removeprefix("-")
+        self.column = _COLUMNS[self.name]
 
-    def rows(self, *, backwards: bool = False) -> tuple[ColumnElement[Any], ...]:
-        """Return the ORDER BY of this order, or of its reverse."""
-        columns = (self.column, IdentityClient.id)
-        return tuple(column.desc() if self.descending != backwards else column.asc() for column in columns)
+    def rows(self, value: Any, key: Any, *, backwards: bool = False) -> tuple[ColumnElement[Any], ...]:
+        """Return the columns to order by, in this order or from its end."""
+        return tuple(column.desc() if self.descending != backwards else column.asc() for column in (value, key))
 
-    def beyond(self, position: "_Position", *, backwards: bool = False) -> ColumnElement[bool]:
-        """Return the condition that a row follows a position, or precedes it if `backwards`."""
+    def beyond(self, value: Any, key: Any, position: "_Position", *, backwards: bool = False) -> ColumnElement[bool]:
+        """Return the condition that a row follows a position, or precedes it."""
+        place = tuple_(value, key)
         bound = tuple_(literal(position.value, self.column.type), literal(position.key, IdentityClient.id.type))
-        return self._columns < bound if self.descending != backwards else self._columns > bound
+        return place < bound if self.descending != backwards else place > bound
 
     def position_of(self, client: IdentityClient) -> "_Position":
         return _Position(getattr(client, self.column.key), client.id)
+
+    def place_of(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
+        """Return what clients are sorted by, as the database sorts them."""
+        value = getattr(client, self.column.key)
+        return (_NEVER if value is None else value), client.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,74 +155,264 @@ class _Position:
 
 
 def list_clients(session: Session, *, account_id: str, query: ListQuery) -> ListPage:
-    """Return a page of the account's clients, without deleted ones.
+    """Return a page of the account's clients; those that are deleted never appear.
 
-    A forged cursor, or one of another account, gives the first page (I4).
+    A cursor that is forged, or another account's, gives the first page (I4).
     """
-    own = and_(IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None))
-    filters = _filters(query)
-    matching = and_(own, *filters)
     order = _Order(query.sort)
-    clients = _page(session, matching, order, account_id, query)
+    source = _find_source(session, account_id, query, order)
+    account_total = _count(session, _Source(_by_status(account_id, ""), ()), order)
+    clients, is_first, is_last = _page(session, source, order, account_id, query)
     if not clients:
-        return ListPage([], 0, _count(session, own) if filters else 0, 0, 0, None, None)
-    precedes_first = order.beyond(order.position_of(clients[0]), backwards=True)
-    total, preceding = session.execute(
-        select(func.count(), func.count().filter(precedes_first)).select_from(IdentityClient).where(matching)
-    ).one()
-    last = preceding + len(clients)
+        return ListPage([], 0, False, min(account_total, COUNT_MAX), 0, 0, None, None)
+    total, has_more = len(clients), not (is_first and is_last)
+    if source.is_counted or account_total <= COUNT_ONE_BY_ONE_MAX:
+        counted = _count(session, source, order)
+        total, has_more = min(counted, COUNT_MAX), counted > COUNT_MAX
+    first = 1 if is_first else 0
+    if not is_first and not has_more:
+        first = _count(session, source, order, before=order.position_of(clients[0])) + 1
     return ListPage(
         clients=clients,
         total=total,
-        account_total=_count(session, own) if filters else total,
-        first=preceding + 1,
-        last=last,
-        next_cursor=_write_cursor(order, clients[-1]) if last < total else None,
-        previous_cursor=_write_cursor(order, clients[0]) if preceding else None,
+        has_more=has_more,
+        account_total=min(account_total, COUNT_MAX),
+        first=first,
+        last=first + len(clients) - 1 if first else 0,
+        next_cursor=None if is_last else _write_cursor(order, clients[-1]),
+        previous_cursor=None if is_first else _write_cursor(order, clients[0]),
     )
 
 
-def _page(
-    session: Session, matching: ColumnElement[bool], order: _Order, account_id: str, query: ListQuery
-) -> list[IdentityClient]:
-    for cursor, backwards in ((query.after, False), (query.before, True)):
-        position = _read_cursor(session, order, account_id, cursor)
-        if position is not None:
-            found = session.scalars(
-                select(IdentityClient)
-                .where(matching, order.beyond(position, backwards=backwards))
-                .order_by(*order.rows(backwards=backwards))
-                .limit(PAGE_SIZE)
-            ).all()
-            # A page that is not full is the first one when going back, so it is read from the start.
-            if len(found) == PAGE_SIZE or (found and not backwards):
-                return list(found[::-1] if backwards else found)
-    return list(session.scalars(select(IdentityClient).where(matching).order_by(*order.rows()).limit(PAGE_SIZE)))
+# Where the rows come from
 
 
-def _filters(query: ListQuery) -> list[ColumnElement[bool]]:
-    filters: list[ColumnElement[bool]] = []
-    if query.q:
-        part = query.q.casefold()
-        columns = (
-            IdentityClient.client_id_folded,
-            IdentityClient.name_folded,
-            IdentityClient.description_folded,
+class _Part(NamedTuple):
+    """A SELECT of clients by one index.
+
+    :param keys: selects the clients' keys.
+    :param key: the column of the key.
+    :param client_id_folded: the column of the client ID in the index, None where it is the client's own.
+    """
+
+    keys: Select[*tuple[Any, ...]]
+    key: Any
+    client_id_folded: Any = None
+
+
+class _Source(NamedTuple):
+    """What a page is read from.
+
+    :param parts: each is in order by an index of its own.
+    :param conditions: what the clients must meet besides.
+    :param is_counted: whether counting them costs little.
+    """
+
+    parts: Sequence[_Part]
+    conditions: Sequence[ColumnElement[bool]]
+    is_counted: bool = True
+
+    def selects(self, order: _Order) -> list[tuple[Select[*tuple[Any, ...]], Any, Any]]:
+        """Return for each part the SELECT, and the two columns to order it by."""
+        selects = []
+        for keys, key, value in self.parts:
+            statement, place = keys, (value, key)
+            if value is None or order.name != DEFAULT_SORT:
+                place = (order.column, IdentityClient.id)
+            if value is not None and (order.name != DEFAULT_SORT or self.conditions):
+                statement = keys.join(IdentityClient, IdentityClient.id == key)
+            selects.append((statement.where(*self.conditions), *place))
+        return selects
+
+
+def _find_source(session: Session, account_id: str, query: ListQuery, order: _Order) -> _Source:
+    """Return what is read for a query: the clients that a rare filter leaves, or else all in their order.
+
+    Where a filter leaves many, a page is full before much is read; where it leaves few, they are sorted.
+    """
+    conditions = _conditions(session, account_id, query)
+    for name, candidates_up_to in _candidates(session, account_id, query).items():
+        if name == "role" and order.name == DEFAULT_SORT:
+            break  # the roles are in this order
+        if _count_up_to(session, candidates_up_to(CANDIDATES_MAX + 1)) <= CANDIDATES_MAX:
+            found = candidates_up_to(None).subquery()
+            part = _Part(select(found.c.client_key), found.c.client_key, found.c.client_id_folded)
+            return _Source([part], [condition for other, condition in conditions.items() if other != name])
+    if query.role and order.name == DEFAULT_SORT:
+        keys = _clients_with_role(account_id, query.role).with_only_columns(ClientRole.client_key)
+        others = [condition for other, condition in conditions.items() if other != "role"]
+        part = _Part(keys, ClientRole.client_key, ClientRole.client_id_folded)
+        return _Source([part], others, is_counted=not others)
+    others = [condition for other, condition in conditions.items() if other != "status"]
+    status = "enabled" if query.attention else query.status
+    return _Source(_by_status(account_id, status), others, is_counted=not others)
+
+
+def _by_status(account_id: str, status: str) -> list[_Part]:
+    wanted = [status == "enabled"] if status else [True, False]
+    return [
+        _Part(
+            select(IdentityClient.id.label("client_key")).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.enabled == (true() if enabled else false()),
+                IdentityClient.deleted_at.is_(None),
+            ),
+            IdentityClient.id,
         )
-        filters.append(or_(*(column.contains(part, autoescape=True) for column in columns)))
-    if query.status:
-        filters.append(IdentityClient.enabled.is_(query.status == "enabled"))
-    if query.role:
-        # Not LIKE, which ignores letter case on SQLite.
-        keys = type_coerce(IdentityClient.roles, Text)
-        filters.append(func.replace(keys, f'"{query.role}"', "") != keys)
+        for enabled in wanted
+    ]
+
+
+def _candidates(
+    session: Session, account_id: str, query: ListQuery
+) -> dict[str, Callable[[int | None], Select[*tuple[Any, ...]]]]:
+    """Return by filter what selects `client_key` and `client_id_folded` of the clients that it leaves, by an index."""
+    candidates: dict[str, Callable[[int | None], Select[*tuple[Any, ...]]]] = {}
+    if len(search_index.fold(query.q)) >= search_index.TRIGRAM and search_index.has_index(session.connection()):
+        candidates["q"] = _found_by_text(session, account_id, query.q).limit
     if query.attention:
-        filters.append(needs_attention(query.attention, utc_now()))
-    return filters
+        now = utc_now()
+        candidates["attention"] = lambda limit: clients_of(query.attention, account_id, now, limit=limit)
+    if query.role:
+        with_role = _clients_with_role(account_id, query.role)
+        candidates["role"] = with_role.limit
+    return candidates
 
 
-def _count(session: Session, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(IdentityClient).where(condition)) or 0
+def _conditions(session: Session, account_id: str, query: ListQuery) -> dict[str, ColumnElement[bool]]:
+    """Return by filter the condition that a client must meet."""
+    conditions: dict[str, ColumnElement[bool]] = {}
+    if query.q:
+        own_text = aliased(ClientSearchText)
+        text = select(own_text.text).where(own_text.client_key == IdentityClient.id, ~own_text.is_stale)
+        part = search_index.fold(query.q)
+        # Comparing the text by position: LIKE takes several times as long.
+        conditions["q"] = or_(_position(session, text.scalar_subquery(), part) > 0, _is_found_without_text(query.q))
+    if query.status:
+        conditions["status"] = IdentityClient.enabled == (true() if query.status == "enabled" else false())
+    if query.attention:
+        conditions["attention"] = needs_attention(query.attention, account_id, utc_now())
+    if query.role:
+        # Counted: for EXISTS PostgreSQL may prefer to read the roles of all accounts.
+        own_role = aliased(ClientRole)
+        having = select(func.count()).where(own_role.client_key == IdentityClient.id, own_role.role == query.role)
+        conditions["role"] = having.scalar_subquery() > 0
+    return conditions
+
+
+def _clients_with_role(account_id: str, role: str) -> Select[*tuple[Any, ...]]:
+    return select(ClientRole.client_key, ClientRole.client_id_folded).where(
+        ClientRole.account_id == account_id, ClientRole.role == role
+    )
+
+
+def _found_by_text(session: Session, account_id: str, q: str) -> Select[*tuple[Any, ...]]:
+    part = search_index.fold(q)
+    numbers = search_index.matching_numbers(session.get_bind().dialect.name, account_id, part).subquery()
+    [number] = numbers.c
+    columns = (ClientSearchText.client_key, IdentityClient.client_id_folded)
+    indexed = (
+        select(*columns)
+        .select_from(numbers)
+        .join(ClientSearchText, ClientSearchText.number == number)
+        .join(IdentityClient, IdentityClient.id == ClientSearchText.client_key)
+        .where(
+            ClientSearchText.account_id == account_id,
+            ~ClientSearchText.is_stale,
+            _position(session, ClientSearchText.text, part) > 0,
+            IdentityClient.deleted_at.is_(None),
+        )
+    )
+    stale = (
+        select(*columns)
+        .join(IdentityClient, IdentityClient.id == ClientSearchText.client_key)
+        .where(
+            ClientSearchText.account_id == account_id,
+            ClientSearchText.is_stale == true(),
+            _contains(q),
+            IdentityClient.deleted_at.is_(None),
+        )
+    )
+    found = union_all(indexed, stale).subquery()
+    return select(found.c.client_key, found.c.client_id_folded)
+
+
+def _is_found_without_text(q: str) -> ColumnElement[bool]:
+    """Return the condition for a client that was written in bulk, or by an earlier release, and is not indexed yet."""
+    own_text = aliased(ClientSearchText)
+    stale = select(func.count()).where(own_text.client_key == IdentityClient.id, own_text.is_stale == true())
+    return and_(_contains(q), stale.scalar_subquery() > 0)
+
+
+def _contains(q: str) -> ColumnElement[bool]:
+    columns = (IdentityClient.client_id_folded, IdentityClient.name_folded, IdentityClient.description_folded)
+    return or_(*(column.contains(q.casefold(), autoescape=True) for column in columns))
+
+
+def _position(session: Session, text: Any, part: str) -> ColumnElement[int]:
+    return (func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos)(text, part)
+
+
+# Reading them
+
+
+def _page(
+    session: Session, source: _Source, order: _Order, account_id: str, query: ListQuery
+) -> tuple[list[IdentityClient], bool, bool]:
+    """Return a page, and whether it is the first one and the last one."""
+    position = _read_cursor(session, order, account_id, query.after)
+    if position is not None:
+        found = _rows(session, source, order, position)
+        if found:
+            return found[:PAGE_SIZE], False, len(found) <= PAGE_SIZE
+    position = _read_cursor(session, order, account_id, query.before)
+    if position is not None:
+        found = _rows(session, source, order, position, backwards=True)
+        # Going back, a page that is not full is the first one, whatever became of its rows.
+        if len(found) >= PAGE_SIZE:
+            return found[PAGE_SIZE - 1 :: -1], len(found) == PAGE_SIZE, False
+    found = _rows(session, source, order, None)
+    return found[:PAGE_SIZE], True, len(found) <= PAGE_SIZE
+
+
+def _rows(
+    session: Session, source: _Source, order: _Order, position: _Position | None, *, backwards: bool = False
+) -> list[IdentityClient]:
+    """Return the rows that follow a position or precede it, one more than a page has if there is one more."""
+    parts = []
+    for keys, value, key in source.selects(order):
+        part = keys.add_columns(value.label("value"))
+        if position is not None:
+            part = part.where(order.beyond(value, key, position, backwards=backwards))
+        parts.append((part, part.order_by(*order.rows(value, key, backwards=backwards)).limit(PAGE_SIZE + 1)))
+    if len(parts) == 1:
+        page = parts[0][1].subquery()
+    else:
+        # Without conditions each part is short. With them the engine merges the parts row by row: the last rows of a
+        # part that meet them may be far.
+        merged = union_all(*(part if source.conditions else select(limited.subquery()) for part, limited in parts))
+        columns = merged.selected_columns
+        page = (
+            merged.order_by(*order.rows(columns.value, columns.client_key, backwards=backwards))
+            .limit(PAGE_SIZE + 1)
+            .subquery()
+        )
+    found = session.scalars(select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)).all()
+    return sorted(found, key=order.place_of, reverse=order.descending != backwards)
+
+
+def _count(session: Session, source: _Source, order: _Order, before: _Position | None = None) -> int:
+    """Return how many clients there are, or precede a position, at most one more than `COUNT_MAX`."""
+    parts = []
+    for keys, value, key in source.selects(order):
+        narrowed = keys if before is None else keys.where(order.beyond(value, key, before, backwards=True))
+        parts.append(select(narrowed.limit(COUNT_MAX + 1).subquery()))
+    counted = union_all(*parts) if len(parts) > 1 else parts[0]
+    return _count_up_to(session, counted.limit(COUNT_MAX + 1))
+
+
+def _count_up_to(session: Session, limited: Any) -> int:
+    return session.scalar(select(func.count()).select_from(limited.subquery())) or 0
 
 
 def _write_cursor(order: _Order, client: IdentityClient) -> str:
@@ -216,7 +422,7 @@ def _write_cursor(order: _Order, client: IdentityClient) -> str:
 
 
 def _read_cursor(session: Session, order: _Order, account_id: str, cursor: str) -> _Position | None:
-    """Return the position of a cursor, None if it is not one of this order and account."""
+    """Return the position that a cursor tells, None if it is not one of this order and account."""
     parts = decode_cursor(cursor, 3)
     if parts is None or parts[0] != order.sort:
         return None

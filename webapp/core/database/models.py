@@ -71,14 +71,16 @@ class Account(Base):
     """The API roles that the account may grant; None means every role of the catalogue."""
 
 
-def _list_index(column: str) -> Index:
+def _list_index(column: str, *also: str) -> Index:
     # Partial, since PostgreSQL would not use an index that begins with deleted_at for the order of the rows.
     present = text("deleted_at IS NULL")
     return Index(
-        f"ix_identity_clients_list_{column}",
+        f"ix_identity_clients_status_{column}",
         "account_id",
+        "enabled",
         column,
         "id",
+        *also,
         sqlite_where=present,
         postgresql_where=present,
     )
@@ -103,7 +105,16 @@ class IdentityClient(Base):
         _list_index("name_folded"),
         _list_index("created_at"),
         _list_index("updated_at"),
-        _list_index("last_token_at"),
+        _list_index("last_token_at", "client_id_folded"),
+        Index(
+            "ix_identity_clients_unused",
+            "account_id",
+            "created_at",
+            "id",
+            "client_id_folded",
+            sqlite_where=text("deleted_at IS NULL AND enabled = 1 AND last_token_at = 0"),
+            postgresql_where=text("deleted_at IS NULL AND enabled AND last_token_at = 0"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -209,7 +220,12 @@ class TokenRequest(Base):
     """One of a client's latest token requests, issued or refused, with the true reason (L2)."""
 
     __tablename__ = "identity_client_token_requests"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index("ix_identity_client_token_requests_outcome", "account_id", "outcome", "at", "number"),
+        Index("ix_identity_client_token_requests_address", "account_id", "address", "at", "number"),
+        Index("ix_identity_client_token_requests_request_id", "account_id", "request_id", "at", "number"),
+        {"sqlite_with_rowid": False},
+    )
 
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
@@ -220,6 +236,10 @@ class TokenRequest(Base):
     address: Mapped[str | None] = mapped_column(String(45))
     scope: Mapped[str] = mapped_column(String(SCOPE_MAX))
     """The `scope` parameter, empty if there was none; `?` replaces each character that a scope cannot contain."""
+    account_id: Mapped[str | None] = mapped_column(String(ACCOUNT_ID_MAX))
+    """The client's account; None in rows of a release that did not write it."""
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """The ID of the HTTP request: the caller's `X-Request-ID`, or ours."""
 
 
 class CallerAddress(Base):
@@ -256,6 +276,7 @@ class AuditEvent(Base):
         Index("ix_identity_client_events_account", "account_id", "at", "id"),
         Index("ix_identity_client_events_client", "client_key", "at", "id"),
         Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
+        Index("ix_identity_client_events_action", "account_id", "action", "at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -323,3 +344,92 @@ class StoredSigningKey(Base):
     """When it may begin to sign; it is published from its creation on (T8)."""
     signs_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+# Tables beside `identity_clients` that the pages of the list are found by. Triggers of the database keep the first two.
+
+
+class ClientRole(Base):
+    """An API role of a client that is not deleted; a trigger keeps it."""
+
+    __tablename__ = "identity_client_roles"
+    __table_args__ = (
+        Index("ix_identity_client_roles_list", "account_id", "role", "client_id_folded", "client_key"),
+        {"sqlite_with_rowid": False},
+    )
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    role: Mapped[str] = mapped_column(String(60), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+
+
+NO_END = datetime(9000, 1, 1, tzinfo=UTC)
+"""The end of a period that has none, so that one index finds both kinds."""
+
+
+class AttentionPeriod(Base):
+    """A reason why an enabled client's secrets will need attention, as time passes; triggers keep it.
+
+    `ending`: the secret works and ends at `until_at`. `old`: the secret was made at `since_at`, and ends at `until_at`.
+    `two`: from `since_at` to `until_at` the secret and an older one have not ended.
+    """
+
+    __tablename__ = "identity_client_attention_periods"
+    __table_args__ = (
+        Index(
+            "ix_identity_client_attention_periods_list",
+            "account_id",
+            "reason",
+            "until_at",
+            "since_at",
+            "client_id_folded",
+            "client_key",
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(20), primary_key=True)
+    secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    since_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    until_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """`NO_END` where there is no end date."""
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+
+
+class RefusalDay(Base):
+    """A day (UTC) on which many of a client's token requests, with those of the day before, may have been refused.
+
+    The writer of token requests notes it when a refusal is counted. Tokens issued since may have changed the share.
+    """
+
+    __tablename__ = "identity_client_refusal_days"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+
+
+class ClientSearchText(Base):
+    """The text in which a search looks for a client; `search_index` has its trigrams by `number`."""
+
+    __tablename__ = "identity_client_search_texts"
+    __table_args__ = (
+        UniqueConstraint("client_key"),
+        Index(
+            "ix_identity_client_search_texts_stale",
+            "account_id",
+            sqlite_where=text("is_stale = 1"),
+            postgresql_where=text("is_stale"),
+        ),
+    )
+
+    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    text: Mapped[str] = mapped_column(Text)
+    is_stale: Mapped[bool] = mapped_column(Boolean)
+    """Whether the client was changed since; triggers set it."""

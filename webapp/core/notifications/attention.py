@@ -6,7 +6,8 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from ..audit import signals
-from ..clients.attention import ANY, Attention, needs_attention, reasons
+from ..clients.attention import ANY, Attention, reasons
+from ..clients.attention_queries import clients_of
 from ..database.errors import violated_constraint
 from ..database.models import Account, AttentionNotice, IdentityClient, utc_now
 from ..database.unit_of_work import read_session, unit_of_work
@@ -45,8 +46,7 @@ def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, 
             select(IdentityClient)
             .where(
                 IdentityClient.account_id == account_id,
-                IdentityClient.deleted_at.is_(None),
-                needs_attention(ANY, utc_now()),
+                IdentityClient.id.in_(select(clients_of(ANY, account_id, utc_now()).subquery().c.client_key)),
             )
             .order_by(IdentityClient.client_id_folded)
         ).all()

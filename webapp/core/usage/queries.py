@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
 
 LATEST_MAX = 200
-"""The number of token requests stored individually for a client."""
+"""The number of a client's latest token requests that its page shows."""
 CALLERS_MAX = 200
 """The number of addresses stored for a client; beyond, the least recent ones are deleted."""
 

@@ -22,12 +22,16 @@ from sqlalchemy import Connection, Engine
 from ..credentials import is_well_formed
 from ..database.models import SCOPE_MAX
 from ..database.outcomes import AuthenticationFailure, Outcome
+from ..database.sqlite import without_waiting_for_disk
+from ..database.time_limits import response_limit
 from ..database.unit_of_work import unit_of_work
 from ..errors import Unavailable
 from . import writer
 from .writer import RecordedRequest, RequestCount, RequestCountKey
 
 WRITE_EVERY_SECONDS = 1
+BACKGROUND_RESPONSE_SECONDS = 8.0
+"""How long a statement of the background thread may wait for the database server."""
 REQUESTS_MAX = 10_000
 """How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
 COUNTS_MAX = 20_000
@@ -47,6 +51,7 @@ class _UnknownClientRequest(NamedTuple):
     outcome: str
     address: str | None
     scope: str
+    request_id: str | None
 
 
 @dataclass(slots=True)
@@ -106,17 +111,19 @@ class _PendingWrites:
                 self.unknown.append(request)
             else:
                 self.unknown_count -= 1
-                self.add(RecordedRequest(client_key, request.at, request.outcome, None, request.address, request.scope))
+                _, at, outcome, address, scope, request_id = request
+                self.add(RecordedRequest(client_key, at, outcome, None, address, scope, None, request_id))
 
 
 class Recorder:
     """Collects the outcomes of token requests, and writes them to the database in the background.
 
     :param pepper: the key from which the key for digests of unknown client IDs in the log is derived (L3).
+    :ivar restarts: how often the background thread had died and was started again.
     """
 
     def __init__(self, engine: Engine, pepper: bytes) -> None:
-        self._engine = engine
+        self._engine = without_waiting_for_disk(engine)
         self._digest_key = hmac.digest(pepper, b"identity-clients: log of unknown client IDs", "sha256")
         self._reset()
         _recorders.add(self)
@@ -126,8 +133,10 @@ class Recorder:
         self._writing = threading.Lock()
         self._pending = _PendingWrites()
         self._recent_writes: writer.RecentWrites = frozenset()
-        self._has_thread = False
+        self._thread: threading.Thread | None = None
+        self._at_exit: Finalize | None = None
         self._is_delayed = False
+        self.restarts = 0
 
     def record(
         self,
@@ -139,6 +148,8 @@ class Recorder:
         at: datetime,
         address: str | None,
         scope: str,
+        account_id: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         """Add the outcome of a token request, in microseconds, without waiting for the database; never raises.
 
@@ -146,33 +157,45 @@ class Recorder:
         :param secret_label: the label of the secret that matched, None if none did.
         :param client_id: the client ID that was sent.
         :param scope: the `scope` parameter, empty if there was none.
+        :param account_id: the client's account; None: it is looked up when the outcome is written.
+        :param request_id: the ID of the HTTP request.
         """
         scope = _printable(scope)
         with self._lock:
             if client_key is None:
-                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope))
+                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope, request_id))
             else:
-                self._pending.add(RecordedRequest(client_key, at, outcome, secret_label, address, scope))
-            if not self._has_thread:
+                self._pending.add(
+                    RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
+                )
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
 
     def _start(self) -> None:
+        thread = threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True)
         try:
-            threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True).start()
+            thread.start()
         except RuntimeError:
             return  # the limit of threads is reached; the next request tries again
-        self._has_thread = True
+        if self._thread is not None:
+            self.restarts += 1
+            LOG.error("The thread that records token requests died and was started again (%d times).", self.restarts)
+            if self._at_exit is not None:
+                self._at_exit.cancel()
+        self._thread = thread
         # Not atexit, which does not run at the end of a process that multiprocessing forked.
         self._at_exit = Finalize(None, self._write_at_exit, exitpriority=EXIT_PRIORITY)
 
     def _write_until_done(self) -> None:
         while True:
             time.sleep(WRITE_EVERY_SECONDS)
-            self.write()
+            with response_limit(BACKGROUND_RESPONSE_SECONDS):
+                self.write()
             with self._lock:
                 if not self._pending:
-                    self._has_thread = False
-                    self._at_exit.cancel()
+                    self._thread = None
+                    if self._at_exit is not None:
+                        self._at_exit.cancel()
                     return
 
     def _write_at_exit(self) -> None:

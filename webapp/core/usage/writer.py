@@ -7,24 +7,54 @@ import itertools
 import random
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Delete, Dialect, bindparam, delete, insert, inspect, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Dialect,
+    Integer,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    inspect,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
-from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, UsedClientId
+from ..database.models import (
+    CallerAddress,
+    ClientSecret,
+    IdentityClient,
+    RefusalDay,
+    TokenRequest,
+    TokenRequestCount,
+    UsedClientId,
+)
 from ..database.outcomes import Outcome
-from .queries import CALLERS_MAX, LATEST_MAX
+from .queries import CALLERS_MAX
 
-TRIM_AFTER = 50
+REQUESTS_PER_DAY_MAX = 10_000
+"""How many token requests of a client are stored individually for one day (UTC); beyond, the oldest are deleted."""
+REQUESTS_PER_WRITE_MAX = 200
+"""How many issued and how many refused requests of a client one write stores individually, the latest of them."""
+TRIM_AFTER = {"requests": 500, "callers": 50}
 """About how many surplus rows accumulate before they are deleted, since DELETE costs more than INSERT."""
 ROWS_PER_STATEMENT = 500
+REFUSED_PERCENT = 20
+"""The share of refused token requests above which a client needs attention."""
+_DAY = timedelta(days=1)
 
 
 class RecordedRequest(NamedTuple):
@@ -36,6 +66,9 @@ class RecordedRequest(NamedTuple):
     secret_label: str | None
     address: str | None
     scope: str
+    account_id: str | None = None
+    """None: it is looked up."""
+    request_id: str | None = None
 
 
 class RequestCountKey(NamedTuple):
@@ -100,12 +133,14 @@ def write_requests(
         _UPSERT_COUNT[connection.dialect.name], [{**key._asdict(), "count": count.count} for key, count in ordered]
     )
     latest = _latest(requests)
+    accounts = _accounts(connection, latest, counts)
     stored = itertools.chain.from_iterable(latest.values())
     text, row = _compile_insert(connection.dialect)
     # In batches, since the process would keep the memory that all rows together need.
-    while batch := [row(request) for request in itertools.islice(stored, ROWS_PER_STATEMENT)]:
+    while batch := [row(request, accounts) for request in itertools.islice(stored, ROWS_PER_STATEMENT)]:
         connection.exec_driver_sql(text, batch)
-    _trim(connection, _TRIM_REQUESTS, {key: len(of_client) for key, of_client in latest.items()})
+    _trim_requests(connection, latest)
+    note_refusals(connection, counts, accounts)
     return _write_last_uses(connection, counts, recent_writes)
 
 
@@ -116,6 +151,41 @@ def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Map
         select(UsedClientId.client_id_folded, UsedClientId.client_key).where(UsedClientId.client_id_folded.in_(folded))
     )
     return {client_id: key for client_id, key in rows if key is not None}
+
+
+def note_refusals(connection: Connection, counts: Iterable[RequestCountKey], accounts: Mapping[uuid.UUID, str]) -> None:
+    """Note for each client with a refused request whether many were refused on that day, and may be on the next.
+
+    Only refusals raise the share, so nothing is noted where all requests were issued.
+    """
+    refused_on: dict[date, set[uuid.UUID]] = {}
+    for key in counts:
+        if key.outcome != Outcome.ISSUED and key.client_key in accounts:
+            refused_on.setdefault(key.day, set()).add(key.client_key)
+    for day, clients in sorted(refused_on.items()):
+        for keys in _batches(sorted(clients, key=attrgetter("int"))):
+            today: Counter[uuid.UUID] = Counter()
+            both_days: Counter[uuid.UUID] = Counter()
+            rows = connection.execute(_SHARES, {"keys": keys, "days": [day - _DAY, day]})
+            for client_key, counted_day, refused, requests in rows:
+                surplus = int(refused) * 100 - int(requests) * REFUSED_PERCENT
+                both_days[client_key] += surplus
+                today[client_key] += surplus if counted_day == day else 0
+            for noted_day, surpluses in ((day, both_days), (day + _DAY, today)):
+                noted = [
+                    {"account_id": accounts[key], "day": noted_day, "client_key": key}
+                    for key in keys
+                    if surpluses[key] > 0
+                ]
+                connection.execute(
+                    delete(RefusalDay).where(
+                        RefusalDay.account_id.in_({accounts[key] for key in keys}),
+                        RefusalDay.day == noted_day,
+                        RefusalDay.client_key.in_([key for key in keys if surpluses[key] <= 0]),
+                    )
+                )
+                if noted:
+                    connection.execute(_NOTE_REFUSALS[connection.dialect.name], noted)
 
 
 def _write_last_uses(
@@ -148,7 +218,9 @@ def _write_last_uses(
     ):
         if rows:
             connection.execute(statement, [rows[key] for key in sorted(rows, key=itemgetter(slice(1, 3)))])
-    _trim(connection, _TRIM_CALLERS, Counter(client_key for _, client_key, *_ in calls))
+    callers = Counter(client_key for _, client_key, *_ in calls)
+    ordered = sorted(callers.items(), key=lambda item: item[0].int)
+    _trim(connection, _TRIM_CALLERS, (({"key": key}, number) for key, number in ordered), TRIM_AFTER["callers"])
     current_minute = max((minute for minute, *_ in uses), default=datetime.min.replace(tzinfo=UTC))
     return frozenset(key for key in itertools.chain(recent_writes, tokens, uses, calls) if key[0] >= current_minute)
 
@@ -161,22 +233,65 @@ def _minute(at: datetime) -> datetime:
     return at.replace(second=0, microsecond=0)
 
 
-def _trim(connection: Connection, statement: Delete, added: Mapping[uuid.UUID, int]) -> None:
-    """Delete the surplus rows of clients, with a probability that grows with the number of added rows."""
+def _trim(
+    connection: Connection, statement: Delete, added: Iterable[tuple[Mapping[str, Any], int]], after: int
+) -> None:
+    """Delete surplus rows, with a probability that grows with the number of added rows.
+
+    :param added: the parameters of each deletion, in the order of the keys, and how many rows were added.
+    :param after: about how many surplus rows accumulate.
+    """
     surplus = [
-        {"key": key}
-        for key, number in added.items()
-        if random.random() < number / TRIM_AFTER  # noqa: S311 - not for security
+        parameters
+        for parameters, number in added
+        if random.random() < number / after  # noqa: S311 - not for security
     ]
     if surplus:
-        connection.execute(statement, sorted(surplus, key=lambda one: one["key"].int))
+        connection.execute(statement, surplus)
 
 
-def _latest(requests: Iterable[RecordedRequest]) -> dict[uuid.UUID, deque[RecordedRequest]]:
-    of_client: dict[uuid.UUID, deque[RecordedRequest]] = {}
+def _trim_requests(connection: Connection, latest: Mapping[tuple[uuid.UUID, bool], Iterable[RecordedRequest]]) -> None:
+    added = Counter((key, request.at.date()) for (key, _), of_client in latest.items() for request in of_client)
+    days = {day: datetime.combine(day, time.min, UTC) for _, day in added}
+    surplus = (
+        ({"key": key, "day": days[day], "next_day": days[day] + _DAY, "kept": REQUESTS_PER_DAY_MAX}, number)
+        for (key, day), number in added.items()
+    )
+    _trim(connection, _TRIM_REQUESTS, surplus, TRIM_AFTER["requests"])
+
+
+def _latest(requests: Iterable[RecordedRequest]) -> dict[tuple[uuid.UUID, bool], deque[RecordedRequest]]:
+    """Return the latest requests of each client, the issued ones apart: a busy caller must not displace refusals."""
+    of_client: dict[tuple[uuid.UUID, bool], deque[RecordedRequest]] = {}
     for request in requests:
-        of_client.setdefault(request.client_key, deque(maxlen=LATEST_MAX)).append(request)
-    return {key: of_client[key] for key in sorted(of_client, key=lambda key: key.int)}
+        key = request.client_key, request.outcome == Outcome.ISSUED
+        if key not in of_client:
+            of_client[key] = deque(maxlen=REQUESTS_PER_WRITE_MAX)
+        of_client[key].append(request)
+    return {key: of_client[key] for key in sorted(of_client, key=lambda key: (key[0].int, key[1]))}
+
+
+def _accounts(
+    connection: Connection,
+    latest: Mapping[tuple[uuid.UUID, bool], Iterable[RecordedRequest]],
+    counts: Iterable[RequestCountKey],
+) -> Mapping[uuid.UUID, str]:
+    """Return the accounts of the clients with a request that does not tell it, and of those with a refused one."""
+    told = {key: account_id for (key, _), (first, *_) in latest.items() if (account_id := first.account_id)}
+    wanted = [key for key, _ in latest if key not in told]
+    wanted += [key.client_key for key in counts if key.outcome != Outcome.ISSUED and key.client_key not in told]
+    for keys in _batches(dict.fromkeys(wanted)):
+        rows = connection.execute(
+            select(IdentityClient.id, IdentityClient.account_id).where(IdentityClient.id.in_(keys))
+        )
+        told.update((row.id, row.account_id) for row in rows)
+    return told
+
+
+def _batches(keys: Iterable[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+    rest = iter(keys)
+    while batch := list(itertools.islice(rest, ROWS_PER_STATEMENT)):
+        yield batch
 
 
 def _upsert_count(insert_into: Any) -> Any:
@@ -188,7 +303,7 @@ def _upsert_count(insert_into: Any) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _compile_insert(dialect: Dialect) -> tuple[str, Callable[[RecordedRequest], Any]]:
+def _compile_insert(dialect: Dialect) -> tuple[str, Callable[[RecordedRequest, Mapping[uuid.UUID, str]], Any]]:
     """Return the INSERT of one token request, and a function that converts a request to the driver's parameters.
 
     A busy process writes thousands of requests a second, for which SQLAlchemy's own conversion takes twice as long.
@@ -203,9 +318,11 @@ def _compile_insert(dialect: Dialect) -> tuple[str, Callable[[RecordedRequest], 
     names = columns.keys()
     is_positional = getattr(statement, "positiontup", None) is not None
 
-    def row(request: RecordedRequest) -> Any:
-        client_key, at, *rest = request
-        values = [client_key, at, next(_numbers), *rest]
+    def row(request: RecordedRequest, accounts: Mapping[uuid.UUID, str]) -> Any:
+        client_key, at, outcome, secret_label, address, scope, account_id, request_id = request
+        values = [client_key, at, next(_numbers), outcome, secret_label, address, scope, account_id, request_id]
+        if account_id is None:
+            values[-2] = accounts.get(client_key)
         for index, convert in converters:
             values[index] = convert(values[index])
         return tuple(values) if is_positional else dict(zip(names, values, strict=True))
@@ -219,11 +336,12 @@ _UPSERT_COUNT = {"sqlite": _upsert_count(sqlite.insert), "postgresql": _upsert_c
 _Stored = aliased(TokenRequest)
 _TRIM_REQUESTS = delete(TokenRequest).where(
     TokenRequest.client_key == bindparam("key"),
+    TokenRequest.at >= bindparam("day"),
     tuple_(TokenRequest.at, TokenRequest.number)
     <= select(_Stored.at, _Stored.number)
-    .where(_Stored.client_key == bindparam("key"))
+    .where(_Stored.client_key == bindparam("key"), _Stored.at >= bindparam("day"), _Stored.at < bindparam("next_day"))
     .order_by(_Stored.at.desc(), _Stored.number.desc())
-    .offset(LATEST_MAX)
+    .offset(bindparam("kept", type_=Integer))
     .limit(1)
     .scalar_subquery(),
 )
@@ -268,6 +386,23 @@ def _upsert_caller_address(insert_into: Any) -> Any:
     )
 
 
+_SHARES = (
+    select(
+        TokenRequestCount.client_key,
+        TokenRequestCount.day,
+        func.sum(case((TokenRequestCount.outcome != Outcome.ISSUED, TokenRequestCount.count), else_=0)),
+        func.sum(TokenRequestCount.count),
+    )
+    .where(
+        TokenRequestCount.day.in_(bindparam("days", expanding=True)),
+        TokenRequestCount.client_key.in_(bindparam("keys", expanding=True)),
+    )
+    .group_by(TokenRequestCount.client_key, TokenRequestCount.day)
+)
+_NOTE_REFUSALS = {
+    "sqlite": sqlite.insert(RefusalDay).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(RefusalDay).on_conflict_do_nothing(),
+}
 _UPSERT_CALLER_ADDRESS = {
     "sqlite": _upsert_caller_address(sqlite.insert),
     "postgresql": _upsert_caller_address(postgresql.insert),

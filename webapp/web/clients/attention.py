@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ...core.clients.attention import ANY, Attention, AttentionReason, Summary
+from ...core.clients.attention import ANY, Attention, AttentionReason
+from ...core.clients.attention_queries import Summary
 from ...core.database.models import utc_now
 from ...core.i18n import format_number, gettext, lazy_gettext, ngettext
 
@@ -36,6 +37,7 @@ def strip_links(summary: Summary) -> list[StripLink]:
 
 def _strip_words(reason: AttentionReason, summary: Summary) -> str:
     count = summary.by_reason[reason]
+    number = format_capped(count, has_more=reason in summary.more)
     match reason:
         case AttentionReason.ENDING:
             first_end_at = summary.first_end_at
@@ -45,26 +47,45 @@ def _strip_words(reason: AttentionReason, summary: Summary) -> str:
                 "%(number)s client’s secret ends within %(time)s",
                 "%(number)s clients’ secrets end, the first within %(time)s",
                 count,
+                number=number,
                 time=time,
             )
         case AttentionReason.REFUSED:
             return ngettext(
-                "%(number)s client with many requests refused", "%(number)s clients with many requests refused", count
+                "%(number)s client with many requests refused",
+                "%(number)s clients with many requests refused",
+                count,
+                number=number,
             )
         case AttentionReason.UNUSED:
-            return ngettext("%(number)s client never used", "%(number)s clients never used", count)
+            return ngettext("%(number)s client never used", "%(number)s clients never used", count, number=number)
         case AttentionReason.IDLE:
-            return ngettext("%(number)s client not used for 90 days", "%(number)s clients not used for 90 days", count)
+            return ngettext(
+                "%(number)s client not used for 90 days",
+                "%(number)s clients not used for 90 days",
+                count,
+                number=number,
+            )
         case AttentionReason.OLD:
             return ngettext(
                 "%(number)s client with a secret older than a year",
                 "%(number)s clients with a secret older than a year",
                 count,
+                number=number,
             )
         case AttentionReason.TWO:
             return ngettext(
-                "%(number)s client with two secrets in use", "%(number)s clients with two secrets in use", count
+                "%(number)s client with two secrets in use",
+                "%(number)s clients with two secrets in use",
+                count,
+                number=number,
             )
+
+
+def format_capped(count: int, *, has_more: bool) -> str:
+    """Return a number as the screens show it: "10,000+" where there are more than were counted."""
+    number = format_number(count)
+    return gettext("%(number)s+", number=number) if has_more else number
 
 
 def attention_mark(one: Attention) -> str:

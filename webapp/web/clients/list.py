@@ -2,7 +2,7 @@
 
 from flask import Response, request
 
-from ...core.clients import attention
+from ...core.clients import attention, attention_queries
 from ...core.clients.listing import ListQuery
 from ...core.clients.listing import list_clients as find_clients
 from ...core.database.unit_of_work import read_session
@@ -30,11 +30,6 @@ ORDERS = {
 }
 
 
-# Counting takes 6 to 11 us a client, so a large account gets its strip after the page, and a very large one none.
-STRIP_AT_ONCE_CLIENTS = 2_000
-STRIP_CLIENTS_MAX = 100_000
-
-
 def list_clients() -> Response:
     """Show the clients that match the search and the filters, a page of them."""
     if htmx().partial and request.args.get("part") == "attention":
@@ -44,8 +39,7 @@ def list_clients() -> Response:
     with read_session(services().engine) as session:
         page = find_clients(session, account_id=account_id, query=query)
         found = attention.reasons(session, account_id, page.clients)
-        at_once = page.account_total <= STRIP_AT_ONCE_CLIENTS and not htmx().partial
-        summary = attention.summary(session, account_id) if at_once else None
+        summary = None if htmx().partial else attention_queries.summary(session, account_id)
     return render(
         "clients/list.html",
         "clients/_results.html",
@@ -56,19 +50,15 @@ def list_clients() -> Response:
         changed=request.args.get("changed", ""),
         attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
-        has_summary=page.account_total <= STRIP_CLIENTS_MAX,
         summary_links=strip_links(summary) if summary else [],
-        load_summary=summary is None,
         message=TOASTS.get(request.args.get("done", "")),
     )
 
 
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
-        summary = attention.summary(session, actor().account_id)
-    return render(
-        "clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary), load_summary=False
-    )
+        summary = attention_queries.summary(session, actor().account_id)
+    return render("clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary))
 
 
 def menu(key: str) -> Response:

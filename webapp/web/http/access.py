@@ -13,7 +13,16 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
-from ...host import BACKGROUND_HEADER, Actor, check_trusted_host, current_actor, services, sign_in_url
+from ...host import (
+    BACKGROUND_HEADER,
+    Actor,
+    check_configuration,
+    check_trusted_host,
+    current_actor,
+    services,
+    sign_in_url,
+    unauthorized_response,
+)
 from ...http_request import read_body, restore_body
 from . import responses
 from .htmx import htmx, render
@@ -41,7 +50,9 @@ def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | Non
     :raises BadRequest: the `Host` header is not trusted (C5).
     :raises Forbidden: the endpoint has no permission, or the request comes from another site (W9).
     :raises UnsupportedMediaType: the body of a POST is no form (I5).
+    :raises SettingsError: a setting was changed after `init_app`.
     """
+    check_configuration()
     check_trusted_host()
     access = permissions.get((request.endpoint or "").rpartition(".")[2])
     if access is Access.PUBLIC:
@@ -94,6 +105,10 @@ def signed_out() -> ResponseReturnValue:
     posted = request.method not in ("GET", "HEAD")
     next_path = url_for(".list") if posted else request.script_root + request.full_path.rstrip("?")
     url = sign_in_url(next_path)
+    if url is None and (response := unauthorized_response()) is not None:
+        if request.headers.get("HX-Request") != "true":
+            return response
+        url = response.location
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
             name = "components/_signed_out_dialog.html" if htmx().into_dialog else "components/_signed_out.html"

@@ -1,4 +1,4 @@
-"""The frame around every page: the bar with the account and the user menu, and the navigation."""
+"""The layout of every page: the bar with the account and the user menu, and the navigation."""
 
 from functools import cached_property
 
@@ -16,22 +16,22 @@ STATIC = "standalone"
 
 
 def init_app(app: Flask) -> None:
-    """Serve the frame's stylesheet, and give every template `mas`."""
+    """Serve the layout's stylesheet, and add `mas` to the context of every template."""
     app.add_url_rule("/static/<digest>/<path:filename>", "mas_asset", asset)
-    app.context_processor(lambda: {"mas": Frame()})
+    app.context_processor(lambda: {"mas": Layout()})
 
 
 def asset(digest: str, filename: str) -> Response:
-    """Answer with a static file of the frame."""
+    """Return a static file of the layout."""
     return static_files.answer(static_files.load(STATIC).get(filename), digest)
 
 
-class Frame:
-    """What the frame's templates ask for; nothing is looked up before they do."""
+class Layout:
+    """The values that the layout's templates use, each looked up when a template uses it."""
 
     @cached_property
     def user(self) -> SignedInUser | None:
-        """Who is signed in; None as well while the database cannot tell, so that the error page still has a frame."""
+        """The signed-in user. None also while the database is unavailable, so that an error page can be rendered."""
         try:
             user = flask_login.current_user
             return user if user.is_authenticated else None
@@ -40,13 +40,13 @@ class Frame:
 
     @property
     def may_use_identity_clients(self) -> bool:
-        """Whether the navigation leads the person to Identity Clients: by role, and by the account's feature."""
+        """Whether the navigation shows Identity Clients: user and account may use it."""
         user, viewers = self.user, services().settings.viewer_roles
         return bool(user and user.identity_clients_enabled and user.roles & MANAGER_ROLES.union(viewers))
 
     @property
     def in_identity_clients(self) -> bool:
-        """Whether the page is one of Identity Clients."""
+        """Whether the current page belongs to Identity Clients."""
         return request.blueprint == "identity_clients"
 
     @property
@@ -56,17 +56,17 @@ class Frame:
 
     @property
     def development(self) -> bool:
-        """Whether this is the development mode, which the bar says."""
+        """Whether this is the development mode, which the bar shows."""
         return bool(current_app.config.get(f"{PREFIX}DEVELOPMENT"))
 
     def sign_out_form(self) -> SignOutForm:
-        """Return the form behind Sign out."""
+        """Return the form of the Sign out button."""
         return SignOutForm()
 
     def asset_url(self, filename: str) -> str:
-        """Return the address of a file of the frame."""
+        """Return the URL of a static file of the layout."""
         return url_for("mas_asset", digest=static_files.load(STATIC)[filename].digest, filename=filename)
 
     def identity_clients_asset_url(self, filename: str) -> str:
-        """Return the address of a file of Identity Clients, whose style the sign-in page borrows."""
+        """Return the URL of a static file of Identity Clients, whose styles the sign-in page uses."""
         return url_for("identity_clients.asset", digest=static_files.assets()[filename].digest, filename=filename)

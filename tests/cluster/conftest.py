@@ -1,0 +1,84 @@
+"""The cluster once a run, and the table of results."""
+
+import platform
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support import servers
+
+from . import cluster as clusters
+from .cluster import Cluster
+from .load import Client, Load
+from .trials import Results
+
+HERE = Path(__file__).parent
+PROGRAMS = {
+    "etcd": "etcd --version",
+    "patroni": "patroni --version",
+    "haproxy": "haproxy -v",
+    "pgbouncer": "pgbouncer --version",
+    "redis-sentinel": "redis-server --version",
+    "nginx": "nginx -v",
+    "caddy": "caddy version",
+    "openssl": "openssl version",
+}
+CLIENTS = 5
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip these tests in every run that does not name their folder: they take minutes, and both processors."""
+    named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    if not any(path == HERE or HERE in path.parents for path in named):
+        for item in items:
+            if HERE in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="the cluster takes minutes: make test-cluster"))
+
+
+@pytest.fixture(scope="session")
+def _running(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{clusters.PATH}")]
+    if missing:
+        pytest.fail(f"Not installed: {', '.join(missing)}. Run: .ci/components cluster")
+    began = time.monotonic()
+    with clusters.running() as cluster:
+        print(f"\nThe cluster started in {time.monotonic() - began:.1f} s; logs are in {cluster.directory}")
+        yield cluster
+    if not request.session.testsfailed:
+        shutil.rmtree(cluster.directory)
+
+
+@pytest.fixture
+def cluster(_running: Cluster) -> Cluster:
+    """Return the cluster, whole."""
+    _running.repair()
+    return _running
+
+
+@pytest.fixture(scope="session")
+def clients(_running: Cluster) -> list[Client]:
+    """Return clients that may ask for tokens."""
+    with Load(_running.nginx_address, []) as load:
+        while len(load.created) < CLIENTS:
+            time.sleep(0.1)
+    return load.created
+
+
+@pytest.fixture(scope="session")
+def results() -> Iterator[Results]:
+    """Return the table, which is written to `dist/cluster.md` at the end."""
+    table = Results()
+    yield table
+    versions = ["Python " + platform.python_version()]
+    for name, command in PROGRAMS.items():
+        shown = subprocess.run(command.split(), capture_output=True, text=True, env={"PATH": clusters.PATH})
+        if found := re.search(r"\d+\.\d[\w.]*", shown.stdout + shown.stderr):
+            versions.append(f"{name} {found[0]}")
+    heading = f"`make test-cluster` on {datetime.now(UTC):%d %B %Y}: {', '.join(versions)}."
+    table.write(servers.ROOT / "dist" / "cluster.md", heading)

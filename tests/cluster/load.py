@@ -1,0 +1,271 @@
+"""A modest load of tokens and screens through the proxy, which counts every answer and what was acknowledged."""
+
+import itertools
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+import urllib3
+
+from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, ProxyAddress
+
+CLIENTS = "/administration/identity-clients"
+TOKEN_WORKERS, TOKEN_SECONDS = 4, 0.125
+SCREEN_WORKERS, SCREEN_SECONDS = 2, 0.5
+WRONG_SECRET_SECONDS = 0.5
+SIGN_IN_EVERY = 10
+RETRY_AFTER_SECONDS = 5
+GIVEN_UP_SECONDS = 15
+SLOW_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An identity client whose creation was acknowledged."""
+
+    client_id: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request got.
+
+    :param kind: `token`, `wrong secret`, `screen` or `create`.
+    :param status: 0 where there was no answer.
+    :param detail: what is needed to find out why it is none of the expected ones.
+    """
+
+    kind: str
+    began: float
+    ended: float
+    status: int
+    is_success: bool
+    says_when: bool
+    detail: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it may be while something is broken: as expected, or 503 with `Retry-After`."""
+        return self.is_success or (self.status == 503 and self.says_when)
+
+
+class Caller:
+    """One connection to a reverse proxy, as one integration or one browser has it."""
+
+    def __init__(self, proxy: ProxyAddress) -> None:
+        self._pool = urllib3.HTTPSConnectionPool(
+            proxy.address,
+            HTTPS_PORT,
+            maxsize=1,
+            ca_certs=str(proxy.ca),
+            assert_hostname=NAME,
+            server_hostname=NAME,
+            timeout=urllib3.Timeout(GIVEN_UP_SECONDS),
+            retries=False,
+        )
+        self._cookie = ""
+
+    def request(self, path: str, form: Mapping[str, str] | None = None) -> urllib3.BaseHTTPResponse:
+        """Send a GET, or a POST of a form, as the browser that was sent the cookie."""
+        headers = {"Host": NAME, "Cookie": self._cookie} if self._cookie else {"Host": NAME}
+        if form is None:
+            answer = self._pool.request("GET", path, headers=headers, redirect=False)
+        else:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            answer = self._pool.request("POST", path, urlencode(form), headers=headers, redirect=False)
+        if cookie := answer.headers.get("Set-Cookie"):
+            self._cookie = cookie.partition(";")[0]
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.close()
+
+
+def token_form(client: Client) -> dict[str, str]:
+    """Return the parameters of a token request."""
+    return {
+        "grant_type": "client_credentials",
+        "client_id": client.client_id,
+        "client_secret": client.secret,
+    }
+
+
+@dataclass
+class Load:
+    """The load, for as long as the block lasts.
+
+    :param clients: those that ask for tokens, in turn; with none only the screens are used.
+    """
+
+    proxy: ProxyAddress
+    clients: list[Client]
+    answers: list[Answer] = field(default_factory=list)
+    created: list[Client] = field(default_factory=list)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        tasks: list[Callable[[], None]] = [self._create] * SCREEN_WORKERS
+        if self.clients:
+            tasks += [self._ask_for_tokens] * TOKEN_WORKERS + [self._guess]
+        self._threads = [threading.Thread(target=task) for task in tasks]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    # Questions
+
+    def successes(self, kind: str) -> list[float]:
+        """Return when the expected answers to this kind of request ended, in order."""
+        return sorted(answer.ended for answer in list(self.answers) if answer.kind == kind and answer.is_success)
+
+    def has_succeeded_since(self, at: float) -> bool:
+        """Return whether each kind of request was answered as expected after this time."""
+        kinds = {answer.kind for answer in list(self.answers)}
+        return all(any(ended > at for ended in self.successes(kind)[-1:]) for kind in kinds)
+
+    def first_token_after(self, at: float) -> float:
+        """Return how many seconds passed from this time to the first token; infinity where there was none."""
+        return next((ended - at for ended in self.successes("token") if ended >= at), float("inf"))
+
+    def longest_outage(self, kind: str) -> float:
+        """Return the longest time in seconds without one expected answer to this kind of request."""
+        return max((after - before for before, after in itertools.pairwise(self.successes(kind))), default=float("inf"))
+
+    def slowest(self) -> float:
+        """Return how many seconds the slowest answer took."""
+        return max(answer.seconds for answer in self.answers)
+
+    def statuses(self) -> Counter[int]:
+        """Return how many answers there were of each status; 0 for none at all."""
+        return Counter(answer.status for answer in self.answers)
+
+    def refused(self, *, may_be_busy: bool = True) -> Counter[str]:
+        """Return how many answers there were of each kind that may not be.
+
+        :param may_be_busy: 503 with `Retry-After` may be.
+        """
+        return Counter(
+            f"{answer.kind}: {answer.status} {answer.detail}"
+            for answer in self.answers
+            if not (answer.is_allowed if may_be_busy else answer.is_success)
+        )
+
+    # Workers
+
+    def _ask_for_tokens(self) -> None:
+        def one(caller: Caller) -> None:
+            client = next(clients)
+            answer = self._ask(caller, "token", {200}, "/connect/token", token_form(client))
+            if answer is not None and answer.status == 200:
+                self.tokens[client.client_id] = answer.json()["access_token"]
+
+        clients = itertools.cycle(self.clients)
+        self._repeat(one, TOKEN_SECONDS)
+
+    def _guess(self) -> None:
+        def one(caller: Caller) -> None:
+            # Each under an ID of its own, so that nothing is throttled.
+            client = Client(f"unknown-{uuid.uuid4().hex}", self.clients[0].secret)
+            self._ask(caller, "wrong secret", {401}, "/connect/token", token_form(client))
+
+        self._repeat(one, WRONG_SECRET_SECONDS)
+
+    def _create(self) -> None:
+        rounds = itertools.count()
+        is_signed_in = False
+
+        def one(caller: Caller) -> None:
+            nonlocal is_signed_in
+            if not is_signed_in or next(rounds) % SIGN_IN_EVERY == 0:
+                is_signed_in = self._sign_in(caller) or is_signed_in
+            if not is_signed_in or self._ask(caller, "screen", {200}, CLIENTS) is None:
+                return
+            page = self._ask(caller, "screen", {200}, f"{CLIENTS}/new")
+            if page is None:
+                return
+            form = fields(page.data.decode(), "client_id") | {"client_id": f"client-{uuid.uuid4().hex}"}
+            answer = self._ask(caller, "create", {200, 201}, f"{CLIENTS}/new", form)
+            if answer is not None:
+                assert form["client_id"] in answer.data.decode()
+                self.created.append(Client(form["client_id"], form["client_secret"]))
+
+        self._repeat(one, SCREEN_SECONDS)
+
+    def _sign_in(self, caller: Caller) -> bool:
+        page = self._ask(caller, "screen", {200}, "/login")
+        if page is None:
+            return False
+        form = fields(page.data.decode(), "email") | {"email": EMAIL, "password": PASSWORD}
+        if self._ask(caller, "screen", {303}, "/login", form) is None:
+            self._stop.wait(RETRY_AFTER_SECONDS)  # a person does so too, and is throttled after five failures
+            return False
+        return True
+
+    def _repeat(self, one: Callable[[Caller], None], seconds: float) -> None:
+        caller = Caller(self.proxy)
+        while not self._stop.is_set():
+            began = time.monotonic()
+            one(caller)
+            self._stop.wait(max(0.02, began + seconds - time.monotonic()))
+        caller.close()
+
+    def _ask(
+        self, caller: Caller, kind: str, expected: Iterable[int], path: str, form: Mapping[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse | None:
+        """Send a request and count its answer; return it where it is an expected one."""
+        began = time.monotonic()
+        try:
+            answer = caller.request(path, form)
+        except urllib3.exceptions.HTTPError as error:
+            self.answers.append(Answer(kind, began, time.monotonic(), 0, False, False, type(error).__name__))
+            return None
+        is_success, says_when = answer.status in expected, "Retry-After" in answer.headers
+        detail = "" if is_success else re.sub(r"[0-9a-f]{8,}", "...", _gist(answer.data.decode()))
+        self.answers.append(Answer(kind, began, time.monotonic(), answer.status, is_success, says_when, detail))
+        return answer if is_success else None
+
+
+def _gist(body: str) -> str:
+    title = re.search(r"<title>([^<]*)", body)
+    return title[1] if title else body[:80]
+
+
+def fields(page: str, name: str) -> dict[str, str]:
+    """Return what a browser sends of the form that has a field of this name; of check boxes, the first of each name."""
+    parser = _Forms()
+    parser.feed(page)
+    return next(form for form in parser.forms if name in form)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[dict[str, str]] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag == "form":
+            self.forms.append({})
+        elif tag in ("input", "textarea") and given.get("name") and self.forms:
+            self.forms[-1].setdefault(str(given["name"]), given.get("value") or "")

@@ -1,0 +1,110 @@
+"""Faults of the cluster, while clients ask for tokens and an administrator creates clients."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .cluster import Cluster, PostgreSQL
+from .load import Client
+from .processes import Process, wait_for
+from .trials import Results, run
+
+RESTART_SECONDS = 1
+"""As `RestartSec` of a systemd unit."""
+FAILOVER_SECONDS = 40
+PAUSE_SECONDS = 30
+
+
+def kill_and_restart(process: Process) -> None:
+    """Kill it; systemd starts it again."""
+    process.kill()
+    time.sleep(RESTART_SECONDS)
+    process.start()
+
+
+def primary_of(cluster: Cluster) -> PostgreSQL:
+    """Return the primary of PostgreSQL."""
+    found = cluster.primary()
+    assert found
+    return found
+
+
+def wait_for_another(cluster: Cluster, former: PostgreSQL) -> None:
+    """Wait until another node is the primary."""
+    others = [node for node in cluster.postgresql if node is not former]
+    wait_for(lambda: any(node.is_primary() for node in others), FAILOVER_SECONDS, "another primary")
+
+
+def kill_postgresql(cluster: Cluster) -> None:
+    """Kill PostgreSQL of the primary; its Patroni lives on."""
+    primary = primary_of(cluster)
+    primary.kill_postmaster()
+    wait_for_another(cluster, primary)
+
+
+def kill_node(cluster: Cluster) -> None:
+    """Kill everything of the primary's host."""
+    primary = primary_of(cluster)
+    primary.kill()
+    wait_for_another(cluster, primary)
+
+
+def pause_node(cluster: Cluster) -> None:
+    """Let everything of the primary's host hang for half a minute; then it runs on."""
+    primary, began = primary_of(cluster), time.monotonic()
+    primary.pause()
+    wait_for_another(cluster, primary)
+    time.sleep(max(0, began + PAUSE_SECONDS - time.monotonic()))
+    primary.resume()
+
+
+def disconnect_node(cluster: Cluster) -> None:
+    """Disconnect the primary's host from the network."""
+    if not cluster.network.can_disconnect:
+        pytest.skip("only root can disconnect a host from the network")
+    primary = primary_of(cluster)
+    cluster.network.disconnect(primary.number)
+    wait_for_another(cluster, primary)
+
+
+def kill_redis(cluster: Cluster) -> None:
+    """Kill the primary of Redis; another takes its place, and it comes back as a replica."""
+    former = cluster.redis_primary()
+    former.kill()
+    wait_for(lambda: cluster.redis_primary() is not former, FAILOVER_SECONDS, "another primary of Redis")
+
+
+@pytest.mark.parametrize(
+    ("name", "trials", "fault"),
+    [
+        pytest.param("kill -9 of PostgreSQL, the primary", 2, kill_postgresql, id="postgresql"),
+        pytest.param("kill -9 of the primary's host", 1, kill_node, id="node"),
+        pytest.param("SIGSTOP of the primary's host for 30 s", 1, pause_node, id="pause"),
+        pytest.param("the primary's host disconnected from the network", 1, disconnect_node, id="disconnect"),
+        pytest.param("kill -9 of PgBouncer", 2, lambda cluster: kill_and_restart(cluster.pgbouncer), id="pgbouncer"),
+        pytest.param("kill -9 of HAProxy", 2, lambda cluster: kill_and_restart(cluster.haproxy), id="haproxy"),
+        pytest.param("kill -9 of etcd's leader", 2, lambda cluster: kill_and_restart(cluster.etcd_leader()), id="etcd"),
+        pytest.param("kill -9 of Redis, the primary", 2, kill_redis, id="redis"),
+    ],
+)
+def test_fault(
+    cluster: Cluster,
+    clients: list[Client],
+    results: Results,
+    name: str,
+    trials: int,
+    fault: Callable[[Cluster], None],
+) -> None:
+    """D8: nothing acknowledged is lost, nothing hangs, and a caller is told when to come again."""
+    done = [run(cluster, clients, fault) for _ in range(trials)]
+    results.add(name, done)
+    assert [trial.violations for trial in done] == [[]] * trials
+
+
+def test_fault_of_a_host(cluster: Cluster, clients: list[Client], results: Results) -> None:
+    """A host of ours dies, behind each of the proxies."""
+    proxies = [cluster.nginx_address, cluster.caddy_address]
+    done = [run(cluster, clients, lambda cluster: kill_and_restart(cluster.hosts[0]), proxy=each) for each in proxies]
+    results.add("kill -9 of one of our hosts, behind nginx and Caddy", done)
+    assert [trial.violations for trial in done] == [[], []]

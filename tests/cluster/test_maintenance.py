@@ -1,0 +1,139 @@
+"""Restart, upgrade and change of keys on two hosts under load: no request fails."""
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_urlsafe
+
+import jwt
+import pytest
+
+from tests.support import servers
+
+from .cluster import HAPROXY, REDIS, Cluster, Host
+from .load import Caller, Client, Load
+from .trials import Results, run
+
+APART_SECONDS = 2
+SIDE_BY_SIDE_SECONDS = 2
+BEFORE_FAILOVER = "7879bb2ad73c5b9fe846f112a7075a5cc35510be"
+"""The version before there was a release; it knows no PgBouncer in transaction mode and no Sentinel."""
+PEPPER, KEY_ENCRYPTION_KEY = "IDENTITY_CLIENTS_PEPPER", "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY"
+
+
+def restart_both(cluster: Cluster) -> None:
+    """Restart one host, and two seconds later the other one."""
+    threads = [threading.Thread(target=host.restart) for host in cluster.hosts]
+    threads[0].start()
+    time.sleep(APART_SECONDS)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+
+
+def restart_in_turn(cluster: Cluster) -> None:
+    """Restart one host after the other."""
+    for host in cluster.hosts:
+        host.restart()
+
+
+@pytest.mark.parametrize("name", ["nginx", "caddy"])
+def test_restart_of_both_hosts(cluster: Cluster, clients: list[Client], results: Results, name: str) -> None:
+    proxy = cluster.nginx_address if name == "nginx" else cluster.caddy_address
+    trial = run(cluster, clients, restart_both, proxy=proxy, may_be_busy=False)
+    results.add(f"restart of both hosts 2 s apart, behind {name}", [trial])
+    assert trial.violations == []
+
+
+def test_changing_keys(cluster: Cluster, clients: list[Client], results: Results) -> None:
+    """S2, T9: pepper and key-encryption key are changed in two steps, and no token is refused."""
+    old_pepper, old_key = cluster.settings[PEPPER].removeprefix("1:"), cluster.settings[KEY_ENCRYPTION_KEY]
+    new_pepper, new_key = token_urlsafe(32), token_urlsafe(32)
+
+    def change(cluster: Cluster) -> None:
+        cluster.settings[PEPPER] = f"1:{old_pepper},2:{new_pepper}"
+        cluster.settings[KEY_ENCRYPTION_KEY] = f"{old_key},{new_key}"
+        restart_in_turn(cluster)
+        cluster.settings[PEPPER] = f"2:{new_pepper},1:{old_pepper}"
+        cluster.settings[KEY_ENCRYPTION_KEY] = f"{new_key},{old_key}"
+        restart_in_turn(cluster)
+        cluster.flask("identity-clients keys rotate")
+
+    trial = run(cluster, clients, change, may_be_busy=False)
+    results.add("change of pepper, key-encryption key and signing key", [trial])
+    assert trial.violations == []
+    caller = Caller(cluster.nginx_address)
+    keys = jwt.PyJWKSet.from_json(caller.request("/.well-known/jwks.json").data.decode())
+    caller.close()
+    assert len(keys.keys) == 2
+    assert len(trial.load.tokens) == len(clients)
+    for token in trial.load.tokens.values():
+        kid = jwt.get_unverified_header(token)["kid"]
+        jwt.decode(token, keys[kid], ["ES256"], audience=cluster.settings["IDENTITY_CLIENTS_AUDIENCE"])
+
+
+@pytest.fixture
+def previous(cluster: Cluster) -> Iterator[Path]:
+    """Return the working tree of the version before this one, whose hosts serve from a database of its own."""
+    tags = git("tag", "--list", "v*", "--merged", "HEAD^", "--sort=-version:refname").split()
+    tree = cluster.directory / "previous"
+    tree.mkdir()
+    archive = subprocess.run(["git", "archive", (tags or [BEFORE_FAILOVER])[0]], cwd=servers.ROOT, capture_output=True)
+    if archive.returncode:
+        pytest.skip(f"the previous version is not in this clone: {archive.stderr.decode()}")
+    subprocess.run(["tar", "-x"], cwd=tree, input=archive.stdout, check=True)
+    before = dict(cluster.settings)
+    if not tags:
+        redis = cluster.network.address(REDIS[cluster.redis.index(cluster.redis_primary())])
+        cluster.settings |= {
+            "IDENTITY_CLIENTS_DATABASE_URL": f"postgresql+psycopg://mas:DATABASE-PASSWORD@"
+            f"{cluster.network.address(HAPROXY)}:5432/previous",
+            "IDENTITY_CLIENTS_THROTTLE_STORAGE_URL": f"redis://:REDIS-PASSWORD@{redis}:6379/0",
+        }
+    primary = cluster.primary()
+    assert primary
+    primary.query("CREATE DATABASE previous OWNER mas")
+    cluster.prepare_database(tree=tree)
+    for index in range(2):
+        replace(cluster, index, tree)
+    yield tree
+    cluster.settings.clear()
+    cluster.settings.update(before)
+    for index in range(2):
+        replace(cluster, index, servers.ROOT)
+    shutil.rmtree(tree)
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints."""
+    return subprocess.run(["git", *arguments], cwd=servers.ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def replace(cluster: Cluster, index: int, tree: Path) -> None:
+    """Stop a host, and start it with the code of another tree."""
+    cluster.hosts[index].stop()
+    cluster.hosts[index] = Host(cluster, index, tree=tree)
+    cluster.hosts[index].restart()
+
+
+def test_rolling_upgrade(cluster: Cluster, previous: Path, results: Results) -> None:
+    """Tables first, then one host after the other; the code of a host goes back while the tables stay."""
+    with Load(cluster.nginx_address, []) as load:
+        while len(load.created) < 5:
+            time.sleep(0.1)
+    clients = load.created
+
+    def upgrade(cluster: Cluster) -> None:
+        cluster.flask("mas upgrade")
+        for index in range(2):
+            replace(cluster, index, servers.ROOT)
+            time.sleep(SIDE_BY_SIDE_SECONDS)
+        replace(cluster, 0, previous)
+        time.sleep(SIDE_BY_SIDE_SECONDS)
+
+    trial = run(cluster, clients, upgrade, may_be_busy=False)
+    results.add("upgrade of both hosts, and back with one", [trial])
+    assert trial.violations == []

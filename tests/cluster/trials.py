@@ -1,0 +1,185 @@
+"""Run one fault under load, check the requirements during and after it, and write the table of results."""
+
+import contextlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+import urllib3
+
+from .cluster import NAME, Cluster, Host, ProxyAddress
+from .load import SLOW_SECONDS, Caller, Client, Load, token_form
+from .processes import wait_for
+
+BEFORE_SECONDS = 1
+AFTER_SECONDS = 1
+RECOVERY_SECONDS = 40
+AGAIN_SECONDS = 5
+"""How soon there must be tokens after what had failed is back."""
+SHARED_SECONDS = 15
+ASK_SECONDS = 15
+LOGGED_MAX = 20
+FAILURES_PER_CLIENT_AND_ADDRESS = 10
+DIRECT_REQUESTS = 10
+
+
+@dataclass
+class Trial:
+    """What came of one fault.
+
+    :param again_after: seconds from the moment when what had failed was back to the first token.
+    :param violations: what must not be, in words.
+    """
+
+    load: Load
+    lost: int
+    again_after: float
+    repair_seconds: float
+    violations: list[str] = field(default_factory=list)
+
+
+def run(
+    cluster: Cluster,
+    clients: Sequence[Client],
+    fault: Callable[[Cluster], None],
+    *,
+    proxy: ProxyAddress | None = None,
+    may_be_busy: bool = True,
+) -> Trial:
+    """Let a fault happen under load, wait until the cluster is whole again, and check what must hold.
+
+    :param fault: returns when what had failed is back, or another took its place.
+    :param proxy: where the callers connect; None: nginx.
+    :param may_be_busy: answers of 503 with `Retry-After` are allowed.
+    """
+    cluster.forget_counts()
+    logged = cluster.logged()
+    with Load(proxy or cluster.nginx_address, list(clients)) as load:
+        time.sleep(BEFORE_SECONDS)
+        fault(cluster)
+        back_at = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: load.has_succeeded_since(back_at), RECOVERY_SECONDS, "an answer of each kind")
+        time.sleep(AFTER_SECONDS)
+    repair_seconds = cluster.repair()
+    lost, unknown = ask_for_all(cluster, load.created)
+    trial = Trial(load, lost, load.first_token_after(back_at), repair_seconds)
+    refused = load.refused(may_be_busy=may_be_busy)
+    trial.violations += [f"{count} answers: {answer}" for answer, count in refused.most_common(8)]
+    if trial.lost:
+        trial.violations.append(f"{trial.lost} acknowledged clients are lost")
+    if unknown:
+        trial.violations.append(f"{unknown} acknowledged clients get neither a token nor 401")
+    slow = [answer for answer in load.answers if answer.seconds > SLOW_SECONDS]
+    trial.violations += [f"{answer.kind}: {answer.status} took {answer.seconds:.1f} s" for answer in slow]
+    if trial.again_after > AGAIN_SECONDS:
+        trial.violations.append(f"no token for {trial.again_after:.1f} s after the end of the fault")
+    trial.violations += stuck(cluster, clients)
+    if not counts_are_shared(cluster):
+        trial.violations.append("rate limits are not shared again")
+    for message, count in (cluster.logged() - logged).most_common(LOGGED_MAX):
+        print(f"{count} x {message}")
+    return trial
+
+
+def ask_for_all(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
+    """Return how many of the clients whose creation was acknowledged are not there, and of how many that is unknown."""
+    caller, deadline = Caller(cluster.nginx_address), time.monotonic() + ASK_SECONDS
+    missing = 0
+    left = list(acknowledged)
+    while left and time.monotonic() < deadline:
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            status = caller.request("/connect/token", token_form(left[-1])).status
+            missing += status == 401
+            if status in (200, 401):
+                left.pop()
+    caller.close()
+    return missing, len(left)
+
+
+def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
+    """Return what shows that a process still has to do with a former primary."""
+    found = [
+        f"{count} connections of ours to {node}, which is a standby"
+        for node in cluster.postgresql
+        if not node.is_primary() and (count := cluster.stuck(node))
+    ]
+    for host in cluster.hosts:
+        statuses = [direct(host, token_form(clients[0])) for _ in range(DIRECT_REQUESTS)]
+        if set(statuses) != {200}:
+            found.append(f"{host} answers {statuses} after the recovery")
+    return found
+
+
+def counts_are_shared(cluster: Cluster) -> bool:
+    """Return whether failures at one host count at the other one, within 15 seconds."""
+
+    def one() -> bool:
+        form = token_form(Client(f"guess-{uuid.uuid4().hex}", "wrong secret"))
+        statuses = [direct(cluster.hosts[at % 2], form) for at in range(FAILURES_PER_CLIENT_AND_ADDRESS + 2)]
+        return statuses == [401] * FAILURES_PER_CLIENT_AND_ADDRESS + [429] * 2
+
+    try:
+        wait_for(one, SHARED_SECONDS, "shared counts")
+    except TimeoutError:
+        return False
+    return True
+
+
+def direct(host: Host, form: dict[str, str]) -> int:
+    """Ask one host for a token as the proxy would, on a connection of its own; return the status, 0 for none."""
+    headers = {
+        "Host": NAME,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "198.51.100.7",
+        "Connection": "close",
+    }
+    try:
+        url, body = f"{host.url}/connect/token", urlencode(form)
+        return urllib3.request("POST", url, body=body, headers=headers, retries=False, timeout=SLOW_SECONDS).status
+    except urllib3.exceptions.HTTPError:
+        return 0
+
+
+@dataclass
+class Results:
+    """The table for `docs/operations.md`, which each run of `make test-cluster` writes."""
+
+    rows: list[str] = field(default_factory=list)
+
+    def add(self, fault: str, trials: Sequence[Trial]) -> None:
+        """Add the row of one fault."""
+        loads = [trial.load for trial in trials]
+        answers: Counter[int] = sum((load.statuses() for load in loads), Counter())
+        wrong = sum(load.refused().total() for load in loads)
+        shown = ", ".join(f"{count:,} x {status or 'none'}" for status, count in sorted(answers.items()))
+        cells = [
+            fault,
+            len(trials),
+            f"{sum(len(load.successes('token')) for load in loads):,} tokens, "
+            f"{sum(len(load.created) for load in loads):,} clients",
+            sum(trial.lost for trial in trials),
+            ", ".join(f"{max(load.longest_outage(kind) for load in loads):.1f} s" for kind in ("token", "create")),
+            f"{max(trial.again_after for trial in trials):.1f} s",
+            f"{max(load.slowest() for load in loads):.1f} s",
+            f"{shown} ({wrong} of them wrong)" if wrong else shown,
+        ]
+        self.rows.append(f"| {' | '.join(map(str, cells))} |")
+
+    def write(self, path: Path, heading: str) -> None:
+        """Write the table as Markdown."""
+        path.parent.mkdir(exist_ok=True)
+        lines = [
+            heading,
+            "",
+            "| fault | trials | acknowledged | lost | longest without a token, a new client | tokens again after | "
+            "slowest answer | answers meanwhile |",
+            "|---|---|---|---|---|---|---|---|",
+            *self.rows,
+        ]
+        path.write_text("\n".join(lines) + "\n", "utf-8")

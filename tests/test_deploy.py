@@ -1,0 +1,59 @@
+"""`docs/deploy`: what can be said of its files without running them. `make test-cluster` runs all but the unit."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tests.support import servers
+from webapp.settings import PREFIX, Settings
+
+DEPLOY = servers.ROOT / "docs" / "deploy"
+EXPOSURE_MAX = 2.0
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """Return the systemd unit, for this machine."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed: the unit was not checked")
+    text = (DEPLOY / "identity-clients.service").read_text("utf-8")
+    for theirs, ours in {
+        "/srv/identity-clients/.venv/bin/python": sys.executable,
+        "/srv/identity-clients": str(servers.ROOT),
+    }.items():
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    path = tmp_path / "identity-clients.service"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_the_unit_is_right(unit: Path) -> None:
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_unit_exposes_little(unit: Path) -> None:
+    limit = f"--threshold={EXPOSURE_MAX * 10:.0f}"
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", limit, unit], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-200:]
+
+
+def test_the_settings_exist() -> None:
+    known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    given = re.findall(rf"^({PREFIX}[A-Z_]+)=", (DEPLOY / "identity-clients.env").read_text("utf-8"), re.MULTILINE)
+    assert given
+    assert set(given) <= known
+
+
+def test_every_file_is_listed() -> None:
+    """The table of the folder's README names every file, and no other."""
+    named = set(re.findall(r"\]\(([^/)]+)\)", (DEPLOY / "README.md").read_text("utf-8")))
+    assert named == {path.name for path in DEPLOY.iterdir()} - {"README.md"}
