@@ -6,6 +6,8 @@
   const dialogHolder = () => byId("ic-dialog");
   const openDialog = () => dialogHolder()?.querySelector("dialog");
   const results = () => byId("ic-results");
+  const BUSY_MILLISECONDS = 150;
+  const CHECK_MILLISECONDS = 10_000;
 
   /* The texts of the page, in its language. */
   const texts = () => byId("ic-say").dataset;
@@ -29,12 +31,19 @@
 
   /* Background refresh: it waits while the page is hidden, and no other listener here takes notice of it. */
   function isolateBackgroundRefresh() {
-    const events = ["htmx:before:request", "htmx:after:swap", "htmx:finally:request", "htmx:error"];
+    const events = [
+      "htmx:before:request",
+      "htmx:before:response",
+      "htmx:after:swap",
+      "htmx:finally:request",
+      "htmx:error",
+    ];
     for (const name of events)
       document.addEventListener(name, (event) => {
-        if (!event.detail.ctx?.sourceElement.matches("[data-background]")) return;
+        const { ctx } = event.detail;
+        if (!ctx?.sourceElement.matches("[data-background]")) return;
         event.stopImmediatePropagation();
-        if (document.hidden) event.preventDefault();
+        if (document.hidden || (ctx.response && !isOurs(ctx.response))) event.preventDefault();
       });
   }
 
@@ -60,13 +69,22 @@
     dialog.insertAdjacentHTML("beforeend", '<p class="ic-vh" role="status" data-say></p>');
     dialog.showModal();
     dialog.addEventListener("cancel", (event) => {
-      if (dialog.dataset.locked) event.preventDefault();
+      const isLocked = "locked" in dialog.dataset;
+      if (!isLocked && !isEdited()) return;
+      event.preventDefault();
+      if (!isLocked) closeDialog(dialog);
     });
     dialog.addEventListener("close", () => {
       clearSecrets(dialog);
       dialogHolder().replaceChildren();
       focusOpener();
     });
+  }
+
+  /* Close a dialog, if need be after the question whether what was typed may go. */
+  function closeDialog(dialog) {
+    if (isEdited()) askToDiscard(() => dialog.close());
+    else dialog.close();
   }
 
   function manageDialogs() {
@@ -147,9 +165,227 @@
     });
   }
 
-  /* A request that fails on the way is read out. */
-  function announceFailures() {
-    document.addEventListener("htmx:error", () => announce(texts().away));
+  /* Failures: a response of ours says so in a header. Any other comes from a proxy, or from a page of the host to which
+     the request was redirected, such as its sign-in page. */
+  function isOurs(response) {
+    return response.headers.has("X-Identity-Clients");
+  }
+
+  const isMenu = (element) => element?.matches?.(".ic-menu");
+  const failedRequests = new WeakMap();
+
+  /* Return a notice with the reason of a failure, and a button that repeats the request. */
+  function makeFailureNotice(reason, repeat) {
+    const notice = byId("ic-failure").content.firstElementChild.cloneNode(true);
+    notice.querySelector("p").textContent = reason;
+    failedRequests.set(notice.querySelector("[data-retry]"), repeat);
+    return notice;
+  }
+
+  function makeFailureDialog(notice) {
+    const dialog = byId("ic-failure-dialog").content.firstElementChild.cloneNode(true);
+    dialog.querySelector(".ic-stack").append(notice);
+    notice.querySelector("[data-retry]").autofocus = true;
+    return dialog;
+  }
+
+  /* Failures: the notice stands where the response would have been: in the form, dialog, menu or list. */
+  function showFailure(ctx, reason) {
+    const { sourceElement: source, target } = ctx;
+    if (source.matches("[data-check]")) return;
+    const message = source.closest("form[method=post]")?.querySelector("#ic-form-message");
+    const notice = makeFailureNotice(reason, () => repeatRequest(ctx));
+    if (message) {
+      message.replaceChildren(notice);
+      message.scrollIntoView({ block: "nearest" });
+    } else if (target === dialogHolder()) {
+      dialogHolder().replaceChildren(makeFailureDialog(notice));
+      showDialog(openDialog());
+    } else if (isMenu(target)) {
+      target.replaceChildren(notice);
+      target.showPopover({ source });
+    } else if (target === results()) {
+      removeFailure(target);
+      notice.querySelector("p").prepend(`${source.matches(".ic-find") ? texts().unfiltered : texts().stale} `);
+      target.classList.add("ic-stale");
+      target.prepend(notice);
+    } else {
+      removeFailure(target.parentElement);
+      target.before(notice);
+    }
+  }
+
+  function removeFailure(parent) {
+    parent.querySelector(":scope > .ic-failure")?.remove();
+  }
+
+  function repeatRequest({ sourceElement: source, request }) {
+    if (!source.isConnected) location.reload();
+    else if (source === results()) document.body.dispatchEvent(new CustomEvent("ic-changed"));
+    else if (source.matches("form")) source.requestSubmit(request.submitter);
+    else {
+      if (isMenu(source.nextElementSibling)) source.nextElementSibling.hidePopover();
+      source.click();
+    }
+  }
+
+  function reportFailures() {
+    document.addEventListener("htmx:before:response", (event) => {
+      const { ctx } = event.detail;
+      const { response, target } = ctx;
+      const isError = response.status >= 400 && !ctx.hx.redirect;
+      if (isOurs(response) && !(isError && (target === results() || isMenu(target)))) return;
+      event.preventDefault();
+      if (!isOurs(response)) showFailure(ctx, response.status >= 500 ? texts().down : texts().elsewhere);
+      else response.raw.text().then((html) => showFailure(ctx, textOf(html)));
+    });
+    document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+      if (ctx) showFailure(ctx, ctx.request.signal.reason === "timeout" ? texts().slow : texts().away);
+    });
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      if (ctx.sourceElement.matches("[data-check]")) return;
+      const form = ctx.sourceElement.closest("form[method=post]");
+      form?.querySelector("#ic-form-message > .ic-failure")?.remove();
+      if (ctx.target?.parentElement) removeFailure(ctx.target.parentElement);
+    });
+  }
+
+  function textOf(html) {
+    return new DOMParser().parseFromString(html, "text/html").body.textContent.trim();
+  }
+
+  /* Failures: a form of a page is sent only if the server answers, since the browser would replace it by an error page. */
+  function checkServerBeforeSubmit() {
+    const checked = new WeakSet();
+    const pending = new WeakSet();
+    document.addEventListener("submit", (event) => {
+      const { target: form, submitter } = event;
+      if (event.defaultPrevented || !form.matches("#ic form[method=post]:not([hx-post])")) return;
+      if (checked.delete(form)) {
+        edited = null;
+        return;
+      }
+      event.preventDefault();
+      if (pending.has(form)) return;
+      pending.add(form);
+      const setIdle = setBusyAfterAWhile(busyElement(form, submitter));
+      findFailure(form.getAttribute("action"))
+        .then((reason) => {
+          if (!reason) {
+            checked.add(form);
+            form.requestSubmit(submitter);
+            return;
+          }
+          setIdle();
+          const notice = makeFailureNotice(reason, () => form.requestSubmit(submitter));
+          const message = form.querySelector("#ic-form-message");
+          if (message) message.replaceChildren(notice);
+          else {
+            removeFailure(form);
+            form.prepend(notice);
+          }
+          notice.scrollIntoView({ block: "nearest" });
+        })
+        .finally(() => pending.delete(form));
+    });
+  }
+
+  /* Return why a URL of ours cannot be reached, or undefined. */
+  async function findFailure(url) {
+    try {
+      const signal = AbortSignal.timeout(CHECK_MILLISECONDS);
+      const response = await fetch(url, { method: "HEAD", cache: "no-store", redirect: "manual", signal });
+      if (isOurs(response)) return undefined;
+      return response.status >= 500 ? texts().down : texts().elsewhere;
+    } catch (error) {
+      return error.name === "TimeoutError" ? texts().slow : texts().away;
+    }
+  }
+
+  /* Pending requests: after a while the button or link that was pressed shows it. It keeps the focus, and its form drops
+     further requests meanwhile. */
+  function busyElement(source, submitter) {
+    if (source.matches("form[method=post]"))
+      return submitter?.matches(":not(.ic-vh)")
+        ? submitter
+        : source.querySelector("footer :is(.ic-go, .ic-del), .ic-go, .ic-del");
+    return source.matches("a, button") && !source.matches("th a") ? source : null;
+  }
+
+  /* Return a function that ends it. */
+  function setBusyAfterAWhile(element) {
+    if (!element) return () => {};
+    const label = element.textContent;
+    const { busy } = element.dataset;
+    const timer = setTimeout(() => {
+      element.classList.add("ic-busy");
+      if (!busy) return;
+      element.textContent = busy;
+      announce(busy);
+    }, BUSY_MILLISECONDS);
+    return () => {
+      clearTimeout(timer);
+      element.classList.remove("ic-busy");
+      if (!busy || element.textContent !== busy) return; // a swap may have given it another label
+      element.textContent = label;
+      announce("");
+    };
+  }
+
+  function showPendingRequests() {
+    const ends = new WeakMap();
+    document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+      const pressed = document.activeElement?.closest(".ic [data-retry]");
+      ends.set(ctx, setBusyAfterAWhile(pressed ?? busyElement(ctx.sourceElement, ctx.request.submitter)));
+    });
+    document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ends.get(ctx)?.());
+  }
+
+  /* Edited forms: what was typed is not discarded without a question. */
+  let edited = null;
+  const isEdited = () => Boolean(edited?.isConnected);
+
+  function askToDiscard(discard) {
+    const question = byId("ic-discard").content.firstElementChild.cloneNode(true);
+    byId("ic").append(question);
+    question.addEventListener("close", () => {
+      question.remove();
+      if (question.returnValue !== "discard") return;
+      edited = null;
+      discard();
+    });
+    question.showModal();
+  }
+
+  function keepEdits() {
+    document.addEventListener("input", ({ target: { form } }) => {
+      if (form?.matches(".ic [data-edits]")) edited = form;
+    });
+    document.addEventListener("htmx:before:request", (event) => {
+      const { sourceElement: source, request, target } = event.detail.ctx;
+      if (target !== dialogHolder() || request.method !== "GET" || !isEdited()) return;
+      event.preventDefault();
+      askToDiscard(() => source.click());
+    });
+    /* Where a browser closes a dialog by Escape without an event that could be cancelled. */
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing || !isEdited() || !openDialog()?.contains(event.target)) return;
+      event.preventDefault();
+      closeDialog(openDialog());
+    });
+    addEventListener("beforeunload", (event) => {
+      const unsavedSecret = document.querySelector(".ic [data-handover] [required]:not(:checked)");
+      if (isEdited() || unsavedSecret) event.preventDefault();
+    });
+  }
+
+  /* Required fields: valid for screen readers until they were judged. */
+  function followValidity() {
+    document.addEventListener("invalid", ({ target }) => target.setAttribute("aria-invalid", "true"), true);
+    document.addEventListener("change", ({ target }) => {
+      if (target.matches('.ic [type=checkbox][aria-invalid="true"]') && target.checkValidity())
+        target.setAttribute("aria-invalid", "false");
+    });
   }
 
   /* Checked fields: the message of a field that was left is read out, and its state set. */
@@ -157,8 +393,7 @@
     document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
       const field = ctx.sourceElement;
       if (!field.matches("[data-check]")) return;
-      if (ctx.target.querySelector(".ic-err:not(.ic-due)")) field.setAttribute("aria-invalid", "true");
-      else field.removeAttribute("aria-invalid");
+      field.setAttribute("aria-invalid", String(Boolean(ctx.target.querySelector(".ic-err:not(.ic-due)"))));
       announce(ctx.target.textContent.trim());
     });
   }
@@ -190,6 +425,56 @@
     document.addEventListener("toggle", setExpanded, true);
   }
 
+  /* Menus of actions: arrow keys, Home, End and first letters move within one, and the arrow keys open it. */
+  function moveInMenus() {
+    let opening = false;
+    const items = (menu) => [...menu.querySelectorAll("a, button")];
+    const next = (all, current, key) => {
+      switch (key) {
+        case "ArrowDown":
+          return all[(current + 1) % all.length];
+        case "ArrowUp":
+          return all.at(current < 1 ? -1 : current - 1);
+        case "Home":
+          return all[0];
+        case "End":
+          return all.at(-1);
+        default: {
+          const rotated = [...all.slice(current + 1), ...all.slice(0, current + 1)];
+          return rotated.find((item) => item.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
+        }
+      }
+    };
+    document.addEventListener("keydown", (event) => {
+      const { target, key } = event;
+      if (event.ctrlKey || event.metaKey || event.altKey || !target.closest?.(".ic")) return;
+      const link = target.closest("[data-menu], [popovertarget]");
+      const menu = link ? link.nextElementSibling : target.closest(".ic-menu:popover-open");
+      const isArrow = key === "ArrowDown" || key === "ArrowUp";
+      if (!isMenu(menu) || (link && !isArrow) || !(isArrow || key === "Home" || key === "End" || /^\S$/.test(key)))
+        return;
+      if (link && !menu.matches(":popover-open")) {
+        event.preventDefault();
+        opening = true;
+        link.click();
+        return;
+      }
+      const item = next(items(menu), items(menu).indexOf(document.activeElement), key);
+      if (!item) return;
+      event.preventDefault();
+      item.focus();
+    });
+    document.addEventListener(
+      "toggle",
+      ({ target, newState }) => {
+        if (newState !== "open" || !isMenu(target) || !opening) return;
+        opening = false;
+        items(target)[0]?.focus();
+      },
+      true,
+    );
+  }
+
   /* Menus of actions: pressed once more, the link closes its menu. A pointer has closed it before the click comes. */
   function closeMenusByTheirLink() {
     let closing = null;
@@ -208,17 +493,37 @@
     document.addEventListener("click", hide, true);
   }
 
-  /* Copy buttons. */
-  function copy(button) {
+  /* Copy buttons. Where the browser refuses, such as without https, the text is selected for the person to copy. */
+  async function copy(button) {
     const source = byId(button.dataset.copy);
     const { what } = button.dataset;
-    navigator.clipboard.writeText(source.value ?? source.textContent).then(
-      () => {
-        button.querySelector("span").textContent = texts().done;
-        announce(texts().copied.replace("{}", what));
-      },
-      () => announce(texts().uncopied.replace("{}", what)),
-    );
+    button.parentElement.parentElement.querySelector(":scope > [data-uncopied]")?.remove();
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+    } catch {
+      selectText(source);
+      button.parentElement.after(makeCopyError(texts().uncopied.replace("{}", what)));
+      return;
+    }
+    button.querySelector("span").textContent = texts().done;
+    announce(texts().copied.replace("{}", what));
+  }
+
+  function selectText(element) {
+    if ("value" in element) {
+      if (element.type === "password") reveal(document.querySelector(`[data-reveal="${element.id}"]`));
+      element.focus();
+      element.select();
+    } else getSelection().selectAllChildren(element);
+  }
+
+  function makeCopyError(text) {
+    const error = document.createElement("p");
+    error.className = "ic-err";
+    error.dataset.uncopied = "";
+    error.setAttribute("role", "alert");
+    error.textContent = text;
+    return error;
   }
 
   /* Buttons that show a password field, and hide it again. */
@@ -236,7 +541,12 @@
     const dialog = openDialog();
     if (!dialog) return;
     event.preventDefault();
-    dialog.close();
+    closeDialog(dialog);
+  }
+
+  /* Buttons that repeat a request that failed. */
+  function retry(button) {
+    failedRequests.get(button)();
   }
 
   /* Buttons that close a message in the corner. */
@@ -245,7 +555,7 @@
   }
 
   function handleClicks() {
-    const handlers = { copy, reveal, close, drop };
+    const handlers = { copy, reveal, close, drop, retry };
     const selector = Object.keys(handlers)
       .map((name) => `.ic [data-${name}]`)
       .join();
@@ -299,11 +609,16 @@
   keepSecretOutOfOtherRequests();
   followResults();
   announceResults();
-  announceFailures();
+  reportFailures();
+  checkServerBeforeSubmit();
+  showPendingRequests();
+  keepEdits();
+  followValidity();
   announceFieldMessages();
   keepSecretsShown();
   restoreFocus();
   showMenus();
+  moveInMenus();
   closeMenusByTheirLink();
   focusFieldsWithErrors();
   handleClicks();
