@@ -131,7 +131,7 @@ def test_a_secret_that_was_typed_and_not_saved_goes_with_the_dialog(tab: Page, m
     """A secret that was typed and not saved goes with the dialog (S6, W14)."""
     screen = ClientList.open(tab)
     form = screen.new().fill(client_secret=CANARY)
-    tab.keyboard.press("Escape")
+    form.discard()
     expect(form.root).to_have_count(0)
     assert CANARY not in everything(tab)
     form = screen.new()

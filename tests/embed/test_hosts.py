@@ -327,7 +327,7 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
 
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     host = make_host(sqlite_engine)
-    strict = embed(Strict("host"), sqlite_engine)
+    strict = embed(Strict("host", template_folder=None), sqlite_engine)  # else ours would be found as the host's own
     client = make_client(sqlite_engine, account_id="northwind", client_id="third-client")
     for rule, endpoint, _, methods, _ in ROUTES:
         path = path_of(rule, client)
@@ -336,6 +336,7 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
                 shown = strict.test_client().get(path, headers=headers, buffered=True)
                 assert shown.status_code == host.client.get(path, buffered=True).status_code
     browser = strict.test_client()
+    assert browser.get(PREFIX).text.split() == host.client.get(PREFIX).text.split()
     assert create(browser).status_code == 200
     assert create(browser, client_id="x").status_code == 422
     assert browser.get(f"{PREFIX}?q=nothing-like-this").status_code == 200

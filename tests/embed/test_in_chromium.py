@@ -191,7 +191,8 @@ def test_no_rule_of_ours_reaches_the_host(styled: Page, portal: Portal, sheet: s
 
 # Theming
 
-TOKENS = sorted(set(re.findall(r"--ic-[a-z-]+(?=:)", (ROOT / "static/identity_clients/app.css").read_text("utf-8"))))
+THEME = ROOT / "static/identity_clients/css/theme.css"
+TOKENS = sorted(set(re.findall(r"--ic-[a-z-]+(?=:)", THEME.read_text("utf-8"))))
 
 
 def test_a_host_sets_the_custom_properties(styled: Page, portal: Portal) -> None:

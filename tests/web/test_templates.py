@@ -60,6 +60,27 @@ def test_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
             assert allowed.match(expression), expression
 
 
+def test_templates_stay_readable() -> None:
+    """At most 2 % of their lines have more than 120 columns, none more than 160."""
+    lengths = [len(line) for path in TEMPLATES for line in path.read_text("utf-8").splitlines()]
+    assert max(lengths) <= 160
+    assert sum(length > 120 for length in lengths) <= len(lengths) * 0.02
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_no_text_of_a_template_is_where_white_space_counts(path: Path) -> None:
+    """`UnindentingLoader` would take the indentation of literal text; values are left alone."""
+    for element in re.findall(r"<(?:pre|textarea)\b.*?</(?:pre|textarea)>", path.read_text("utf-8"), re.DOTALL):
+        content = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", element, flags=re.DOTALL).rpartition("</")[0]
+        assert re.fullmatch(r"<[^>]*>\s*", content, re.DOTALL), element
+
+
+def test_every_stylesheet_is_part_of_the_one_that_is_served() -> None:
+    folder = ROOT / "static" / "identity_clients"
+    imported = re.findall(r'^@import "(.*)";$', (folder / "app.css").read_text("utf-8"), re.MULTILINE)
+    assert sorted(imported) == [path.relative_to(folder).as_posix() for path in sorted((folder / "css").iterdir())]
+
+
 def test_vendored_files_are_as_published() -> None:
     """Named with their version, and equal to the recorded SHA-384 (C2)."""
     vendored = {name(path) for path in (ROOT / "static").rglob("vendor/*")}

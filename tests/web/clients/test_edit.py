@@ -62,7 +62,7 @@ def test_edit_never_proposes_a_secret_by_itself(host: Host, htmx: bool, client: 
 
 
 def test_the_dialog_is_within_its_budget(host: Host, client: IdentityClient) -> None:
-    """At most 5 KB over the wire; even a long description, which the form holds twice."""
+    """At most 8 KB over the wire; even a long description, which the form holds twice."""
     long = make_client(host.engine, name="n" * 100, description="Owner: claims-platform@northwind.example. " * 23)
     for opened in (client, long):
         answer = host.client.get(PREFIX + f"/{opened.id}/edit", headers={**HTMX, "Accept-Encoding": "gzip"})
