@@ -113,7 +113,7 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
             try:
                 if requests.get(f"{served.url}/healthz", timeout=5).status_code == 200:
                     break
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command} did not start:\n{log.read_text()}")
