@@ -28,7 +28,9 @@ CLIENT_AUTHENTICATED = {
 }
 SIGNED_IN = {"mas.home"}
 VIEW = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.VIEW}
-MANAGE = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.MANAGE}
+MANAGE = {
+    f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access not in (Access.PUBLIC, Access.VIEW)
+}
 LISTS = (PUBLIC, CLIENT_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
 
 KINDS = {

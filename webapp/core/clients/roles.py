@@ -119,6 +119,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
 
 
 DEFAULT_ROLES = (
+    # Translators: a group of API roles, as a heading.
     ApiRole("MerchantUser", _("API access"), _("Sign in to the API and see who you are."), _("Read"), ("API",)),
     ApiRole(
         "AccountViewer", _("Read accounts"), _("Read accounts and their balances."), _("Read"), ("API", "accounts:read")
@@ -141,6 +142,7 @@ DEFAULT_ROLES = (
         "CreatePayment",
         _("Create single payments"),
         _("Create one payment at a time, not card payments."),
+        # Translators: a group of API roles, as a heading.
         _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,

@@ -134,6 +134,7 @@ class Recorder:
         self._pending = _PendingWrites()
         self._recent_writes: writer.RecentWrites = frozenset()
         self._thread: threading.Thread | None = None
+        self._is_starting = False
         self._at_exit: Finalize | None = None
         self._is_delayed = False
         self.restarts = 0
@@ -168,8 +169,12 @@ class Recorder:
                 self._pending.add(
                     RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
                 )
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
+            starts = not self._is_starting and (self._thread is None or not self._thread.is_alive())
+            self._is_starting |= starts
+        if starts:
+            # Not within the lock: where threads are greenlets, starting one runs others, which may want the lock.
+            self._start()
+            self._is_starting = False
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True)

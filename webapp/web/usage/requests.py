@@ -25,6 +25,7 @@ from .chart import Bars, draw
 DAYS = 30
 SHOWN = 7
 _OUTCOME_LABELS: dict[str, str] = {
+    # Translators: the outcome of a token request, as are the next ones.
     Outcome.ISSUED: lazy_gettext("issued"),
     Outcome.THROTTLED: lazy_gettext("too many attempts"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
@@ -145,6 +146,7 @@ def _main_reason(counts: Iterable[TokenRequestCount]) -> str:
             refused[count.outcome] += count.count
     for outcome, number in refused.most_common(1):
         reason = _label_of(outcome)
+        # Translators: reason is one of the outcomes of token requests.
         return reason if number == refused.total() else gettext("mostly %(reason)s", reason=reason)
     return ""
 
