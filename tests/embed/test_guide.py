@@ -239,7 +239,7 @@ def test_the_examples_lines_are_the_guides() -> None:
     (lines,) = [block.text for block in blocks("Alembic")]
     assert lines in environment
     assert "include_object=include_object)" in environment
-    (engine,) = [block.text for block in blocks("Database") if "ENGINE" in block.text]
+    (engine,) = [block.text for block in blocks("Database") if "IDENTITY_CLIENTS_ENGINE" in block.text]
     assert "".join(f"    {line}\n" for line in engine.splitlines()) in (EXAMPLE / "webapp/__init__.py").read_text(
         "utf-8"
     )

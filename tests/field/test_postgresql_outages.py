@@ -213,6 +213,23 @@ def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(applica
     locker.dispose()
 
 
+def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
+    """D8: an engine of the host's has no limits of ours; the guide gives the host's own."""
+    guide = (servers.ROOT / "docs" / "embedding.md").read_text("utf-8")
+    start = guide.index('app.config["SQLALCHEMY_ENGINE_OPTIONS"]')
+    app = Flask("host")
+    exec(guide[start : guide.index("```", start)], {"app": app})
+    host, locker = create_engine(url, **app.config["SQLALCHEMY_ENGINE_OPTIONS"]), create_engine(url)
+    with locker.connect() as connection:
+        connection.execute(text("LOCK TABLE identity_clients IN ACCESS EXCLUSIVE MODE"))
+        began = time.monotonic()
+        with pytest.raises(Unavailable), read_session(host) as session:
+            session.execute(text("SELECT count(*) FROM identity_clients"))
+        assert time.monotonic() - began < LIMIT_SECONDS
+    host.dispose()
+    locker.dispose()
+
+
 # Frozen
 
 

@@ -10,12 +10,13 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
 from tests.support.servers import LiveServer
-from webapp.standalone.logs import JsonFormatter
+from webapp.standalone.logs import BoundedHandler, JsonFormatter
 
 CANARY = "canary-5f2c9a"
 
@@ -132,6 +133,30 @@ def test_l5_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClie
     assert "test_logs.py" in line["error"][0]["where"][-1]
     assert line["request_id"] == answer.headers["X-Request-ID"]
     assert CANARY not in log.stream.getvalue()
+
+
+def test_d10_a_flood_of_refused_requests_is_sampled_and_counted(client: FlaskClient, log: Log) -> None:
+    """D10: 100 lines in each second, then one in 100; other lines are never left out."""
+    root = logging.getLogger()
+    root.removeHandler(log.handler)
+    log.handler = BoundedHandler()
+    log.handler.setStream(log.stream)
+    log.handler.setFormatter(JsonFormatter())
+    root.addHandler(log.handler)
+    with time_machine.travel(1_800_000_000, tick=False) as clock:
+        for _ in range(350):
+            client.get("/nowhere")
+        for _ in range(120):
+            client.get("/healthz")
+        clock.shift(1)
+        for _ in range(101):
+            client.get("/nowhere")
+    lines = [line for line in log.lines if line["message"] == "request"]
+    refused = [line for line in lines if line["status"] == 404]
+    assert len(lines) - len(refused) == 120
+    assert len(refused) == 100 + 2 + 100
+    assert [line["lines_left_out"] for line in refused if "lines_left_out" in line] == [99, 99, 50]
+    assert sum(line.get("lines_left_out", 0) for line in refused) + len(refused) == 350 + 100
 
 
 def test_l4_l6_of_the_real_server(live_server: LiveServer) -> None:

@@ -18,6 +18,7 @@ from tests.support.factories import SECRET, make_account, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.database.errors import violated_constraint
 from webapp.core.database.models import Account, ClientSecret, IdentityClient
+from webapp.core.database.sqlite import without_waiting_for_disk
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import Unavailable
 from webapp.settings import SettingsError
@@ -63,6 +64,21 @@ def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, 
     assert f"Run: chmod 600 {file}" in str(caught.value)
     file.chmod(0o600)
     make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+
+
+@pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm", ""])
+def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path, name: str) -> None:
+    """D8: by its permissions, which SQLite ignores when root runs it."""
+    directory = tmp_path / "instance"
+    directory.mkdir(mode=0o700)
+    (directory / "mas.sqlite3").touch(0o600)
+    path = directory / name
+    if name:
+        path.touch(0o600)
+    path.chmod(0o400 if name else 0o500)
+    with pytest.raises(SettingsError, match=f"The database cannot be written: {path} is read-only"):
+        make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+    path.chmod(0o700)
 
 
 @pytest.mark.parametrize("loose", [0o755, 0o750, 0o701, 0o1777])
@@ -158,6 +174,16 @@ def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite
         other.execute("BEGIN IMMEDIATE")
         other.execute("ROLLBACK")
     other.close()
+    engine.dispose()
+
+
+def test_d9_a_unit_of_work_waits_for_the_disk(sqlite_url: str) -> None:
+    """D9: 2 is FULL, 1 is NORMAL, in whichever order they come on one connection."""
+    engine = make_engine(sqlite_url)
+    for connecting, level in [(engine, 2), (without_waiting_for_disk(engine), 1), (engine, 2)]:
+        with unit_of_work(connecting) as session:
+            assert session.scalar(text("PRAGMA synchronous")) == level
+            assert session.scalar(text("PRAGMA journal_mode")) == "wal"
     engine.dispose()
 
 
