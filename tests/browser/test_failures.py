@@ -190,7 +190,7 @@ def test_the_form_of_a_page_that_is_not_sent_stays(tab: Page, merchant: Merchant
 
 
 def test_an_error_of_ours_does_not_replace_the_list(tab: Page, merchant: Merchant, visit: Visit) -> None:
-    """W12: its fragment is told in the notice."""
+    """Its fragment is told in the notice (W12)."""
     ids = merchant.add_clients(2)
     screen = ClientList.open(tab)
 

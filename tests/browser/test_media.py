@@ -33,7 +33,7 @@ def many(merchant: Merchant) -> Merchant:
 
 
 @pytest.mark.parametrize("screen", ["list", "dialog", "details"])
-def test_e2_sizes_do_not_depend_on_the_hosts_root_font_size(tab: Page, many: Merchant, screen: str) -> None:
+def test_sizes_do_not_depend_on_the_hosts_root_font_size(tab: Page, many: Merchant, screen: str) -> None:
     """Bootstrap 3 has `html { font-size: 10px }` (E2)."""
     client = many.client(f"{many.new_id}-000")
     found = {}
@@ -73,7 +73,7 @@ SIZED = {
 
 
 @pytest.mark.parametrize("root_size", ["", "62.5%"])
-def test_e2_sizes_follow_the_font_size_that_the_reader_chose(large_print: Page, many: Merchant, root_size: str) -> None:
+def test_sizes_follow_the_font_size_that_the_reader_chose(large_print: Page, many: Merchant, root_size: str) -> None:
     """Half as large again where it is 24 px, whatever the host's root says (E2)."""
     root = ClientList.open(large_print).root
     large_print.evaluate("size => { document.documentElement.style.fontSize = size }", root_size)
@@ -82,7 +82,7 @@ def test_e2_sizes_follow_the_font_size_that_the_reader_chose(large_print: Page, 
 
 
 @pytest.mark.parametrize("scale", [0.75, 1, 1.25])
-def test_e2_a_host_scales_all_sizes_by_one_property(tab: Page, many: Merchant, scale: float) -> None:
+def test_a_host_scales_all_sizes_by_one_property(tab: Page, many: Merchant, scale: float) -> None:
     """`--ic-scale` on `.ic` (E2)."""
     root = ClientList.open(tab).root
     tab.evaluate("scale => document.getElementById('ic').style.setProperty('--ic-scale', scale)", str(scale))

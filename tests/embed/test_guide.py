@@ -305,7 +305,7 @@ def test_a_policy_of_the_host(engine: Engine) -> None:
 
 
 def test_a_change_of_an_account(engine: Engine) -> None:
-    """A4, A7: what the endpoint is told counts for the next token."""
+    """What the endpoint is told counts for the next token (A4, A7)."""
     make_client(engine, account_id="company", client_id="first-client", roles=("CreatePayment", "AccountViewer"))
     app = embed(Flask("host"), engine)
 

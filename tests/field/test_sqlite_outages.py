@@ -76,7 +76,7 @@ def test_a_full_disk(
     outage: Callable[[Path], AbstractContextManager[None]],
     cause: str,
 ) -> None:
-    """D8: tokens are issued and recorded later; changes are refused with the reason, which the log names."""
+    """Tokens are issued and recorded later; changes are refused with the reason, which the log names (D8)."""
     app = create_app(
         PRODUCTION_SETTINGS
         | {
@@ -125,7 +125,7 @@ def test_a_full_disk(
 
 
 def test_a_file_that_becomes_read_only_is_not_ready(app: Flask, client: FlaskClient, sqlite_url: str) -> None:
-    """D8: new connections could not write it."""
+    """New connections could not write it (D8)."""
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     migrate_everything(app.extensions[EXTENSION].engine)
     assert client.get("/readyz").status_code == 200

@@ -128,8 +128,8 @@ def writers() -> int:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.usefixtures("in_the_background")
-def test_d10_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """D10: what it had not written is written by the next one."""
+def test_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """What it had not written is written by the next one (D10)."""
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     note(recorder, client, at=NOW)
     [thread] = [thread for thread in threading.enumerate() if thread.name == "identity-clients-recorder"]

@@ -64,7 +64,7 @@ def account(host: Host) -> Host:
 
 
 def test_the_row_says_why(account: Host) -> None:
-    """Issue: on the row, in the prototype's words."""
+    """On the row, in the prototype's words."""
     expected = {
         "a-ending": ["Secret A ends in 4 days"],
         "b-ending": ["Secret A ends in 20 days"],
@@ -78,7 +78,7 @@ def test_the_row_says_why(account: Host) -> None:
 
 
 def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
-    """Issue: as a strip; A3: of this account."""
+    """As a strip; A3: of this account."""
     text = account.get().text
     assert strip(text) == [
         ("ending", "2 clients’ secrets end, the first within 4 days"),
@@ -106,7 +106,7 @@ def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
     ],
 )
 def test_the_filter(account: Host, query: str, found: list[str]) -> None:
-    """Issue: as a filter; I4."""
+    """As a filter; I4."""
     for htmx in (False, True):
         assert rows(account.get(query, htmx=htmx).text) == found
 

@@ -45,8 +45,8 @@ def section(host: Host, client: IdentityClient, *scopes: str) -> str:
 @pytest.mark.parametrize(
     "asked", [None, "accounts:read", "payment-requests stored-recipients", "API accounts:read payment-requests"]
 )
-def test_t2_the_preview_says_what_the_token_then_says(host: Host, client: IdentityClient, asked: str | None) -> None:
-    """T2: every claim, in the same order, but for the times and the token's own number."""
+def test_the_preview_says_what_the_token_then_says(host: Host, client: IdentityClient, asked: str | None) -> None:
+    """Every claim, in the same order, but for the times and the token's own number (T2)."""
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     with time_machine.travel(NOW, tick=False):
         shown = claims(section(host, client, *(asked or "").split()))
@@ -71,14 +71,14 @@ def test_the_times_are_told_in_words(host: Host, client: IdentityClient) -> None
 
 
 def test_a_scope_that_the_client_may_not_have_is_left_out(host: Host, client: IdentityClient) -> None:
-    """I4: an address that somebody made up."""
+    """An address that somebody made up (I4)."""
     assert claims(section(host, client, "accounts:read", "reports:read", '"><x'))["scope"] == "accounts:read"
     every = "API accounts:read payment-requests stored-recipients"
     assert claims(section(host, client))["scope"] == claims(section(host, client, "reports:read"))["scope"] == every
 
 
 def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClient) -> None:
-    """Issue: a GET form; W13: the whole page for a browser. What was chosen stays so."""
+    """A GET form; W13: the whole page for a browser. What was chosen stays so."""
     page = host.get(f"/{client.id}/preview?scope=accounts:read").text
     assert claims(page)["scope"] == "accounts:read"
     page = squeeze(page)
@@ -90,7 +90,7 @@ def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClien
 
 
 def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityClient) -> None:
-    """Issue: a disabled client; A4: no role left; S8: no secret that works."""
+    """A disabled client; A4: no role left; S8: no secret that works."""
     assert "no token is given" not in section(host, client)
     disabled = section(host, make_client(host.engine, enabled=False))
     assert "This client is disabled, so no token is given until it is enabled. It would say this:" in squeeze(disabled)
@@ -105,15 +105,15 @@ def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityCli
     assert "Token claims" not in nothing
 
 
-def test_a4_roles_that_the_account_no_longer_holds_are_no_part_of_it(host: Host, client: IdentityClient) -> None:
-    """A4."""
+def test_roles_that_the_account_no_longer_holds_are_no_part_of_it(host: Host, client: IdentityClient) -> None:
+    """Roles that the account no longer holds are no part of it (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "AccountViewer"}))
     assert claims(section(host, client))["roles"] == ["MerchantUser", "AccountViewer"]
     assert claims(section(host, client))["scope"] == "API accounts:read"
 
 
-def test_a3_another_accounts_client_has_no_preview(host: Host, client: IdentityClient) -> None:
-    """A3."""
+def test_another_accounts_client_has_no_preview(host: Host, client: IdentityClient) -> None:
+    """Another accounts client has no preview (A3)."""
     host.actor = HARBOUR
     answer = host.get(f"/{client.id}/preview")
     assert answer.status_code == 404
