@@ -175,15 +175,14 @@ def note_refusals(connection: Connection, counts: Iterable[RequestCountKey], acc
 def _note_shares(
     connection: Connection, day: date, keys: Sequence[uuid.UUID], accounts: Mapping[uuid.UUID, str]
 ) -> None:
-    both_days = {key: [0, 0] for key in keys}
-    one_day = {key: [0, 0] for key in keys}
-    for client_key, counted_day, refused, requests in connection.execute(
-        _SHARES, {"keys": keys, "days": [day - _DAY, day]}
-    ):
-        for sums in (both_days, one_day) if counted_day == day else (both_days,):
-            sums[client_key][0] += int(refused)
-            sums[client_key][1] += int(requests)
-    for noted_day, shares in ((day, both_days), (day + _DAY, one_day)):
+    shares = {noted_day: {key: [0, 0] for key in keys} for noted_day in (day, day + _DAY)}
+    # The next day too: what is written late must not take its requests from it.
+    parameters = {"keys": keys, "days": [day - _DAY, day, day + _DAY]}
+    for client_key, counted_day, refused, requests in connection.execute(_SHARES, parameters):
+        for noted_day in shares.keys() & {counted_day, counted_day + _DAY}:
+            shares[noted_day][client_key][0] += int(refused)
+            shares[noted_day][client_key][1] += int(requests)
+    for noted_day, of_clients in shares.items():
         connection.execute(
             delete(RefusalDay).where(
                 RefusalDay.account_id.in_(_accounts_of(keys, accounts)),
@@ -193,7 +192,7 @@ def _note_shares(
         )
         rows = [
             {"account_id": accounts[key], "day": noted_day, "client_key": key, "refused": refused, "requests": requests}
-            for key, (refused, requests) in shares.items()
+            for key, (refused, requests) in of_clients.items()
             if refused * 100 > requests * REFUSED_PERCENT
         ]
         if rows:
