@@ -23,12 +23,13 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy import inspect as inspect_database
 
 from tests.support.embedding import TOKEN, VALUES, create, embed
+from tests.support.endpoint import settings
 from tests.support.factories import make_client
 from tests.support.host import HTMX, NORTHWIND, PREFIX
 from tests.support.live import Site
 from tests.support.portal import DIFF, EXAMPLE
 from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
-from webapp import Actor, IdentityClients
+from webapp import Actor, FieldError, IdentityClients
 from webapp.cli import commands
 from webapp.core.audit import signals
 from webapp.core.database.engine import make_engine
@@ -286,6 +287,21 @@ def test_an_actor_of_a_gateway(engine: Engine) -> None:
     headers = {"X-Gateway-User": "ann", "X-Gateway-Account": "northwind", "X-Gateway-Roles": "MerchantAdmin"}
     assert browser.get(PREFIX, headers=headers).status_code == 200
     assert browser.get(PREFIX, headers=headers | {"X-Gateway-Roles": "Clerk"}).status_code == 403
+
+
+def test_a_policy_of_the_host(engine: Engine) -> None:
+    identity_clients = IdentityClients()
+    identity_clients.actor_loader(lambda: NORTHWIND)
+    run_block("Your own policy", "before_change", identity_clients=identity_clients, FieldError=FieldError)
+    app = Flask("host")
+    app.secret_key = "k" * 32
+    app.config.update(settings(ENGINE=engine))
+    identity_clients.init_app(app)
+    browser = app.test_client()
+    assert "IDs of Northwind begin with nw-." in create(browser).text
+    long = create(browser, client_id="nw-payments", roles="CreatePayment", token_duration="16")
+    assert "at most 15 minutes" in long.text
+    assert create(browser, client_id="nw-payments", roles="CreatePayment", token_duration="15").status_code == 200
 
 
 def test_a_change_of_an_account(engine: Engine) -> None:

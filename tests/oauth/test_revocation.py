@@ -17,7 +17,7 @@ from webapp.core.database.models import AuditEvent, IdentityClient, RevokedToken
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound
 from webapp.core.tokens import revocation
-from webapp.core.tokens.signing_keys import CLOCK_SKEW
+from webapp.core.tokens.signing import CLOCK_SKEW
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

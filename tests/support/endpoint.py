@@ -6,16 +6,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote_plus, urlencode
 
 import argon2
 import pytest
-from argon2.low_level import Type
 from flask import Flask, Response, abort, request, session
 from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
+from tests.support.applications import SharedApplication
 from tests.support.factories import ACCOUNT, HASHER, PEPPER_SETTING, SECRET
 from webapp import IdentityClients
 from webapp.core.database.fast_reads import FastReads
@@ -51,11 +51,25 @@ class Endpoint:
     """One host application with the endpoint in it."""
 
     def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
-        self.engine = engine
-        self.app = app or Flask("host")
-        self.app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
-        IdentityClients().init_app(self.app)
-        self.client = self.app.test_client()
+        """Set the endpoint up in an application, a new one unless one is given.
+
+        :param overrides: settings, without their prefix.
+        """
+        app = app or Flask("host")
+        app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
+        IdentityClients().init_app(app)
+        self._use(engine, app)
+
+    @classmethod
+    def shared(cls, engine: Engine, application: SharedApplication) -> Self:
+        """Return the endpoint in an application that other tests use too."""
+        endpoint = cls.__new__(cls)
+        endpoint._use(engine, application.restart(engine))
+        return endpoint
+
+    def _use(self, engine: Engine, app: Flask) -> None:
+        self.engine, self.app = engine, app
+        self.client = app.test_client()
 
     @property
     def services(self) -> Services:
@@ -150,8 +164,12 @@ def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **va
 
 def hash_cheaply(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
     """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
-    change_secret(engine, client, secret_hash=hasher.hash(HASHER._peppered(Secret(value), 1)))
+    change_secret(engine, client, secret_hash=HASHER.argon2id(value, time_cost=1, memory_cost=8))
+
+
+def make_legacy(engine: Engine, client: IdentityClient, value: str, **values: Any) -> None:
+    """Give a client's secret an argon2id hash, whatever its form, as a former release stored every secret."""
+    change_secret(engine, client, secret_hash=HASHER.argon2id(value), legacy_scheme=True, **values)
 
 
 def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:

@@ -25,6 +25,11 @@ class FieldError(DomainError):
         self.message = message
         self.summary = summary or message
 
+    @property
+    def errors(self) -> tuple["FieldError", ...]:
+        """Return this error alone, as `InvalidFields` returns several."""
+        return (self,)
+
 
 class InvalidFields(DomainError):
     """The values of one or more fields break rules; nothing was changed."""
@@ -73,6 +78,10 @@ class Unavailable(DomainError):
     def __init__(self, retry_after_seconds: int = DATABASE_RETRY_AFTER_SECONDS) -> None:
         super().__init__("unavailable")
         self.retry_after_seconds = retry_after_seconds
+
+
+class NotWritable(Unavailable):
+    """The database can be read but not written now: it is read-only, or its disk is full (D8)."""
 
 
 class SigningKeyUnusable(DomainError):

@@ -13,7 +13,7 @@ from .database.engine import restart_wal
 from .database.models import AuditEvent, CallerAddress, RefusalDay, TokenRequest, TokenRequestCount
 from .database.unit_of_work import read_session, unit_of_work
 from .tokens import revocation
-from .tokens.signing_keys import CLOCK_SKEW
+from .tokens.signing import CLOCK_SKEW
 
 ROWS_AT_ONCE = 1_000
 """The number of rows per transaction, so that no request waits long for the database."""

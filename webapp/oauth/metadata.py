@@ -7,9 +7,6 @@ from ..host import Services
 from ..settings import Settings
 from .response import JSON_HEADERS, JsonResponse, json_response
 
-TOKEN_PATH = "/connect/token"  # noqa: S105 - a path
-INTROSPECTION_PATH = "/connect/introspect"
-REVOCATION_PATH = "/connect/revocation"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATH = "/.well-known/oauth-authorization-server"
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
@@ -24,19 +21,20 @@ def inserted_metadata_path(settings: Settings) -> str | None:
 
 def metadata(services: Services) -> JsonResponse:
     """Return the metadata of the authorization server, built from the settings alone (T14)."""
-    issuer, catalogue = services.settings.issuer, services.catalogue
+    settings, catalogue = services.settings, services.catalogue
+    issuer = settings.issuer
     return json_response(
         {
             "issuer": issuer,
-            "token_endpoint": issuer + TOKEN_PATH,
+            "token_endpoint": issuer + settings.token_path,
             "jwks_uri": issuer + JWKS_PATH,
             "scopes_supported": catalogue.scopes(catalogue.values()),
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "introspection_endpoint": issuer + INTROSPECTION_PATH,
+            "introspection_endpoint": issuer + settings.introspection_path,
             "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "revocation_endpoint": issuer + REVOCATION_PATH,
+            "revocation_endpoint": issuer + settings.revocation_path,
             "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
         },
         headers=_PUBLIC_HEADERS,

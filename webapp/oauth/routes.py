@@ -9,26 +9,13 @@ from ..host import check_configuration, check_trusted_host
 from ..settings import Settings
 from .flask_views import flask_document, flask_view, handle_error
 from .introspection import introspect
-from .metadata import (
-    INTROSPECTION_PATH,
-    JWKS_PATH,
-    METADATA_PATH,
-    REVOCATION_PATH,
-    TOKEN_PATH,
-    inserted_metadata_path,
-    jwks,
-    metadata,
-)
+from .metadata import JWKS_PATH, METADATA_PATH, inserted_metadata_path, jwks, metadata
 from .response import View
 from .revocation import revoke
 from .token import token
 
-CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
-    (TOKEN_PATH, "token", token),
-    (INTROSPECTION_PATH, "introspect", introspect),
-    (REVOCATION_PATH, "revoke", revoke),
-)
-"""Where clients authenticate. These routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
+CLIENT_VIEWS: dict[str, View] = {"token": token, "introspect": introspect, "revoke": revoke}
+"""Where clients authenticate. Their routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
 
 
 class EveryMethod(set[str]):
@@ -41,7 +28,8 @@ class EveryMethod(set[str]):
 def make_blueprint(settings: Settings) -> Blueprint:
     """Return the endpoint's blueprint, named `identity_clients_endpoint` unless a setting renames the screens'."""
     blueprint = Blueprint(f"{settings.blueprint_name}_endpoint", __name__)
-    for rule, endpoint, view in CLIENT_ROUTES:
+    paths = (settings.token_path, settings.introspection_path, settings.revocation_path)
+    for rule, (endpoint, view) in zip(paths, CLIENT_VIEWS.items(), strict=True):
         blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
     blueprint.add_url_rule(METADATA_PATH, "metadata", flask_document(metadata))
     if (inserted := inserted_metadata_path(settings)) is not None:
@@ -61,7 +49,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 
 def _match_every_method(state: BlueprintSetupState) -> None:
-    for _, endpoint, _ in CLIENT_ROUTES:
+    for endpoint in CLIENT_VIEWS:
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
 
@@ -70,5 +58,5 @@ def _exempt_from_csrf(app: App) -> None:
     """Exempt the client routes from the host's `CSRFProtect`, whichever of the two extensions was initialised first."""
     exempt = getattr(app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
-        for _, _, view in CLIENT_ROUTES:
+        for view in CLIENT_VIEWS.values():
             exempt(view)

@@ -18,7 +18,8 @@ from webapp.core.database.models import AuditEvent, StoredSigningKey
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound, SigningKeyUnusable, Unavailable
 from webapp.core.tokens.access_tokens import AccessTokens
-from webapp.core.tokens.signing_keys import CLOCK_SKEW, PUBLISHED_AFTER_SIGNING, SCHEDULE, KeyState, SigningKeys
+from webapp.core.tokens.signing import CLOCK_SKEW
+from webapp.core.tokens.signing_keys import PUBLISHED_AFTER_SIGNING, SCHEDULE, KeyState, SigningKeys
 from webapp.settings import SettingsError
 
 ENCRYPTION_KEY = b"k" * 32
@@ -239,6 +240,83 @@ def test_a_rotation_that_cannot_be_written_fails_no_request(
         assert ring.signing_key(NOW + ROTATION).kid == first
     ring.signing_key(NOW + ROTATION)
     assert len(published(ring, NOW + ROTATION)) == 2
+
+
+# Wrong clocks
+
+
+AHEAD = 400 * DAY
+
+
+def ends(ring: SigningKeys, now: datetime) -> dict[str, datetime | None]:
+    return {key.kid: key.signs_until for key, _ in ring.states(now)}
+
+
+@pytest.mark.parametrize("by", ["the schedule", "a command"])
+def test_t8_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, by: str) -> None:
+    """T8: the clock of one host stands 400 days ahead for a moment, and a key would sign until then."""
+    ring = make_ring(engine)
+    first = ring.signing_key(NOW).kid
+    wrong = make_ring(engine)
+    if by == "the schedule":
+        wrong.signing_key(NOW + AHEAD)
+    else:
+        wrong.rotate(NOW + AHEAD, "tests")
+    assert ends(ring, NOW)[first] == NOW + AHEAD + PUBLICATION
+    assert ring.signing_key(NOW + MINUTE).kid == first
+    assert ends(ring, NOW)[first] is None
+    due = NOW - CLOCK_SKEW + ROTATION - PUBLICATION
+    assert ring.signing_key(due).kid == first
+    assert ends(ring, due)[first] == due + PUBLICATION
+    assert ring.signing_key(due + PUBLICATION).kid != first
+    signed, now = set[str](), NOW
+    while now < NOW + 2 * AHEAD:
+        signed.add(ring.signing_key(now).kid)
+        now += DAY
+    assert len(signed) >= 2 * AHEAD // ROTATION
+
+
+def test_t8_rotate_always_rotates(engine: Engine) -> None:
+    """T8: also where a clock that stood ahead made a key that would wait for 401 days."""
+    ring = make_ring(engine)
+    first = ring.signing_key(NOW).kid
+    far = make_ring(engine).rotate(NOW + AHEAD, "tests")
+    following = ring.rotate(NOW, "tests")
+    assert following.kid != far.kid
+    assert following.signs_from == NOW + PUBLICATION
+    assert ring.rotate(NOW + HOUR, "tests").kid == following.kid
+    assert ring.signing_key(NOW + PUBLICATION - SECOND).kid == first
+    assert ring.signing_key(NOW + PUBLICATION).kid == following.kid
+    assert ring.signing_key(NOW + AHEAD + 2 * DAY).kid != far.kid
+
+
+@pytest.mark.parametrize("step", [MINUTE, HOUR, DAY, AHEAD])
+def test_t8_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timedelta) -> None:
+    """T8: and no key goes that other hosts, whose clocks are right, sign with or publish."""
+    ring, right = make_ring(engine), make_ring(engine)
+    first = ring.signing_key(NOW).kid
+    back = ring.signing_key(NOW - step)
+    assert (back.kid == first) == (step <= CLOCK_SKEW)
+    assert right.signing_key(NOW + MINUTE).kid == first
+    assert {first, back.kid} <= published(right, NOW + MINUTE)
+    waiting = right.rotate(NOW + MINUTE, "tests")
+    for now in (NOW - step + MINUTE, NOW - step + DAY):
+        ring.signing_key(now)
+    assert right.signing_key(NOW + DAY).kid == first
+    assert right.signing_key(waiting.signs_from).kid == waiting.kid
+    ring.signing_key(waiting.signs_from - step)
+    assert right.signing_key(waiting.signs_from + MINUTE).kid == waiting.kid
+    assert {first, waiting.kid} <= published(right, waiting.signs_from + MINUTE)
+
+
+def test_t8_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine) -> None:
+    """T8: each corrects what the other wrote, but neither creates a key again and again."""
+    right, ahead = make_ring(engine), make_ring(engine)
+    right.signing_key(NOW)
+    for seconds in range(50):
+        ahead.signing_key(NOW + 100 * DAY + seconds * SECOND)
+        right.signing_key(NOW + seconds * SECOND)
+    assert len(events(engine)) <= 3
 
 
 # In an emergency

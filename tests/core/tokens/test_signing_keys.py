@@ -93,10 +93,11 @@ def test_t9_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -
     assert isinstance(number, str)
     with sqlite_engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
-        dump = "\n".join(driver.iterdump())
-    assert key.kid in dump
-    for form in (number, base64.urlsafe_b64decode(number + "=").hex(), "PRIVATE KEY"):
-        assert form.lower() not in dump.lower()
+        dump: bytes = driver.serialize()
+    assert key.kid.encode() in dump
+    raw = base64.urlsafe_b64decode(number + "=")
+    for form in (number.encode(), raw, raw.hex().encode(), raw.hex().upper().encode(), b"PRIVATE KEY"):
+        assert form not in dump
 
 
 def flipped(encrypted: bytes, bit: int) -> bytes:

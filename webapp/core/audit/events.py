@@ -13,6 +13,7 @@ from ..database.unit_of_work import after_commit
 from ..rate_limits.limits import RateLimits
 from . import signals
 from .actions import Action, RefusalReason
+from .before_change import call_hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,22 @@ def record_event(
 ) -> None:
     """Add an event to the current transaction, and send its signals after the commit.
 
+    The host's functions that may refuse a change of a client are called before.
+
     :param client: the client that it concerns; None if it concerns the account as a whole.
     :param changes: per field `[before, after]`; never a secret or a hash.
+    :raises FieldError: the host refuses the change.
     """
+    if client is not None and action in signals.CHANGES:
+        call_hooks(
+            session,
+            client,
+            action=action.value,
+            account_id=author.account_id,
+            actor_id=author.actor_id,
+            actor_label=author.label,
+            changes=changes,
+        )
     event = AuditEvent(
         at=utc_now(),
         account_id=author.account_id,

@@ -48,6 +48,8 @@ _BY_ACTION = {
     Action.SECRET_RESUMED: secret_changed,
     Action.END_DATE_SET: secret_changed,
 }
+CHANGES = frozenset(_BY_ACTION)
+"""The actions that change a client."""
 
 
 def send_event_signals(engine: Engine, event: AuditEvent) -> None:

@@ -20,6 +20,8 @@ KEYS_MAX = 50_000
 SHARED_TIMEOUT_SECONDS = 0.25
 SHARED_RETRY_SECONDS = 5
 LOG = logging.getLogger(__name__)
+# Not the wall clock: a step of an hour would end every window at once, or make it an hour longer.
+_clock = time.monotonic
 _Result = TypeVar("_Result")
 
 
@@ -102,7 +104,7 @@ class BoundedMemoryStorage(MemoryStorage):
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count uses of a key and return True, or return False if they would exceed the limit within the window."""
-        now = time.time()
+        now = _clock()
         with self._lock:
             windows = self._uses.setdefault(expiry, OrderedDict())
             uses = [at for at in windows.get(key, ()) if at > now - expiry]
@@ -115,11 +117,11 @@ class BoundedMemoryStorage(MemoryStorage):
         return True
 
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return the time of the oldest use within the window, and the number of uses."""
-        now = time.time()
+        """Return the wall-clock time of the oldest use within the window, and the number of uses."""
+        now = _clock()
         with self._lock:
             uses = [at for at in self._uses.get(expiry, OrderedDict()).get(key, ()) if at > now - expiry]
-        return (uses[0] if uses else now), len(uses)
+        return time.time() - (now - uses[0] if uses else 0), len(uses)
 
     def clear(self, key: str) -> None:
         """Delete the uses of a key."""

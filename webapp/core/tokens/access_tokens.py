@@ -15,11 +15,12 @@ from ...settings import SettingsError
 from ..clients.roles import RoleCatalogue
 from ..credentials import CLIENT_ID_MAX
 from ..database.models import ACCOUNT_ID_MAX, TOKEN_DURATION_MAX_MINUTES, utc_now
-from .signing import ALGORITHM, SigningKey, generate_unstored_key
+from .signing import ALGORITHM, CLOCK_SKEW, SigningKey, generate_unstored_key
 
 JTI_RANDOM_BYTES = 16
 JTI_GENERATION_BYTES = 4
-NOT_BEFORE_LEEWAY_SECONDS = 5
+NOT_BEFORE_SECONDS = 60
+"""How long before its issue a token is valid already: clocks of verifiers may be behind by that much."""
 TOKEN_BYTES_MAX = 4095
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -84,7 +85,7 @@ class AccessTokens:
             "aud": self.audience,
             "client_id": client_id,
             "iat": issued_at,
-            "nbf": issued_at,
+            "nbf": issued_at - NOT_BEFORE_SECONDS,
             "exp": issued_at + lifetime_seconds,
             "jti": jti,
             "scope": scope,
@@ -106,9 +107,7 @@ class AccessTokens:
         try:
             claims = jwt.decode(token, key.jwk, algorithms=[ALGORITHM]).claims
             is_ours = claims["iss"] == self.issuer and claims["aud"] == self.audience
-            is_in_time = (
-                claims["nbf"] <= now.timestamp() + NOT_BEFORE_LEEWAY_SECONDS and now.timestamp() < claims["exp"]
-            )
+            is_in_time = claims["iat"] <= (now + CLOCK_SKEW).timestamp() and now.timestamp() < claims["exp"]
         except (JoseError, ValueError, KeyError, TypeError):
             return None
         return claims if is_ours and is_in_time else None

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ..database.errors import violated_constraint
 from ..database.models import TOKEN_DURATION_MAX_MINUTES, Account, IdentityClient, RevokedToken, UsedClientId
 from .access_tokens import token_generation
-from .signing_keys import CLOCK_SKEW
+from .signing import CLOCK_SKEW
 
 
 class TokenStatus(NamedTuple):

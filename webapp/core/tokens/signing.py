@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +22,8 @@ from ..errors import SigningKeyUnusable
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
 CURVE = "P-256"
+CLOCK_SKEW = timedelta(minutes=5)
+"""By how much the clocks of our own hosts may differ."""
 _NONCE_BYTES = 12
 # joserfc's algorithm itself: `jwt.encode` also checks and encodes the header of each token, and takes 6 us longer.
 _ES256 = JWSRegistry(algorithms=[ALGORITHM]).get_alg(ALGORITHM)

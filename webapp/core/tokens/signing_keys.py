@@ -4,13 +4,13 @@ A key is published as soon as it is created, signs from `signs_from` until its s
 until the last token that it signed has expired. Only the first key, and one created after a withdrawal, sign at once.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, func, or_, select
@@ -23,11 +23,11 @@ from ..database.engine import autocommitting
 from ..database.models import TOKEN_DURATION_MAX_MINUTES
 from ..database.unit_of_work import connect, read_session, unit_of_work
 from ..errors import NotFound, SigningKeyUnusable, Unavailable
-from .signing import PrivateKeyStorage, SigningKey
+from .signing import CLOCK_SKEW, PrivateKeyStorage, SigningKey
 
+LOG = logging.getLogger(__name__)
 RELOAD_SECONDS = 1
 JWKS_CACHE_SECONDS = 300
-CLOCK_SKEW = timedelta(minutes=5)
 PUBLISHED_AFTER_SIGNING = (
     timedelta(minutes=TOKEN_DURATION_MAX_MINUTES) + timedelta(seconds=JWKS_CACHE_SECONDS) + CLOCK_SKEW
 )
@@ -71,7 +71,10 @@ def _signing(keys: Iterable[_Key], now: datetime) -> _Key | None:
 
 def _waiting(keys: Iterable[_Key], now: datetime) -> _Key | None:
     """Return the next key that will sign, or None."""
-    return min((key for key in keys if key.signs_from > now), key=lambda key: key.signs_from, default=None)
+    waiting = (
+        key for key in keys if key.signs_from > now and (key.signs_until is None or key.signs_from < key.signs_until)
+    )
+    return min(waiting, key=lambda key: key.signs_from, default=None)
 
 
 class _Stored(NamedTuple):
@@ -96,8 +99,12 @@ _NOT_WITHDRAWN = select(
 class SigningKeys:
     """All signing keys that are not withdrawn. For signing they are read from the database at most once a second.
 
+    Hosts whose clocks differ by up to `CLOCK_SKEW` share one schedule. A clock that is wrong by more leaves times in
+    the database that no right clock would have written; a host with another clock corrects them when it signs. Such a
+    correction only lets keys sign or be published longer, so it does no harm if that host's clock is the wrong one.
+
     Every method raises `SigningKeyUnusable` if a stored key does not decrypt or does not match its row (T9), and
-    `Unavailable` if the database is locked or out of reach (D8).
+    `Unavailable` if the database is locked or out of reach (D8). Signing goes on with the known keys meanwhile.
 
     :param encryption_keys: 32 bytes each. The first one encrypts private keys, all of them decrypt.
     :param rotation: how long a key signs.
@@ -117,15 +124,13 @@ class SigningKeys:
         self._storage = PrivateKeyStorage(encryption_keys)
         self._rotation = rotation
         self._publication = publication
-        self._lock = Lock()
-        self._stored: list[_Stored] | None = None
-        self._keys: dict[str, SigningKey] = {}
+        self._known: tuple[list[_Stored], dict[str, SigningKey]] = ([], {})
         self._reload_at = 0.0
 
     def signing_key(self, now: datetime) -> SigningKey:
         """Return the key that signs at this moment. The first key, and each successor in time, is created here."""
         key = _signing(self._current().values(), now)
-        if key is None or self._is_due(key, now):
+        if key is None or self._is_due(key, now) or self._signs_too_long(key, now):
             try:
                 self._renew(now)
             except Unavailable:
@@ -139,7 +144,7 @@ class SigningKeys:
 
     def published(self, now: datetime) -> list[SigningKey]:
         """Return every key with tokens that may be valid at this moment, from the database."""
-        keys = self._current(reload=True).values()
+        keys = self._load().values()
         return [key for key in keys if key.signs_until is None or now < key.signs_until + PUBLISHED_AFTER_SIGNING]
 
     def for_header(self, header: str) -> SigningKey | None:
@@ -147,20 +152,21 @@ class SigningKeys:
 
         The database is read each time, so that after a withdrawal the key verifies nothing in any process (T8).
         """
-        return self._current(reload=True).get(header)
+        return self._load().get(header)
 
     # The schedule
 
     def rotate(self, now: datetime, actor: str) -> models.StoredSigningKey:
-        """Create the next key before it is due, unless there is one, and return it.
+        """Create the next key before it is due, unless one is published that signs in time, and return it.
 
         :param actor: who gave the command, for the audit log.
         """
-        self._current(reload=True)
+        self._load()
         with self._locked() as (session, keys):
             signing = _signing(keys, now) or self._start_signing(session, keys, now, actor)
-            waiting = _waiting(keys, now)
-            return waiting or self._add_successor(session, signing, now + self._publication, now, actor)
+            return self._use_waiting(signing, keys, now) or self._add_successor(
+                session, signing, keys, now + self._publication, now, actor
+            )
 
     def withdraw(self, kid: str, now: datetime, actor: str) -> None:
         """Withdraw a key: it is no longer published, and its tokens are invalid. Withdrawing it again changes nothing.
@@ -199,15 +205,36 @@ class SigningKeys:
         """Return whether the successor of a key must be published now."""
         return key.signs_until is None and now >= key.signs_from + self._rotation - self._publication
 
+    def _signs_too_long(self, key: _Scheduled, now: datetime) -> bool:
+        """Return whether the end of a key was set by a clock that stood far ahead of this one."""
+        latest = max(key.signs_from + self._rotation, now + self._publication) + CLOCK_SKEW
+        return key.signs_until is not None and key.signs_until > latest
+
     def _renew(self, now: datetime) -> None:
-        """Create the first key, or the next one, unless another process has just done so."""
+        """Create the first key, or the next one, or correct the schedule, unless another process has just done so."""
         with self._locked() as (session, keys):
             signing = _signing(keys, now)
             if signing is None:
                 self._start_signing(session, keys, now, SCHEDULE)
-            elif self._is_due(signing, now):
+                return
+            if self._signs_too_long(signing, now):
+                LOG.warning(
+                    "The end of signing key %s lies too far ahead, and was removed: a clock is wrong.", signing.kid
+                )
+                signing.signs_until = None
+            if self._is_due(signing, now) and self._use_waiting(signing, keys, now) is None:
                 signs_from = max(signing.signs_from + self._rotation, now + self._publication)
-                self._add_successor(session, signing, signs_from, now, SCHEDULE)
+                self._add_successor(session, signing, keys, signs_from, now, SCHEDULE)
+
+    def _use_waiting(
+        self, signing: models.StoredSigningKey, keys: Iterable[models.StoredSigningKey], now: datetime
+    ) -> models.StoredSigningKey | None:
+        """Make the waiting key the successor and return it, or None if there is none or it signs too late."""
+        waiting = _waiting(keys, now)
+        if waiting is None or waiting.signs_from > now + self._publication + CLOCK_SKEW:
+            return None
+        signing.signs_until = waiting.signs_from
+        return waiting
 
     def _start_signing(
         self, session: Session, keys: Sequence[models.StoredSigningKey], now: datetime, actor: str
@@ -215,7 +242,8 @@ class SigningKeys:
         """Let a key sign at once: the one that is published and waits, else a new one."""
         # Another host whose clock is a little behind then signs with it too, and does not create a key of its own.
         signs_from = now - CLOCK_SKEW
-        key = _waiting(keys, now)
+        # A key from the future stays as it is: to hosts whose clocks are ahead of this one it is the current key.
+        key = _waiting([key for key in keys if key.created_at <= now + CLOCK_SKEW], now)
         if key is None:
             key = self._storage.generate_row(now, signs_from)
             session.add(key)
@@ -226,7 +254,13 @@ class SigningKeys:
         return key
 
     def _add_successor(
-        self, session: Session, signing: models.StoredSigningKey, signs_from: datetime, now: datetime, actor: str
+        self,
+        session: Session,
+        signing: models.StoredSigningKey,
+        keys: Iterable[models.StoredSigningKey],
+        signs_from: datetime,
+        now: datetime,
+        actor: str,
     ) -> models.StoredSigningKey:
         """Create the successor of a key, and delete the keys that are no longer published."""
         session.execute(
@@ -242,6 +276,8 @@ class SigningKeys:
         key = self._storage.generate_row(now, signs_from)
         session.add(key)
         signing.signs_until = signs_from
+        for other in keys:
+            other.signs_until = other.signs_until or signs_from  # a key that a wrong clock left without an end
         changes = {"signing_key": [signing.kid, key.kid], "signs_from": [None, signs_from.isoformat()]}
         record_platform_event(session, actor, Action.KEY_ROTATED, changes)
         return key
@@ -255,20 +291,26 @@ class SigningKeys:
             yield session, list(rows)
         self._reload_at = 0.0
 
-    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
-        if reload or time.monotonic() >= self._reload_at:
-            with self._lock:
-                if reload or time.monotonic() >= self._reload_at:
-                    self._load()
-        return self._keys
+    def _current(self) -> dict[str, SigningKey]:
+        """Return the keys as they were at most a second ago, or as they are known while they cannot be read."""
+        if not self._known[1]:
+            return self._load()
+        if time.monotonic() >= self._reload_at:
+            with suppress(Unavailable):
+                return self._load()
+        return self._known[1]
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, SigningKey]:
+        # Set before the read, so that other threads sign with the known keys while this one waits for the database. A
+        # lock instead could stay locked in a process that is forked meanwhile.
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
         with connect(self._reads) as connection:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
-        if stored != self._stored:
-            self._keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
-            self._stored = stored
-        self._reload_at = time.monotonic() + RELOAD_SECONDS
+        known_stored, keys = self._known
+        if stored != known_stored:
+            keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
+            self._known = stored, keys
+        return keys
 
 
 def _state_of_other(key: models.StoredSigningKey, now: datetime) -> KeyState:

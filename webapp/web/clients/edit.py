@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
 from ...core.database.models import IdentityClient
-from ...core.errors import InvalidFields, RateLimited
+from ...core.errors import FieldError, InvalidFields, RateLimited
 from ...core.i18n import gettext
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
@@ -47,7 +47,7 @@ def edit_client(key: str) -> ResponseReturnValue:
             )
     except StaleVersion as stale:
         return show_conflict(form, stale.current)
-    except InvalidFields as invalid:
+    except (FieldError, InvalidFields) as invalid:
         form.add_errors(invalid.errors)
         return show(status=422)
     except RateLimited as error:

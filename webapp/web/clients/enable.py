@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from ...core.client_changes import StaleVersion
 from ...core.clients.enable import set_enabled
 from ...core.database.models import IdentityClient, utc_now
+from ...core.errors import FieldError
 from ...core.tokens.revocation import last_token_ends_at
 from ...host import author_of
 from ..http.access import actor, sign_in_is_recent
@@ -37,6 +38,9 @@ def enable(key: str) -> ResponseReturnValue:
     except StaleVersion as stale:
         form.version.data = stale.current.version
         return render_confirmation("ask_enable.html", stale.current, form, status=409)
+    except FieldError as refused:
+        form.add_errors([refused])
+        return render_confirmation("ask_enable.html", client, form, status=422)
     return show_toast(client, "enabled")
 
 
@@ -63,6 +67,9 @@ def disable(key: str) -> ResponseReturnValue:
     except StaleVersion as stale:
         form.version.data = stale.current.version
         return _confirm_disable(stale.current, form, status=409)
+    except FieldError as refused:
+        form.add_errors([refused])
+        return _confirm_disable(client, form, status=422)
     return show_toast(client, "disabled")
 
 

@@ -69,7 +69,7 @@ def networks(key: str) -> ResponseReturnValue:
                 text=form.text,
                 confirmed=(form.confirmed.data or "").split(),
             )
-    except InvalidFields as invalid:
+    except (FieldError, InvalidFields) as invalid:
         form.add_errors(invalid.errors)
         return _show(form, client, None, status=422)
     except NetworksUnconfirmed as unconfirmed:

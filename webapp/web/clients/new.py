@@ -10,7 +10,7 @@ from ...core.clients.service import AlreadyCreated
 from ...core.clients.validation import FIELDS
 from ...core.database.models import IdentityClient
 from ...core.database.unit_of_work import read_session
-from ...core.errors import ClientIdTaken, InvalidFields, NotFound, RateLimited, TooManyNewClients
+from ...core.errors import ClientIdTaken, FieldError, InvalidFields, NotFound, RateLimited, TooManyNewClients
 from ...core.i18n import gettext, lazy_gettext
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
@@ -51,7 +51,7 @@ def new_client() -> ResponseReturnValue:
                 creation_key=form.creation_key.data,
                 copied_from=copied.id if copied else None,
             )
-    except InvalidFields as invalid:
+    except (FieldError, InvalidFields) as invalid:
         form.add_errors(invalid.errors)
         return show(status=422)
     except AlreadyCreated as repeated:

@@ -81,9 +81,9 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         return not (self.message or self.field_errors)
 
     def add_errors(self, errors: Iterable[FieldError]) -> None:
-        """Set each error on its field, or as the message of the form where the field is hidden."""
+        """Set each error on its field, or as the message of the form where the field is hidden or of another form."""
         for error in errors:
-            if isinstance(self[error.field].widget, HiddenInput):
+            if error.field not in self or isinstance(self[error.field].widget, HiddenInput):
                 self.message = error.message
             else:
                 self.field_errors.setdefault(error.field, error)

@@ -94,6 +94,9 @@ def replace_leaked_secret(key: str) -> ResponseReturnValue:
     except StaleVersion as stale:
         form.version.data = stale.current.version
         return _confirm_leaked(stale.current, form, status=409)
+    except FieldError as refused:
+        form.add_errors([refused])
+        return _confirm_leaked(client, form, status=422)
     note = gettext("The former secrets have ended, and the tokens issued until now are revoked.")
     return hand_over(client, secret, title=gettext("Leaked secret replaced"), note=note)
 

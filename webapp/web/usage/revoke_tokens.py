@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import revoke_tokens as revoke
 from ...core.database.models import IdentityClient, utc_now
+from ...core.errors import FieldError
 from ...core.tokens.revocation import last_token_ends_at
 from ...host import author_of
 from ..http.access import actor, sign_in_is_recent
@@ -25,8 +26,12 @@ def revoke_tokens(key: str) -> ResponseReturnValue:
         return sign_in_again(form, lambda **options: _ask_revoke(client, form, **options))
     if not form.validate():
         return _ask_revoke(client, form, status=422)
-    with transaction() as session:
-        revoke(session, author=author_of(actor()), key=client.id)
+    try:
+        with transaction() as session:
+            revoke(session, author=author_of(actor()), key=client.id)
+    except FieldError as refused:
+        form.add_errors([refused])
+        return _ask_revoke(client, form, status=422)
     return show_toast(client, "tokens-revoked")
 
 
