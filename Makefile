@@ -3,7 +3,7 @@
 # make test   install what the tests run for real, and run all of them
 # make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 6 minutes; writes dist/cluster.md
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
-# make lint   style, types, and which module may import which
+# make lint   style of code, templates, styles and script; types; and which module may import which
 # make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
 # make screenshots   the README's images, and every screen in dist/screens
 # make dist   the wheel that a host installs, dist/identity_clients-<version>-py3-none-any.whl
@@ -42,6 +42,10 @@ test-matrix: $(VENV)/node/.installed | $(BIN)/python
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/djangofmt --check templates
+	$(BIN)/djangofmt check templates
+	$(BIN)/oxfmt --check static
+	$(BIN)/oxlint static
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

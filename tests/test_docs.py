@@ -123,7 +123,11 @@ def test_the_example_of_a_signal_appends_to_a_file(host: Host, tmp_path: Path, m
 def test_every_template_that_a_host_may_override_is_documented() -> None:
     """With its blocks, and what it is given; the guide to embedding lists the same."""
     openings = {path: path.read_text("utf-8").split("#}")[0] for path in sorted(TEMPLATES.rglob("*.html"))}
-    may = {path.name: path for path, opening in openings.items() if "a host may override this file" in opening}
+    may = {
+        path.relative_to(TEMPLATES).as_posix(): path
+        for path, opening in openings.items()
+        if "a host may override this file" in opening
+    }
     documented = {row[0].strip("`"): row[1:] for row in rows(section("Templates", SETTINGS))}
     assert set(documented) == set(may)
     for name, (_, blocks_, given) in documented.items():

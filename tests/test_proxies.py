@@ -211,7 +211,7 @@ def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
 def test_behind_a_proxy(site: Site, proxy: Any) -> None:
-    """C5, C6: https is known as such, http is refused where it matters, and nobody chooses an address."""
+    """Https is known as such, http is refused where it matters, and nobody chooses an address (C5, C6)."""
     app = site.app()
     client = client_of(app)
     services_of(app).engine.dispose()
@@ -242,8 +242,8 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
-def test_t14_below_a_sub_path(site: Site, proxy: Any) -> None:
-    """T14: the metadata where RFC 8414 puts it; and pages that link to one another."""
+def test_below_a_sub_path(site: Site, proxy: Any) -> None:
+    """The metadata where RFC 8414 puts it; and pages that link to one another (T14)."""
     site.set(f"{PREFIX}ISSUER", f"https://{NAME}/identity")
     with proxy(site, below_a_path=True) as ports, contextlib.ExitStack() as stack:
         command = site.here(blocks("Below a sub-path", "sh")[0])
@@ -264,7 +264,7 @@ def test_t14_below_a_sub_path(site: Site, proxy: Any) -> None:
 
 
 def test_without_a_proxy_nobody_is_believed(site: Site) -> None:
-    """C5: what the guide warns of, the wrong way round."""
+    """What the guide warns of, the wrong way round (C5)."""
     site.set(f"{PREFIX}TRUSTED_PROXIES", "0")
     app = site.app()
     answer = app.test_client().post(

@@ -1,177 +1,630 @@
 /* Identity Clients: what htmx and plain HTML cannot do by themselves. Everything works without it. */
 (() => {
-  'use strict';
-  const d = document;
-  const byId = id => d.getElementById(id);
-  /* What stands outside an open dialog is not read out, so each dialog has a place of its own for it. */
-  const say = words => { (dialog()?.querySelector('[data-say]') ?? byId('ic-say')).textContent = words; };
+  "use strict";
 
-  /* Words, in the language of the page. */
-  const words = () => byId('ic-say').dataset;
+  const byId = (id) => document.getElementById(id);
+  const dialogHolder = () => byId("ic-dialog");
+  const openDialog = () => dialogHolder()?.querySelector("dialog");
+  const results = () => byId("ic-results");
+  const BUSY_MILLISECONDS = 150;
+  const CHECK_MILLISECONDS = 10_000;
 
-  /* What somebody opened or closed stays so. */
-  let opened = [];
-  d.addEventListener('htmx:before:swap', () => { opened = [...d.querySelectorAll('.ic details[id]')].map(part => [part.id, part.open]); });
-  d.addEventListener('htmx:after:swap', () => opened.forEach(([id, open]) => { if (byId(id)) byId(id).open = open; }));
+  /* The texts of the page, in its language. */
+  const texts = () => byId("ic-say").dataset;
 
-  /* A panel that refreshes itself waits while nobody sees the page, and nothing below takes notice of it. */
-  ['htmx:before:request', 'htmx:after:swap', 'htmx:finally:request', 'htmx:error'].forEach(name => d.addEventListener(name, event => {
-    if (!event.detail.ctx?.sourceElement.matches('[data-background]')) return;
-    event.stopImmediatePropagation();
-    if (d.hidden) event.preventDefault();
-  }));
+  /* Have a text read out. What stands outside an open dialog is not read, so each dialog has a live region of its own. */
+  function announce(text) {
+    const region = openDialog()?.querySelector("[data-say]") ?? byId("ic-say");
+    region.textContent = text;
+  }
 
-  /* Dialogs. One place holds the dialog that is open; focus goes back to what opened it. */
+  /* Sections: what somebody opened or closed stays so after a swap. */
+  function keepDetailsOpen() {
+    let states = [];
+    document.addEventListener("htmx:before:swap", () => {
+      states = [...document.querySelectorAll(".ic details[id]")].map((details) => [details.id, details.open]);
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      for (const [id, open] of states) if (byId(id)) byId(id).open = open;
+    });
+  }
+
+  /* Background refresh: it waits while the page is hidden, and no other listener here takes notice of it. */
+  function isolateBackgroundRefresh() {
+    const events = [
+      "htmx:before:request",
+      "htmx:before:response",
+      "htmx:after:swap",
+      "htmx:finally:request",
+      "htmx:error",
+    ];
+    for (const name of events)
+      document.addEventListener(name, (event) => {
+        const { ctx } = event.detail;
+        if (!ctx?.sourceElement.matches("[data-background]")) return;
+        event.stopImmediatePropagation();
+        if (document.hidden || (ctx.response && !isOurs(ctx.response))) event.preventDefault();
+      });
+  }
+
+  /* Dialogs: one element holds the dialog that is open; the focus goes back to what opened it. */
   let opener = null;
-  const place = () => byId('ic-dialog');
-  const dialog = () => place()?.querySelector('dialog');
 
-  const rememberOpener = element => {
-    if (place().contains(element)) return;
-    const menu = element.closest('.ic-menu');
+  function rememberOpener(element) {
+    if (dialogHolder().contains(element)) return;
+    const menu = element.closest(".ic-menu");
     opener = menu ? menu.previousElementSibling : element;
     menu?.hidePopover();
-  };
-  const backToOpener = () => {
+  }
+
+  function focusOpener() {
     const target = opener?.isConnected ? opener : opener?.id && byId(opener.id);
     opener = null;
-    (target || d.querySelector('.ic h1'))?.focus();
-  };
-  const open = () => {
-    const box = dialog();
-    if (!box || box.open) return;
-    if (box.matches('.ic-s')) box.closedBy = 'any';
-    box.insertAdjacentHTML('beforeend', '<p class="ic-vh" role="status" data-say></p>');
-    box.showModal();
-    box.addEventListener('cancel', event => { if (box.dataset.locked) event.preventDefault(); });
-    box.addEventListener('close', () => { wipe(box); place().replaceChildren(); backToOpener(); });
-  };
-  const shut = () => { const box = dialog(); if (box) box.close(); };
+    (target || document.querySelector(".ic h1"))?.focus();
+  }
 
-  /* A secret leaves the page with the page, even where the browser keeps a copy of it (W14). */
-  const wipe = root => root.querySelectorAll('[data-secret]').forEach(element => {
-    if ('value' in element) element.value = ''; else element.textContent = '';
-  });
-  addEventListener('pagehide', () => wipe(d));
-  addEventListener('pageshow', event => { if (event.persisted) location.reload(); });
+  function showDialog(dialog) {
+    if (dialog.open) return;
+    if (dialog.matches(".ic-s")) dialog.closedBy = "any";
+    dialog.insertAdjacentHTML("beforeend", '<p class="ic-vh" role="status" data-say></p>');
+    dialog.showModal();
+    dialog.addEventListener("cancel", (event) => {
+      const isLocked = "locked" in dialog.dataset;
+      if (!isLocked && !isEdited()) return;
+      event.preventDefault();
+      if (!isLocked) closeDialog(dialog);
+    });
+    dialog.addEventListener("close", () => {
+      clearSecrets(dialog);
+      dialogHolder().replaceChildren();
+      focusOpener();
+    });
+  }
 
-  /* A morph clears a pre-filled field that nobody touched, so touch it. */
-  const touch = root => root.querySelectorAll('input[data-secret]').forEach(field => { field.value = field.value; });
+  /* Close a dialog, if need be after the question whether what was typed may go. */
+  function closeDialog(dialog) {
+    if (isEdited()) askToDiscard(() => dialog.close());
+    else dialog.close();
+  }
 
-  d.addEventListener('htmx:before:request', event => rememberIfOpening(event.detail.ctx));
-  const rememberIfOpening = ctx => {
-    const target = typeof ctx.target === 'string' ? d.querySelector(ctx.target) : ctx.target;
-    if (target === place()) rememberOpener(ctx.sourceElement);
-    if (target?.id === 'ic-results') target.setAttribute('aria-busy', 'true');
-  };
-  d.addEventListener('htmx:after:swap', () => {
-    const box = dialog();
-    if (box) { touch(box); open(); } else if (opener && !d.querySelector(':popover-open')) backToOpener();
-    byId('ic-results')?.removeAttribute('aria-busy');
-    /* A heading changes the order as well, and the next search keeps it. */
-    if (byId('ic-sort')) byId('ic-sort').value = byId('ic-results').dataset.sort;
-  });
-  /* How many clients match is read out. */
-  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
-    if (ctx.sourceElement.matches('.ic-find')) say(byId('ic-results').querySelector('.ic-none h2, .ic-pager p').firstChild.textContent);
-  });
-  d.addEventListener('htmx:finally:request', () => byId('ic-results')?.removeAttribute('aria-busy'));
-  d.addEventListener('htmx:error', () => say(words().away));
+  function manageDialogs() {
+    document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+      const target = typeof ctx.target === "string" ? document.querySelector(ctx.target) : ctx.target;
+      if (target === dialogHolder()) rememberOpener(ctx.sourceElement);
+      if (target?.id === "ic-results") target.setAttribute("aria-busy", "true");
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      const dialog = openDialog();
+      if (dialog) {
+        touchSecretFields(dialog);
+        showDialog(dialog);
+      } else if (opener && !document.querySelector(":popover-open")) focusOpener();
+    });
+  }
 
-  /* The secret goes only with what saves it, and with its own check. */
-  d.addEventListener('htmx:config:request', ({ detail: { ctx } }) => {
-    if (!ctx.sourceElement.matches('form, [data-secret]')) ctx.request.body?.delete('client_secret');
-  });
+  /* Secrets: they leave the page with the page, even where the browser keeps a copy of it. */
+  function clearSecrets(root) {
+    for (const element of root.querySelectorAll("[data-secret]")) {
+      if ("value" in element) element.value = "";
+      else element.textContent = "";
+    }
+  }
 
-  /* A field that was judged as it was left: its message is read out, and its state set. */
-  d.addEventListener('htmx:after:swap', ({ detail: { ctx } }) => {
-    if (!ctx.sourceElement.matches('[data-check]')) return;
-    if (ctx.target.querySelector('.ic-err:not(.ic-due)')) ctx.sourceElement.setAttribute('aria-invalid', 'true');
-    else ctx.sourceElement.removeAttribute('aria-invalid');
-    say(ctx.target.textContent);
-  });
+  function clearSecretsOnLeave() {
+    addEventListener("pagehide", () => clearSecrets(document));
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
 
-  /* A secret that is shown stays shown when the form around it is renewed. */
-  let shown = [];
-  d.addEventListener('htmx:before:swap', () => {
-    shown = [...d.querySelectorAll('[data-reveal]')].filter(isShown).map(button => button.dataset.reveal);
-  });
-  d.addEventListener('htmx:after:swap', () => d.querySelectorAll('[data-reveal]').forEach(button => {
-    if (shown.includes(button.dataset.reveal) && !isShown(button)) handlers.reveal(button);
-  }));
-  const isShown = button => byId(button.dataset.reveal).type === 'text';
+  /* Secrets: a morph clears a pre-filled field whose value was never set by script or hand, so set it. */
+  function touchSecretFields(root) {
+    for (const field of root.querySelectorAll("input[data-secret]")) {
+      const { value } = field;
+      field.value = value;
+    }
+  }
 
-  /* A button that was disabled while its request was under way gets its focus back; if what had it is gone, the list does. */
-  let focused = null;
-  d.addEventListener('htmx:before:request', () => { if (d.activeElement !== d.body) focused = d.activeElement; });
-  d.addEventListener('htmx:finally:request', () => setTimeout(() => {
-    if (d.activeElement !== d.body || !focused) return;
-    (focused.isConnected ? focused : byId('ic-results'))?.focus({ preventScroll: true });
-  }));
+  /* Secrets: one that was typed goes only with what saves it, and with its own check. */
+  function keepSecretOutOfOtherRequests() {
+    document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+      if (!ctx.sourceElement.matches("form, [data-secret]")) ctx.request.body?.delete("client_secret");
+    });
+  }
 
-  /* Action menus: fetched into the empty popover beside their link, then shown. */
-  d.addEventListener('htmx:after:settle', event => {
-    const menu = event.target;
-    if (menu.matches?.('.ic-menu') && !menu.matches(':popover-open')) menu.showPopover({ source: menu.previousElementSibling });
-  });
-  const expand = event => {
-    const link = event.target.previousElementSibling;
-    if (link?.matches('[data-menu]')) link.setAttribute('aria-expanded', String(event.newState === 'open'));
-  };
-  d.addEventListener('toggle', expand, true);
-  /* Pressed once more, its link closes it; a pointer has closed it before the click comes. */
-  let closing = null;
-  d.addEventListener('pointerdown', event => { closing = event.target.closest('[data-menu]:has(+ :popover-open)'); }, true);
-  d.addEventListener('click', event => {
-    const link = event.target.closest('[data-menu]');
-    if (!link?.matches(':has(+ :popover-open)') && !(event.detail && link && link === closing)) return;
+  /* Secrets: a field that shows its value goes on showing it when the form around it is renewed. */
+  function keepSecretsShown() {
+    const buttons = () => [...document.querySelectorAll("[data-reveal]")];
+    const isShown = (button) => byId(button.dataset.reveal).type === "text";
+    let shown = [];
+    document.addEventListener("htmx:before:swap", () => {
+      shown = buttons()
+        .filter(isShown)
+        .map((button) => button.dataset.reveal);
+    });
+    document.addEventListener("htmx:after:swap", () => {
+      for (const button of buttons()) if (shown.includes(button.dataset.reveal) && !isShown(button)) reveal(button);
+    });
+  }
+
+  /* The list: not busy any more once an answer is there. A heading changes the order too, and the next search keeps it. */
+  function followResults() {
+    const setIdle = () => results()?.removeAttribute("aria-busy");
+    document.addEventListener("htmx:after:swap", () => {
+      setIdle();
+      if (byId("ic-sort")) byId("ic-sort").value = results().dataset.sort;
+    });
+    document.addEventListener("htmx:finally:request", setIdle);
+  }
+
+  /* The list: how many clients match is read out. */
+  function announceResults() {
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      if (!ctx.sourceElement.matches(".ic-find")) return;
+      announce(results().querySelector(".ic-none h2, .ic-pager p").firstChild.textContent.trim());
+    });
+  }
+
+  /* Failures: a response of ours says so in a header. Any other comes from a proxy, or from a page of the host to which
+     the request was redirected, such as its sign-in page. */
+  function isOurs(response) {
+    return response.headers.has("X-Identity-Clients");
+  }
+
+  const isMenu = (element) => element?.matches?.(".ic-menu");
+  const failedRequests = new WeakMap();
+
+  /* Return a notice with the reason of a failure, and a button that repeats the request. */
+  function makeFailureNotice(reason, repeat) {
+    const notice = byId("ic-failure").content.firstElementChild.cloneNode(true);
+    notice.querySelector("p").textContent = reason;
+    failedRequests.set(notice.querySelector("[data-retry]"), repeat);
+    return notice;
+  }
+
+  function makeFailureDialog(notice) {
+    const dialog = byId("ic-failure-dialog").content.firstElementChild.cloneNode(true);
+    dialog.querySelector(".ic-stack").append(notice);
+    notice.querySelector("[data-retry]").autofocus = true;
+    return dialog;
+  }
+
+  /* Failures: the notice stands where the response would have been: in the form, dialog, menu or list. */
+  function showFailure(ctx, reason) {
+    const { sourceElement: source, target } = ctx;
+    if (source.matches("[data-check]")) return;
+    const message = source.closest("form[method=post]")?.querySelector("#ic-form-message");
+    const notice = makeFailureNotice(reason, () => repeatRequest(ctx));
+    if (message) {
+      message.replaceChildren(notice);
+      message.scrollIntoView({ block: "nearest" });
+    } else if (target === dialogHolder()) {
+      dialogHolder().replaceChildren(makeFailureDialog(notice));
+      showDialog(openDialog());
+    } else if (isMenu(target)) {
+      target.replaceChildren(notice);
+      target.showPopover({ source });
+    } else if (target === results()) {
+      removeFailure(target);
+      notice.querySelector("p").prepend(`${source.matches(".ic-find") ? texts().unfiltered : texts().stale} `);
+      target.classList.add("ic-stale");
+      target.prepend(notice);
+    } else {
+      removeFailure(target.parentElement);
+      target.before(notice);
+    }
+  }
+
+  function removeFailure(parent) {
+    parent.querySelector(":scope > .ic-failure")?.remove();
+  }
+
+  function repeatRequest({ sourceElement: source, request }) {
+    if (!source.isConnected) location.reload();
+    else if (source === results()) document.body.dispatchEvent(new CustomEvent("ic-changed"));
+    else if (source.matches("form")) source.requestSubmit(request.submitter);
+    else {
+      if (isMenu(source.nextElementSibling)) source.nextElementSibling.hidePopover();
+      source.click();
+    }
+  }
+
+  function reportFailures() {
+    document.addEventListener("htmx:before:response", (event) => {
+      const { ctx } = event.detail;
+      const { response, target } = ctx;
+      const isError = response.status >= 400 && !ctx.hx.redirect;
+      if (isOurs(response) && !(isError && (target === results() || isMenu(target)))) return;
+      event.preventDefault();
+      if (!isOurs(response)) showFailure(ctx, response.status >= 500 ? texts().down : texts().elsewhere);
+      else response.raw.text().then((html) => showFailure(ctx, textOf(html)));
+    });
+    document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+      if (ctx) showFailure(ctx, ctx.request.signal.reason === "timeout" ? texts().slow : texts().away);
+    });
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      if (ctx.sourceElement.matches("[data-check]")) return;
+      const form = ctx.sourceElement.closest("form[method=post]");
+      form?.querySelector("#ic-form-message > .ic-failure")?.remove();
+      if (ctx.target?.parentElement) removeFailure(ctx.target.parentElement);
+    });
+  }
+
+  function textOf(html) {
+    return new DOMParser().parseFromString(html, "text/html").body.textContent.trim();
+  }
+
+  /* Failures: a form of a page is sent only if the server answers, since the browser would replace it by an error page. */
+  function checkServerBeforeSubmit() {
+    const checked = new WeakSet();
+    const pending = new WeakSet();
+    document.addEventListener("submit", (event) => {
+      const { target: form, submitter } = event;
+      if (event.defaultPrevented || !form.matches("#ic form[method=post]:not([hx-post])")) return;
+      if (checked.delete(form)) {
+        edited = null;
+        return;
+      }
+      event.preventDefault();
+      if (pending.has(form)) return;
+      pending.add(form);
+      const setIdle = setBusyAfterAWhile(busyElement(form, submitter));
+      findFailure(form.getAttribute("action"))
+        .then((reason) => {
+          if (!reason) {
+            checked.add(form);
+            form.requestSubmit(submitter);
+            return;
+          }
+          setIdle();
+          const notice = makeFailureNotice(reason, () => form.requestSubmit(submitter));
+          const message = form.querySelector("#ic-form-message");
+          if (message) message.replaceChildren(notice);
+          else {
+            removeFailure(form);
+            form.prepend(notice);
+          }
+          notice.scrollIntoView({ block: "nearest" });
+        })
+        .finally(() => pending.delete(form));
+    });
+  }
+
+  /* Return why a URL of ours cannot be reached, or undefined. */
+  async function findFailure(url) {
+    try {
+      const signal = AbortSignal.timeout(CHECK_MILLISECONDS);
+      const response = await fetch(url, { method: "HEAD", cache: "no-store", redirect: "manual", signal });
+      if (isOurs(response)) return undefined;
+      return response.status >= 500 ? texts().down : texts().elsewhere;
+    } catch (error) {
+      return error.name === "TimeoutError" ? texts().slow : texts().away;
+    }
+  }
+
+  /* Pending requests: after a while the button or link that was pressed shows it. It keeps the focus, and its form drops
+     further requests meanwhile. */
+  function busyElement(source, submitter) {
+    if (source.matches("form[method=post]"))
+      return submitter?.matches(":not(.ic-vh)")
+        ? submitter
+        : source.querySelector("footer :is(.ic-go, .ic-del), .ic-go, .ic-del");
+    return source.matches("a, button") && !source.matches("th a") ? source : null;
+  }
+
+  /* Return a function that ends it. */
+  function setBusyAfterAWhile(element) {
+    if (!element) return () => {};
+    const label = element.textContent;
+    const { busy } = element.dataset;
+    const timer = setTimeout(() => {
+      element.classList.add("ic-busy");
+      if (!busy) return;
+      element.textContent = busy;
+      announce(busy);
+    }, BUSY_MILLISECONDS);
+    return () => {
+      clearTimeout(timer);
+      element.classList.remove("ic-busy");
+      if (!busy || element.textContent !== busy) return; // a swap may have given it another label
+      element.textContent = label;
+      announce("");
+    };
+  }
+
+  function showPendingRequests() {
+    const ends = new WeakMap();
+    document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+      const pressed = document.activeElement?.closest(".ic [data-retry]");
+      ends.set(ctx, setBusyAfterAWhile(pressed ?? busyElement(ctx.sourceElement, ctx.request.submitter)));
+    });
+    document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ends.get(ctx)?.());
+  }
+
+  /* Edited forms: what was typed is not discarded without a question. */
+  let edited = null;
+  const isEdited = () => Boolean(edited?.isConnected);
+
+  function askToDiscard(discard) {
+    const question = byId("ic-discard").content.firstElementChild.cloneNode(true);
+    byId("ic").append(question);
+    question.addEventListener("close", () => {
+      question.remove();
+      if (question.returnValue !== "discard") return;
+      edited = null;
+      discard();
+    });
+    question.showModal();
+  }
+
+  function keepEdits() {
+    document.addEventListener("input", ({ target: { form } }) => {
+      if (form?.matches(".ic [data-edits]")) edited = form;
+    });
+    document.addEventListener("htmx:before:request", (event) => {
+      const { sourceElement: source, request, target } = event.detail.ctx;
+      if (target !== dialogHolder() || request.method !== "GET" || !isEdited()) return;
+      event.preventDefault();
+      askToDiscard(() => source.click());
+    });
+    /* Where a browser closes a dialog by Escape without an event that could be cancelled. */
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing || !isEdited() || !openDialog()?.contains(event.target)) return;
+      event.preventDefault();
+      closeDialog(openDialog());
+    });
+    addEventListener("beforeunload", (event) => {
+      const unsavedSecret = document.querySelector(".ic [data-handover] [required]:not(:checked)");
+      if (isEdited() || unsavedSecret) event.preventDefault();
+    });
+  }
+
+  /* Required fields: valid for screen readers until they were judged. */
+  function followValidity() {
+    document.addEventListener("invalid", ({ target }) => target.setAttribute("aria-invalid", "true"), true);
+    document.addEventListener("change", ({ target }) => {
+      if (target.matches('.ic [type=checkbox][aria-invalid="true"]') && target.checkValidity())
+        target.setAttribute("aria-invalid", "false");
+    });
+  }
+
+  /* Checked fields: the message of a field that was left is read out, and its state set. */
+  function announceFieldMessages() {
+    document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+      const field = ctx.sourceElement;
+      if (!field.matches("[data-check]")) return;
+      field.setAttribute("aria-invalid", String(Boolean(ctx.target.querySelector(".ic-err:not(.ic-due)"))));
+      announce(ctx.target.textContent.trim());
+    });
+  }
+
+  /* Focus: a button that was disabled during its request gets it back; if what had it is gone, the results do. */
+  function restoreFocus() {
+    let focused = null;
+    document.addEventListener("htmx:before:request", () => {
+      if (document.activeElement !== document.body) focused = document.activeElement;
+    });
+    document.addEventListener("htmx:finally:request", () =>
+      setTimeout(() => {
+        if (document.activeElement !== document.body || !focused) return;
+        (focused.isConnected ? focused : results())?.focus({ preventScroll: true });
+      }),
+    );
+  }
+
+  /* Menus of actions: fetched into the empty popover beside their link, then shown. */
+  function showMenus() {
+    document.addEventListener("htmx:after:settle", ({ target: menu }) => {
+      if (!menu.matches?.(".ic-menu") || menu.matches(":popover-open")) return;
+      menu.showPopover({ source: menu.previousElementSibling });
+    });
+    const setExpanded = (event) => {
+      const link = event.target.previousElementSibling;
+      if (link?.matches("[data-menu]")) link.setAttribute("aria-expanded", String(event.newState === "open"));
+    };
+    document.addEventListener("toggle", setExpanded, true);
+  }
+
+  /* Menus of actions: arrow keys, Home, End and first letters move within one, and the arrow keys open it. */
+  function moveInMenus() {
+    let opening = false;
+    const items = (menu) => [...menu.querySelectorAll("a, button")];
+    const next = (all, current, key) => {
+      switch (key) {
+        case "ArrowDown":
+          return all[(current + 1) % all.length];
+        case "ArrowUp":
+          return all.at(current < 1 ? -1 : current - 1);
+        case "Home":
+          return all[0];
+        case "End":
+          return all.at(-1);
+        default: {
+          const rotated = [...all.slice(current + 1), ...all.slice(0, current + 1)];
+          return rotated.find((item) => item.textContent.trim().toLowerCase().startsWith(key.toLowerCase()));
+        }
+      }
+    };
+    document.addEventListener("keydown", (event) => {
+      const { target, key } = event;
+      if (event.ctrlKey || event.metaKey || event.altKey || !target.closest?.(".ic")) return;
+      const link = target.closest("[data-menu], [popovertarget]");
+      const menu = link ? link.nextElementSibling : target.closest(".ic-menu:popover-open");
+      const isArrow = key === "ArrowDown" || key === "ArrowUp";
+      if (!isMenu(menu) || (link && !isArrow) || !(isArrow || key === "Home" || key === "End" || /^\S$/.test(key)))
+        return;
+      if (link && !menu.matches(":popover-open")) {
+        event.preventDefault();
+        opening = true;
+        link.click();
+        return;
+      }
+      const item = next(items(menu), items(menu).indexOf(document.activeElement), key);
+      if (!item) return;
+      event.preventDefault();
+      item.focus();
+    });
+    document.addEventListener(
+      "toggle",
+      ({ target, newState }) => {
+        if (newState !== "open" || !isMenu(target) || !opening) return;
+        opening = false;
+        items(target)[0]?.focus();
+      },
+      true,
+    );
+  }
+
+  /* Menus of actions: pressed once more, the link closes its menu. A pointer has closed it before the click comes. */
+  function closeMenusByTheirLink() {
+    let closing = null;
+    const rememberOpen = (event) => {
+      closing = event.target.closest("[data-menu]:has(+ :popover-open)");
+    };
+    const hide = (event) => {
+      const link = event.target.closest("[data-menu]");
+      const closedByPointer = event.detail && link && link === closing;
+      if (!link?.matches(":has(+ :popover-open)") && !closedByPointer) return;
+      event.preventDefault();
+      event.stopPropagation();
+      link.nextElementSibling.hidePopover();
+    };
+    document.addEventListener("pointerdown", rememberOpen, true);
+    document.addEventListener("click", hide, true);
+  }
+
+  /* Copy buttons. Where the browser refuses, such as without https, the text is selected for the person to copy. */
+  async function copy(button) {
+    const source = byId(button.dataset.copy);
+    const { what } = button.dataset;
+    button.parentElement.parentElement.querySelector(":scope > [data-uncopied]")?.remove();
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+    } catch {
+      selectText(source);
+      button.parentElement.after(makeCopyError(texts().uncopied.replace("{}", what)));
+      return;
+    }
+    button.querySelector("span").textContent = texts().done;
+    announce(texts().copied.replace("{}", what));
+  }
+
+  function selectText(element) {
+    if ("value" in element) {
+      if (element.type === "password") reveal(document.querySelector(`[data-reveal="${element.id}"]`));
+      element.focus();
+      element.select();
+    } else getSelection().selectAllChildren(element);
+  }
+
+  function makeCopyError(text) {
+    const error = document.createElement("p");
+    error.className = "ic-err";
+    error.dataset.uncopied = "";
+    error.setAttribute("role", "alert");
+    error.textContent = text;
+    return error;
+  }
+
+  /* Buttons that show a password field, and hide it again. */
+  function reveal(button) {
+    const field = byId(button.dataset.reveal);
+    const label = button.querySelector("span");
+    const { other } = button.dataset;
+    field.type = field.type === "password" ? "text" : "password";
+    button.dataset.other = label.textContent;
+    label.textContent = other;
+  }
+
+  /* Links that leave a form: in a dialog they close it. */
+  function close(_link, event) {
+    const dialog = openDialog();
+    if (!dialog) return;
     event.preventDefault();
-    event.stopPropagation();
-    link.nextElementSibling.hidePopover();
-  }, true);
+    closeDialog(dialog);
+  }
 
-  const handlers = {
-    copy(button) {
-      const source = byId(button.dataset.copy);
-      navigator.clipboard.writeText(source.value ?? source.textContent).then(
-        () => { button.querySelector('span').textContent = words().done; say(words().copied.replace('{}', button.dataset.what)); },
-        () => say(words().uncopied.replace('{}', button.dataset.what)));
-    },
-    reveal(button) {
-      const field = byId(button.dataset.reveal), label = button.querySelector('span'), { other } = button.dataset;
-      field.type = field.type === 'password' ? 'text' : 'password';
-      button.dataset.other = label.textContent;
-      label.textContent = other;
-    },
-    close(_link, event) { if (dialog()) { event.preventDefault(); shut(); } },
-    drop(button) { button.closest('.ic-toast').remove(); },
-  };
-  d.addEventListener('click', event => {
-    const problem = event.target.closest('.ic .ic-note a[href^="#"]');
-    if (problem) { event.preventDefault(); byId(problem.hash.slice(1)).focus(); }
-    const element = event.target.closest('.ic [data-copy], .ic [data-reveal], .ic [data-close], .ic [data-drop]');
-    if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
-  });
+  /* Buttons that repeat a request that failed. */
+  function retry(button) {
+    failedRequests.get(button)();
+  }
 
-  /* Fields that show more than their value. */
-  d.addEventListener('input', event => {
-    const field = event.target;
-    if (!field.closest?.('.ic')) return;
-    if (field.dataset.twin) byId(field.dataset.twin).value = field.value;
-    if (field.dataset.count) byId(field.dataset.count).textContent = [...field.value.trim().normalize()].length;
-    const form = field.form, chosen = form?.querySelector('[data-chosen]');
-    if (field.name === 'roles' && chosen) chosen.textContent = form.querySelectorAll('[name=roles]:checked').length;
-  });
+  /* Buttons that close a message in the corner. */
+  function drop(button) {
+    button.closest(".ic-toast").remove();
+  }
 
-  d.addEventListener('change', event => {
-    if (event.target.matches('.ic [type=range]')) byId(event.target.dataset.twin).dispatchEvent(new Event('change', { bubbles: true }));
-  });
+  function handleClicks() {
+    const handlers = { copy, reveal, close, drop, retry };
+    const selector = Object.keys(handlers)
+      .map((name) => `.ic [data-${name}]`)
+      .join();
+    document.addEventListener("click", (event) => {
+      const element = event.target.closest(selector);
+      if (element) for (const name in handlers) if (name in element.dataset) handlers[name](element, event);
+    });
+  }
 
-  /* "I have saved the secret": Done closes the hand-over where it is a dialog. */
-  d.addEventListener('submit', event => {
-    if (event.target.matches('dialog [data-handover]')) { event.preventDefault(); shut(); }
-  });
+  /* Links of an error summary move the focus to the field. */
+  function focusFieldsWithErrors() {
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest('.ic .ic-note a[href^="#"]');
+      if (!link) return;
+      event.preventDefault();
+      byId(link.hash.slice(1)).focus();
+    });
+  }
 
-  touch(d);
-  d.querySelector('.ic [autofocus]')?.focus();
+  /* Fields that show more than their value: twins, counted characters, chosen roles. */
+  function followInput() {
+    document.addEventListener("input", ({ target: field }) => {
+      if (!field.closest?.(".ic")) return;
+      const { twin, count } = field.dataset;
+      if (twin) byId(twin).value = field.value;
+      if (count) byId(count).textContent = [...field.value.trim().normalize()].length;
+      const chosen = field.form?.querySelector("[data-chosen]");
+      if (field.name === "roles" && chosen)
+        chosen.textContent = field.form.querySelectorAll("[name=roles]:checked").length;
+    });
+    document.addEventListener("change", ({ target: field }) => {
+      if (!field.matches(".ic [type=range]")) return;
+      byId(field.dataset.twin).dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  }
+
+  /* The hand-over: Done closes it where it is a dialog. */
+  function closeHandover() {
+    document.addEventListener("submit", (event) => {
+      if (!event.target.matches("dialog [data-handover]")) return;
+      event.preventDefault();
+      openDialog().close();
+    });
+  }
+
+  /* Listeners of one event run in this order: the background refresh hides from all others. */
+  keepDetailsOpen();
+  isolateBackgroundRefresh();
+  manageDialogs();
+  clearSecretsOnLeave();
+  keepSecretOutOfOtherRequests();
+  followResults();
+  announceResults();
+  reportFailures();
+  checkServerBeforeSubmit();
+  showPendingRequests();
+  keepEdits();
+  followValidity();
+  announceFieldMessages();
+  keepSecretsShown();
+  restoreFocus();
+  showMenus();
+  moveInMenus();
+  closeMenusByTheirLink();
+  focusFieldsWithErrors();
+  handleClicks();
+  followInput();
+  closeHandover();
+
+  touchSecretFields(document);
+  document.querySelector(".ic [autofocus]")?.focus();
 })();

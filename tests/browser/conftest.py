@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
-from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant, Visit, _numbers, sign_in
+from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant, Visit, Window, _numbers, sign_in
 from tests.support.factories import make_account
 from tests.support.servers import LiveServer
 from webapp.core.database.engine import make_engine
@@ -48,26 +48,38 @@ def merchant(make_merchant: Callable[..., Merchant]) -> Merchant:
     return make_merchant()
 
 
-@pytest.fixture
-def visit(browser: Browser, live_server: LiveServer) -> Iterator[Visit]:
-    """Return a function that opens browsers; at the end no page may have failed or broken its policy (W15)."""
-    contexts: list[BrowserContext] = []
-    faults: list[str] = []
+@pytest.fixture(scope="session")
+def shared_window(browser: Browser, live_server: LiveServer) -> Iterator[Window]:
+    """Return the browser that tests use in turn, one per worker."""
+    window = Window(browser, base_url=live_server.url)
+    window.clear()
+    yield window
+    window.context.close()
 
-    def open_browser(email: str | None = None, **options: Any) -> Page:
-        options = {"base_url": live_server.url, "viewport": {"width": 1280, "height": 900}} | options
-        context = browser.new_context(**options)
-        contexts.append(context)
-        context.set_default_timeout(TIMEOUT_MILLISECONDS)
-        context.on("weberror", lambda error: faults.append(str(error.error)))
-        context.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+
+@pytest.fixture
+def visit(browser: Browser, shared_window: Window, live_server: LiveServer) -> Iterator[Visit]:
+    """Return a function that opens browsers; at the end no page may have failed or broken its policy (W15)."""
+    windows: list[Window] = []
+
+    def open_browser(email: str | None = None, *, own: bool = False, **options: Any) -> Page:
+        if own or options or not shared_window.is_free:
+            window = Window(browser, base_url=live_server.url, **options)
+        else:
+            window = shared_window
+            window.is_free = False
+        windows.append(window)
         if email:
-            sign_in(context, email, live_server.password)
-        return context.new_page()
+            sign_in(window.context, email, live_server.password)
+        return window.tab
 
     yield open_browser
-    for context in contexts:
-        context.close()
+    faults = [fault for window in windows for fault in window.faults]
+    for window in windows:
+        if window is shared_window:
+            window.clear()
+        else:
+            window.context.close()
     assert faults == []
 
 

@@ -71,7 +71,7 @@ def test_older_and_newer(tab: Page, merchant: Merchant) -> None:
 
 
 def test_the_file_has_what_the_page_shows(tab: Page, client: IdentityClient) -> None:
-    """L7: from the page's link, with its filters, and then it stands in the activity."""
+    """From the page's link, with its filters, and then it stands in the activity (L7)."""
     screen = Activity.open(tab)
     screen.filter("Person").select_option("Tom Reilly")
     expect(screen.events).to_have_count(2)

@@ -17,7 +17,7 @@ def typed(form: NewClient, merchant: Merchant) -> NewClient:
 
 
 def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchant) -> None:
-    """S6: with its own check and with Create; not as another field is left, nor with Generate or a preset."""
+    """With its own check and with Create; not as another field is left, nor with Generate or a preset (S6)."""
     sent: dict[str, bool] = {}
 
     def look(request: Request) -> None:
@@ -108,7 +108,7 @@ def test_a_click_beside_a_form_throws_nothing_away(tab: Page, merchant: Merchant
     form = typed(ClientList.open(tab).new(), merchant)
     tab.mouse.click(*where)
     expect(form.field("name")).to_have_value("Typed name")
-    tab.keyboard.press("Escape")
+    form.discard()
     expect(form.root).to_have_count(0)
     expect(tab.locator("#ic-new-link")).to_be_focused()
 
@@ -124,8 +124,8 @@ def test_edit_opens_without_a_secret_and_the_slider_is_a_way_to_the_number(tab: 
     assert (after.token_duration_minutes, after.version) == (35, 2)
 
 
-def test_s6_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, merchant: Merchant) -> None:
-    """I7, S6: from the form to the choice, back to the form, and saved."""
+def test_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, merchant: Merchant) -> None:
+    """From the form to the choice, back to the form, and saved (I7, S6)."""
     client = merchant.add_client(name="Before")
     form = Details.open(tab, client.id).edit().fill(name="xx", client_secret=SECRET)
     other = tab.context.new_page()
@@ -141,7 +141,7 @@ def test_s6_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, 
 
 
 def test_roles_say_what_saving_them_would_change(merchant: Merchant, tab: Page) -> None:
-    """Issue: as they are chosen, read out, without a step of its own; money-moving marked."""
+    """As they are chosen, read out, without a step of its own; money-moving marked."""
     client = merchant.add_client(roles=["MerchantUser"])
     form = EditClient.open(tab, client.id)
     said = form.root.locator("#f-roles-said")

@@ -59,6 +59,39 @@ def test_the_menu_opens_with_enter_is_walked_with_tab_and_gives_the_focus_back(t
     expect(button).to_have_attribute("aria-expanded", "false")
 
 
+def test_the_menu_is_walked_with_arrows_home_end_and_first_letters(tab: Page, merchant: Merchant) -> None:
+    client = merchant.add_client()
+    button = ClientList.open(tab).root.get_by_role("link", name=f"Actions for {merchant.new_id}")
+    button.focus()
+    press(tab, "ArrowDown")
+    menu = Menu(tab)
+    focused = tab.locator(":focus")
+    for key, verb in (
+        ("", "View"),
+        ("ArrowDown", "Edit"),
+        ("ArrowUp", "View"),
+        ("ArrowUp", "Delete"),
+        ("ArrowDown", "View"),
+        ("End", "Delete"),
+        ("Home", "View"),
+        ("c", "Change secret"),
+        ("c", "Copy"),
+        ("c", "Change secret"),
+        ("r", "Revoke tokens"),
+        ("x", "Revoke tokens"),
+    ):
+        if key:
+            press(tab, key)
+        expect(focused).to_have_text(re.compile(f"^{verb}"))
+    press(tab, "Escape")
+    expect(menu.root).to_be_hidden()
+    expect(button).to_be_focused()
+    more = Details.open(tab, client.id).root.get_by_role("button", name="More actions")
+    more.focus()
+    press(tab, "ArrowDown")
+    expect(focused).to_have_text(re.compile("^Disable"))
+
+
 @pytest.mark.parametrize("by", ["keyboard", "mouse"])
 def test_pressing_the_menu_button_once_more_closes_the_menu(tab: Page, merchant: Merchant, by: str) -> None:
     merchant.add_client()

@@ -39,7 +39,7 @@ def go(page: Page, steps: int) -> None:
 
 
 def test_search_filter_order_and_pages_keep_each_other_and_the_address_tells_all(tab: Page, clients: list[str]) -> None:
-    """W13: Back and Forward show the whole page in the state that the address names; a reload as well."""
+    """Back and Forward show the whole page in the state that the address names; a reload as well (W13)."""
     screen = ClientList.open(tab)
     tab.evaluate("window.untouched = true")
     expect(screen.client_ids).to_have_text(clients[:50])
@@ -100,7 +100,7 @@ def test_search_filter_order_and_pages_keep_each_other_and_the_address_tells_all
 
 
 def test_a_page_of_a_client_leads_back_to_the_list_as_it_was(tab: Page, clients: list[str]) -> None:
-    """W13."""
+    """A page of a client leads back to the list as it was (W13)."""
     screen = ClientList.open(tab)
     screen.search.fill("-05")
     expect(screen.client_ids).to_have_text(clients[50:60])
@@ -132,7 +132,7 @@ def test_the_first_client_turns_the_empty_list_into_a_list(tab: Page, merchant: 
 
 
 def test_attention_as_a_filter_and_the_strip_follows_a_change(tab: Page, merchant: Merchant) -> None:
-    """Issue: as a strip, as a filter and on the row; what was seen to leaves all three at once."""
+    """As a strip, as a filter and on the row; what was seen to leaves all three at once."""
     merchant.add_client(f"{merchant.new_id}-used", last_token_at=utc_now())
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
     screen = ClientList.open(tab)
@@ -166,7 +166,7 @@ def test_changes_keep_search_and_order(tab: Page, merchant: Merchant) -> None:
 
 
 def test_a_client_that_looks_like_code_is_inert_on_every_screen(tab: Page, merchant: Merchant) -> None:
-    """W17."""
+    """A client that looks like code is inert on every screen (W17)."""
     code = '"><img src=x hx-get=/y onerror=z>'
     client = merchant.add_client(code, name=code, description=code)
     requested: list[str] = []

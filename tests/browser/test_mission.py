@@ -108,7 +108,7 @@ def test_an_own_secret_may_be_chosen(tab: Page, merchant: Merchant, live_server:
 
 
 def test_a_weak_secret_is_warned_of_before_it_is_saved(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """S4."""
+    """A weak secret is warned of before it is saved (S4)."""
     form = filled(ClientList.open(tab).new(), merchant.new_id, client_secret="aaaaaa")
     form.field("name").focus()
     expect(form.message("client_secret")).to_contain_text("easy to guess")
@@ -197,7 +197,7 @@ def test_each_limit_is_told_at_its_field(
 
 
 def test_all_that_is_wrong_is_told_at_once_and_nothing_typed_is_lost(tab: Page, merchant: Merchant) -> None:
-    """S6: the secret stays in its field although the server never sends it back."""
+    """The secret stays in its field although the server never sends it back (S6)."""
     wrong = {
         "client_id": "short",
         "client_secret": "s" * 101,
@@ -245,7 +245,7 @@ def test_presets_choose_roles_and_keep_what_was_typed(tab: Page, merchant: Merch
 def test_a_taken_client_id_is_only_in_use_whoever_has_it(
     tab: Page, merchant: Merchant, make_merchant: Callable[..., Merchant]
 ) -> None:
-    """A6."""
+    """A taken client id is only in use whoever has it (A6)."""
     other = make_merchant()
     other.add_client()
     form = filled(ClientList.open(tab).new(), other.new_id.upper())
@@ -331,7 +331,7 @@ def test_edit_judges_by_the_same_limits(tab: Page, merchant: Merchant) -> None:
 def test_a_stale_edit_shows_both_values_and_loses_nothing(
     visit: Visit, tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """I7, with two people."""
+    """Two people edit one client at the same time (I7)."""
     client = merchant.add_client(name="Before", description="As it was", token_duration=60)
     mine = ClientList.open(tab).menu(client.client_id).edit()
     mine.fill(name="Mine", token_duration="20", client_secret="my-own-new-secret")
@@ -360,7 +360,7 @@ def test_a_stale_edit_shows_both_values_and_loses_nothing(
 
 
 def test_a_stale_edit_in_a_second_tab_of_ones_own(tab: Page, merchant: Merchant) -> None:
-    """I7, with two tabs of one person, from the page of the client."""
+    """One person edits one client in two tabs, from its page (I7)."""
     client = merchant.add_client(name="Before")
     mine = Details.open(tab, client.id).edit().fill(name="Tab 1")
     second = tab.context.new_page()
@@ -394,7 +394,7 @@ def test_an_own_secret_may_be_set_and_the_old_one_end_now(
 
 
 def test_agreeing_to_end_one_secret_is_not_agreeing_to_end_another(tab: Page, merchant: Merchant) -> None:
-    """S7: what was ticked for A does not stand for B, which is the older one by now; the typed secret stays."""
+    """What was ticked for A does not stand for B, which is the older one by now; the typed secret stays (S7)."""
     client = merchant.add_client()
     Details.open(tab, client.id).change_secret().keep_old("In 7 days").change().done(then=Details)
     form = Details.open(tab, client.id).change_secret().fill(client_secret="a-secret-typed-here")
@@ -468,7 +468,7 @@ def test_copy_fills_in_everything_but_id_and_secret(tab: Page, merchant: Merchan
 def test_another_account_sees_nothing(
     tab: Page, merchant: Merchant, make_merchant: Callable[..., Merchant], live_server: LiveServer
 ) -> None:
-    """A3."""
+    """Another account sees nothing (A3)."""
     other = make_merchant()
     client = other.add_client()
     expect(ClientList.open(tab).root).to_contain_text("No clients yet")
@@ -625,7 +625,7 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
 
 
 def test_a_stale_edit_without_javascript(visit: Visit, merchant: Merchant) -> None:
-    """I7."""
+    """A stale edit without javascript (I7)."""
     client = merchant.add_client(name="Before")
     tab = visit(merchant.admin, java_script_enabled=False)
     mine = EditClient.open(tab, client.id).fill(name="Mine")

@@ -27,7 +27,7 @@ def client(merchant: Merchant) -> IdentityClient:
 def test_check_add_and_remove(
     merchant: Merchant, visit: Visit, client: IdentityClient, options: dict[str, Any]
 ) -> None:
-    """Issue: would this address pass; a warning before an address is refused that called lately."""
+    """Would this address pass; a warning before an address is refused that called lately."""
     screen = Details.open(visit(merchant.admin, **options), client.id)
     screen.check_address("192.0.2.7", "Would be refused. It did not ask")
     form = screen.add_address("192.0.2.7")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.support.browser import Merchant
+from tests.support.browser import Merchant, Visit
 from tests.support.factories import make_requests
 from tests.support.pages import Details
 from webapp.core.database.models import IdentityClient
@@ -14,6 +14,12 @@ from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.host import BACKGROUND_HEADER
 
 HALF_A_MINUTE = 30_000
+
+
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, whose clock can be set."""
+    return visit(merchant.admin, own=True)
 
 
 @pytest.fixture
@@ -45,8 +51,8 @@ def open_details(tab: Page, client: IdentityClient) -> Details:
     return Details.open(tab, client.id)
 
 
-def test_w3_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
-    """W3, issue: without moving focus, closing what is open, or counting as activity."""
+def test_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
+    """Without moving focus, closing what is open, or counting as activity (W3)."""
     screen = open_details(tab, client)
     section = screen.section("Token requests")
     section.get_by_text("Show as a table").click()
@@ -74,7 +80,7 @@ def test_it_takes_no_focus_back_and_closes_no_dialog(tab: Page, client: Identity
     half_a_minute_later(tab)
     expect(form.field("name")).to_have_value("typed")
     expect(form.field("name")).to_be_focused()
-    tab.keyboard.press("Escape")
+    form.discard()
     opener = screen.root.get_by_role("link", name="Edit", exact=True)
     expect(opener).to_be_focused()
     half_a_minute_later(tab)
@@ -86,7 +92,7 @@ def test_it_takes_no_focus_back_and_closes_no_dialog(tab: Page, client: Identity
 
 
 def test_it_waits_while_nobody_sees_the_page(tab: Page, client: IdentityClient) -> None:
-    """Issue: while visible; and it catches up as soon as the page is seen again."""
+    """While visible; and it catches up as soon as the page is seen again."""
     screen = open_details(tab, client)
     hide = "hidden => Object.defineProperty(document, 'hidden', {value: hidden, configurable: true})"
     with background(tab) as requests:
@@ -102,8 +108,8 @@ def test_it_waits_while_nobody_sees_the_page(tab: Page, client: IdentityClient) 
     expect(screen.section("Token requests")).to_be_visible()
 
 
-def test_w11_signed_out_it_says_so_and_stops(tab: Page, client: IdentityClient) -> None:
-    """W11: what is typed in a dialog above stays, and nobody is led away."""
+def test_signed_out_it_says_so_and_stops(tab: Page, client: IdentityClient) -> None:
+    """What is typed in a dialog above stays, and nobody is led away (W11)."""
     screen = open_details(tab, client)
     form = screen.edit().fill(description="typed and not saved")
     tab.context.clear_cookies()

@@ -84,7 +84,7 @@ def calling(url: str, client_id: str, secret: str) -> Iterator[Caller]:
 
 
 def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """Issue 4: change with overlap, move the caller over, watch last used move, end the old secret."""
+    """Change with overlap, move the caller over, watch last used move, end the old secret."""
     client = merchant.add_client()
     with calling(live_server.url, client.client_id, SECRET) as caller:
         merchant.wait_for_use(client.client_id)
@@ -142,7 +142,7 @@ def expect_to_be_used(details: Details, label: str) -> None:
 def test_after_a_leak_one_click_stops_every_secret_and_every_token(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """Issue 4, T13: both secrets in use, hundreds of tokens under way; an API that asks learns it at once."""
+    """Both secrets in use, hundreds of tokens under way; an API that asks learns it at once (T13)."""
     client = merchant.add_client()
     with unit_of_work(merchant.engine) as session:
         api = add_resource_server(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
-from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, chromium, sign_in
+from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, Visit, chromium, sign_in
 from tests.support.identity import ask
 from tests.support.pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
 from tests.support.servers import LiveServer
@@ -26,6 +26,12 @@ EVERYTHING = """async () => JSON.stringify({
 })"""
 
 
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, which keeps nothing of other tests."""
+    return visit(merchant.admin, own=True)
+
+
 def everything(tab: Page) -> str:
     """Return all that the browser lets a page see, and what it would carry into another session."""
     return str(tab.evaluate(EVERYTHING)) + json.dumps(tab.context.storage_state())
@@ -38,8 +44,8 @@ def create(form: NewClient, client_id: str) -> HandOver:
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
-def test_w14_after_the_hand_over_the_secret_is_nowhere(tab: Page, merchant: Merchant, closed: bool) -> None:
-    """W14, S6: Back, Forward, reload and a reopened tab; from the dialog."""
+def test_after_the_hand_over_the_secret_is_nowhere(tab: Page, merchant: Merchant, closed: bool) -> None:
+    """Back, Forward, reload and a reopened tab; from the dialog (W14, S6)."""
     tab.goto("/")
     hand_over = create(ClientList.open(tab).new(), merchant.new_id)
     assert CANARY in everything(tab)
@@ -64,8 +70,8 @@ def test_w14_after_the_hand_over_the_secret_is_nowhere(tab: Page, merchant: Merc
         assert CANARY not in everything(reopened)
 
 
-def test_w14_after_the_hand_over_page_the_secret_is_nowhere(tab: Page, merchant: Merchant) -> None:
-    """W14, S6: the same from the page, whose address is the one of the form."""
+def test_after_the_hand_over_page_the_secret_is_nowhere(tab: Page, merchant: Merchant) -> None:
+    """The same from the page, whose address is the one of the form (W14, S6)."""
     hand_over = create(NewClient.open(tab), merchant.new_id)
     assert CANARY in everything(tab)
     hand_over.done(then=Details)
@@ -78,10 +84,10 @@ def test_w14_after_the_hand_over_page_the_secret_is_nowhere(tab: Page, merchant:
     assert merchant.client_ids == [merchant.new_id]
 
 
-def test_w14_a_browser_that_keeps_whole_pages_keeps_none_with_a_secret(
+def test_a_browser_that_keeps_whole_pages_keeps_none_with_a_secret(
     keeping_browser: Browser, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """W14: a page that comes back as it was left has been wiped, and loads itself again.
+    """A page that comes back as it was left has been wiped, and loads itself again (W14).
 
     Chromium heeds `no-store`; others may not, so that the header is taken away here.
     """
@@ -121,19 +127,19 @@ def without_no_store(route: Route) -> None:
     route.fulfill(response=answer, headers=headers)
 
 
-def test_s6_a_secret_that_was_typed_and_not_saved_goes_with_the_dialog(tab: Page, merchant: Merchant) -> None:
-    """S6, W14."""
+def test_a_secret_that_was_typed_and_not_saved_goes_with_the_dialog(tab: Page, merchant: Merchant) -> None:
+    """A secret that was typed and not saved goes with the dialog (S6, W14)."""
     screen = ClientList.open(tab)
     form = screen.new().fill(client_secret=CANARY)
-    tab.keyboard.press("Escape")
+    form.discard()
     expect(form.root).to_have_count(0)
     assert CANARY not in everything(tab)
     form = screen.new()
     expect(form.secret).not_to_have_value(CANARY)
 
 
-def test_w7_after_sign_out_back_shows_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
-    """W7."""
+def test_after_sign_out_back_shows_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
+    """After sign out back shows the sign in page (W7)."""
     client = merchant.add_client()
     ClientList.open(tab)
     Details.open(tab, client.id)
@@ -145,10 +151,10 @@ def test_w7_after_sign_out_back_shows_the_sign_in_page(tab: Page, merchant: Merc
         assert merchant.name not in tab.content()
 
 
-def test_w10_a_form_that_was_open_while_the_session_was_renewed_is_saved_at_the_second_press(
+def test_a_form_that_was_open_while_the_session_was_renewed_is_saved_at_the_second_press(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """W10: new sign-in in tab 2, save in tab 1, then once more."""
+    """New sign-in in tab 2, save in tab 1, then once more (W10)."""
     form = ClientList.open(tab).new()
     form.fill(client_id=merchant.new_id, client_secret=CANARY, name="As typed").choose(["MerchantUser"])
     SignIn.open(tab.context.new_page()).sign_in(merchant.admin, merchant.password, then=Home)
@@ -163,8 +169,8 @@ def test_w10_a_form_that_was_open_while_the_session_was_renewed_is_saved_at_the_
     assert ask(live_server.url, merchant.new_id, CANARY).ok
 
 
-def test_w10_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """W10."""
+def test_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+    """Edit is saved at the second press (W10)."""
     client = merchant.add_client()
     form = Details.open(tab, client.id).edit().fill(name="As typed", client_secret=CANARY)
     SignIn.open(tab.context.new_page()).sign_in(merchant.admin, merchant.password, then=Home)
@@ -175,10 +181,10 @@ def test_w10_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, li
     assert merchant.client(merchant.new_id).name == "As typed"
 
 
-def test_w11_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
+def test_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """W11: signed out in tab 2, the dialog in tab 1 keeps all; sign in in tab 2, save in tab 1."""
+    """Signed out in tab 2, the dialog in tab 1 keeps all; sign in in tab 2, save in tab 1 (W11)."""
     screen = ClientList.open(tab)
     form = screen.new()
     form.fill(client_id=merchant.new_id, client_secret=CANARY, description="As typed").choose(["MerchantUser"])
@@ -201,8 +207,8 @@ def test_w11_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     assert ask(live_server.url, merchant.new_id, CANARY).ok
 
 
-def test_w11_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
-    """W11: never a sign-in page within a dialog; afterwards the page that was asked for."""
+def test_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
+    """Never a sign-in page within a dialog; afterwards the page that was asked for (W11)."""
     screen = ClientList.open(tab)
     second = tab.context.new_page()
     ClientList.open(second)

@@ -96,7 +96,7 @@ def test_fault(
     trials: int,
     fault: Callable[[Cluster], None],
 ) -> None:
-    """D8: nothing acknowledged is lost, nothing hangs, and a caller is told when to come again."""
+    """Nothing acknowledged is lost, nothing hangs, and a caller is told when to come again (D8)."""
     done = [run(cluster, clients, fault) for _ in range(trials)]
     results.add(name, done)
     assert [trial.violations for trial in done] == [[]] * trials

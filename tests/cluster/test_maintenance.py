@@ -49,7 +49,7 @@ def test_restart_of_both_hosts(cluster: Cluster, clients: list[Client], results:
 
 
 def test_changing_keys(cluster: Cluster, clients: list[Client], results: Results) -> None:
-    """S2, T9: pepper and key-encryption key are changed in two steps, and no token is refused."""
+    """Pepper and key-encryption key are changed in two steps, and no token is refused (S2, T9)."""
     old_pepper, old_key = cluster.settings[PEPPER].removeprefix("1:"), cluster.settings[KEY_ENCRYPTION_KEY]
     new_pepper, new_key = token_urlsafe(32), token_urlsafe(32)
 

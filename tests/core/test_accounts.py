@@ -16,7 +16,7 @@ def known(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]
 
 
 def test_the_last_word_of_the_host_counts(engine: Engine) -> None:
-    """A7."""
+    """The last word of the host counts (A7)."""
     make_account(engine, "northwind")
     assert known(engine, "northwind") == (True, None)
     make_account(engine, "northwind", grantable_roles=["MerchantUser"])
@@ -40,7 +40,7 @@ def test_the_same_word_again_writes_nothing(engine: Engine) -> None:
 
 
 def test_of_two_first_words_of_a_new_account_the_later_one_counts(postgresql_url: str) -> None:
-    """A7: where another process makes the same account after it was looked for. (On SQLite none can.)"""
+    """Where another process makes the same account after it was looked for. (On SQLite none can.) (A7)."""
     engine = make_engine(postgresql_url)
     with unit_of_work(engine) as session:
         event.listen(session, "before_flush", lambda *_: make_account(engine, "fable"), once=True)

@@ -61,8 +61,8 @@ def events(engine: Engine, action: str) -> list[AuditEvent]:
         return list(session.scalars(select(AuditEvent).where(AuditEvent.action == action)))
 
 
-def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
-    """L1: events after 400 days, token requests and their counts after 90, by default."""
+def test_only_what_is_past_its_retention_goes(engine: Engine) -> None:
+    """Events after 400 days, token requests and their counts after 90, by default (L1)."""
     client, other = make_client(engine), make_client(engine)
     for age in (0 * DAY, 30 * DAY, 399 * DAY, 400 * DAY + MINUTE, 401 * DAY, 1000 * DAY):
         add_event(engine, age)
@@ -88,8 +88,8 @@ def test_l1_only_what_is_past_its_retention_goes(engine: Engine) -> None:
     assert len(events(engine, "created")) == 2
 
 
-def test_l1_purging_is_itself_an_event(engine: Engine) -> None:
-    """L1: of the platform, in no account's trail; also where there is nothing to delete."""
+def test_purging_is_itself_an_event(engine: Engine) -> None:
+    """Of the platform, in no account's trail; also where there is nothing to delete (L1)."""
     for number in range(3):
         add_event(engine, 500 * DAY, number)
     purge(engine)
@@ -103,8 +103,8 @@ def test_l1_purging_is_itself_an_event(engine: Engine) -> None:
     assert date.fromisoformat(first.changes["token_requests_since"][1][:10]) == utc_now().date() - 90 * DAY
 
 
-def test_l1_nothing_goes_where_the_event_fails(engine: Engine) -> None:
-    """L1."""
+def test_nothing_goes_where_the_event_fails(engine: Engine) -> None:
+    """Nothing goes where the event fails (L1)."""
     client = make_client(engine)
     add_request(engine, client, 91 * DAY)
     with engine.begin() as connection:
@@ -130,8 +130,8 @@ def test_much_is_deleted_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatc
     assert len(events(engine, "edited")) == 0
 
 
-def test_t13_records_of_tokens_that_have_ended_go_too(engine: Engine) -> None:
-    """T13: never before the token's `exp`."""
+def test_records_of_tokens_that_have_ended_go_too(engine: Engine) -> None:
+    """Never before the token's `exp` (T13)."""
     now = utc_now()
     with unit_of_work(engine) as session:
         session.add(RevokedToken(jti="ended", expires_at=now - timedelta(hours=1)))
@@ -151,8 +151,8 @@ def test_retention_may_be_longer(engine: Engine) -> None:
     assert (len(events(engine, "edited")), left(engine, TokenRequest)) == (0, 0)
 
 
-def test_l2_single_requests_go_before_their_counts(engine: Engine) -> None:
-    """L2: after 30 days, unless the setting says otherwise."""
+def test_single_requests_go_before_their_counts(engine: Engine) -> None:
+    """After 30 days, unless the setting says otherwise (L2)."""
     client = make_client(engine)
     for age in (7 * DAY - MINUTE, 7 * DAY + MINUTE, 31 * DAY):
         add_request(engine, client, age)
@@ -166,8 +166,8 @@ def test_l2_single_requests_go_before_their_counts(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("name", "least"), [("EVENT_RETENTION_DAYS", 400), ("TOKEN_REQUEST_RETENTION_DAYS", 30), ("REQUEST_LOG_DAYS", 1)]
 )
-def test_l1_retention_is_never_shorter(name: str, least: int) -> None:
-    """L1: the trail is kept for 400 days at least."""
+def test_retention_is_never_shorter(name: str, least: int) -> None:
+    """The trail is kept for 400 days at least (L1)."""
     Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least}))
     with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} must be {least} or more"):
         Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least - 1}))

@@ -143,7 +143,7 @@ def test_an_error_in_a_function_saves_nothing(sqlite_engine: Engine, caplog: pyt
 
 
 def test_functions_of_one_extension_see_no_change_of_another(sqlite_engine: Engine) -> None:
-    """E6: two applications on one engine."""
+    """Two applications on one engine (E6)."""
     _, strict = host(sqlite_engine)
     app, _ = host(sqlite_engine)
 

@@ -41,8 +41,8 @@ def before(make_portal: MakePortal) -> Iterator[Portal]:
         yield portal
 
 
-def test_c2_vendored_styles_are_as_published() -> None:
-    """C2: named with their version, and equal to the recorded SHA-384."""
+def test_vendored_styles_are_as_published() -> None:
+    """Named with their version, and equal to the recorded SHA-384 (C2)."""
     for path, digest in VENDORED.items():
         assert base64.b64encode(hashlib.sha384(path.read_bytes()).digest()).decode() == digest
         assert re.search(r"-\d+\.\d+\.\d+\.", path.name)
@@ -83,8 +83,8 @@ PATHS = ("/", "/payouts", "/payouts/P-1001", "/payouts/P-9999", "/enter", "/nowh
 
 @pytest.mark.parametrize("mail", [None, OWNER, CASHIER], ids=["nobody", "owner", "cashier"])
 @pytest.mark.parametrize("path", PATHS)
-def test_e2_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, mail: str | None, path: str) -> None:
-    """E2: but for the lines that the host itself has added."""
+def test_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, mail: str | None, path: str) -> None:
+    """But for the lines that the host itself has added (E2)."""
     with_us, without = (site.browser(mail).get(path) for site in (portal, before))
     added = "".join(line[1:] for line in DIFF.read_text().splitlines(keepends=True) if re.match(r"\+ |\+\.ic", line))
     (link,) = re.findall(r"^ +<li><a.*identity_clients.*\n", added, re.MULTILINE)
@@ -98,8 +98,8 @@ def test_e2_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, mail:
     assert ("set-cookie" in with_us.headers) == ("set-cookie" in without.headers)
 
 
-def test_e2_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None:
-    """E2: its CSRF layer, its refusals, its own success."""
+def test_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None:
+    """Its CSRF layer, its refusals, its own success (E2)."""
     for site in (portal, before):
         browser, payout = site.browser(OWNER), {"reference": "P-2000", "beneficiary": "Ice", "amount": "12.50"}
         assert browser.session.post(f"{site.url}/payouts", data=payout).status_code == 400
@@ -109,7 +109,7 @@ def test_e2_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None
 
 
 def test_no_table_command_or_endpoint_of_the_host_changes(portal: Portal, before: Portal) -> None:
-    """E2: ours are added, by names that begin alike."""
+    """Ours are added, by names that begin alike (E2)."""
     script = """
 from webapp import create_app
 from webapp.models import db
@@ -171,8 +171,8 @@ def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, d
         (OTHER_OWNER, 200, "New Client"),
     ],
 )
-def test_e3_the_hosts_people(portal: Portal, mail: str, status: int, words: str) -> None:
-    """E3, A2: duties and plans of the host's, as its loader tells them; always in the host's frame."""
+def test_the_hosts_people(portal: Portal, mail: str, status: int, words: str) -> None:
+    """Duties and plans of the host's, as its loader tells them; always in the host's frame (E3, A2)."""
     page = portal.browser(mail).get()
     assert page.status_code == status
     assert words in page.text
@@ -180,8 +180,8 @@ def test_e3_the_hosts_people(portal: Portal, mail: str, status: int, words: str)
     assert "<strong>Quayside</strong> <small>merchant portal</small>" in page.text
 
 
-def test_w11_whoever_is_signed_out_is_led_to_the_hosts_page_and_back(portal: Portal) -> None:
-    """W11: by the sign-in page that Flask-Login knows."""
+def test_whoever_is_signed_out_is_led_to_the_hosts_page_and_back(portal: Portal) -> None:
+    """By the sign-in page that Flask-Login knows (W11)."""
     browser = portal.browser(None)
     answer = browser.get(f"{LIST}?q=a", allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (
@@ -193,7 +193,7 @@ def test_w11_whoever_is_signed_out_is_led_to_the_hosts_page_and_back(portal: Por
 
 
 def test_an_account_sees_its_own(portal: Portal) -> None:
-    """A3, E3: the merchant of the host is the account."""
+    """The merchant of the host is the account (A3, E3)."""
     owner, other = portal.browser(OWNER), portal.browser(OTHER_OWNER)
     page = owner.get(f"{LIST}/new").text
     key = re.search(r'name="creation_key"[^>]*value="([^"]+)"', page)
@@ -209,7 +209,7 @@ def test_an_account_sees_its_own(portal: Portal) -> None:
 
 
 def test_a_fragment_has_no_frame(portal: Portal) -> None:
-    """W12, W13: the host's frame never lands in a dialog."""
+    """The host's frame never lands in a dialog (W12, W13)."""
     htmx = {"HX-Request": "true", "HX-Request-Type": "partial"}
     browser = portal.browser(OWNER)
     for path in (f"{LIST}/new", f"{LIST}/nonsense"):

@@ -216,7 +216,7 @@ def test_every_setting_and_command_that_is_named_exists() -> None:
 
 
 def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
-    style = (ROOT / "static/identity_clients/app.css").read_text("utf-8")
+    style = (ROOT / "static/identity_clients/css/theme.css").read_text("utf-8")
     listed = [name for row in rows("Theming") for name in named(row[0])]
     assert sorted(listed) == sorted(set(re.findall(r"(--ic-[a-z-]+):", style)))
 
@@ -239,7 +239,7 @@ def test_the_examples_lines_are_the_guides() -> None:
     (lines,) = [block.text for block in blocks("Alembic")]
     assert lines in environment
     assert "include_object=include_object)" in environment
-    (engine,) = [block.text for block in blocks("Database") if "ENGINE" in block.text]
+    (engine,) = [block.text for block in blocks("Database") if "IDENTITY_CLIENTS_ENGINE" in block.text]
     assert "".join(f"    {line}\n" for line in engine.splitlines()) in (EXAMPLE / "webapp/__init__.py").read_text(
         "utf-8"
     )
@@ -305,7 +305,7 @@ def test_a_policy_of_the_host(engine: Engine) -> None:
 
 
 def test_a_change_of_an_account(engine: Engine) -> None:
-    """A4, A7: what the endpoint is told counts for the next token."""
+    """What the endpoint is told counts for the next token (A4, A7)."""
     make_client(engine, account_id="company", client_id="first-client", roles=("CreatePayment", "AccountViewer"))
     app = embed(Flask("host"), engine)
 
@@ -354,11 +354,11 @@ def test_below_a_sub_path_by_a_dispatcher(engine: Engine) -> None:
 
 OVERRIDES: dict[str, Callable[[Any], Any]] = {
     "base.html": lambda host: host.get(""),
-    "_no_access.html": lambda host: host.get("", roles=frozenset()),
-    "_not_enabled.html": lambda host: host.get("", feature_enabled=False),
-    "error.html": lambda host: host.get("/nonsense"),
-    "_signed_out.html": lambda host: host.post("/new", id=""),
-    "_sign_in_again.html": lambda host: host.create_long_after_sign_in(),
+    "components/_no_access.html": lambda host: host.get("", roles=frozenset()),
+    "components/_not_enabled.html": lambda host: host.get("", feature_enabled=False),
+    "components/error.html": lambda host: host.get("/nonsense"),
+    "components/_signed_out.html": lambda host: host.post("/new", id=""),
+    "components/_sign_in_again.html": lambda host: host.create_long_after_sign_in(),
 }
 
 
@@ -369,7 +369,8 @@ class Overriding:
         self.actor = NORTHWIND
         self.app = Flask("host")
         page = re.findall("```html\n(.*?)```", section("Templates that you may override"), re.DOTALL)[0]
-        own = DictLoader({f"identity_clients/{name}": page if name == "error.html" else "the host's own words"})
+        text = page if name == "components/error.html" else "the host's own words"
+        own = DictLoader({f"identity_clients/{name}": text})
         self.app.jinja_loader = ChoiceLoader([own, self.app.jinja_loader]) if self.app.jinja_loader else own
         embed(self.app, engine, lambda: self.actor)
         self.client = self.app.test_client()

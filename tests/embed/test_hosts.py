@@ -61,8 +61,8 @@ ORDERS = (
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" then ".join)
-def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str, ...]) -> None:
-    """E1, W8: three POSTs are exempt from the host's CSRF layer; every other one is guarded, the host's own too."""
+def test_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str, ...]) -> None:
+    """Three POSTs are exempt from the host's CSRF layer; every other one is guarded, the host's own too (E1, W8)."""
     app = Flask("host")
     app.add_url_rule("/pay", "pay", lambda: "paid", methods=["POST"])
     for name in order:
@@ -93,8 +93,8 @@ def test_e1_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[
     assert client_ids(sqlite_engine) == {"first-client", "second-client"}
 
 
-def test_e1_nothing_but_the_three_is_exempt(sqlite_engine: Engine) -> None:
-    """E1: by the names under which the host's layer keeps its exceptions."""
+def test_nothing_but_the_three_is_exempt(sqlite_engine: Engine) -> None:
+    """By the names under which the host's layer keeps its exceptions (E1)."""
     app = Flask("host")
     csrf = CSRFProtect(app)
     embed(app, sqlite_engine)
@@ -103,8 +103,8 @@ def test_e1_nothing_but_the_three_is_exempt(sqlite_engine: Engine) -> None:
     assert csrf._exempt_blueprints == set()
 
 
-def test_w10_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_engine: Engine) -> None:
-    """W10, E1: also where the host has a page of its own for its layer's refusals."""
+def test_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_engine: Engine) -> None:
+    """Also where the host has a page of its own for its layer's refusals (W10, E1)."""
     app = Flask("host")
     CSRFProtect(app)
     app.register_error_handler(400, lambda error: ("the host's own page", 400))
@@ -118,8 +118,8 @@ def test_w10_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_e
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w12_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_engine: Engine, htmx: bool) -> None:
-    """W12, A3, W9, I5: without a token, and the client is absent, the sender foreign, the encoding another."""
+def test_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_engine: Engine, htmx: bool) -> None:
+    """Without a token, and the client is absent, the sender foreign, the encoding another (W12, A3, W9, I5)."""
     app = Flask("host")
     CSRFProtect(app)
     browser, headers = embed(app, sqlite_engine).test_client(), HTMX if htmx else {}
@@ -134,7 +134,7 @@ def test_w12_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_e
 
 @pytest.mark.parametrize("reads", ["form", "get_data", "get_json"])
 def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads: str) -> None:
-    """P3, D1: such as one that writes a log. On a real connection a second reading would wait for ever."""
+    """Such as one that writes a log. On a real connection a second reading would wait for ever (P3, D1)."""
     from tests.support.live import serving
 
     app = Flask("host")
@@ -159,8 +159,8 @@ def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads:
         assert site.create(VALUES | {"description": "d" * 70_000}).status_code == 413
 
 
-def test_d1_limits_hold_before_the_hosts_csrf_layer_reads(sqlite_engine: Engine) -> None:
-    """D1: its layer parses every form."""
+def test_limits_hold_before_the_hosts_csrf_layer_reads(sqlite_engine: Engine) -> None:
+    """Its layer parses every form (D1)."""
     app = Flask("host")
     CSRFProtect(app)
     embed(app, sqlite_engine)
@@ -173,8 +173,8 @@ def test_d1_limits_hold_before_the_hosts_csrf_layer_reads(sqlite_engine: Engine)
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w12_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: bool) -> None:
-    """W12, E2: ours never shows there, and the host's never within ours."""
+def test_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: bool) -> None:
+    """Ours never shows there, and the host's never within ours (W12, E2)."""
     app = Flask("host")
     for code in (400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503):
         app.register_error_handler(code, lambda error: (f"the host's own {error.code}", error.code))
@@ -205,8 +205,8 @@ def test_w12_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, ht
         assert ("<html" in answer.text) is not htmx, status
 
 
-def test_e2_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
-    """E2: no error handler, hook on answers, context or session of the host's changes, whatever it has of its own."""
+def test_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
+    """No error handler, hook on answers, context or session of the host's changes, whatever it has of its own (E2)."""
 
     def parts(app: Flask) -> dict[str, Any]:
         return {
@@ -264,8 +264,8 @@ def test_no_name_of_a_host_clashes(sqlite_engine: Engine) -> None:
     assert {"upgrade", "identity-clients"} <= set(app.cli.commands)
 
 
-def test_e2_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: Engine) -> None:
-    """E2: its CSRF token, which a host that uses the library has as well."""
+def test_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: Engine) -> None:
+    """Its CSRF token, which a host that uses the library has as well (E2)."""
     app = embed(Flask("host"), sqlite_engine)
     browser = app.test_client()
     assert create(browser).status_code == 200
@@ -273,8 +273,8 @@ def test_e2_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: 
         assert set(session) == {"csrf_token"}
 
 
-def test_e2_a_header_of_the_host_wins(sqlite_engine: Engine) -> None:
-    """E2, W15: its hook has the last word, on our pages too; on the endpoint's answers ours stay (P13)."""
+def test_a_header_of_the_host_wins(sqlite_engine: Engine) -> None:
+    """Its hook has the last word, on our pages too; on the endpoint's answers ours stay (P13, E2, W15)."""
     app = embed(Flask("host"), sqlite_engine)
     strict = {
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -327,7 +327,7 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
 
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     host = make_host(sqlite_engine)
-    strict = embed(Strict("host"), sqlite_engine)
+    strict = embed(Strict("host", template_folder=None), sqlite_engine)  # else ours would be found as the host's own
     client = make_client(sqlite_engine, account_id="northwind", client_id="third-client")
     for rule, endpoint, _, methods, _ in ROUTES:
         path = path_of(rule, client)
@@ -336,6 +336,7 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
                 shown = strict.test_client().get(path, headers=headers, buffered=True)
                 assert shown.status_code == host.client.get(path, buffered=True).status_code
     browser = strict.test_client()
+    assert browser.get(PREFIX).text.split() == host.client.get(PREFIX).text.split()
     assert create(browser).status_code == 200
     assert create(browser, client_id="x").status_code == 422
     assert browser.get(f"{PREFIX}?q=nothing-like-this").status_code == 200
@@ -391,8 +392,8 @@ def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> 
 
 
 @pytest.mark.parametrize("root", ["", "/portal"])
-def test_w11_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: Engine, root: str) -> None:
-    """W11: `next` leads back, also below a sub-path."""
+def test_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: Engine, root: str) -> None:
+    """`next` leads back, also below a sub-path (W11)."""
     app = Flask("host")
     app.add_url_rule("/enter", "enter", lambda: "enter")
     embed(app, sqlite_engine, lambda: None, sign_in_endpoint="enter")
@@ -408,10 +409,10 @@ def test_w11_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: En
 
 
 @pytest.mark.parametrize("source", ["login_view", "setting"])
-def test_w11_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
+def test_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
     sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, source: str
 ) -> None:
-    """W11: signed-out people get the notice without a link. Flask-AppBuilder sets the name "login" and has no such."""
+    """Signed-out people get the notice without a link. Flask-AppBuilder sets the name "login" and has no such (W11)."""
     app = Flask("host")
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)
@@ -429,8 +430,8 @@ def test_w11_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
 
 
 @pytest.mark.parametrize("view", [None, "login"], ids=["no view", "a missing view"])
-def test_w11_an_unauthorized_handler_of_the_host_answers(sqlite_engine: Engine, view: str | None) -> None:
-    """W11: as Flask-Security has; for htmx its redirect becomes one of the whole page, or the link of the notice."""
+def test_an_unauthorized_handler_of_the_host_answers(sqlite_engine: Engine, view: str | None) -> None:
+    """As Flask-Security has; for htmx its redirect becomes one of the whole page, or the link of the notice (W11)."""
     app = Flask("host")
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)
@@ -475,8 +476,8 @@ HALVES = {
 
 @pytest.mark.parametrize("kind", HALVES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_e3_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
-    """E3: at every route."""
+def test_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
+    """At every route (E3)."""
     client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     browser = embed(Flask("host"), sqlite_engine, lambda: HALVES[kind]).test_client()
     for rule, endpoint, _, methods, _ in ROUTES:
@@ -487,8 +488,8 @@ def test_e3_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind:
 
 
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({"Janitor"}), frozenset({"merchantadmin"})])
-def test_e3_an_unknown_role_means_no_access(sqlite_engine: Engine, roles: frozenset[str]) -> None:
-    """E3."""
+def test_an_unknown_role_means_no_access(sqlite_engine: Engine, roles: frozenset[str]) -> None:
+    """An unknown role means no access (E3)."""
     actor = replace(NORTHWIND, roles=roles)
     assert embed(Flask("host"), sqlite_engine, lambda: actor).test_client().get(PREFIX).status_code == 403
 
@@ -504,10 +505,10 @@ MISTAKES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("kind", MISTAKES)
-def test_e3_a_loader_with_a_fault_is_500_without_data(
+def test_a_loader_with_a_fault_is_500_without_data(
     sqlite_engine: Engine, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """E3, L5: and the host's programmer reads in the log what it was."""
+    """And the host's programmer reads in the log what it was (E3, L5)."""
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     page = embed(Flask("host"), sqlite_engine, MISTAKES[kind]).test_client().get(PREFIX)
     assert page.status_code == 500
@@ -516,8 +517,8 @@ def test_e3_a_loader_with_a_fault_is_500_without_data(
     assert "Actor." not in page.text
 
 
-def test_e3_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> None:
-    """E3, A3: not by query, form, header or cookie."""
+def test_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> None:
+    """Not by query, form, header or cookie (E3, A3)."""
     make_client(sqlite_engine, account_id="harbour", client_id="harbour-client")
     clerk = replace(NORTHWIND, roles=frozenset({"Clerk"}))
     for actor, status in ((NORTHWIND, 200), (clerk, 403)):
@@ -535,10 +536,10 @@ def test_e3_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> Non
 @pytest.mark.parametrize(
     ("signed_in", "status"), [(None, 200), (timedelta(minutes=1), 200), (timedelta(minutes=31), 401)]
 )
-def test_e5_an_actor_that_tells_the_time_of_sign_in_gets_w5(
+def test_an_actor_that_tells_the_time_of_sign_in_gets_w5(
     sqlite_engine: Engine, signed_in: timedelta | None, status: int
 ) -> None:
-    """E5, W5: where the host cannot tell, the sign-in counts as recent."""
+    """Where the host cannot tell, the sign-in counts as recent (E5, W5)."""
     at = None if signed_in is None else datetime.now(UTC) - signed_in
     actor = replace(NORTHWIND, signed_in_at=at)
     assert create(embed(Flask("host"), sqlite_engine, lambda: actor).test_client()).status_code == status
@@ -619,8 +620,8 @@ def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
         app.extensions[EXTENSION].engine.dispose()
 
 
-def test_e6_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
-    """E6: two databases, two prefixes, two names, two actors, two sets of rate_limits and keys."""
+def test_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
+    """Two databases, two prefixes, two names, two actors, two sets of rate_limits and keys (E6)."""
     first_engine, second_engine = make_engine(sqlite_url), make_engine(postgresql_url)
     first = embed(Flask("first"), first_engine, taken_id_answers_per_hour=1)
     second = embed(
@@ -644,8 +645,8 @@ def test_e6_two_applications_in_one_process_share_nothing(sqlite_url: str, postg
         engine.dispose()
 
 
-def test_e6_an_unknown_setting_stops_the_start(sqlite_engine: Engine) -> None:
-    """E6: a slip of the pen is no default."""
+def test_an_unknown_setting_stops_the_start(sqlite_engine: Engine) -> None:
+    """A slip of the pen is no default (E6)."""
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_PREFIX is not a setting"):
         embed(Flask("host"), sqlite_engine, prefix="/keys")
 
@@ -691,8 +692,8 @@ class Notes:
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql"])
-def test_e6_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureRequest, name: str) -> None:
-    """E6: what the host rolls back leaves ours alone, and the other way round, on one engine."""
+def test_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureRequest, name: str) -> None:
+    """What the host rolls back leaves ours alone, and the other way round, on one engine (E6)."""
     # On SQLite one transaction at a time may write, so a host that writes in every request does it at the end.
     host = Notes(request.getfixturevalue(f"{name}_url"), flushes=name == "postgresql")
     with host.app.app_context():
@@ -718,8 +719,8 @@ def test_e6_the_transactions_of_host_and_product_are_apart(request: pytest.Fixtu
         engine.dispose()
 
 
-def test_l5_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) -> None:
-    """L5, E2: what it shows of its own statements stays as it was."""
+def test_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) -> None:
+    """What it shows of its own statements stays as it was (L5, E2)."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import OperationalError
 
@@ -731,8 +732,8 @@ def test_l5_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) 
     host.dispose()
 
 
-def test_e6_our_tables_need_rights_on_themselves_only(postgresql_url: str, postgresql_server: Engine) -> None:
-    """E6: a database user who may read and write our tables, and nothing else, is all that the application needs."""
+def test_our_tables_need_rights_on_themselves_only(postgresql_url: str, postgresql_server: Engine) -> None:
+    """A database user who may read and write our tables, and nothing else, is all that the application needs (E6)."""
     owner = make_engine(postgresql_url)
     user = f"app_{owner.url.database}"
     with owner.begin() as connection:

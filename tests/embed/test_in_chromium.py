@@ -191,7 +191,8 @@ def test_no_rule_of_ours_reaches_the_host(styled: Page, portal: Portal, sheet: s
 
 # Theming
 
-TOKENS = sorted(set(re.findall(r"--ic-[a-z-]+(?=:)", (ROOT / "static/identity_clients/app.css").read_text("utf-8"))))
+THEME = ROOT / "static/identity_clients/css/theme.css"
+TOKENS = sorted(set(re.findall(r"--ic-[a-z-]+(?=:)", THEME.read_text("utf-8"))))
 
 
 def test_a_host_sets_the_custom_properties(styled: Page, portal: Portal) -> None:
@@ -299,10 +300,10 @@ def test_the_screens_within_the_host(portal: Portal, open_tab: Callable[..., Pag
     expect(page).to_have_title(re.compile(r" - Quayside$"))
 
 
-def test_w10_the_hosts_csrf_layer_refuses_a_dialog_and_nothing_typed_is_lost(
+def test_the_hosts_csrf_layer_refuses_a_dialog_and_nothing_typed_is_lost(
     portal: Portal, open_tab: Callable[..., Page]
 ) -> None:
-    """W10, E1: signed in anew in another tab, the form is sent once more, with the secret as it was typed."""
+    """Signed in anew in another tab, the form is sent once more, with the secret as it was typed (W10, E1)."""
     page = open_tab(portal.url)
     page.goto(portal.url + LIST)
     form = ClientList(page).new()

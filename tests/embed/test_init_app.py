@@ -32,10 +32,10 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
     ("name", "value"),
     [("PLATFORM_NAME", "Quayside"), ("TRUSTED_PROXIES", 1), ("ISSUER", "https://other.example"), ("UNKNOWN", "x")],
 )
-def test_e6_a_setting_made_after_init_app_is_refused_by_name(
+def test_a_setting_made_after_init_app_is_refused_by_name(
     sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, name: str, value: object
 ) -> None:
-    """E6: on the screens, at the endpoint and by the commands, and never by the host's own pages."""
+    """On the screens, at the endpoint and by the commands, and never by the host's own pages (E6)."""
     app = embed(Flask("host"), sqlite_engine)
     app.add_url_rule("/own", "own", lambda: "own")
     browser = app.test_client()

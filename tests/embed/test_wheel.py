@@ -25,8 +25,8 @@ def names(wheel: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_c6_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """C6: with templates, static files and migrations; no tests, no stand-alone, no demo data, no database, no keys."""
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Templates, static files and migrations; no tests, stand-alone, demo data, database or keys (C6)."""
     found = {PurePosixPath(name) for name in names(wheel)}
     assert {path.parts[0] for path in found} == {"identity_clients", "identity_clients-0.1.0.dist-info"}
     for path in found:
@@ -36,8 +36,8 @@ def test_c6_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert not [path for path in found if re.search(r"standalone|demo|test|conftest|\.env|\.git|sqlite", str(path))]
 
 
-def test_c6_every_file_of_the_product_is_in_it(wheel: Path) -> None:
-    """Byte for byte, under the name that it is found by."""
+def test_every_file_of_the_product_is_in_it(wheel: Path) -> None:
+    """Byte for byte, under the name that it is found by (C6)."""
     tracked = subprocess.run(
         ["git", "ls-files", "webapp", "templates/identity_clients", "static/identity_clients", "migrations"],
         cwd=ROOT,

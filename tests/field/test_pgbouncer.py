@@ -40,7 +40,7 @@ def pooled_engine(postgresql_url: str) -> Iterator[Engine]:
 
 
 def test_every_request_succeeds(pooled_engine: Engine) -> None:
-    """D8: tokens, introspection and pages, from more threads than PgBouncer has sessions."""
+    """Tokens, introspection and pages, from more threads than PgBouncer has sessions (D8)."""
     endpoint, screens = Endpoint(pooled_engine), make_host(pooled_engine)
     client, api = make_client(pooled_engine), add_api(pooled_engine)
 

@@ -158,7 +158,7 @@ def status_within_limit(request: Callable[[], TestResponse]) -> int:
 def test_the_state_of_the_server_is_known_by_sqlstate(
     postgresql_url: str, sqlstate: str, expected: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D8: whatever class the driver gives the error."""
+    """Whatever class the driver gives the error (D8)."""
     engine = make_engine(postgresql_url)
     cause = f"DO $$ BEGIN RAISE EXCEPTION 'the cause {sqlstate}' USING ERRCODE = '{sqlstate}'; END $$"
     with pytest.raises(expected) as caught, unit_of_work(engine) as session:
@@ -174,7 +174,7 @@ def test_the_state_of_the_server_is_known_by_sqlstate(
 
 @pytest.mark.parametrize("table", ["identity_clients", "identity_client_events", "mas_users"])
 def test_a_locked_table_delays_nobody_for_long(application: Application, url: str, table: str) -> None:
-    """D8: the statements that waited are cancelled in the server as well."""
+    """The statements that waited are cancelled in the server as well (D8)."""
 
     def screens() -> list[int]:
         return [status_within_limit(application.page), status_within_limit(application.creation)]
@@ -196,7 +196,7 @@ def test_a_locked_table_delays_nobody_for_long(application: Application, url: st
 
 
 def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
-    """D8: one request at a time waits for the keys, and the others do not wait for it."""
+    """One request at a time waits for the keys, and the others do not wait for it (D8)."""
     locker = create_engine(url)
     with locker.connect() as connection:
         connection.execute(text("LOCK TABLE identity_client_signing_keys IN ACCESS EXCLUSIVE MODE"))
@@ -213,11 +213,28 @@ def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(applica
     locker.dispose()
 
 
+def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
+    """An engine of the host's has no limits of ours; the guide gives the host's own (D8)."""
+    guide = (servers.ROOT / "docs" / "embedding.md").read_text("utf-8")
+    start = guide.index('app.config["SQLALCHEMY_ENGINE_OPTIONS"]')
+    app = Flask("host")
+    exec(guide[start : guide.index("```", start)], {"app": app})
+    host, locker = create_engine(url, **app.config["SQLALCHEMY_ENGINE_OPTIONS"]), create_engine(url)
+    with locker.connect() as connection:
+        connection.execute(text("LOCK TABLE identity_clients IN ACCESS EXCLUSIVE MODE"))
+        began = time.monotonic()
+        with pytest.raises(Unavailable), read_session(host) as session:
+            session.execute(text("SELECT count(*) FROM identity_clients"))
+        assert time.monotonic() - began < LIMIT_SECONDS
+    host.dispose()
+    locker.dispose()
+
+
 # Frozen
 
 
 def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgresql, application: Application) -> None:
-    """D8: after the first requests have waited, those that follow are answered at once."""
+    """After the first requests have waited, those that follow are answered at once (D8)."""
     requests = (application.token, application.page, application.creation, application.ready, application.jwks)
     with server.frozen():
         with ThreadPoolExecutor(30) as threads:
@@ -235,7 +252,7 @@ def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgre
 
 
 def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """D8: connecting succeeds then, but nothing that follows."""
+    """Connecting succeeds then, but nothing that follows (D8)."""
     with (
         pgbouncer(server.directory / "pooler", str(server.socket_directory), "tests") as pooler,
         serving(f"{pooler}mas", tmp_path) as application,
@@ -250,7 +267,7 @@ def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, 
 
 
 def test_a_live_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """D8: `/healthz` answers at once while every other request waits for the database, and SIGTERM is obeyed."""
+    """`/healthz` answers at once while every other request waits for the database, and SIGTERM is obeyed (D8)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_DATABASE_URL=url) as live:
         stop = Event()
 
@@ -308,7 +325,7 @@ def read_only(server: OwnPostgresql) -> Iterator[Callable[[bool], None]]:
 def test_a_read_only_server_issues_tokens_and_loses_nothing(
     application: Application, read_only: Callable[[bool], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D8: as after a fail-over that left the application at the former primary."""
+    """As after a fail-over that left the application at the former primary (D8)."""
     application.services.recorder.write()
     before = recorded(application.services.engine)
     read_only(True)

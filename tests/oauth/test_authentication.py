@@ -67,9 +67,10 @@ def stored_secret(engine: Engine, client: IdentityClient) -> ClientSecret:
 
 @pytest.mark.parametrize(("generated", "cause"), CAUSES)
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_p7_every_failed_authentication_looks_the_same(
+def test_every_failed_authentication_looks_the_same(
     endpoint: Endpoint, generated: bool, cause: str, basic: bool
 ) -> None:
+    """Every failed authentication looks the same (P7)."""
     _, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
     client = make_client(endpoint.engine, secret=GENERATED_SECRET if generated else SECRET)
     arrange(endpoint, client)
@@ -92,10 +93,10 @@ def test_p7_every_failed_authentication_looks_the_same(
 
 
 @pytest.mark.parametrize(("generated", "cause"), CAUSES)
-def test_p8_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
+def test_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
     each_endpoint: Endpoint, generated: bool, cause: str
 ) -> None:
-    """P8: HMACs or two argon2id computations, and one statement, also where the right secret came in before."""
+    """HMACs or two argon2id computations, and one statement, also where the right secret came in before (P8)."""
     reason, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
     right = GENERATED_SECRET if generated else SECRET
     client = make_client(each_endpoint.engine, secret=right)
@@ -129,8 +130,8 @@ def test_p8_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
         ("another_prefix_ewzvheApU_nR4YmxVViC0SN2lR3oe6pIDG1uvEs5CkhA2JLA3J", 0),
     ],
 )
-def test_p8_what_is_stored_never_matters(endpoint: Endpoint, stored: str | None, sent: str, computations: int) -> None:
-    """P8: neither for a client with a typed secret, nor with a generated one, nor for an unknown ID."""
+def test_what_is_stored_never_matters(endpoint: Endpoint, stored: str | None, sent: str, computations: int) -> None:
+    """Neither for a client with a typed secret, nor with a generated one, nor for an unknown ID (P8)."""
     client = make_client(endpoint.engine, secret=stored) if stored else "nobodys-id"
     know_whether_a_hash_is_legacy(endpoint)
     with argon2_computations() as hashed, statements(endpoint.engine) as seen:
@@ -192,9 +193,10 @@ def is_malformed(value: str) -> bool:
 @example(value="12345", basic=False, is_id=True)
 @example(value="x" * 101, basic=True, is_id=True)
 @example(value="\x7f" * 6, basic=True, is_id=True)
-def test_p6_malformed_values_are_refused_without_query_or_hash(
+def test_malformed_values_are_refused_without_query_or_hash(
     each_endpoint: Endpoint, value: str, basic: bool, is_id: bool
 ) -> None:
+    """Malformed values are refused without query or hash (P6)."""
     try:
         value.encode()
     except UnicodeEncodeError:  # a lone surrogate cannot be sent
@@ -210,17 +212,20 @@ def test_p6_malformed_values_are_refused_without_query_or_hash(
 @given(value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=6, max_size=100))
 @example(value="'; DROP TABLE identity_clients; --")
 @example(value='%_\\"<script>')
-def test_p6_any_printable_value_is_judged_on_both_engines(each_endpoint: Endpoint, value: str) -> None:
+def test_any_printable_value_is_judged_on_both_engines(each_endpoint: Endpoint, value: str) -> None:
+    """Any printable value is judged on both engines (P6)."""
     assert each_endpoint.ask(value, value).status_code == 401
 
 
 @pytest.mark.parametrize("length", [6, 100])
-def test_p6_values_at_the_limits_come_in(each_endpoint: Endpoint, length: int) -> None:
+def test_values_at_the_limits_come_in(each_endpoint: Endpoint, length: int) -> None:
+    """Values at the limits come in (P6)."""
     client = make_client(each_endpoint.engine, client_id="i" * length, secret="s" * length)
     assert each_endpoint.ask(client, "s" * length).status_code == 200
 
 
-def test_p6_comparison_is_exact(each_endpoint: Endpoint) -> None:
+def test_comparison_is_exact(each_endpoint: Endpoint) -> None:
+    """Comparison is exact (P6)."""
     make_client(each_endpoint.engine, client_id="northwind-api")
     for client_id, secret in (
         ("Northwind-api", SECRET),
@@ -239,7 +244,8 @@ def test_p6_comparison_is_exact(each_endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_s5_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool) -> None:
+def test_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool) -> None:
+    """The stored hash is never the secret (S5)."""
     client = make_client(endpoint.engine)
     stored = stored_secret(endpoint.engine, client).secret_hash
     peppered = HASHER._peppered(Secret(SECRET), 1)
@@ -252,8 +258,8 @@ def test_s5_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool)
         assert endpoint.ask(generated, value, basic=basic).status_code == 401
 
 
-def test_s1_s2_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpoint) -> None:
-    """S1: a hash made at a lower cost verifies, and is replaced by one at today's; only once."""
+def test_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpoint) -> None:
+    """A hash made at a lower cost verifies, and is replaced by one at today's; only once (S1, S2)."""
     client = make_client(each_endpoint.engine)
     hash_cheaply(each_endpoint.engine, client)
     assert each_endpoint.ask(client, "a-wrong-secret").status_code == 401
@@ -269,8 +275,8 @@ def test_s1_s2_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpo
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_s1_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endpoint: Endpoint, secret: str) -> None:
-    """S1: every secret used to be stored as argon2id; one token request renews it, by the form of the secret."""
+def test_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endpoint: Endpoint, secret: str) -> None:
+    """Every secret used to be stored as argon2id; one token request renews it, by the form of the secret (S1)."""
     client = make_client(each_endpoint.engine, secret=secret)
     make_legacy(each_endpoint.engine, client, secret)
     with argon2_computations() as hashed:
@@ -290,10 +296,10 @@ def test_s1_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endp
 
 
 @pytest.mark.parametrize("cause", GENERATED_REFUSALS)
-def test_p8_while_there_are_legacy_hashes_every_generated_secret_costs_the_same(
+def test_while_there_are_legacy_hashes_every_generated_secret_costs_the_same(
     each_endpoint: Endpoint, cause: str
 ) -> None:
-    """P8: two argon2id computations, for the clients that have one, those that have none, and unknown IDs."""
+    """Two argon2id computations, for the clients that have one, those that have none, and unknown IDs (P8)."""
     engine, (reason, arrange, secret) = each_endpoint.engine, GENERATED_REFUSALS[cause]
     legacy, renewed = (make_client(engine, secret=GENERATED_SECRET) for _ in range(2))
     make_legacy(engine, make_client(engine), SECRET)
@@ -319,10 +325,10 @@ LEGACY_IS_GONE: dict[str, Callable[[Engine, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("how", LEGACY_IS_GONE)
-def test_p8_without_legacy_hashes_generated_secrets_cost_hmacs_again(
+def test_without_legacy_hashes_generated_secrets_cost_hmacs_again(
     each_endpoint: Endpoint, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P8: one that has ended does not count, so that an operator can finish what no caller renews."""
+    """One that has ended does not count, so that an operator can finish what no caller renews (P8)."""
     monkeypatch.setattr(legacy_hashes, "CHECK_EVERY_SECONDS", 0)
     client = make_client(each_endpoint.engine)
     make_legacy(each_endpoint.engine, client, SECRET, ends_at=datetime.now(UTC) + HOUR)
@@ -334,8 +340,8 @@ def test_p8_without_legacy_hashes_generated_secrets_cost_hmacs_again(
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
-    """S2: version 1 beside version 2; afterwards version 1 may go."""
+def test_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
+    """Version 1 beside version 2; afterwards version 1 may go (S2)."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine, secret=secret)
     newest = b"the newest pepper of 32 bytes or more"
     both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
@@ -346,7 +352,8 @@ def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: En
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_s2_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint: Endpoint, secret: str) -> None:
+def test_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint: Endpoint, secret: str) -> None:
+    """A hash under a lost pepper matches nothing at the same cost (S2)."""
     client = make_client(endpoint.engine, secret=secret)
     without = Authenticator(
         endpoint.engine,
@@ -362,9 +369,10 @@ def test_s2_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint
 @pytest.mark.parametrize(
     ("after_end", "status"), [(timedelta(seconds=-1), 200), (timedelta(0), 401), (timedelta(seconds=1), 401)]
 )
-def test_s8_the_end_is_exclusive_and_judged_at_each_request(
+def test_the_end_is_exclusive_and_judged_at_each_request(
     each_endpoint: Endpoint, after_end: timedelta, status: int
 ) -> None:
+    """The end is exclusive and judged at each request (S8)."""
     client = make_client(each_endpoint.engine)
     change_secret(each_endpoint.engine, client, ends_at=NOW)
     with frozen(NOW - HOUR):
@@ -373,7 +381,8 @@ def test_s8_the_end_is_exclusive_and_judged_at_each_request(
         assert each_endpoint.ask(client).status_code == status
 
 
-def test_s8_a_paused_secret_resumes_but_not_past_its_end(endpoint: Endpoint) -> None:
+def test_a_paused_secret_resumes_but_not_past_its_end(endpoint: Endpoint) -> None:
+    """A paused secret resumes but not past its end (S8)."""
     client = make_client(endpoint.engine)
     change_secret(endpoint.engine, client, ends_at=NOW + HOUR, paused_at=NOW)
     with frozen():
@@ -384,8 +393,8 @@ def test_s8_a_paused_secret_resumes_but_not_past_its_end(endpoint: Endpoint) -> 
         assert endpoint.ask(client).status_code == 401
 
 
-def test_s8_both_live_secrets_come_in_whatever_ended_between_them(endpoint: Endpoint) -> None:
-    """S7 allows two that are not ended; many ended ones in between must not hide either."""
+def test_both_live_secrets_come_in_whatever_ended_between_them(endpoint: Endpoint) -> None:
+    """Two live secrets are found among any number of ended ones (S7, S8)."""
     client = make_client(endpoint.engine)
     for label in "BCDEF":
         add_secret(endpoint.engine, client, f"an-ended-secret-{label}", label, ends_at=NOW - HOUR)
@@ -395,13 +404,15 @@ def test_s8_both_live_secrets_come_in_whatever_ended_between_them(endpoint: Endp
         assert endpoint.ask(client, OTHER_SECRET).status_code == 200
 
 
-def test_s8_one_value_in_two_secrets_counts_while_one_of_them_is_live(endpoint: Endpoint) -> None:
+def test_one_value_in_two_secrets_counts_while_one_of_them_is_live(endpoint: Endpoint) -> None:
+    """One value in two secrets counts while one of them is live (S8)."""
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, SECRET, "B", paused_at=NOW)
     assert endpoint.ask(client).status_code == 200
 
 
-def test_s9_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -> None:
+def test_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -> None:
+    """A success is remembered and costs no hash (S9)."""
     client = make_client(each_endpoint.engine)
     with argon2_computations() as hashed:
         assert each_endpoint.ask(client).status_code == 200
@@ -411,8 +422,8 @@ def test_s9_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -
     assert len(hashed) == 1
 
 
-def test_s9_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
-    """S9: their comparison costs no more than looking it up."""
+def test_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
+    """Their comparison costs no more than looking it up (S9)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
     assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
     assert len(endpoint.services.authenticator._verified) == 0
@@ -422,7 +433,8 @@ def test_s9_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("cause", [cause for cause, (_, _, secret) in REFUSALS.items() if secret == SECRET])
-def test_s9_a_remembered_check_decides_nothing_else(endpoint: Endpoint, cause: str) -> None:
+def test_a_remembered_check_decides_nothing_else(endpoint: Endpoint, cause: str) -> None:
+    """A remembered check decides nothing else (S9)."""
     client = make_client(endpoint.engine)
     with frozen():
         assert endpoint.ask(client).status_code == 200
@@ -430,7 +442,8 @@ def test_s9_a_remembered_check_decides_nothing_else(endpoint: Endpoint, cause: s
         assert endpoint.ask(client).status_code == 401
 
 
-def test_s9_a_changed_secret_forgets_the_old_value(endpoint: Endpoint) -> None:
+def test_a_changed_secret_forgets_the_old_value(endpoint: Endpoint) -> None:
+    """A changed secret forgets the old value (S9)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     changed = HASHER.hash(Secret(OTHER_SECRET))
@@ -439,7 +452,8 @@ def test_s9_a_changed_secret_forgets_the_old_value(endpoint: Endpoint) -> None:
     assert endpoint.ask(client, OTHER_SECRET).status_code == 200
 
 
-def test_s9_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
+def test_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
+    """Wrong secrets are not remembered (S9)."""
     client = make_client(endpoint.engine)
     for _ in range(2):
         with argon2_computations() as hashed:
@@ -447,7 +461,8 @@ def test_s9_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
         assert len(hashed) == 2
 
 
-def test_s9_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
+def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
+    """The memory is bounded and forgets the least recently used (S9)."""
     checks = VerifiedSecrets(most=2)
     one, two, three = (StoredHash(f"$argon2id${number}", 1) for number in range(3))
     secret = Secret(SECRET)
@@ -462,7 +477,8 @@ def test_s9_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
 
 
 @pytest.mark.parametrize(("after", "held"), [(12 * HOUR - timedelta(seconds=1), True), (12 * HOUR, False)])
-def test_s9_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta, held: bool) -> None:
+def test_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta, held: bool) -> None:
+    """The memory lasts twelve hours even when it is used (S9)."""
     checks, secret, stored = VerifiedSecrets(), Secret(SECRET), StoredHash("$argon2id$", 1)
     with frozen():
         checks.add(secret, stored)
@@ -472,7 +488,8 @@ def test_s9_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta,
         assert checks.contains(secret, stored) is held
 
 
-def test_s9_the_memory_holds_no_plain_text() -> None:
+def test_the_memory_holds_no_plain_text() -> None:
+    """The memory holds no plain text (S9)."""
     checks, other = VerifiedSecrets(), VerifiedSecrets()
     for memory in (checks, other):
         memory.add(Secret(SECRET), StoredHash("$argon2id$", 1))
@@ -492,7 +509,8 @@ CHANGES: dict[str, Callable[[Engine, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a7_a_change_counts_at_the_next_request_of_every_process(endpoint: Endpoint, change: str) -> None:
+def test_a_change_counts_at_the_next_request_of_every_process(endpoint: Endpoint, change: str) -> None:
+    """A change counts at the next request of every process (A7)."""
     client = make_client(endpoint.engine)
     processes = (endpoint, Endpoint(endpoint.engine))
     with frozen():

@@ -69,10 +69,10 @@ def is_active(host: servers.LiveServer, token: str, api: tuple[str, str]) -> boo
 
 @pytest.mark.parametrize("other", [name for name in OFFSETS if name != "right"])
 @pytest.mark.parametrize("issues_first", [True, False], ids=["right issues", "other issues"])
-def test_t5_introspection_and_revocation_work_on_hosts_whose_clocks_differ(
+def test_introspection_and_revocation_work_on_hosts_whose_clocks_differ(
     hosts: dict[str, servers.LiveServer], engine: Engine, api: tuple[str, str], other: str, issues_first: bool
 ) -> None:
-    """T5, T12: a token of one host is active on the other, and revoked there it is inactive on both."""
+    """A token of one host is active on the other, and revoked there it is inactive on both (T5, T12)."""
     client = make_client(engine)
     issuing, asked = (hosts["right"], hosts[other]) if issues_first else (hosts[other], hosts["right"])
     issued = token(issuing, client.client_id)
@@ -102,10 +102,10 @@ def run_keys(host: servers.LiveServer, *arguments: str, offset: str | None = Non
     return done.stdout
 
 
-def test_t8_a_command_under_a_clock_that_stands_400_days_ahead_does_no_lasting_harm(
+def test_a_command_under_a_clock_that_stands_400_days_ahead_does_no_lasting_harm(
     hosts: dict[str, servers.LiveServer], engine: Engine, api: tuple[str, str]
 ) -> None:
-    """T8: the key that signs does not sign for 401 days, every host goes on, and `keys rotate` rotates."""
+    """The key that signs does not sign for 401 days, every host goes on, and `keys rotate` rotates (T8)."""
     client = make_client(engine)
     before = token(hosts["right"], client.client_id)
     far = run_keys(hosts["right"], "rotate", offset="+400d").split()[1]

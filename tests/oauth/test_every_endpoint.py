@@ -38,7 +38,8 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
     return (response.status_code, response.json and response.json["error"]) == (status, error)
 
 
-def test_a1_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> None:
+def test_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> None:
+    """Every route is public or authenticates clients (A1)."""
     rules = {
         rule.rule
         for rule in endpoint.app.url_map.iter_rules()
@@ -50,7 +51,8 @@ def test_a1_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -
 
 @every_path
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
-def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, method: str) -> None:
+def test_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, method: str) -> None:
+    """Any other method is 405 with allow (P1)."""
     response = endpoint.client.open(path, method=method, data=RIGHT, content_type=FORM)
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
@@ -59,21 +61,24 @@ def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, me
 
 @every_path
 @pytest.mark.parametrize("content_type", [None, "application/json", "multipart/form-data; boundary=x", "text/plain"])
-def test_p1_only_form_encoding_is_read(endpoint: Endpoint, path: str, content_type: str | None) -> None:
+def test_only_form_encoding_is_read(endpoint: Endpoint, path: str, content_type: str | None) -> None:
+    """Only form encoding is read (P1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     assert is_refused(endpoint.client.post(path, data=body, content_type=content_type), 400, "invalid_request")
 
 
 @every_path
 @pytest.mark.parametrize("query", ["token=x", "client_id=x", "client_secret", "%74oken=x", "foo=1&scope="])
-def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, path: str, query: str) -> None:
+def test_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, path: str, query: str) -> None:
+    """A protocol parameter in the query is refused (P2)."""
     assert is_refused(endpoint.post(RIGHT, f"{path}?{query}"), 400, "invalid_request")
     assert endpoint.post(RIGHT, f"{path}?tenant=1").status_code == 200
 
 
 @every_path
 @pytest.mark.parametrize("name", ["token", "token_type_hint", "client_id", "client_secret", "foo"])
-def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, path: str, name: str) -> None:
+def test_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, path: str, name: str) -> None:
+    """A parameter that is there twice is refused (P3)."""
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, "same"), (name, "same")]
     assert is_refused(endpoint.post(parameters, path), 400, "invalid_request")
 
@@ -100,10 +105,10 @@ TOKEN = {"token": "garbage"}
         ("Basic !!!!", {}, 401),
     ],
 )
-def test_p4_p5_p7_one_way_of_authenticating(
+def test_one_way_of_authenticating(
     endpoint: Endpoint, path: str, header: str | None, body: dict[str, str], status: int
 ) -> None:
-    """P7: the same bytes and headers whatever is wrong with the credentials."""
+    """The same bytes and headers whatever is wrong with the credentials (P7, P4, P5)."""
     response = endpoint.post(TOKEN | body, path, headers={"Authorization": header} if header else {})
     assert response.status_code == status
     if status == 401:
@@ -115,7 +120,8 @@ def test_p4_p5_p7_one_way_of_authenticating(
 
 @every_path
 @pytest.mark.parametrize("basic", [True, False])
-def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, basic: bool) -> None:
+def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, basic: bool) -> None:
+    """Credentials are decoded exactly once (P5)."""
     client_id, secret = "id with % + : ok", "a+b%c:d e"
     make_client(endpoint.engine, client_id=client_id, secret=secret)
     if basic:
@@ -128,7 +134,8 @@ def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, 
 @every_path
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.one_of(st.text("abc\0\r\né�\x7f ", min_size=1, max_size=5), st.just("x" * 101)))
-def test_p6_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoint, path: str, value: str) -> None:
+def test_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoint, path: str, value: str) -> None:
+    """Malformed values are refused without query or hash (P6)."""
     for credentials in ((value, SECRET), (CLIENT_ID, value)):
         with argon2_computations() as hashed, statements(endpoint.engine) as seen:
             response = endpoint.post(TOKEN | dict(zip(("client_id", "client_secret"), credentials, strict=True)), path)
@@ -139,7 +146,8 @@ def test_p6_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoin
 
 @every_path
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413)])
-def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, status: int) -> None:
+def test_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, status: int) -> None:
+    """A body has at most 8 kib (D1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     response = endpoint.client.post(path, data=body + "x" * (size - len(body)), content_type=FORM)
     assert response.status_code == status
@@ -159,16 +167,17 @@ def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, s
         (503, {"data": RIGHT, "headers": {"X-Trouble": "503"}}),
     ],
 )
-def test_p13_every_status_is_json_without_the_hosts_doing(
+def test_every_status_is_json_without_the_hosts_doing(
     sqlite_engine: Engine, path: str, status: int, options: dict[str, Any]
 ) -> None:
+    """Every status is json without the hosts doing (P13)."""
     hosted = Endpoint(sqlite_engine, hostile_host())
     assert_is_ours(hosted.client.open(path, **{"method": "POST", "content_type": FORM} | options), status)
 
 
 @every_path
-def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
-    """T12: the body of a revocation is empty."""
+def test_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
+    """The body of a revocation is empty (T12, P13)."""
     response = Endpoint(sqlite_engine, hostile_host()).post(RIGHT, path)
     assert response.status_code == 200
     assert response.data == {"/connect/introspect": b'{"active": false}', "/connect/revocation": b""}[path]
@@ -185,9 +194,10 @@ def test_p13_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) ->
 @pytest.mark.parametrize(
     "place", ["webapp.core.authentication.authenticator.FastReads.rows", "webapp.core.tokens.signing_keys.connect"]
 )
-def test_p13_d8_a_database_out_of_reach_is_503(
+def test_a_database_out_of_reach_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A database out of reach is 503 (P13, D8)."""
     monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
     assert_is_ours(response, 503)
@@ -196,7 +206,8 @@ def test_p13_d8_a_database_out_of_reach_is_503(
 
 @every_path
 @pytest.mark.parametrize("csrf_first", [True, False])
-def test_e1_a_hosts_csrf_layer_lets_machines_through(sqlite_engine: Engine, path: str, csrf_first: bool) -> None:
+def test_a_hosts_csrf_layer_lets_machines_through(sqlite_engine: Engine, path: str, csrf_first: bool) -> None:
+    """A hosts csrf layer lets machines through (E1)."""
     app, csrf = Flask("host"), CSRFProtect()
     app.secret_key = "s" * 32
     if csrf_first:

@@ -29,8 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveSer
 
 
 @pytest.mark.parametrize("addresses", [True, False], ids=["many addresses", "one address"])
-def test_d7_a_flood_leaves_people_monitors_and_memory_alone(server: servers.LiveServer, addresses: bool) -> None:
-    """D7, D2: from one address most of it is throttled; from many, where none can be, each guess costs its hashes."""
+def test_a_flood_leaves_people_monitors_and_memory_alone(server: servers.LiveServer, addresses: bool) -> None:
+    """From one address most of it is throttled; from many, where none can be, each guess costs its hashes (D7, D2)."""
     assert CONNECTIONS == 50
     report = flood(server.url, FLOOD_SECONDS, addresses=addresses)
     assert set(report.statuses) <= {401, 429, 503}
@@ -41,8 +41,8 @@ def test_d7_a_flood_leaves_people_monitors_and_memory_alone(server: servers.Live
     assert max(report.grown_bytes) <= POOL_SIZE_MAX * HASH_BYTES, report
 
 
-def test_d3_a_flood_locks_nobody_out(server: servers.LiveServer) -> None:
-    """D3: the client that was attacked comes in from its own address, on both processes."""
+def test_a_flood_locks_nobody_out(server: servers.LiveServer) -> None:
+    """The client that was attacked comes in from its own address, on both processes (D3)."""
     engine = make_engine(server.database_url)
     client_id = make_client(engine, account_id="flooded").client_id
     engine.dispose()

@@ -68,7 +68,8 @@ def issue(
 
 
 @pytest.mark.parametrize("by", ["resource server", "the client itself"])
-def test_t10_t11_an_active_token_is_repeated(each_endpoint: Endpoint, by: str) -> None:
+def test_an_active_token_is_repeated(each_endpoint: Endpoint, by: str) -> None:
+    """An active token is repeated (T10, T11)."""
     client = make_client(each_endpoint.engine, roles=("MerchantUser", "CreatePayment"))
     token = each_endpoint.token(client, scope="API stored-recipients")
     caller = client if by == "the client itself" else add_api(each_endpoint.engine)
@@ -80,8 +81,8 @@ def test_t10_t11_an_active_token_is_repeated(each_endpoint: Endpoint, by: str) -
     assert (response.json["scope"], response.json["aud"]) == ("API stored-recipients", AUDIENCE)
 
 
-def test_t10_anybody_else_learns_nothing(each_endpoint: Endpoint) -> None:
-    """T10: another client's token, of this account or another, and garbage: the same bytes and headers."""
+def test_anybody_else_learns_nothing(each_endpoint: Endpoint) -> None:
+    """Another client's token, of this account or another, and garbage: the same bytes and headers (T10)."""
     engine = each_endpoint.engine
     client, neighbour = make_client(engine), make_client(engine)
     foreigner = make_client(engine, account_id=OTHER_ACCOUNT)
@@ -126,8 +127,8 @@ HOSTILE: dict[str, Callable[[Endpoint, str], str]] = {
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_t5_t6_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """T6: and nothing is fetched; any connection would raise."""
+def test_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is fetched; any connection would raise (T6, T5)."""
     client = make_client(endpoint.engine)
     token = HOSTILE[hostile](endpoint, endpoint.token(client))
 
@@ -138,7 +139,8 @@ def test_t5_t6_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, mon
     assert endpoint.introspect(token, client).data == INACTIVE
 
 
-def test_t4_t5_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -> None:
+def test_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -> None:
+    """A token of another audience or issuer is inactive (T4, T5)."""
     client = make_client(endpoint.engine)
     assert is_active(endpoint.introspect(issue(endpoint, client), client))
     for tokens in (AccessTokens(ISSUER, "https://other.example"), AccessTokens("https://other.example", AUDIENCE)):
@@ -146,7 +148,8 @@ def test_t4_t5_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpo
 
 
 @pytest.mark.parametrize(("after", "active"), [(599, True), (600, False)])
-def test_t11_a_token_ends_with_its_exp(endpoint: Endpoint, after: int, active: bool) -> None:
+def test_a_token_ends_with_its_exp(endpoint: Endpoint, after: int, active: bool) -> None:
+    """A token ends with its exp (T11)."""
     client, api = make_client(endpoint.engine, token_duration=10), add_api(endpoint.engine)
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         token = endpoint.token(client)
@@ -173,8 +176,8 @@ STOPS: dict[str, Callable[[Endpoint, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_t8_t11_a7_a_stop_counts_at_the_next_introspection_of_every_process(each_endpoint: Endpoint, stop: str) -> None:
-    """Although the other process has just seen the token active, and keeps keys and checks in its memory."""
+def test_a_stop_counts_at_the_next_introspection_of_every_process(each_endpoint: Endpoint, stop: str) -> None:
+    """Even if that process has just found the token active and caches keys and verified secrets (T8, T11, A7)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
     token = each_endpoint.token(client)
@@ -183,7 +186,8 @@ def test_t8_t11_a7_a_stop_counts_at_the_next_introspection_of_every_process(each
     assert [is_active(process.introspect(token, api)) for process in processes] == [False, False]
 
 
-def test_t11_a_client_enabled_again_has_its_tokens_back(endpoint: Endpoint) -> None:
+def test_a_client_enabled_again_has_its_tokens_back(endpoint: Endpoint) -> None:
+    """A client enabled again has its tokens back (T11)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
     change_client(endpoint.engine, client, enabled=False)
@@ -204,8 +208,8 @@ def test_a_token_signed_a_moment_ago_by_another_process_is_known(endpoint: Endpo
     assert not is_active(endpoint.introspect(first, api))
 
 
-def test_t3_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: Endpoint) -> None:
-    """T3: the ID in the token is nobody's now, and yet it is known whose it was."""
+def test_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: Endpoint) -> None:
+    """The ID in the token is nobody's now, and yet it is known whose it was (T3)."""
     engine = each_endpoint.engine
     client, api = make_client(engine, client_id="Northwind-Old"), add_api(engine)
     token = each_endpoint.token(client)
@@ -220,7 +224,8 @@ def test_t3_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: End
 
 
 @pytest.mark.parametrize("parameters", [{}, {"token": ""}, {"token_type_hint": "access_token"}])
-def test_t10_a_request_without_a_token_is_refused(endpoint: Endpoint, parameters: dict[str, str]) -> None:
+def test_a_request_without_a_token_is_refused(endpoint: Endpoint, parameters: dict[str, str]) -> None:
+    """A request without a token is refused (T10)."""
     header = {"Authorization": basic_header(*add_api(endpoint.engine))}
     response = endpoint.post(parameters, "/connect/introspect", headers=header)
     assert (response.status_code, response.json) == (
@@ -231,7 +236,8 @@ def test_t10_a_request_without_a_token_is_refused(endpoint: Endpoint, parameters
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "pass_token", "é"])
-def test_t10_the_hint_and_unknown_parameters_change_nothing(endpoint: Endpoint, hint: str) -> None:
+def test_the_hint_and_unknown_parameters_change_nothing(endpoint: Endpoint, hint: str) -> None:
+    """The hint and unknown parameters change nothing (T10)."""
     client = make_client(endpoint.engine)
     form = {"client_id": client.client_id, "client_secret": SECRET, "token": endpoint.token(client)}
     assert is_active(endpoint.post({**form, "token_type_hint": hint, "more": "1"}, "/connect/introspect"))
@@ -257,8 +263,8 @@ CAUSES: dict[str, tuple[str, str, Arrange]] = {
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_p7_p8_every_refusal_looks_the_same_and_costs_the_same(each_endpoint: Endpoint, cause: str) -> None:
-    """P8: also where both callers were seen coming in before."""
+def test_every_refusal_looks_the_same_and_costs_the_same(each_endpoint: Endpoint, cause: str) -> None:
+    """Also where both callers were seen coming in before (P8, P7)."""
     client, (api, secret) = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     token = each_endpoint.token(client)
     assert is_active(each_endpoint.introspect(token, client))
@@ -273,7 +279,8 @@ def test_p7_p8_every_refusal_looks_the_same_and_costs_the_same(each_endpoint: En
     assert len(seen) == 2
 
 
-def test_t10_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
+def test_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
+    """A resource server may only ask (T10)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
     assert endpoint.ask(*api).status_code == 401
@@ -281,8 +288,8 @@ def test_t10_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
     assert is_active(endpoint.introspect(token, api))
 
 
-def test_s1_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint: Endpoint) -> None:
-    """S1, S9: argon2id at our parameters; a success is remembered."""
+def test_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint: Endpoint) -> None:
+    """Argon2id at our parameters; a success is remembered (S1, S9)."""
     api, token = add_api(each_endpoint.engine), each_endpoint.token(make_client(each_endpoint.engine))
     with read_session(each_endpoint.engine) as session:
         stored = session.scalars(select(ResourceServer.secret_hash)).one()
@@ -294,8 +301,8 @@ def test_s1_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint
 
 
 @pytest.mark.parametrize("secret", [API_SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_s1_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
-    """S1, P8: and until then every generated secret costs two argon2id computations."""
+def test_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
+    """And until then every generated secret costs two argon2id computations (S1, P8)."""
     engine = each_endpoint.engine
     (server_id, _), token = add_api(engine), each_endpoint.token(make_client(engine))
     stored = HASHER.argon2id(secret)
@@ -314,7 +321,8 @@ def test_s1_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoin
     assert not hashed
 
 
-def test_s1_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> None:
+def test_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> None:
+    """An older hash of a resource server is renewed (S1)."""
     api, token = add_api(endpoint.engine), endpoint.token(make_client(endpoint.engine))
     with unit_of_work(endpoint.engine) as session:
         session.execute(
@@ -325,7 +333,8 @@ def test_s1_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) ->
         assert session.scalars(select(ResourceServer.secret_hash)).one().startswith(PARAMETERS)
 
 
-def test_t10_a_removed_resource_server_is_refused_at_once(each_endpoint: Endpoint) -> None:
+def test_a_removed_resource_server_is_refused_at_once(each_endpoint: Endpoint) -> None:
+    """A removed resource server is refused at once (T10)."""
     engine = each_endpoint.engine
     api, other = add_api(engine), add_api(engine, "accounts-api")
     processes = (each_endpoint, Endpoint(engine))
@@ -364,7 +373,8 @@ def test_a_resource_server_needs_a_name_of_its_own(engine: Engine, name: str) ->
         assert len(list_resource_servers(session)) == 1
 
 
-def test_l1_resource_servers_leave_events_of_the_platform(engine: Engine) -> None:
+def test_resource_servers_leave_events_of_the_platform(engine: Engine) -> None:
+    """Resource servers leave events of the platform (L1)."""
     api, _ = add_api(engine)
     remove(engine, "payments-api")
     with read_session(engine) as session:
@@ -397,10 +407,10 @@ def test_the_commands_for_resource_servers(endpoint: Endpoint) -> None:
     assert endpoint.introspect(token, (lines["ID"], lines["Secret"])).status_code == 401
 
 
-def test_l4_no_token_or_secret_reaches_a_log_or_the_database(
+def test_no_token_or_secret_reaches_a_log_or_the_database(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """L4: through introspection and revocation, at the most talkative level of every logger there is."""
+    """Through introspection and revocation, at the most talkative level of every logger there is (L4)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     token = each_endpoint.token(client)
     with caplog.at_level(logging.DEBUG):

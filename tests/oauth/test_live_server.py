@@ -125,9 +125,8 @@ def introspect(metadata: dict[str, Any], token: str, caller: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_t10_t12_authlib_asks_about_its_token_and_revokes_it(
-    engine: Engine, metadata: dict[str, Any], method: str
-) -> None:
+def test_authlib_asks_about_its_token_and_revokes_it(engine: Engine, metadata: dict[str, Any], method: str) -> None:
+    """Authlib asks about its token and revokes it (T10, T12)."""
     client = make_client(engine, account_id=ACCOUNT)
     assert method in metadata["introspection_endpoint_auth_methods_supported"]
     assert method in metadata["revocation_endpoint_auth_methods_supported"]
@@ -143,7 +142,8 @@ def test_t10_t12_authlib_asks_about_its_token_and_revokes_it(
         assert session.introspect_token(metadata["introspection_endpoint"], token).json() == {"active": False}
 
 
-def test_t12_requests_oauthlib_revokes_its_token(engine: Engine, metadata: dict[str, Any]) -> None:
+def test_requests_oauthlib_revokes_its_token(engine: Engine, metadata: dict[str, Any]) -> None:
+    """Requests oauthlib revokes its token (T12)."""
     client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of requests-oauthlib")
     basic = HTTPBasicAuth(client.client_id, SECRET)
     with OAuth2Session(client=BackendApplicationClient(client.client_id)) as session:
@@ -183,7 +183,8 @@ def roles_of_tokens(server: servers.LiveServer, client_id: str, count: int = 12)
     return {tuple(jwt.decode(token["access_token"], options={"verify_signature": False})["roles"]) for token in tokens}
 
 
-def test_a7_a_change_counts_on_both_processes_at_once(server: servers.LiveServer, engine: Engine) -> None:
+def test_a_change_counts_on_both_processes_at_once(server: servers.LiveServer, engine: Engine) -> None:
+    """A change counts on both processes at once (A7)."""
     client = make_client(engine, account_id="account-a7")
     client_id = client.client_id
     assert statuses(server, client_id) == {200}
@@ -205,8 +206,8 @@ def test_a7_a_change_counts_on_both_processes_at_once(server: servers.LiveServer
     assert statuses(server, client_id) == {401}
 
 
-def test_t13_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine, metadata: dict[str, Any]) -> None:
-    """T13: and at once means within the second."""
+def test_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine, metadata: dict[str, Any]) -> None:
+    """And at once means within the second (T13)."""
     client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of two processes")
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
 
@@ -248,10 +249,10 @@ def chunked(body: bytes, size: int = 1000) -> bytes:
 
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413), (60_000, 413)])
 @pytest.mark.parametrize("by_chunks", [False, True], ids=["with length", "chunked"])
-def test_d1_the_body_ends_at_8_kib(
+def test_the_body_ends_at_8_kib(
     server: servers.LiveServer, engine: Engine, size: int, status: int, by_chunks: bool
 ) -> None:
-    """D1: also chunked without a length, which the framework would cut off without a word."""
+    """Also chunked without a length, which the framework would cut off without a word (D1)."""
     client = make_client(engine, account_id=ACCOUNT)
     form = urlencode(
         {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET, "pad": ""}
@@ -264,12 +265,14 @@ def test_d1_the_body_ends_at_8_kib(
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE", "PROPFIND", "INVENTED"])
-def test_p1_p13_any_other_method_is_answered_in_json(server: servers.LiveServer, method: str) -> None:
+def test_any_other_method_is_answered_in_json(server: servers.LiveServer, method: str) -> None:
+    """Any other method is answered in json (P1, P13)."""
     status, answer = exchange(server, method, [], b"")
     assert (status, answer["error"]) == (405, "invalid_request")
 
 
-def test_p4_p5_two_authorization_headers_let_nobody_in(server: servers.LiveServer, engine: Engine) -> None:
+def test_two_authorization_headers_let_nobody_in(server: servers.LiveServer, engine: Engine) -> None:
+    """Two authorization headers let nobody in (P4, P5)."""
     client = make_client(engine, account_id=ACCOUNT)
     body = b"grant_type=client_credentials"
     headers = [("Content-Type", FORM), ("Content-Length", str(len(body)))]

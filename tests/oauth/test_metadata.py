@@ -10,7 +10,8 @@ PATH = "/.well-known/oauth-authorization-server"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}])
-def test_t14_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str]) -> None:
+def test_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str]) -> None:
+    """The metadata come from the settings (T14)."""
     response = endpoint.client.get(PATH, headers=headers)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
@@ -40,15 +41,16 @@ def test_t14_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: di
     }
 
 
-def test_t14_a_standard_library_finds_them_in_order(endpoint: Endpoint) -> None:
-    """Except for `response_types_supported`, where RFC 8414 contradicts itself (erratum 7793) and we send `[]`."""
+def test_a_standard_library_finds_them_in_order(endpoint: Endpoint) -> None:
+    """Except `response_types_supported`: RFC 8414 contradicts itself (erratum 7793), and `[]` is sent (T14)."""
     metadata = AuthorizationServerMetadata(endpoint.client.get(PATH).json or {})
     for name in metadata.REGISTRY_KEYS:
         if name not in ("response_types_supported", "authorization_endpoint"):
             getattr(metadata, f"validate_{name}")()
 
 
-def test_t14_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
+def test_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
+    """The issuer is the tokens own (T14)."""
     assert (endpoint.client.get(PATH).json or {})["issuer"] == endpoint.services.tokens.issuer
     assert settings()["IDENTITY_CLIENTS_ISSUER"] == ISSUER
 
@@ -63,9 +65,10 @@ def test_t14_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
         ("https://id.example/mas", f"{PATH}/other", 404),
     ],
 )
-def test_t14_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
+def test_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
     sqlite_engine: Engine, issuer: str, path: str, status: int
 ) -> None:
+    """An issuer with a path is found where the rfc puts it (T14)."""
     response = Endpoint(sqlite_engine, ISSUER=issuer).client.get(path)
     assert response.status_code == status
     if status == 200:

@@ -49,10 +49,10 @@ def ask(endpoint: Endpoint, path: str, client: IdentityClient, address: str, **h
         ("192.0.2.7", "", 401),
     ],
 )
-def test_a8_networks_hold_at_every_endpoint(
+def test_networks_hold_at_every_endpoint(
     endpoint: Endpoint, path: str, networks: str, address: str, status: int
 ) -> None:
-    """A8, P8: also for a secret that is remembered, and at the price of any other refusal."""
+    """Also for a secret that is remembered, and at the price of any other refusal (A8, P8)."""
     client = make_client(endpoint.engine)
     assert ask(endpoint, path, client, OUTSIDE).status_code == 200
     allow(endpoint.engine, client, networks)
@@ -61,8 +61,8 @@ def test_a8_networks_hold_at_every_endpoint(
     assert len(hashed) == (2 if status == 401 else 0)
 
 
-def test_a7_networks_count_at_the_next_request_of_every_process(each_endpoint: Endpoint) -> None:
-    """A7, A8: added, changed and taken away."""
+def test_networks_count_at_the_next_request_of_every_process(each_endpoint: Endpoint) -> None:
+    """Added, changed and taken away (A7, A8)."""
     client = make_client(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
     for networks, status in (("", 200), ("192.0.2.0/28", 401), ("198.51.100.0/24", 200), ("192.0.2.7", 401), ("", 200)):
@@ -70,8 +70,8 @@ def test_a7_networks_count_at_the_next_request_of_every_process(each_endpoint: E
         assert [ask(process, ENDPOINTS[0], client, OUTSIDE).status_code for process in processes] == [status] * 2
 
 
-def test_a8_the_activity_tells_the_true_reason(endpoint: Endpoint) -> None:
-    """A8, L2: the merchant sees what the caller does not."""
+def test_the_activity_tells_the_true_reason(endpoint: Endpoint) -> None:
+    """The merchant sees what the caller does not (A8, L2)."""
     client = make_client(endpoint.engine)
     allow(endpoint.engine, client, "192.0.2.0/28")
     ask(endpoint, ENDPOINTS[0], client, OUTSIDE)
@@ -112,10 +112,10 @@ PEER = "10.0.0.1"
         (2, f"192.0.2.7, 192.0.2.8, {OUTSIDE}, 10.0.0.2", OUTSIDE),
     ],
 )
-def test_c5_the_address_is_counted_from_the_right(
+def test_the_address_is_counted_from_the_right(
     sqlite_engine: Engine, hops: int, forwarded: str | None, address: str | None
 ) -> None:
-    """C5: what the caller writes itself never matters."""
+    """What the caller writes itself never matters (C5)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops)
     headers = SPOOFED | ({} if forwarded is None else {"X-Forwarded-For": forwarded})
     with endpoint.app.test_request_context(headers=headers, environ_base={"REMOTE_ADDR": PEER}):
@@ -123,8 +123,8 @@ def test_c5_the_address_is_counted_from_the_right(
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_c5_a8_d2_spoofing_changes_neither_bucket_nor_verdict(sqlite_engine: Engine, hops: int) -> None:
-    """C5: for the allowlist, the throttle and the record, with none, one and two proxies in front."""
+def test_spoofing_changes_neither_bucket_nor_verdict(sqlite_engine: Engine, hops: int) -> None:
+    """For the allowlist, the throttle and the record, with none, one and two proxies in front (C5, A8, D2)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops, FAILURES_PER_ADDRESS=3, FAILURES_PER_CLIENT_AND_ADDRESS=3)
     client = make_client(sqlite_engine)
     allow(sqlite_engine, client, INSIDE)
@@ -154,9 +154,10 @@ def test_c5_a8_d2_spoofing_changes_neither_bucket_nor_verdict(sqlite_engine: Eng
         (2, "http", "http, https", True),
     ],
 )
-def test_c6_the_scheme_is_the_nearest_proxys_word(
+def test_the_scheme_is_the_nearest_proxys_word(
     sqlite_engine: Engine, hops: int, scheme: str, forwarded: str | None, secure: bool
 ) -> None:
+    """The scheme is the nearest proxys word (C6)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops)
     headers = {"Forwarded": "proto=https", "X-Forwarded-Ssl": "on", "Front-End-Https": "on"}
     headers |= {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
@@ -187,8 +188,8 @@ def test_c6_the_scheme_is_the_nearest_proxys_word(
         (("127.0.0.1", "[::1]"), "[::2]:5000", False),
     ],
 )
-def test_c5_a_foreign_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...], host: str, accepted: bool) -> None:
-    """C5, E2: at every URL of ours, whatever a proxy's headers say, and at none of the host's."""
+def test_a_foreign_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...], host: str, accepted: bool) -> None:
+    """At every URL of ours, whatever a proxy's headers say, and at none of the host's (C5, E2)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_HOSTS=trusted, TRUSTED_PROXIES=1)
     endpoint.app.secret_key = "k" * 32
     LoginManager(endpoint.app).user_loader(lambda _: None)
@@ -204,7 +205,8 @@ def test_c5_a_foreign_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...
 
 
 @pytest.mark.parametrize("host", ["https://id.example", "id.example:443", "ID.example", "", "*", "a b", "id.example/"])
-def test_c5_a_trusted_host_that_is_none_stops_the_start(sqlite_engine: Engine, host: str) -> None:
+def test_a_trusted_host_that_is_none_stops_the_start(sqlite_engine: Engine, host: str) -> None:
+    """A trusted host that is none stops the start (C5)."""
     given: dict[str, Any] = {"TRUSTED_HOSTS": (host,)}
     with pytest.raises(SettingsError, match="TRUSTED_HOSTS must be"):
         Endpoint(sqlite_engine, **given)

@@ -166,10 +166,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def test_t8_keys_are_cached_and_a_new_one_is_read_at_once(
+def test_keys_are_cached_and_a_new_one_is_read_at_once(
     issuer: Endpoint, api: FlaskClient, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T8: no live token is refused when keys change, and none is accepted 300 s after its key was withdrawn."""
+    """No live token is refused when keys change, and none is accepted 300 s after its key was withdrawn (T8)."""
     reads: list[str] = []
     issuer.app.before_request(lambda: reads.append(request.path))
     client = make_client(issuer.engine, roles=ROLES)

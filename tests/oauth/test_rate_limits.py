@@ -74,8 +74,8 @@ def close(endpoint: Endpoint) -> None:
         shared.storage.storage.connection_pool.disconnect()
 
 
-def test_d2_a_right_generated_secret_is_never_throttled(each_store: Endpoint) -> None:
-    """D2: its comparison costs no slow hash, so one stale caller behind a shared address never blocks a healthy one."""
+def test_a_right_generated_secret_is_never_throttled(each_store: Endpoint) -> None:
+    """Comparing it costs no argon2id, so a caller with an old secret never blocks others at its address (D2)."""
     client = make_client(each_store.engine, secret=GENERATED_SECRET)
     wrong = [generate_secret("vcs_").reveal() for _ in range(11)]
     assert [each_store.ask(client, secret, address=HERE).status_code for secret in wrong] == [401] * 10 + [429]
@@ -84,8 +84,8 @@ def test_d2_a_right_generated_secret_is_never_throttled(each_store: Endpoint) ->
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known ID", "unknown ID"])
-def test_d2_the_11th_guess_is_429_before_any_hash(each_store: Endpoint, known: bool) -> None:
-    """D2, D4: for a known ID as for an unknown one, also with the right secret, as long as nobody remembers it."""
+def test_the_11th_guess_is_429_before_any_hash(each_store: Endpoint, known: bool) -> None:
+    """For a known ID as for an unknown one, also with the right secret, as long as nobody remembers it (D2, D4)."""
     client = make_client(each_store.engine, client_id="northwind-api")
     client_id = client.client_id if known else "southwind-api"
     with time_machine.travel(NOW) as clock:
@@ -100,8 +100,8 @@ def test_d2_the_11th_guess_is_429_before_any_hash(each_store: Endpoint, known: b
         assert each_store.ask(client_id, SECRET, address=HERE).status_code == (200 if known else 401)
 
 
-def test_d4_the_wait_is_exact_and_told_in_whole_seconds(endpoint: Endpoint) -> None:
-    """D4: a second before its end is too early, however often one asks; at its end one may."""
+def test_the_wait_is_exact_and_told_in_whole_seconds(endpoint: Endpoint) -> None:
+    """A second before its end is too early, however often one asks; at its end one may (D4)."""
     client = make_client(endpoint.engine)
     with time_machine.travel(NOW, tick=False) as clock:
         assert guess(endpoint, client, 1) == [401]
@@ -117,7 +117,8 @@ def test_d4_the_wait_is_exact_and_told_in_whole_seconds(endpoint: Endpoint) -> N
         assert endpoint.ask(client, address=HERE).status_code == 200
 
 
-def test_d4_where_both_windows_are_used_up_the_longer_wait_is_told(endpoint: Endpoint) -> None:
+def test_where_both_windows_are_used_up_the_longer_wait_is_told(endpoint: Endpoint) -> None:
+    """Where both windows are used up the longer wait is told (D4)."""
     client = make_client(endpoint.engine)
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1, FAILURES_PER_ADDRESS=2)
     with time_machine.travel(NOW, tick=False) as clock:
@@ -130,8 +131,8 @@ def test_d4_where_both_windows_are_used_up_the_longer_wait_is_told(endpoint: End
         assert limited.ask(client, address=HERE).status_code == 200
 
 
-def test_d4_one_line_in_the_log_tells_of_a_window(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
-    """D4, L3: once, with the client where there is one, and nothing of what was sent."""
+def test_one_line_in_the_log_tells_of_a_window(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, with the client where there is one, and nothing of what was sent (D4, L3)."""
     client = make_client(endpoint.engine)
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2, FAILURES_PER_ADDRESS=1_000)
 
@@ -153,8 +154,8 @@ def test_d4_one_line_in_the_log_tells_of_a_window(endpoint: Endpoint, caplog: py
         assert told() == [(logging.WARNING, "authentication throttled", "unknown", HERE)]
 
 
-def test_d2_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store_url: str) -> None:
-    """D2: one stale caller behind a shared address never blocks a healthy one, and it asks no throttle at all."""
+def test_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store_url: str) -> None:
+    """One stale caller behind a shared address never blocks a healthy one, and it asks no throttle at all (D2)."""
     limits: dict[str, Any] = {"FAILURES_PER_CLIENT_AND_ADDRESS": 2, "FAILURES_PER_ADDRESS": 3}
     limited = Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=store_url, **limits)
     healthy, stale = make_client(sqlite_engine), make_client(sqlite_engine)
@@ -169,8 +170,8 @@ def test_d2_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store
     close(limited)
 
 
-def test_s9_a_remembered_secret_that_counts_no_more_is_throttled(endpoint: Endpoint) -> None:
-    """S9, P8: the memory excuses nobody who may not come in."""
+def test_a_remembered_secret_that_counts_no_more_is_throttled(endpoint: Endpoint) -> None:
+    """The memory excuses nobody who may not come in (S9, P8)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2)
     client = make_client(endpoint.engine)
     assert limited.ask(client, address=HERE).status_code == 200
@@ -178,7 +179,8 @@ def test_s9_a_remembered_secret_that_counts_no_more_is_throttled(endpoint: Endpo
     assert [limited.ask(client, address=HERE).status_code for _ in range(3)] == [401] * 2 + [429]
 
 
-def test_d2_30_failures_of_one_address_whatever_the_id(endpoint: Endpoint) -> None:
+def test_30_failures_of_one_address_whatever_the_id(endpoint: Endpoint) -> None:
+    """30 failures of one address whatever the id (D2)."""
     client = make_client(endpoint.engine)
     for number in range(30):
         assert guess(endpoint, f"client-{number}", 1) == [401]
@@ -198,16 +200,16 @@ def test_d2_30_failures_of_one_address_whatever_the_id(endpoint: Endpoint) -> No
     ],
     ids=["mapped", "one /64", "two /64", "two /32"],
 )
-def test_d2_what_one_address_is(endpoint: Endpoint, addresses: list[str], throttled: bool) -> None:
-    """D2: an IPv6 customer's /64 is one; an IPv4-mapped address is the IPv4 one (A8)."""
+def test_what_one_address_is(endpoint: Endpoint, addresses: list[str], throttled: bool) -> None:
+    """An IPv6 customer's /64 is one; an IPv4-mapped address is the IPv4 one (A8, D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_ADDRESS=2)
     for number in range(2):
         assert guess(limited, f"client-{number}", 1, addresses[0]) == [401]
     assert guess(limited, "client-3", 1, addresses[1]) == [429 if throttled else 401]
 
 
-def test_d3_nobody_can_lock_a_client_out(endpoint: Endpoint) -> None:
-    """D3: attacked from 50 addresses, each until it is throttled, the merchant's own call still comes in."""
+def test_nobody_can_lock_a_client_out(endpoint: Endpoint) -> None:
+    """Attacked from 50 addresses, each until it is throttled, the merchant's own call still comes in (D3)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1)
     client = make_client(endpoint.engine)
     for number in range(50):
@@ -218,8 +220,8 @@ def test_d3_nobody_can_lock_a_client_out(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_d2_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -> None:
-    """D2: neither a success, nor a refused scope, nor what is malformed and costs no hash (P6)."""
+def test_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -> None:
+    """Neither a success, nor a refused scope, nor what is malformed and costs no hash (P6, D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1, FAILURES_PER_ADDRESS=1)
     client = make_client(endpoint.engine)
     for _ in range(3):
@@ -232,8 +234,8 @@ def test_d2_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -
 
 
 @pytest.mark.parametrize("path", ["/connect/introspect", "/connect/revocation"])
-def test_d2_every_endpoint_counts_alike(endpoint: Endpoint, path: str) -> None:
-    """D2: guessing goes on nowhere else."""
+def test_every_endpoint_counts_alike(endpoint: Endpoint, path: str) -> None:
+    """Guessing goes on nowhere else (D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2)
     client = make_client(endpoint.engine)
     form = {"client_id": client.client_id, "client_secret": WRONG, "token": "x"}
@@ -243,8 +245,8 @@ def test_d2_every_endpoint_counts_alike(endpoint: Endpoint, path: str) -> None:
     retry_after(limited.ask(client))
 
 
-def test_d2_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
-    """D2: those who wait for a thread are refused once enough have failed before them."""
+def test_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
+    """Those who wait for a thread are refused once enough have failed before them (D2)."""
     at_once = pool_size() + WAITING_MAX
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=3)
     client = make_client(endpoint.engine)
@@ -261,8 +263,8 @@ def test_d2_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
     assert len(hashed) == 2 * found.count(401)
 
 
-def test_d2_processes_share_the_count_in_redis(sqlite_engine: Engine, redis_url: str) -> None:
-    """D2: two applications with one Redis count together; neither the ID nor the secret stands in it."""
+def test_processes_share_the_count_in_redis(sqlite_engine: Engine, redis_url: str) -> None:
+    """Two applications with one Redis count together; neither the ID nor the secret stands in it (D2)."""
     one, two = (Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=redis_url) for _ in range(2))
     client = make_client(sqlite_engine)
     found = [guess((one, two)[number % 2], client, 1)[0] for number in range(11)]
@@ -294,10 +296,10 @@ def start_redis(directory: Path, port: int) -> servers.Server:
             return server
 
 
-def test_d8_without_the_shared_store_each_process_counts(
+def test_without_the_shared_store_each_process_counts(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D8: from the next request on, at once and by itself; and together again when the store is back."""
+    """From the next request on, at once and by itself; and together again when the store is back (D8)."""
     tmp_path.chmod(0o711)
     for parent in tmp_path.parents:
         if parent.owner() == "root" and parent.is_relative_to("/tmp/"):
@@ -325,8 +327,8 @@ def test_d8_without_the_shared_store_each_process_counts(
         close(endpoint)
 
 
-def test_d8_a_store_that_never_answers_costs_no_time(sqlite_engine: Engine) -> None:
-    """D8: the application starts without it, and a request waits for it a quarter of a second at most."""
+def test_a_store_that_never_answers_costs_no_time(sqlite_engine: Engine) -> None:
+    """The application starts without it, and a request waits for it a quarter of a second at most (D8)."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -390,7 +392,8 @@ def test_a_flood_of_keys_stays_quick_and_small() -> None:
 # Quotas (D5)
 
 
-def test_d5_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
+def test_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
+    """Tokens of a client in a minute (D5)."""
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=3)
     client, other = make_client(endpoint.engine), make_client(endpoint.engine)
     with time_machine.travel(NOW, tick=False) as clock:
@@ -405,14 +408,16 @@ def test_d5_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
         assert [limited.ask(client).status_code for _ in range(4)] == [200] * 3 + [429]
 
 
-def test_d5_without_a_quota_tokens_ask_no_store(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_quota_tokens_ask_no_store(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a quota tokens ask no store (D5)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     monkeypatch.delattr(WindowCounters, "_call")
     assert [endpoint.ask(client).status_code for _ in range(100)] == [200] * 100
 
 
-def test_d5_exports_of_an_actor_in_an_hour() -> None:
+def test_exports_of_an_actor_in_an_hour() -> None:
+    """Exports of an actor in an hour (D5)."""
     rate_limits = make_throttles()
     with time_machine.travel(NOW, tick=False) as clock:
         for _ in range(10):
@@ -435,7 +440,8 @@ def test_d5_exports_of_an_actor_in_an_hour() -> None:
         ("NEW_CLIENTS_PER_ACCOUNT_AND_HOUR", -1),
     ],
 )
-def test_d5_an_unfit_quota_stops_the_start(sqlite_engine: Engine, name: str, unfit: int) -> None:
+def test_an_unfit_quota_stops_the_start(sqlite_engine: Engine, name: str, unfit: int) -> None:
+    """An unfit quota stops the start (D5)."""
     given: dict[str, Any] = {name: unfit}
     with pytest.raises(SettingsError, match=f"{name} must be"):
         Endpoint(sqlite_engine, **given)
@@ -444,8 +450,8 @@ def test_d5_an_unfit_quota_stops_the_start(sqlite_engine: Engine, name: str, unf
 # The memory of successful checks (S9)
 
 
-def test_s9_no_object_holds_a_secret_that_came_in(sqlite_url: str) -> None:
-    """S9, L4: of all that the application keeps between requests nothing holds a secret, right or wrong."""
+def test_no_object_holds_a_secret_that_came_in(sqlite_url: str) -> None:
+    """Of all that the application keeps between requests nothing holds a secret, right or wrong (S9, L4)."""
     engine = make_engine(sqlite_url)
     endpoint = Endpoint(engine)
     canaries = ["canary-right-5f0c9e", "canary-wrong-81d7aa"]

@@ -33,8 +33,8 @@ def told(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) 
 
 
 @pytest.mark.parametrize("cause", REFUSALS)
-def test_l2_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str) -> None:
-    """L2: to the merchant, with the secret that matched, while the caller sees P7's one answer."""
+def test_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str) -> None:
+    """To the merchant, with the secret that matched, while the caller sees P7's one answer (L2)."""
     reason, arrange, secret = REFUSALS[cause]
     client = make_client(endpoint.engine)
     arrange(endpoint, client)
@@ -49,8 +49,8 @@ def test_l2_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: 
     assert counts == [(NOW.date(), label or "", reason, 1)]
 
 
-def test_l2_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
-    """L2: as it was asked for; a request refused for its scope shows that its secret is in use."""
+def test_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
+    """As it was asked for; a request refused for its scope shows that its secret is in use (L2)."""
     client = make_client(each_endpoint.engine, roles=("MerchantUser",))
     add_secret(each_endpoint.engine, client, OTHER_SECRET)
     asked = [(SECRET, None, 200), (OTHER_SECRET, "API", 200), (SECRET, "Nothing", 400), (OTHER_SECRET, 'a"b\0', 400)]
@@ -74,8 +74,8 @@ def test_l2_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
     assert use == (NOW + timedelta(minutes=5), "127.0.0.1", "A")
 
 
-def test_l2_throttled_requests_are_told(endpoint: Endpoint) -> None:
-    """L2, D2: those that guess, where no secret was looked at."""
+def test_throttled_requests_are_told(endpoint: Endpoint) -> None:
+    """Those that guess, where no secret was looked at (L2, D2)."""
     client = make_client(endpoint.engine)
     statuses = [endpoint.ask(client, "a-wrong-secret", address="192.0.2.7").status_code for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
@@ -85,18 +85,18 @@ def test_l2_throttled_requests_are_told(endpoint: Endpoint) -> None:
     )
 
 
-def test_l2_a_used_up_quota_is_told(endpoint: Endpoint) -> None:
-    """L2, D5: the secret was right, and is in use."""
+def test_a_used_up_quota_is_told(endpoint: Endpoint) -> None:
+    """The secret was right, and is in use (L2, D5)."""
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=1)
     client = make_client(endpoint.engine)
     assert [limited.ask(client).status_code for _ in range(2)] == [200, 429]
     assert [(outcome, label) for outcome, label, *_ in told(limited, client)] == [("throttled", "A"), ("issued", "A")]
 
 
-def test_l3_a_secret_sent_as_client_id_is_nowhere(
+def test_a_secret_sent_as_client_id_is_nowhere(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """L3: neither in the log nor in the database, whole or by more than its first four characters."""
+    """Neither in the log nor in the database, whole or by more than its first four characters (L3)."""
     make_client(each_endpoint.engine)
     caplog.set_level("DEBUG")
     canary = "vcs_a-secret-that-somebody-pasted-into-the-wrong-field"
@@ -121,8 +121,8 @@ def test_introspection_and_revocation_are_no_token_requests(endpoint: Endpoint) 
     assert len(told(endpoint, client)) == 1
 
 
-def test_p8_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None:
-    """P8: nor a hash; whatever became of the request."""
+def test_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None:
+    """Nor a hash; whatever became of the request (P8)."""
     client = make_client(endpoint.engine)
     endpoint.ask(client)
     with statements(endpoint.engine) as seen, argon2_computations() as hashed:
@@ -162,10 +162,10 @@ def get_token(server: servers.LiveServer, client_id: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite_url", "postgresql_url"])
-def test_l2_nothing_is_lost_when_the_server_is_told_to_stop(
+def test_nothing_is_lost_when_the_server_is_told_to_stop(
     request: pytest.FixtureRequest, tmp_path: Path, database: str
 ) -> None:
-    """L2: two processes, stopped by SIGTERM right after the last token."""
+    """Two processes, stopped by SIGTERM right after the last token (L2)."""
     url = request.getfixturevalue(database)
     with servers.serve(
         tmp_path,
@@ -181,8 +181,8 @@ def test_l2_nothing_is_lost_when_the_server_is_told_to_stop(
     assert (after[0] - before[0], after[1] - before[1]) == (30, 30)
 
 
-def test_l2_a_crash_loses_a_second_at_most(tmp_path: Path) -> None:
-    """L2: every process is killed, two seconds after one token and right after another."""
+def test_a_crash_loses_a_second_at_most(tmp_path: Path) -> None:
+    """Every process is killed, two seconds after one token and right after another (L2)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING) as server:
         client_id = client_of(server.database_url)
         before = counted(server.database_url)[0]

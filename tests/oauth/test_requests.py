@@ -26,7 +26,8 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "INVENTED"]
 )
-def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) -> None:
+def test_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) -> None:
+    """Any other method is 405 with allow (P1)."""
     response = endpoint.client.open("/connect/token", method=method, data=RIGHT, content_type=FORM)
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
@@ -34,7 +35,8 @@ def test_p1_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) 
     assert method == "HEAD" or (response.json and response.json["error"] == "invalid_request")
 
 
-def test_p1_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
+def test_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
+    """The hosts tools see a post route (P1)."""
     (rule,) = endpoint.app.url_map.iter_rules("identity_clients_endpoint.token")
     assert list(rule.methods or ()) == ["POST"]
 
@@ -54,7 +56,8 @@ def test_p1_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
         (f"{FORM}x", 400),
     ],
 )
-def test_p1_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | None, status: int) -> None:
+def test_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | None, status: int) -> None:
+    """Only form encoding is read (P1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     response = endpoint.client.post("/connect/token", data=body, content_type=content_type)
     assert response.status_code == status
@@ -77,8 +80,8 @@ def test_p1_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | N
         ("CLIENT_ID=x", 200),
     ],
 )
-def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
-    """P2: even where the body is complete and right."""
+def test_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
+    """Even where the body is complete and right (P2)."""
     response = endpoint.client.post(f"/connect/token?{query}", data=RIGHT, content_type=FORM)
     assert response.status_code == status
     assert status == 200 or is_refused(response, 400, "invalid_request")
@@ -87,8 +90,8 @@ def test_p2_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, que
 
 @pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
 @pytest.mark.parametrize("values", [("same", "same"), ("one", "other"), ("", "other")])
-def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
-    """P3: also with equal values."""
+def test_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
+    """Also with equal values (P3)."""
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, value) for value in values]
     assert is_refused(endpoint.post(parameters), 400, "invalid_request")
 
@@ -104,9 +107,10 @@ def test_p3_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name:
         ({**RIGHT, "client_id": ""}, 401, "invalid_client"),
     ],
 )
-def test_p3_an_empty_value_counts_as_absent_and_unknown_ones_are_ignored(
+def test_an_empty_value_counts_as_absent_and_unknown_ones_are_ignored(
     endpoint: Endpoint, parameters: Parameters, status: int, error: str | None
 ) -> None:
+    """An empty value counts as absent and unknown ones are ignored (P3)."""
     response = endpoint.post(parameters)
     assert response.status_code == status
     assert (response.json or {}).get("error") == error
@@ -136,10 +140,10 @@ RIGHT_BASIC, WRONG_BASIC = basic_header(CLIENT_ID, SECRET), basic_header(CLIENT_
         (None, {}, 401, "invalid_client"),
     ],
 )
-def test_p4_one_way_of_authenticating_per_request(
+def test_one_way_of_authenticating_per_request(
     endpoint: Endpoint, header: str | None, body: dict[str, str], status: int, error: str | None
 ) -> None:
-    """P4."""
+    """One way of authenticating per request (P4)."""
     headers = {"Authorization": header} if header else {}
     response = endpoint.post({**dict([GRANT]), **body}, headers=headers)
     assert response.status_code == status
@@ -147,20 +151,23 @@ def test_p4_one_way_of_authenticating_per_request(
 
 
 @pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC ", "bAsIc  "])
-def test_p5_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: str) -> None:
+def test_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: str) -> None:
+    """The scheme is read in any letter case (P5)."""
     header = scheme + RIGHT_BASIC.removeprefix("Basic ")
     assert endpoint.post([GRANT], headers={"Authorization": header}).status_code == 200
 
 
 @pytest.mark.parametrize("secret", ["a+b%c:d e", "%2541%2541", "percent%41", "plus+plus", "col:on:s", "quote\"'&=\\"])
 @pytest.mark.parametrize("basic", [True, False])
-def test_p5_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
+def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
+    """Credentials are decoded exactly once (P5)."""
     client = make_client(endpoint.engine, client_id="id with % + : ok", secret=secret)
     assert endpoint.ask(client, secret, basic=basic).status_code == 200
     assert endpoint.ask(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code == 401
 
 
-def test_p5_twice_encoded_is_not_decoded_twice(endpoint: Endpoint) -> None:
+def test_twice_encoded_is_not_decoded_twice(endpoint: Endpoint) -> None:
+    """Twice encoded is not decoded twice (P5)."""
     client = make_client(endpoint.engine, secret="secret-A-1")
     raw = base64.b64encode(f"{client.client_id}:secret-%2541-1".encode()).decode()
     assert endpoint.post([GRANT], headers={"Authorization": f"Basic {raw}"}).status_code == 401
@@ -193,7 +200,8 @@ def encoded(raw: bytes) -> str:
         "Negotiate",
     ],
 )
-def test_p5_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, header: str) -> None:
+def test_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, header: str) -> None:
+    """An undecodable header is an invalid client (P5)."""
     with statements(endpoint.engine) as seen:
         response = endpoint.post([GRANT], environ_overrides={"HTTP_AUTHORIZATION": header})
     assert is_refused(response, 401, "invalid_client")
@@ -201,7 +209,8 @@ def test_p5_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, heade
 
 
 @pytest.mark.parametrize("body", [b"grant_type=%FF&client_id=x", b"grant_type=\xff", b"\xc3\x28=1", b"%ff=1"])
-def test_p5_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) -> None:
+def test_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) -> None:
+    """A body that is not utf 8 is refused (P5)."""
     response = endpoint.client.post("/connect/token", data=body, content_type=FORM)
     assert is_refused(response, 400, "invalid_request")
 
@@ -219,7 +228,8 @@ def test_p5_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes)
         ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unsupported_grant_type"),
     ],
 )
-def test_p9_the_only_grant_is_client_credentials(endpoint: Endpoint, grant_type: str | None, error: str) -> None:
+def test_the_only_grant_is_client_credentials(endpoint: Endpoint, grant_type: str | None, error: str) -> None:
+    """The only grant is client credentials (P9)."""
     parameters = {**RIGHT, "grant_type": grant_type} if grant_type is not None else {**RIGHT}
     if grant_type is None:
         del parameters["grant_type"]
@@ -233,7 +243,8 @@ def body_of(size: int) -> bytes:
 
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413), (100_000, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int, chunked: bool) -> None:
+def test_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int, chunked: bool) -> None:
+    """A body has at most 8 kib (D1)."""
     if chunked:
         environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
         response = endpoint.client.post(
@@ -249,6 +260,7 @@ def test_d1_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int,
 
 
 @pytest.mark.parametrize(("count", "status"), [(50, 200), (51, 413)])
-def test_d1_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status: int) -> None:
+def test_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status: int) -> None:
+    """A body has at most 50 parameters (D1)."""
     more = [(f"p{number}", "") for number in range(count - len(RIGHT))]
     assert endpoint.post([*RIGHT.items(), *more]).status_code == status

@@ -53,10 +53,8 @@ def hosted(sqlite_engine: Engine) -> Endpoint:
         (500, {"data": RIGHT, "headers": {"X-Trouble": "crash"}}),
     ],
 )
-def test_p13_every_status_is_json_without_the_hosts_doing(
-    hosted: Endpoint, status: int, options: dict[str, Any]
-) -> None:
-    """P13, W15, W16: also where the host sets cookies and CORS headers, and has an HTML page for every error."""
+def test_every_status_is_json_without_the_hosts_doing(hosted: Endpoint, status: int, options: dict[str, Any]) -> None:
+    """Also where the host sets cookies and CORS headers, and has an HTML page for every error (P13, W15, W16)."""
     given = {"method": "POST", "content_type": FORM} | options
     assert_is_ours(hosted.client.open("/connect/token", **given), status)
 
@@ -64,9 +62,8 @@ def test_p13_every_status_is_json_without_the_hosts_doing(
 @pytest.mark.parametrize(
     ("error", "retry_after"), [(TooManyRequests(retry_after=7), "7"), (ServiceUnavailable(retry_after=9), "9")]
 )
-def test_p13_a_wait_that_the_host_asks_for_is_passed_on(
-    sqlite_engine: Engine, error: Exception, retry_after: str
-) -> None:
+def test_a_wait_that_the_host_asks_for_is_passed_on(sqlite_engine: Engine, error: Exception, retry_after: str) -> None:
+    """A wait that the host asks for is passed on (P13)."""
     endpoint = Endpoint(sqlite_engine)
     endpoint.app.before_request(raising(error))
     response = endpoint.ask("northwind-api")
@@ -75,7 +72,8 @@ def test_p13_a_wait_that_the_host_asks_for_is_passed_on(
 
 
 @pytest.mark.parametrize("service", ["authenticator", "keys"])
-def test_p13_d8_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database out of reach is 503 (P13, D8)."""
     method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
     monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Unavailable()))
     response = hosted.post(RIGHT)
@@ -84,8 +82,8 @@ def test_p13_d8_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, m
     assert response.headers["Retry-After"] == "5"
 
 
-def test_d8_a_real_outage_is_503(sqlite_url: str) -> None:
-    """D8: the file of the database becomes unreadable, then every connection is in use."""
+def test_a_real_outage_is_503(sqlite_url: str) -> None:
+    """The file of the database becomes unreadable, then every connection is in use (D8)."""
     engine = make_engine(sqlite_url)
     endpoint = Endpoint(engine)
     make_client(engine, client_id="northwind-api")
@@ -100,7 +98,8 @@ def test_d8_a_real_outage_is_503(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_d8_a_locked_postgresql_server_that_goes_away_is_503(postgresql_url: str, postgresql_server: Engine) -> None:
+def test_a_locked_postgresql_server_that_goes_away_is_503(postgresql_url: str, postgresql_server: Engine) -> None:
+    """A locked postgresql server that goes away is 503 (D8)."""
     engine = make_engine(postgresql_url)
     endpoint = Endpoint(engine)
     make_client(engine, client_id="northwind-api")
@@ -122,10 +121,10 @@ class Leaky(Exception):
 
 
 @pytest.mark.parametrize("place", ["authenticator", "tokens"])
-def test_l4_l5_an_unforeseen_error_tells_nothing(
+def test_an_unforeseen_error_tells_nothing(
     hosted: Endpoint, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """L5: neither the answer nor the log carries the message, local variables or the body."""
+    """Neither the answer nor the log carries the message, local variables or the body (L5, L4)."""
     method = {"authenticator": "authenticate", "tokens": "issue"}[place]
     monkeypatch.setattr(type(getattr(hosted.services, place)), method, raising(Leaky(f"secret={SECRET}")))
     with caplog.at_level(logging.DEBUG):
@@ -138,10 +137,10 @@ def test_l4_l5_an_unforeseen_error_tells_nothing(
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records])
 
 
-def test_l4_no_secret_hash_or_token_reaches_a_log(
+def test_no_secret_hash_or_token_reaches_a_log(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """L4: through success, refusal and renewal, at the most talkative level of every logger there is."""
+    """Through success, refusal and renewal, at the most talkative level of every logger there is (L4)."""
     client = make_client(each_endpoint.engine)
     canary = "canary-of-a-wrong-secret"
     with caplog.at_level(logging.DEBUG):
@@ -162,14 +161,15 @@ def test_l4_no_secret_hash_or_token_reaches_a_log(
         assert secret not in logged
 
 
-def test_p12_every_text_is_within_the_characters_of_the_rfc() -> None:
-    """P12: RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E."""
+def test_every_text_is_within_the_characters_of_the_rfc() -> None:
+    """RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E (P12)."""
     for refusal in ErrorKind:
         _, code, description = refusal.value
         assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
 
 
-def test_p7_only_invalid_client_has_no_text() -> None:
+def test_only_invalid_client_has_no_text() -> None:
+    """Only invalid client has no text (P7)."""
     assert [refusal.name for refusal in ErrorKind if refusal.value[2] is None] == ["INVALID_CLIENT"]
 
 
@@ -181,7 +181,8 @@ def csrf_host() -> Flask:
 
 
 @pytest.mark.parametrize("order", ["csrf first", "csrf last", "csrf without app first", "none"])
-def test_e1_only_our_machine_posts_are_exempt_whatever_the_order(sqlite_engine: Engine, order: str) -> None:
+def test_only_our_machine_posts_are_exempt_whatever_the_order(sqlite_engine: Engine, order: str) -> None:
+    """Only our machine posts are exempt whatever the order (E1)."""
     app, csrf = csrf_host(), CSRFProtect()
     if order == "csrf first":
         csrf.init_app(app)
@@ -207,8 +208,8 @@ def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) ->
         endpoint.engine.dispose()
 
 
-def test_d1_a_body_cut_short_is_refused(endpoint: Endpoint) -> None:
-    """The caller hangs up in the middle of what it announced."""
+def test_a_body_cut_short_is_refused(endpoint: Endpoint) -> None:
+    """The caller hangs up in the middle of what it announced (D1)."""
     response = endpoint.client.post(
         "/connect/token", input_stream=io.BytesIO(b"grant_type=client_cred"), content_type=FORM, content_length=500
     )

@@ -80,7 +80,8 @@ def published_key(endpoint: Endpoint, token: str) -> jwt.PyJWK:
     return keys[jwt.get_unverified_header(token)["kid"]]
 
 
-def test_t1_the_header_is_exactly_this(endpoint: Endpoint) -> None:
+def test_the_header_is_exactly_this(endpoint: Endpoint) -> None:
+    """The header is exactly this (T1)."""
     token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
     (kid,) = [key["kid"] for key in (endpoint.client.get("/.well-known/jwks.json").json or {})["keys"]]
     assert decoded(token, 0) == {"alg": "ES256", "typ": "at+jwt", "kid": kid}
@@ -89,8 +90,8 @@ def test_t1_the_header_is_exactly_this(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("minutes", [10, 60])
-def test_t2_t3_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
-    """T2, T3."""
+def test_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
+    """The claims are exactly these (T2, T3)."""
     client = make_client(
         endpoint.engine, token_duration=minutes, roles=("MerchantUser", "CreatePayment"), name="A name", description="D"
     )
@@ -114,12 +115,14 @@ def test_t2_t3_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) ->
     assert {type(claims[name]) for name in ("iat", "nbf", "exp")} == {int}
 
 
-def test_t2_every_token_has_an_id_of_its_own(endpoint: Endpoint) -> None:
+def test_every_token_has_an_id_of_its_own(endpoint: Endpoint) -> None:
+    """Every token has an id of its own (T2)."""
     client = make_client(endpoint.engine)
     assert len({decoded((endpoint.ask(client).json or {})["access_token"], 1)["jti"] for _ in range(20)}) == 20
 
 
-def test_t3_an_edited_id_is_the_subject_of_the_next_token(endpoint: Endpoint) -> None:
+def test_an_edited_id_is_the_subject_of_the_next_token(endpoint: Endpoint) -> None:
+    """An edited id is the subject of the next token (T3)."""
     client = make_client(endpoint.engine, client_id="northwind-old")
     change_client(endpoint.engine, client, client_id="northwind-new")
     assert endpoint.ask("northwind-old").status_code == 401
@@ -144,7 +147,8 @@ def starts(database_url: str, catalogue: tuple[ApiRole, ...]) -> bool:
     return True
 
 
-def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqlite_url: str) -> None:
+def test_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqlite_url: str) -> None:
+    """The largest catalogue that starts makes tokens below 4096 bytes (T2)."""
     largest = next(count for count in range(90, 0, -1) if starts(sqlite_url, roles(count)))
     assert largest > 2 * len(DEFAULT_ROLES)
     catalogue = roles(largest)
@@ -163,13 +167,14 @@ def test_t2_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqli
 
 @pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE"])
 @pytest.mark.parametrize("value", ["", None])
-def test_t4_issuer_and_audience_are_required(sqlite_engine: Engine, name: str, value: str | None) -> None:
-    """T4."""
+def test_issuer_and_audience_are_required(sqlite_engine: Engine, name: str, value: str | None) -> None:
+    """Issuer and audience are required (T4)."""
     with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} is missing"):
         Endpoint(sqlite_engine, None, **{name: value})
 
 
-def test_t5_our_own_token_counts_from_its_start_to_its_end() -> None:
+def test_our_own_token_counts_from_its_start_to_its_end() -> None:
+    """Our own token counts from its start to its end (T5)."""
     token = issue()
     for moment, expected in (
         (NOW - 301 * SECOND, False),
@@ -249,7 +254,8 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_t4_t5_a_token_that_is_not_ours_does_not_count(forged: str) -> None:
+def test_a_token_that_is_not_ours_does_not_count(forged: str) -> None:
+    """A token that is not ours does not count (T4, T5)."""
     assert counts(OURS)
     assert not counts(FORGED[forged])
 
@@ -276,14 +282,15 @@ HOSTILE_KIDS: list[Any] = [
 
 
 @pytest.mark.parametrize("kid", HOSTILE_KIDS, ids=range(len(HOSTILE_KIDS)))
-def test_t6_the_key_id_is_only_looked_up(kid: Any) -> None:
+def test_the_key_id_is_only_looked_up(kid: Any) -> None:
+    """The key id is only looked up (T6)."""
     header = {"alg": "ES256", "typ": "at+jwt"} | ({} if kid is None else {"kid": kid})
     assert not counts(signed(header, CLAIMS))
 
 
 @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t"])
-def test_t6_no_reference_in_a_header_is_followed(name: str) -> None:
-    """A token with one is not ours; no URL is ever fetched, for the header is only compared."""
+def test_no_reference_in_a_header_is_followed(name: str) -> None:
+    """A token with one is not ours; no URL is ever fetched, for the header is only compared (T6)."""
     value: Any = KEY.public_jwk if name == "jwk" else "https://evil.example/jwks.json"
     assert not counts(signed({**HEADER, name: value}, CLAIMS))
 
@@ -295,5 +302,6 @@ def test_t6_no_reference_in_a_header_is_followed(name: str) -> None:
         st.binary().map(lambda raw: f"{KEY.header}.{part(raw)}."),
     )
 )
-def test_t5_no_text_makes_the_verifier_fall_over(token: str) -> None:
+def test_no_text_makes_the_verifier_fall_over(token: str) -> None:
+    """No text makes the verifier fall over (T5)."""
     assert not counts(token)

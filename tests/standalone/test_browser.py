@@ -29,7 +29,7 @@ def sign_in(page: Page, password: str) -> None:
 
 
 def test_signing_in_and_out_by_keyboard(page: Page, live_server: LiveServer) -> None:
-    """W7: after signing out, Back shows the sign-in page and nothing of what was there."""
+    """After signing out, Back shows the sign-in page and nothing of what was there (W7)."""
     problems: list[str] = []
 
     def note(message: ConsoleMessage) -> None:

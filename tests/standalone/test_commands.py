@@ -52,8 +52,8 @@ def test_disabling_a_user(mas: Mas, client: FlaskClient) -> None:
     assert sign_in(client).status_code == 303
 
 
-def test_a7_disabling_an_account(mas: Mas, client: FlaskClient) -> None:
-    """A7: its users are out, and the identity endpoint has the feature off for it from the next request."""
+def test_disabling_an_account(mas: Mas, client: FlaskClient) -> None:
+    """Its users are out, and the identity endpoint has the feature off for it from the next request (A7)."""
     mas.add_user()
     mas.run("account", "feature", "on", "Company")
     sign_in(client)
@@ -69,8 +69,8 @@ def test_a7_disabling_an_account(mas: Mas, client: FlaskClient) -> None:
     assert sign_in(client).status_code == 303
 
 
-def test_a7_switching_the_feature_counts_from_the_next_request(mas: Mas, client: FlaskClient) -> None:
-    """A7: the navigation and the screens go with it."""
+def test_switching_the_feature_counts_from_the_next_request(mas: Mas, client: FlaskClient) -> None:
+    """The navigation and the screens go with it (A7)."""
     mas.add_user()
     mas.run("account", "feature", "off", "Company")
     sign_in(client)

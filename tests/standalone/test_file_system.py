@@ -35,8 +35,8 @@ print(json.dumps(writes))
 """
 
 
-def test_c6_it_runs_on_a_read_only_file_system(sqlite_url: str, tmp_path: Path) -> None:
-    """C6: start, pages, a token request and its record open nothing for writing outside the database's directory."""
+def test_it_runs_on_a_read_only_file_system(sqlite_url: str, tmp_path: Path) -> None:
+    """Start, pages, a token request and its record open nothing for writing outside the database's directory (C6)."""
     settings = PRODUCTION_SETTINGS | {
         "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
         "INSTANCE_PATH": str(tmp_path / "nowhere"),

@@ -1,4 +1,4 @@
-"""L4 to L6: what a log line is, and what it never holds."""
+"""The format of log lines, and what they never contain (L4-L6)."""
 
 import base64
 import http.client
@@ -10,12 +10,13 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
 from tests.support.servers import LiveServer
-from webapp.standalone.logs import JsonFormatter
+from webapp.standalone.logs import BoundedHandler, JsonFormatter
 
 CANARY = "canary-5f2c9a"
 
@@ -57,8 +58,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_l6_one_line_of_json_whatever_the_values(log: Log, text: str) -> None:
-    """L6: controls of every kind are escaped, values cut at 200 characters."""
+def test_one_line_of_json_whatever_the_values(log: Log, text: str) -> None:
+    """Controls of every kind are escaped, values cut at 200 characters (L6)."""
     logger = logging.getLogger("test")
     logger.handlers, logger.propagate = [log.handler], False  # the test runner cannot report a lone surrogate
     logger.warning("said %s", text, extra={"name_given": text, "count": 3})
@@ -85,8 +86,8 @@ def test_l6_one_line_of_json_whatever_the_values(log: Log, text: str) -> None:
         ('"}', False),
     ],
 )
-def test_l6_only_a_well_formed_request_id_is_taken_over(client: FlaskClient, log: Log, given: str, used: bool) -> None:
-    """L6: the answer, the page and the log line carry the same id."""
+def test_only_a_well_formed_request_id_is_taken_over(client: FlaskClient, log: Log, given: str, used: bool) -> None:
+    """The answer, the page and the log line carry the same id (L6)."""
     answer = client.get("/nowhere", headers={"X-Request-ID": given.encode("utf-8").decode("latin-1")})
     request_id = answer.headers["X-Request-ID"]
     assert (request_id == given) == used
@@ -96,8 +97,8 @@ def test_l6_only_a_well_formed_request_id_is_taken_over(client: FlaskClient, log
     assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
 
 
-def test_l4_nothing_of_a_request_but_its_path(mas: Mas, client: FlaskClient, log: Log) -> None:
-    """L4: no body, cookie, Authorization or query string at any level; a sign-in does not log what was typed."""
+def test_nothing_of_a_request_but_its_path(mas: Mas, client: FlaskClient, log: Log) -> None:
+    """No body, cookie, Authorization or query string at any level; a sign-in does not log what was typed (L4)."""
     mas.add_user()
     token = csrf_token(client)
     client.post("/login", data={"email": f"{CANARY}@a.test", "password": CANARY, "csrf_token": token})
@@ -115,8 +116,8 @@ def test_l4_nothing_of_a_request_but_its_path(mas: Mas, client: FlaskClient, log
         assert canary not in raw
 
 
-def test_l5_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClient, log: Log) -> None:
-    """L5: no text of an exception, of what caused it, and no local variable."""
+def test_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClient, log: Log) -> None:
+    """No text of an exception, of what caused it, and no local variable (L5)."""
 
     def fail() -> str:
         local = CANARY
@@ -134,8 +135,32 @@ def test_l5_an_exception_is_told_by_type_and_place(app: Flask, client: FlaskClie
     assert CANARY not in log.stream.getvalue()
 
 
-def test_l4_l6_of_the_real_server(live_server: LiveServer) -> None:
-    """L4, L6: all that the process writes after its greeting is JSON, and nothing of a credential is in it."""
+def test_a_flood_of_refused_requests_is_sampled_and_counted(client: FlaskClient, log: Log) -> None:
+    """100 lines in each second, then one in 100; other lines are never left out (D10)."""
+    root = logging.getLogger()
+    root.removeHandler(log.handler)
+    log.handler = BoundedHandler()
+    log.handler.setStream(log.stream)
+    log.handler.setFormatter(JsonFormatter())
+    root.addHandler(log.handler)
+    with time_machine.travel(1_800_000_000, tick=False) as clock:
+        for _ in range(350):
+            client.get("/nowhere")
+        for _ in range(120):
+            client.get("/healthz")
+        clock.shift(1)
+        for _ in range(101):
+            client.get("/nowhere")
+    lines = [line for line in log.lines if line["message"] == "request"]
+    refused = [line for line in lines if line["status"] == 404]
+    assert len(lines) - len(refused) == 120
+    assert len(refused) == 100 + 2 + 100
+    assert [line["lines_left_out"] for line in refused if "lines_left_out" in line] == [99, 99, 50]
+    assert sum(line.get("lines_left_out", 0) for line in refused) + len(refused) == 350 + 100
+
+
+def test_of_the_real_server(live_server: LiveServer) -> None:
+    """All that the process writes after its greeting is JSON, and nothing of a credential is in it (L4, L6)."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     for path in (f"/connect/token?client_secret={CANARY}", f"/%0d%0a?x={CANARY}"):
         connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)

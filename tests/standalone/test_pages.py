@@ -46,10 +46,10 @@ class Links(HTMLParser):
         (["MerchantAdmin"], False, False),
     ],
 )
-def test_a2_the_navigation_is_for_those_who_may(
+def test_the_navigation_is_for_those_who_may(
     mas: Mas, client: FlaskClient, roles: list[str], feature: bool, offered: bool
 ) -> None:
-    """A2: by role and by the account's feature; nobody else is shown a link that they cannot follow."""
+    """By role and by the account's feature; nobody else is shown a link that they cannot follow (A2)."""
     mas.add_account(feature=feature)
     mas.add_user(roles=roles)
     sign_in(client)
@@ -82,7 +82,7 @@ def test_the_frame_is_around_identity_clients(mas: Mas, client: FlaskClient) -> 
 
 
 def test_an_account_name_is_text(mas: Mas, client: FlaskClient) -> None:
-    """W17: a name with markup in it is shown as it is."""
+    """A name with markup in it is shown as it is (W17)."""
     mas.add_account('<img src=x onerror="alert(1)">')
     mas.add_user(account='<img src=x onerror="alert(1)">')
     sign_in(client)
@@ -90,8 +90,8 @@ def test_an_account_name_is_text(mas: Mas, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", LIST, f"{LIST}?q=x"])
-def test_w11_a_plain_request_of_nobody_goes_to_sign_in(app: Flask, client: FlaskClient, path: str) -> None:
-    """W11: 303, with the page to come back to."""
+def test_a_plain_request_of_nobody_goes_to_sign_in(app: Flask, client: FlaskClient, path: str) -> None:
+    """303, with the page to come back to (W11)."""
     answer = client.get(path)
     assert answer.status_code == 303
     assert answer.location.startswith("/login?next=")
@@ -101,8 +101,8 @@ def test_w11_a_plain_request_of_nobody_goes_to_sign_in(app: Flask, client: Flask
 # Sign-out
 
 
-def test_w7_sign_out(mas: Mas, client: FlaskClient) -> None:
-    """W7: a POST with the CSRF token, 303, and the browser forgets what it kept."""
+def test_sign_out(mas: Mas, client: FlaskClient) -> None:
+    """A POST with the CSRF token, 303, and the browser forgets what it kept (W7)."""
     mas.add_user()
     sign_in(client)
     assert client.get("/logout").status_code == 405
@@ -115,8 +115,8 @@ def test_w7_sign_out(mas: Mas, client: FlaskClient) -> None:
     assert not is_signed_in(client)
 
 
-def test_w7_signing_out_twice_leads_to_sign_in(mas: Mas, client: FlaskClient) -> None:
-    """W7: a second tab's Sign out is no error."""
+def test_signing_out_twice_leads_to_sign_in(mas: Mas, client: FlaskClient) -> None:
+    """A second tab's Sign out is no error (W7)."""
     mas.add_user()
     sign_in(client)
     token = csrf_token(client, "/")
@@ -127,8 +127,8 @@ def test_w7_signing_out_twice_leads_to_sign_in(mas: Mas, client: FlaskClient) ->
 # Errors and headers
 
 
-def test_l5_w15_w16_every_answer_carries_the_headers(mas: Mas, client: FlaskClient) -> None:
-    """W15, W16: pages, redirects and errors alike; signed-in pages are kept nowhere (W14)."""
+def test_every_answer_carries_the_headers(mas: Mas, client: FlaskClient) -> None:
+    """Pages, redirects and errors alike; signed-in pages are kept nowhere (W14, W15, W16, L5)."""
     mas.add_user()
     answers = [client.get(path) for path in ("/login", "/", "/nowhere", "/logout", "/healthz")]
     sign_in(client)
@@ -146,14 +146,14 @@ def test_l5_w15_w16_every_answer_carries_the_headers(mas: Mas, client: FlaskClie
             assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_w16_no_strict_transport_over_plain_http(app: Flask) -> None:
-    """W16: the header is for https only; behind a trusted proxy its word counts, else nobody's (C5)."""
+def test_no_strict_transport_over_plain_http(app: Flask) -> None:
+    """The header is for https only; behind a trusted proxy its word counts, else nobody's (C5, W16)."""
     spoofed = app.test_client().get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": "https"})
     assert "Strict-Transport-Security" not in spoofed.headers
 
 
-def test_w16_behind_a_trusted_proxy(sqlite_url: str) -> None:
-    """C5: with one trusted proxy the scheme is what that proxy says."""
+def test_behind_a_trusted_proxy(sqlite_url: str) -> None:
+    """With one trusted proxy the scheme is what that proxy says (C5, W16)."""
     app = create_app(PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url, f"{PREFIX}TRUSTED_PROXIES": "1"})
     for forwarded, expected in (("https", True), ("http", False), ("https, http", False)):
         answer = app.test_client().get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
@@ -189,8 +189,8 @@ def test_an_error_is_a_page_with_its_request_id(
     assert "start page</a>" in answer.text
 
 
-def test_l5_a_fault_of_ours_says_nothing_of_itself(mas: Mas, client: FlaskClient) -> None:
-    """L5: 500 with the request id, no traceback, no text of the exception."""
+def test_a_fault_of_ours_says_nothing_of_itself(mas: Mas, client: FlaskClient) -> None:
+    """500 with the request id, no traceback, no text of the exception (L5)."""
 
     def fail() -> str:
         secret = "canary-in-a-local-variable"
@@ -205,15 +205,15 @@ def test_l5_a_fault_of_ours_says_nothing_of_itself(mas: Mas, client: FlaskClient
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 422), (64 * 1024 + 1, 413)])
-def test_d1_bodies_with_a_length(client: FlaskClient, size: int, status: int) -> None:
-    """D1: 64 KiB."""
+def test_bodies_with_a_length(client: FlaskClient, size: int, status: int) -> None:
+    """64 KiB (D1)."""
     answer = client.post("/login", data=b"x" * size, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 422), (64 * 1024 + 1, 413)])
-def test_d1_bodies_without_a_length(live_server: LiveServer, size: int, status: int) -> None:
-    """D1: the same for a chunked body, by the real server."""
+def test_bodies_without_a_length(live_server: LiveServer, size: int, status: int) -> None:
+    """The same for a chunked body, by the real server (D1)."""
     connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
     chunks = iter([b"email=x&password=", b"x" * 40_000, b"x" * (size - 40_000 - len("email=x&password="))])
     connection.request(
@@ -227,10 +227,10 @@ def test_d1_bodies_without_a_length(live_server: LiveServer, size: int, status: 
     ("path_length", "header_length", "status"),
     [(8_000, 100, 404), (100, 15_000, 404), (100, 25_000, 431), (25_000, 100, 431)],
 )
-def test_d1_the_server_bounds_what_comes_before_the_body(
+def test_the_server_bounds_what_comes_before_the_body(
     live_server: LiveServer, path_length: int, header_length: int, status: int
 ) -> None:
-    """D1: a request line of 8 KiB and headers of 16 KiB pass; far beyond, the server refuses them itself."""
+    """A request line of 8 KiB and headers of 16 KiB pass; far beyond, the server refuses them itself (D1)."""
     connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
     connection.request("GET", "/" + "x" * path_length, headers={"X-Long": "x" * header_length})
     assert connection.getresponse().status == status
@@ -250,8 +250,8 @@ def test_the_stylesheet_is_compressed_and_kept_for_a_year(app: Flask, client: Fl
 # Health
 
 
-def test_d8_health_tells_only_ok_or_not(mas: Mas, client: FlaskClient, tmp_path: Path) -> None:
-    """D8: alive without the database, ready only with it; no cause, no version."""
+def test_health_tells_only_ok_or_not(mas: Mas, client: FlaskClient, tmp_path: Path) -> None:
+    """Alive without the database, ready only with it; no cause, no version (D8)."""
     assert client.get("/healthz").text == client.get("/readyz").text == "ok\n"
     with mas.engine.begin() as connection:
         connection.execute(text("DROP TABLE mas_users"))
@@ -260,8 +260,8 @@ def test_d8_health_tells_only_ok_or_not(mas: Mas, client: FlaskClient, tmp_path:
     assert (answer.status_code, answer.text) == (503, "not ready\n")
 
 
-def test_d8_a_database_out_of_reach(mas: Mas, client: FlaskClient, sqlite_url: str) -> None:
-    """D8: signed-in pages and signing in answer 503 with Retry-After, and say to try again."""
+def test_a_database_out_of_reach(mas: Mas, client: FlaskClient, sqlite_url: str) -> None:
+    """Signed-in pages and signing in answer 503 with Retry-After, and say to try again (D8)."""
     mas.add_user()
     sign_in(client)
     token = csrf_token(client)

@@ -41,8 +41,8 @@ KINDS = {
 FORM = "application/x-www-form-urlencoded"
 
 
-def test_a1_every_route_stands_in_exactly_one_list(app: Flask) -> None:
-    """A1."""
+def test_every_route_stands_in_exactly_one_list(app: Flask) -> None:
+    """Every route stands in exactly one list (A1)."""
     for endpoint in {rule.endpoint for rule in app.url_map.iter_rules()}:
         assert sum(endpoint in names for names in LISTS) == 1, f"{endpoint}: put it into one access list"
 
@@ -66,10 +66,8 @@ def browser_of(mas: Mas) -> Callable[[str], FlaskClient]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a2_w11_every_route_by_every_kind_of_user(
-    app: Flask, browser_of: Callable[[str], FlaskClient], kind: str
-) -> None:
-    """A2, W11: signed out leads to sign-in, no role and feature off to 403, the rest is open."""
+def test_every_route_by_every_kind_of_user(app: Flask, browser_of: Callable[[str], FlaskClient], kind: str) -> None:
+    """Signed out leads to sign-in, no role and feature off to 403, the rest is open (A2, W11)."""
     client = browser_of(kind)
     for rule in app.url_map.iter_rules():
         if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED:

@@ -1,4 +1,4 @@
-"""W1 to W5: the session of a person who is signed in."""
+"""Sessions of signed-in people (W1-W5)."""
 
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
@@ -21,16 +21,16 @@ from webapp.standalone.models import MasAccount
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
-def test_w1_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
-    """W1: `__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, neither Domain nor a life of its own."""
+def test_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
+    """`__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, neither Domain nor a life of its own (W1)."""
     mas.add_user()
     cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["__Host-identity-clients"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
     assert (cookie["domain"], cookie["max-age"], cookie["expires"]) == ("", "", "")
 
 
-def test_w1_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
-    """W1: over plain http a browser drops `__Host-` and Secure, so the development mode goes without."""
+def test_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
+    """Over plain http a browser drops `__Host-` and Secure, so the development mode goes without (W1)."""
     app = create_app(
         {
             "IDENTITY_CLIENTS_DEVELOPMENT": "true",
@@ -42,8 +42,8 @@ def test_w1_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == ("", True, "Lax", "/")
 
 
-def test_w1_a_setting_names_the_cookie(sqlite_url: str) -> None:
-    """W1: what protects the cookie stays."""
+def test_a_setting_names_the_cookie(sqlite_url: str) -> None:
+    """What protects the cookie stays (W1)."""
     names = {"SESSION_COOKIE_NAME": "__Host-portal", "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url}
     app = create_app(PRODUCTION_SETTINGS | names)
     page = app.test_client().get("/login", base_url="https://localhost")
@@ -70,8 +70,8 @@ def test_two_instances_on_one_host_keep_their_sessions(sqlite_url: str, tmp_path
     assert first.get("/administration/identity-clients").status_code == 200
 
 
-def test_w2_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> None:
-    """W2: it carries a random token that stands for the user."""
+def test_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> None:
+    """It carries a random token that stands for the user (W2)."""
     mas.add_user()
     sign_in(client)
     with read_session(mas.engine) as database:
@@ -84,8 +84,8 @@ def test_w2_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) 
 
 
 @pytest.mark.parametrize("ending", ["sign out", "password", "disable user", "disable account"])
-def test_w2_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> None:
-    """W2: after sign-out, a new password or disabling, a cookie that was copied before opens nothing."""
+def test_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> None:
+    """After sign-out, a new password or disabling, a cookie that was copied before opens nothing (W2)."""
     mas.add_user()
     sign_in(client)
     cookie = client.get_cookie("__Host-identity-clients")
@@ -116,8 +116,8 @@ def test_w2_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) 
         ([timedelta(minutes=14)] * 34 + [timedelta(minutes=4)], False),  # 8 h
     ],
 )
-def test_w3_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[timedelta], signed_in: bool) -> None:
-    """W3: signed out after 15 minutes without a request, and after 8 hours whatever was done."""
+def test_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[timedelta], signed_in: bool) -> None:
+    """Signed out after 15 minutes without a request, and after 8 hours whatever was done (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -128,8 +128,8 @@ def test_w3_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[
         assert is_signed_in(client) == signed_in
 
 
-def test_w3_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> None:
-    """W3: a panel that asks every minute does not keep anybody signed in."""
+def test_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> None:
+    """A panel that asks every minute does not keep anybody signed in (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -140,8 +140,8 @@ def test_w3_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -
         assert answers == [200] * 14 + [303] * 2
 
 
-def test_w3_w11_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, client: FlaskClient) -> None:
-    """W3, W11: the figures of a client's page end with a notice, and nobody is led away from what they type."""
+def test_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, client: FlaskClient) -> None:
+    """The figures of a client's page end with a notice, and nobody is led away from what they type (W3, W11)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -163,8 +163,8 @@ def test_w3_w11_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, cli
     assert "HX-Redirect" in client.get(path, headers=headers).headers
 
 
-def test_w3_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClient) -> None:
-    """W3: the limit is judged by the cookie's own time, on the server: keeping an old one wins nothing."""
+def test_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClient) -> None:
+    """The limit is judged by the cookie's own time, on the server: keeping an old one wins nothing (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -179,8 +179,8 @@ def test_w3_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskCl
         assert not is_signed_in(thief)
 
 
-def test_w4_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskClient) -> None:
-    """W4: the id, the CSRF secret and any other key of the anonymous session are gone."""
+def test_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskClient) -> None:
+    """The id, the CSRF secret and any other key of the anonymous session are gone (W4)."""
     mas.add_user()
     with client.session_transaction() as planted:
         planted.update(_id="planted", csrf_token="planted", role="MerchantAdmin")
@@ -195,8 +195,8 @@ def test_w4_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskCl
     assert is_signed_in(client)
 
 
-def test_w5_the_actor_tells_when_they_signed_in(mas: Mas, client: FlaskClient) -> None:
-    """W5: the time is that of the sign-in, not of the last request; signing in again renews it."""
+def test_the_actor_tells_when_they_signed_in(mas: Mas, client: FlaskClient) -> None:
+    """The time is that of the sign-in, not of the last request; signing in again renews it (W5)."""
     mas.add_user()
 
     def signed_in_at() -> datetime | None:

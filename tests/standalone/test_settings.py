@@ -1,4 +1,4 @@
-"""C3, C4: what stops the start, and the keys of the development mode."""
+"""What stops the start, and the keys of the development mode (C3, C4)."""
 
 import json
 import logging
@@ -29,8 +29,8 @@ def start(sqlite_url: str, **changes: Any) -> None:
     create_app({name: value for name, value in given.items() if value is not None})
 
 
-def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
-    """C3: so that each refusal below has one cause."""
+def test_the_settings_of_these_tests_start(sqlite_url: str) -> None:
+    """So that each refusal below has one cause (C3)."""
     start(sqlite_url)
 
 
@@ -73,8 +73,8 @@ def test_c3_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
     ],
 )
-def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], named: str, says: str) -> None:
-    """C3: the message names the setting and how to mend it, never the value."""
+def test_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], named: str, says: str) -> None:
+    """The message names the setting and how to mend it, never the value (C3)."""
     with pytest.raises(SettingsError) as refusal:
         start(sqlite_url, **changes)
     message = str(refusal.value)
@@ -89,15 +89,15 @@ def test_c3_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], 
         assert value.removeprefix("1:") not in message
 
 
-def test_c3_debug_stops_the_start(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C3: debug pages show code and values."""
+def test_debug_stops_the_start(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debug pages show code and values (C3)."""
     monkeypatch.setenv("FLASK_DEBUG", "1")
     with pytest.raises(SettingsError, match="FLASK_DEBUG"):
         start(sqlite_url)
 
 
-def test_c3_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
-    """C3: their password may be anybody's."""
+def test_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
+    """Their password may be anybody's (C3)."""
     mas.add_user(demo.DEMO_EMAILS[0])
     with pytest.raises(SettingsError, match=f"{PREFIX}DATABASE_URL"):
         start(sqlite_url)
@@ -112,18 +112,18 @@ def test_c3_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
         ("WEB_CONCURRENCY", "2", "redis://127.0.0.1:6379/0", False),
     ],
 )
-def test_c3_several_processes_that_count_alone_are_warned_about(
+def test_several_processes_that_count_alone_are_warned_about(
     sqlite_url: str, caplog: pytest.LogCaptureFixture, name: str, processes: str, storage: str, warned: bool
 ) -> None:
-    """C3: each process would count its own failures."""
+    """Each process would count its own failures (C3)."""
     with caplog.at_level(logging.WARNING):
         start(sqlite_url, **{name: processes, f"{PREFIX}THROTTLE_STORAGE_URL": storage})
     assert (f"{PREFIX}THROTTLE_STORAGE_URL" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("issuer", ["https://mas.example", "http://mas.example"])
-def test_w1_the_development_mode_is_refused_elsewhere(sqlite_url: str, tmp_path: Path, issuer: str) -> None:
-    """W1, C3: a server with a public address cannot be started with cookies that lack Secure."""
+def test_the_development_mode_is_refused_elsewhere(sqlite_url: str, tmp_path: Path, issuer: str) -> None:
+    """A server with a public address cannot be started with cookies that lack Secure (W1, C3)."""
     with pytest.raises(SettingsError, match=f"{PREFIX}DEVELOPMENT"):
         create_app(
             {
@@ -185,8 +185,8 @@ def test_a_port_that_is_none_stops_the_start(port: str) -> None:
 # The keys of the development mode
 
 
-def test_c4_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
-    """C4: the directory 0700 and the file 0600 whatever the umask; the keys stay."""
+def test_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
+    """The directory 0700 and the file 0600 whatever the umask; the keys stay (C4)."""
     directory = tmp_path / "instance"
     before = os.umask(0)
     try:
@@ -201,8 +201,8 @@ def test_c4_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path
 
 
 @pytest.mark.parametrize(("place", "mode"), [("", 0o750), ("", 0o701), ("development-keys.json", 0o640)])
-def test_c4_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> None:
-    """C4: the message gives the command that mends it."""
+def test_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> None:
+    """The message gives the command that mends it (C4)."""
     directory = tmp_path / "instance"
     development_keys(directory)
     (directory / place).chmod(mode)
@@ -210,15 +210,15 @@ def test_c4_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -
         development_keys(directory)
 
 
-def test_c3_a_development_key_is_refused_in_production(sqlite_url: str, tmp_path: Path) -> None:
-    """C3: whatever of `instance/` is carried over."""
+def test_a_development_key_is_refused_in_production(sqlite_url: str, tmp_path: Path) -> None:
+    """Whatever of `instance/` is carried over (C3)."""
     for name, value in development_keys(tmp_path / "instance").items():
         with pytest.raises(SettingsError, match=f"{name} is a key of the development mode"):
             start(sqlite_url, **{name: value})
 
 
-def test_c4_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url: str) -> None:
-    """C4: the file, its -wal and its -shm are 0600 after writes."""
+def test_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url: str) -> None:
+    """The file, its -wal and its -shm are 0600 after writes (C4)."""
     mas.add_user()
     directory = Path(sqlite_url.removeprefix("sqlite:///")).parent
     files = sorted(directory.iterdir())

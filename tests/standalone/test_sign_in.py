@@ -1,4 +1,4 @@
-"""D6 and W6: signing in."""
+"""Signing in (D6, W6)."""
 
 import argon2
 import pytest
@@ -44,8 +44,8 @@ def test_signing_in_and_the_address_in_any_letter_case(mas: Mas, client: FlaskCl
 
 
 @pytest.mark.parametrize("length", [11, 12, 128, 129])
-def test_d6_a_password_has_12_to_128_characters(length: int) -> None:
-    """D6, in characters and not in bytes."""
+def test_a_password_has_12_to_128_characters(length: int) -> None:
+    """The limits count characters, not bytes (D6)."""
     if 12 <= length <= 128:
         assert users.is_password(users.hash_password("ü" * length), "u\u0308" * length)
     else:
@@ -53,14 +53,14 @@ def test_d6_a_password_has_12_to_128_characters(length: int) -> None:
             users.hash_password("ü" * length)
 
 
-def test_d6_passwords_are_kept_as_argon2id() -> None:
-    """D6, S1: at the parameters of the guidance."""
+def test_passwords_are_kept_as_argon2id() -> None:
+    """At the parameters of the guidance (D6, S1)."""
     kept = argon2.extract_parameters(users.hash_password(PASSWORD))
     assert (kept.type, kept.memory_cost, kept.time_cost, kept.parallelism) == (argon2.Type.ID, 19456, 2, 1)
 
 
-def test_d6_every_refusal_looks_and_costs_the_same(mas: Mas, hasher: CountingHasher) -> None:
-    """D6: unknown name, wrong password, disabled user and disabled account: same text, one hash computation."""
+def test_every_refusal_looks_and_costs_the_same(mas: Mas, hasher: CountingHasher) -> None:
+    """Unknown name, wrong password, disabled user and disabled account: same text, one hash computation (D6)."""
     mas.add_user()
     mas.add_user("gone@company.test")
     mas.run("user", "disable", "gone@company.test")
@@ -84,8 +84,8 @@ def test_d6_every_refusal_looks_and_costs_the_same(mas: Mas, hasher: CountingHas
     assert len({body.split("<form")[0] for body in bodies}) == 1
 
 
-def test_d6_the_sixth_attempt_is_429_before_any_hash(mas: Mas, client: FlaskClient, hasher: CountingHasher) -> None:
-    """D6: 5 failures per name and address in 15 minutes, then 429 with Retry-After, also for the right password."""
+def test_the_sixth_attempt_is_429_before_any_hash(mas: Mas, client: FlaskClient, hasher: CountingHasher) -> None:
+    """5 failures per name and address in 15 minutes, then 429 with Retry-After, also for the right password (D6)."""
     mas.add_user()
     with time_machine.travel(1_800_000_000, tick=False) as clock:
         for _ in range(5):
@@ -104,8 +104,8 @@ def test_d6_the_sixth_attempt_is_429_before_any_hash(mas: Mas, client: FlaskClie
         assert sign_in(client).status_code == 303
 
 
-def test_d6_success_forgets_the_failures(mas: Mas, client: FlaskClient) -> None:
-    """D6: somebody who signs in often, with a slip now and then, is never throttled."""
+def test_success_forgets_the_failures(mas: Mas, client: FlaskClient) -> None:
+    """Somebody who signs in often, with a slip now and then, is never throttled (D6)."""
     mas.add_user()
     for _ in range(3):
         for _ in range(4):
@@ -123,8 +123,8 @@ def test_d6_success_forgets_the_failures(mas: Mas, client: FlaskClient) -> None:
         (["192.0.2.1", "::ffff:192.0.2.1"], True),
     ],
 )
-def test_d6_twenty_failures_per_address(mas: Mas, addresses: list[str], throttled: bool) -> None:
-    """D6: whatever the names; an IPv6 customer's /64 is one address, a mapped IPv4 address is itself."""
+def test_twenty_failures_per_address(mas: Mas, addresses: list[str], throttled: bool) -> None:
+    """Whatever the names; an IPv6 customer's /64 is one address, a mapped IPv4 address is itself (D6)."""
     client = mas.app.test_client()
     for attempt in range(20):
         base = {"REMOTE_ADDR": addresses[attempt % len(addresses)]}
@@ -133,8 +133,8 @@ def test_d6_twenty_failures_per_address(mas: Mas, addresses: list[str], throttle
     assert answer.status_code == (429 if throttled else 422)
 
 
-def test_d6_processes_share_the_count_in_redis(sqlite_url: str, redis_url: str) -> None:
-    """D6: with the shared store two processes count as one."""
+def test_processes_share_the_count_in_redis(sqlite_url: str, redis_url: str) -> None:
+    """With the shared store two processes count as one (D6)."""
     settings = PRODUCTION_SETTINGS | {
         "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
         "IDENTITY_CLIENTS_THROTTLE_STORAGE_URL": redis_url,
@@ -162,7 +162,7 @@ def test_a_refused_form_says_what_to_do(client: FlaskClient, values: dict[str, s
 
 
 def test_a_form_of_another_session_is_refused(mas: Mas, client: FlaskClient) -> None:
-    """W4: signing somebody in with a foreign form is refused, and the same form is offered again."""
+    """Signing somebody in with a foreign form is refused, and the same form is offered again (W4)."""
     mas.add_user()
     foreign = csrf_token(mas.app.test_client())
     for token in ({"csrf_token": foreign}, {}):
@@ -205,8 +205,8 @@ def test_a_form_of_another_session_is_refused(mas: Mas, client: FlaskClient) -> 
         "",
     ],
 )
-def test_w6_a_hostile_next_leads_to_the_start_page(mas: Mas, client: FlaskClient, target: str) -> None:
-    """W6: other sites, other schemes, tricks with backslashes and control characters, and pages that no GET reaches."""
+def test_a_hostile_next_leads_to_the_start_page(mas: Mas, client: FlaskClient, target: str) -> None:
+    """Other sites and schemes, backslashes, control characters, and pages that no GET reaches (W6)."""
     with mas.app.test_request_context():
         assert safe_next(target) == "/"
     mas.add_user()
@@ -219,8 +219,8 @@ def test_w6_a_hostile_next_leads_to_the_start_page(mas: Mas, client: FlaskClient
 
 
 @pytest.mark.parametrize("target", ["/", LIST, f"{LIST}?q=a%20b&status=enabled", f"{LIST}/new?copy=1"])
-def test_w6_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: str) -> None:
-    """W6: with its query."""
+def test_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: str) -> None:
+    """With its query (W6)."""
     mas.add_user()
     asked = client.get(target)
     assert asked.status_code == 303
@@ -228,8 +228,8 @@ def test_w6_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: st
     assert (answer.status_code, answer.location) == (303, target)
 
 
-def test_w6_below_a_sub_path_the_same_pages_are_followed(mas: Mas) -> None:
-    """W6: asked for, led to the sign-in, and back; a page beside the sub-path is none of ours."""
+def test_below_a_sub_path_the_same_pages_are_followed(mas: Mas) -> None:
+    """Asked for, led to the sign-in, and back; a page beside the sub-path is none of ours (W6)."""
     mas.add_user()
     below = {"base_url": "https://localhost/identity"}
     for target in ("/", f"{LIST}?q=a"):

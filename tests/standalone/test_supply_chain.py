@@ -1,4 +1,4 @@
-"""C1: what is installed is what was locked."""
+"""What is installed is what was locked (C1)."""
 
 import hashlib
 import json
@@ -33,8 +33,8 @@ def wheel(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("altered", "installed"), [(False, True), (True, False)])
-def test_c1_an_altered_hash_is_refused(wheel: Path, tmp_path: Path, altered: bool, installed: bool) -> None:
-    """C1: pip, called as the Makefile calls it, refuses a package whose hash is not the locked one."""
+def test_an_altered_hash_is_refused(wheel: Path, tmp_path: Path, altered: bool, installed: bool) -> None:
+    """Pip, called as the Makefile calls it, refuses a package whose hash is not the locked one (C1)."""
     command = re.search(r"^PIP_INSTALL := \$\(BIN\)/python (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert command
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -52,8 +52,8 @@ def test_c1_an_altered_hash_is_refused(wheel: Path, tmp_path: Path, altered: boo
     assert (tmp_path / "target" / "tiny_example.py").exists() == installed
 
 
-def test_c1_the_makefile_installs_only_what_is_locked() -> None:
-    """C1: every pip of the Makefile checks hashes, and installs from a lock file."""
+def test_the_makefile_installs_only_what_is_locked() -> None:
+    """Every pip of the Makefile checks hashes, and installs from a lock file (C1)."""
     text = (ROOT / "Makefile").read_text()
     assert "--require-hashes" in text.split("PIP_INSTALL := ")[1].split("\n")[0]
     assert re.findall(r"\$\(PIP_INSTALL\) -r (\S+)", text) == list(LOCKS)
@@ -61,8 +61,8 @@ def test_c1_the_makefile_installs_only_what_is_locked() -> None:
 
 
 @pytest.mark.parametrize("name", [*LOCKS, ".ci/oldest.lock"])
-def test_c1_every_locked_package_has_its_hashes(name: str) -> None:
-    """C1: and no lock names a place to load from."""
+def test_every_locked_package_has_its_hashes(name: str) -> None:
+    """And no lock names a place to load from (C1)."""
     text = (ROOT / name).read_text()
     assert "://" not in text
     assert "-index" not in text
@@ -70,8 +70,8 @@ def test_c1_every_locked_package_has_its_hashes(name: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
-def test_c1_the_locks_hold_what_the_project_asks_for() -> None:
-    """C1: every declared dependency is locked; both locks agree on every version; Flask is not older than 3.1.1."""
+def test_the_locks_hold_what_the_project_asks_for() -> None:
+    """Every declared dependency is locked; both locks agree on every version; Flask is not older than 3.1.1 (C1)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["standalone"]
     run, dev = (set(_PACKAGE.findall((ROOT / name).read_text())) for name in LOCKS)
@@ -83,8 +83,8 @@ def test_c1_the_locks_hold_what_the_project_asks_for() -> None:
     assert tuple(int(part) for part in flask.split(".")) >= (3, 1, 1)
 
 
-def test_c1_the_software_bill_of_materials_lists_every_locked_package(tmp_path: Path) -> None:
-    """C1: as `make sbom` writes it, without a network."""
+def test_the_software_bill_of_materials_lists_every_locked_package(tmp_path: Path) -> None:
+    """As `make sbom` writes it, without a network (C1)."""
     target = tmp_path / "sbom.json"
     subprocess.run(
         [Path(sys.executable).with_name("cyclonedx-py"), "requirements", ROOT / "requirements.lock", "-o", target],

@@ -80,8 +80,8 @@ def spoken(response: TestResponse) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(("status", "options"), REQUESTS.values(), ids=REQUESTS)
-def test_p13_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
-    """P1, P2, P7, P12, P13, C5, C6, D1, W16."""
+def test_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
+    """The door answers as flask does (P1, P2, P7, P12, P13, C5, C6, D1, W16)."""
     door = production.wsgi_app
     assert isinstance(door, TokenFastPath)
     by_door, by_flask = ask(production.test_client(), options), ask(Client(door.app), options)
@@ -98,10 +98,10 @@ def test_the_door_is_for_token_requests_only(production: Flask) -> None:
     assert client.get("/.well-known/jwks.json", headers=HTTPS).json is not None
 
 
-def test_l6_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_debugs(
+def test_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_debugs(
     production: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """L6: an issued token is counted and kept for its client (L2), so that logs of a busy server stay readable."""
+    """An issued token is counted and kept for its client (L2), so that logs of a busy server stay readable (L6)."""
     given = {**HTTPS, "X-Request-ID": "request-1"}
     with caplog.at_level(logging.DEBUG):
         issued = ask(production.test_client(), {"headers": given})
@@ -116,8 +116,8 @@ def test_l6_refusals_are_logged_with_their_request_and_issued_tokens_only_for_wh
     assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "request-1"
 
 
-def test_l6_what_is_logged_behind_the_door_carries_the_requests_id(production: Flask) -> None:
-    """L6: also where Flask knows of no request."""
+def test_what_is_logged_behind_the_door_carries_the_requests_id(production: Flask) -> None:
+    """Also where Flask knows of no request (L6)."""
     written: list[str] = []
     handler = logging.Handler()
     handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""C5 and C6: our own names, and https."""
+"""Our own names, and https (C5, C6)."""
 
 from typing import Any
 
@@ -34,10 +34,10 @@ def make(sqlite_url: str, instance: Any, **settings: str) -> Flask:
         ({"ISSUER": "https://mas.example", "TRUSTED_HOSTS": "a.example, .b.example"}, "mas.example", False),
     ],
 )
-def test_c5_a_foreign_host_is_400_everywhere(
+def test_a_foreign_host_is_400_everywhere(
     sqlite_url: str, tmp_path: Any, settings: dict[str, str], host: str, accepted: bool
 ) -> None:
-    """C5: by default the issuer's name is ours; a page that is not there is no exception."""
+    """By default the issuer's name is ours; a page that is not there is no exception (C5)."""
     client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES="1", **settings).test_client()
     headers = {"Host": host, "X-Forwarded-Host": "mas.example", "X-Forwarded-Proto": "https"}
     for path in ("/login", "/", "/healthz", "/readyz", "/nowhere", "/.well-known/jwks.json", "/connect/nowhere"):
@@ -60,10 +60,10 @@ def test_c5_a_foreign_host_is_400_everywhere(
         ("0.0.0.0", "the-developers-machine:5000", True),
     ],
 )
-def test_c5_in_development_the_loopback_has_many_names(
+def test_in_development_the_loopback_has_many_names(
     sqlite_url: str, tmp_path: Any, listens_on: str, host: str, accepted: bool
 ) -> None:
-    """C5: and none of an attacker's, whose name may be made to lead here."""
+    """And none of an attacker's, whose name may be made to lead here (C5)."""
     given = {
         f"{SETTING}DEVELOPMENT": "true",
         f"{SETTING}DATABASE_URL": sqlite_url,
@@ -85,22 +85,23 @@ def test_c5_in_development_the_loopback_has_many_names(
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_c6_plain_http_is_led_to_https(app: Flask, path: str, leads_to: str, method: str) -> None:
-    """C6: by 308, which keeps the method."""
+def test_plain_http_is_led_to_https(app: Flask, path: str, leads_to: str, method: str) -> None:
+    """By 308, which keeps the method (C6)."""
     response = app.test_client().open(path, method=method, base_url="http://localhost")
     assert (response.status_code, response.location) == (308, leads_to)
     assert "Set-Cookie" not in response.headers
 
 
-def test_c6_where_credentials_are_sent_plain_http_is_refused(app: Flask) -> None:
-    """C6: a redirect would have them sent again."""
+def test_where_credentials_are_sent_plain_http_is_refused(app: Flask) -> None:
+    """A redirect would have them sent again (C6)."""
     for path, status in (("/connect/token", 400), ("/connect/introspect", 400), ("/connect/nowhere", 404)):
         response = app.test_client().post(path, base_url="http://localhost", data={"client_secret": "x"})
         assert response.status_code == status
         assert "Location" not in response.headers
 
 
-def test_c6_monitors_may_ask_the_process_itself(app: Flask) -> None:
+def test_monitors_may_ask_the_process_itself(app: Flask) -> None:
+    """Monitors may ask the process itself (C6)."""
     for path in ("/healthz", "/readyz"):
         assert app.test_client().get(path, base_url="http://localhost").status_code == 200
 
@@ -108,18 +109,18 @@ def test_c6_monitors_may_ask_the_process_itself(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("hops", "forwarded", "status"), [(0, "https", 308), (1, "https", 200), (2, "https", 200), (1, "http", 308)]
 )
-def test_c6_a_trusted_proxy_tells_the_scheme(
+def test_a_trusted_proxy_tells_the_scheme(
     sqlite_url: str, tmp_path: Any, hops: int, forwarded: str, status: int
 ) -> None:
-    """C6: however many proxies there are, they pass one scheme on."""
+    """However many proxies there are, they pass one scheme on (C6)."""
     client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops)).test_client()
     response = client.get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
     assert response.status_code == status
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_c5_d6_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path: Any, hops: int) -> None:
-    """C5: the throttle of sign-ins counts what the trusted proxies saw."""
+def test_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path: Any, hops: int) -> None:
+    """The throttle of sign-ins counts what the trusted proxies saw (C5, D6)."""
     app = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops))
     Mas(app).add_user()
     client = app.test_client()

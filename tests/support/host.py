@@ -110,7 +110,7 @@ class Host:
 
 def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
-    app = Flask("mas")
+    app = Flask("mas", template_folder=None)  # else ours, found from the current folder, would be the host's own
     app.secret_key = "k" * 32
     app.test_client_class = BufferedClient
     app.jinja_options = {"bytecode_cache": CompiledTemplates()}

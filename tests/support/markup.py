@@ -116,6 +116,11 @@ def read(answer: TestResponse | str) -> Markup:
     return markup
 
 
+def squeeze(html: str) -> str:
+    """Return HTML in one line, without the white space beside tags, for a look at its elements."""
+    return re.sub(r"\s*(<[^<>]*?)\s*(/?>)\s*", r"\1\2", " ".join(html.split()))
+
+
 class _Words(HTMLParser):
     """Collects the text of a page that stands outside of «...», where every message of ours stands."""
 

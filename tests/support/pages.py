@@ -315,6 +315,11 @@ class ClientForm(Screen):
         """Press a button."""
         self.root.get_by_role("button", name=label, exact=True).click()
 
+    def discard(self) -> None:
+        """Leave the dialog by Escape, and agree that what was typed goes."""
+        self.page.keyboard.press("Escape")
+        self.page.get_by_role("dialog", name="Discard what you typed?").get_by_role("button", name="Discard").click()
+
     def message(self, name: str) -> Locator:
         """Return the place where something is said of a field."""
         return self.root.locator(f"#f-{name}-m")

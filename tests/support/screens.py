@@ -36,7 +36,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-DIALOG_LIMIT_BYTES = 5 * 1024
+DIALOG_LIMIT_BYTES = 8 * 1024
 
 
 def stored(host: Host, client: IdentityClient) -> IdentityClient:

@@ -45,23 +45,44 @@ def test_a_template_opens_with_a_comment_of_its_parameters(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_w17_a_template_holds_no_way_for_data_to_become_code(path: Path) -> None:
-    """W17, W15, C2."""
+def test_a_template_holds_no_way_for_data_to_become_code(path: Path) -> None:
+    """A template holds no way for data to become code (W17, W15, C2)."""
     text = path.read_text("utf-8")
     assert [(pattern, why) for pattern, why in FORBIDDEN if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_w17_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
-    """W17: only addresses made by url_for, and names that a template itself gives."""
+def test_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
+    """Only addresses made by url_for, and names that a template itself gives (W17)."""
     allowed = re.compile(r"\A(url|target|swap|status|url_for\(.*\))\Z")
     for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
         for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
             assert allowed.match(expression), expression
 
 
-def test_c2_vendored_files_are_as_published() -> None:
-    """C2: named with their version, and equal to the recorded SHA-384."""
+def test_templates_stay_readable() -> None:
+    """At most 2 % of their lines have more than 120 columns, none more than 160."""
+    lengths = [len(line) for path in TEMPLATES for line in path.read_text("utf-8").splitlines()]
+    assert max(lengths) <= 160
+    assert sum(length > 120 for length in lengths) <= len(lengths) * 0.02
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_no_text_of_a_template_is_where_white_space_counts(path: Path) -> None:
+    """`UnindentingLoader` would take the indentation of literal text; values are left alone."""
+    for element in re.findall(r"<(?:pre|textarea)\b.*?</(?:pre|textarea)>", path.read_text("utf-8"), re.DOTALL):
+        content = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", element, flags=re.DOTALL).rpartition("</")[0]
+        assert re.fullmatch(r"<[^>]*>\s*", content, re.DOTALL), element
+
+
+def test_every_stylesheet_is_part_of_the_one_that_is_served() -> None:
+    folder = ROOT / "static" / "identity_clients"
+    imported = re.findall(r'^@import "(.*)";$', (folder / "app.css").read_text("utf-8"), re.MULTILINE)
+    assert sorted(imported) == [path.relative_to(folder).as_posix() for path in sorted((folder / "css").iterdir())]
+
+
+def test_vendored_files_are_as_published() -> None:
+    """Named with their version, and equal to the recorded SHA-384 (C2)."""
     vendored = {name(path) for path in (ROOT / "static").rglob("vendor/*")}
     assert vendored == set(VENDORED)
     for file, digest in VENDORED.items():
@@ -69,6 +90,6 @@ def test_c2_vendored_files_are_as_published() -> None:
         assert re.search(r"-\d+\.\d+\.\d+\.", file)
 
 
-def test_w14_the_history_cache_extension_is_absent() -> None:
-    """W14."""
+def test_the_history_cache_extension_is_absent() -> None:
+    """The history cache extension is absent (W14)."""
     assert not list((ROOT / "static").rglob("*history-cache*"))

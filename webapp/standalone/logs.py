@@ -14,6 +14,10 @@ from flask import has_request_context, request
 from ..http_request import request_id_of
 
 VALUE_MAX_CHARACTERS = 200
+REFUSED_PER_SECOND_MAX = 100
+"""How many lines of refused requests a process writes in a second."""
+REFUSED_SAMPLE = 100
+"""Beyond, it writes one line of so many, with their number."""
 FRAMES_MAX = 30
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -41,6 +45,33 @@ class JsonFormatter(logging.Formatter):
             line["error"] = _error(record.exc_info[1])
         # ASCII only, so that no control character reaches a terminal.
         return json.dumps(line, ensure_ascii=True)
+
+
+class BoundedHandler(logging.StreamHandler[Any]):
+    """Writes lines to standard error, of refused requests only a sample where there are too many (D10).
+
+    A sampled line has the field `lines_left_out`: the number of such lines since the last one that was written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._in_this_second = 0
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, unless it is left out; logging calls this with the handler's lock held."""
+        if getattr(record, "status", 0) >= 400:
+            if int(record.created) != self._second:
+                self._second, self._in_this_second = int(record.created), 0
+            self._in_this_second += 1
+            beyond = self._in_this_second - REFUSED_PER_SECOND_MAX
+            if beyond > 0 and beyond % REFUSED_SAMPLE:
+                self._left_out += 1
+                return
+            if self._left_out:
+                record.lines_left_out, self._left_out = self._left_out, 0
+        super().emit(record)
 
 
 class ThreadAdviceFilter(logging.Filter):
@@ -78,7 +109,7 @@ def log_configuration() -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
         "filters": {"threads": {"()": ThreadAdviceFilter}},
-        "handlers": {"json": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["threads"]}},
+        "handlers": {"json": {"()": BoundedHandler, "formatter": "json", "filters": ["threads"]}},
         "root": {"level": "INFO", "handlers": ["json"]},
         "loggers": {
             "_granian": {"level": "INFO", "handlers": ["json"], "propagate": False},

@@ -14,6 +14,7 @@ from .clients import delete, details, edit, enable, networks, new
 from .clients import list as client_list
 from .http import access, responses, static_files
 from .http.access import Access
+from .http.template_loader import UnindentingLoader
 from .i18n import language
 from .secrets import actions, change
 from .usage import preview, requests, revoke_tokens
@@ -56,7 +57,8 @@ PERMISSIONS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 
 def make_blueprint() -> Blueprint:
     """Return the blueprint of the screens; it may be registered under any prefix and name."""
-    blueprint = Blueprint("identity_clients", __name__, template_folder=str(resource_folder("templates")))
+    blueprint = Blueprint("identity_clients", __name__)
+    blueprint.jinja_loader = UnindentingLoader(resource_folder("templates"))
     for rule, endpoint, view, methods, _ in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=methods)
     language.init_blueprint(blueprint)

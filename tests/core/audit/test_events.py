@@ -16,7 +16,7 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 @time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
 def test_what_an_event_tells(engine: Engine) -> None:
-    """L1: actor, account, action, object, before and after, address, request id, UTC time; never a secret."""
+    """Actor, account, action, object, before and after, address, request id, UTC time; never a secret (L1)."""
     make_account(engine)
     client = create(
         engine,
@@ -41,7 +41,7 @@ def test_what_an_event_tells(engine: Engine) -> None:
 
 
 def test_no_secret_and_no_hash_is_in_the_trail(engine: Engine) -> None:
-    """L4."""
+    """No secret and no hash is in the trail (L4)."""
     client = make_client(engine)
     edit(engine, client, secret="another secret")
     hashes = [secret.secret_hash for secret in stored(engine, client.id).secrets]
@@ -53,7 +53,7 @@ def test_no_secret_and_no_hash_is_in_the_trail(engine: Engine) -> None:
 
 
 def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:
-    """L1."""
+    """A change whose event fails does not happen (L1)."""
     client = make_client(engine)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
@@ -65,7 +65,7 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:
 
 
 def test_an_event_cannot_be_changed(engine: Engine) -> None:
-    """L1: neither by a session nor by a bare statement, however old it is."""
+    """Neither by a session nor by a bare statement, however old it is (L1)."""
     add_event(engine, days_old=500)
     for column in AuditEvent.__table__.columns:
         if column.name == "id":
@@ -76,7 +76,7 @@ def test_an_event_cannot_be_changed(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("days_old", "kept"), [(0, True), (399, True), (401, False)])
 def test_an_event_can_be_deleted_only_past_its_retention(engine: Engine, days_old: int, kept: bool) -> None:
-    """L1: 400 days."""
+    """400 days (L1)."""
     add_event(engine, days_old=days_old)
     if kept:
         with pytest.raises(IntegrityError, match="kept for 400 days"), unit_of_work(engine) as session:
@@ -89,7 +89,7 @@ def test_an_event_can_be_deleted_only_past_its_retention(engine: Engine, days_ol
 
 
 def test_the_trail_cannot_be_truncated(postgresql_url: str) -> None:
-    """L1: TRUNCATE passes by the triggers of rows."""
+    """TRUNCATE passes by the triggers of rows (L1)."""
     engine = make_engine(postgresql_url)
     with pytest.raises(IntegrityError, match="never changed"), unit_of_work(engine) as session:
         session.execute(text("TRUNCATE identity_client_events"))

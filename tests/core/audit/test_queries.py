@@ -82,7 +82,7 @@ def test_what_is_added_on_the_way_moves_no_page(long: Engine) -> None:
 
 @pytest.mark.parametrize("account_id", ["nobody", OTHER_ACCOUNT])
 def test_no_account_sees_anothers_trail_or_the_platforms(long: Engine, account_id: str) -> None:
-    """A3: by whatever cursor or filter."""
+    """By whatever cursor or filter (A3)."""
     cursor = find(long).next_cursor or ""
     pages: list[dict[str, Any]] = [{}, {"after": cursor}, {"before": cursor}, {"person": "42"}, {"action": "edited"}]
     for arguments in pages:
@@ -91,7 +91,7 @@ def test_no_account_sees_anothers_trail_or_the_platforms(long: Engine, account_i
 
 
 def test_a_forged_cursor_gives_the_first_page(long: Engine) -> None:
-    """I4."""
+    """A forged cursor gives the first page (I4)."""
     own, foreign = find(long).events[20], find(long, OTHER_ACCOUNT).events[0]
     for cursor in (
         "x",
@@ -159,7 +159,7 @@ def edit_of(engine: Engine, client: IdentityClient) -> IdentityClient:
     ],
 )
 def test_filters(story: Engine, arguments: dict[str, Any], found: list[str]) -> None:
-    """I4: a former ID finds the client as well, and % and _ stand for themselves."""
+    """A former ID finds the client as well, and % and _ stand for themselves (I4)."""
     assert [row.action for row in find(story, **arguments).events] == found
 
 
@@ -180,7 +180,7 @@ def test_a_client_has_a_trail_of_its_own(story: Engine) -> None:
 
 
 def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
-    """A3: those of this account."""
+    """Those of this account (A3)."""
     add_events(story, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
     with read_session(story) as session:
         assert queries.list_actors(session, ACCOUNT) == [
@@ -208,7 +208,7 @@ def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
     ],
 )
 def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
-    """I4."""
+    """A bad value becomes the default (I4)."""
     assert AuditQuery.from_arguments(arguments) == AuditQuery()
 
 
@@ -224,7 +224,7 @@ def test_an_address_carries_the_query() -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
 def test_whatever_stands_in_the_address_is_a_page(story: Engine, arguments: dict[str, Any]) -> None:
-    """I4: the query string fuzzed."""
+    """The query string fuzzed (I4)."""
     assert {row.account_id for row in find(story, **arguments).events} <= {ACCOUNT}
 
 
@@ -267,7 +267,7 @@ def test_an_export_has_10000_events_at_most(engine: Engine) -> None:
 
 
 def test_an_export_is_an_event_and_has_a_quota(engine: Engine) -> None:
-    """L7, D5."""
+    """An export is an event and has a quota (L7, D5)."""
     rate_limits = RateLimits("memory://", 20, exports_per_actor_and_hour=2)
     for _ in range(2):
         with unit_of_work(engine) as session:
@@ -300,7 +300,7 @@ def refuse(
 
 
 def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
-    """L2, A3: with the client that it was about, if it is the account's own."""
+    """With the client that it was about, if it is the account's own (L2, A3)."""
     client, foreign = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
     for key in (client.id, foreign.id, uuid.uuid4(), None):
         refuse(engine, make_throttles(), key=key)
@@ -313,7 +313,7 @@ def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
 
 
 def test_refusals_cannot_flood_the_trail(engine: Engine, clock: time_machine.Traveller) -> None:
-    """L2: 20 within an hour for each person and kind."""
+    """20 within an hour for each person and kind (L2)."""
     rate_limits = make_throttles()
     for _ in range(22):
         refuse(engine, rate_limits)

@@ -42,7 +42,7 @@ def heard(engine: Engine) -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
 
 def test_every_change_is_heard_with_who_and_what(engine: Engine, heard: list[tuple[str, dict[str, Any]]]) -> None:
-    """L4: account, client and person; no secret."""
+    """Account, client and person; no secret (L4)."""
     client = make_client(engine, client_id="acme-claims")
     client = edit(engine, client, values=values_of(client, name="New name"))
     client = edit(engine, client, secret="a typed secret")
@@ -119,7 +119,7 @@ def test_a_receiver_that_fails_holds_nobody_up(
 
 
 def test_another_engine_is_another_sender(engine: Engine, sqlite_url: str) -> None:
-    """E6: two applications in one process can be told apart."""
+    """Two applications in one process can be told apart (E6)."""
     found: list[Any] = []
 
     def receive(sender: Engine, **_: Any) -> None:

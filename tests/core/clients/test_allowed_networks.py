@@ -52,7 +52,8 @@ from webapp.core.usage.recent_addresses import recent_addresses
         ("192.0.2.7 # 3rd floor", "192.0.2.7/32", "# 3rd floor"),
     ],
 )
-def test_i3_a_line_is_kept_in_canonical_form(line: str, network: str, label: str) -> None:
+def test_a_line_is_kept_in_canonical_form(line: str, network: str, label: str) -> None:
+    """A line is kept in canonical form (I3)."""
     assert check_networks(line) == (AllowedNetwork(network, label),)
 
 
@@ -107,7 +108,8 @@ NOT_A_NETWORK = "is neither an address nor a network. Write it like"
         ("192.0.2.7 half\ud800", "the label has a character that cannot be used"),
     ],
 )
-def test_i3_a_wrong_line_is_named_by_its_number(line: str, message: str) -> None:
+def test_a_wrong_line_is_named_by_its_number(line: str, message: str) -> None:
+    """A wrong line is named by its number (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks(f"198.51.100.0/24\r\n\r\n{line}\n203.0.113.7 the last one")
     assert caught.value.field == "allowed_networks"
@@ -117,7 +119,8 @@ def test_i3_a_wrong_line_is_named_by_its_number(line: str, message: str) -> None
     caught.value.message.encode()  # it can be sent
 
 
-def test_i3_every_wrong_line_is_named_up_to_five() -> None:
+def test_every_wrong_line_is_named_up_to_five() -> None:
+    """Every wrong line is named up to five (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks("\n".join("abcdefg"))
     assert [f"Line {number}:" in caught.value.message for number in range(1, 8)] == [True] * 5 + [False] * 2
@@ -125,13 +128,14 @@ def test_i3_every_wrong_line_is_named_up_to_five() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \r\n \t\r\n"])
-def test_i3_an_empty_list_is_one(text: str) -> None:
+def test_an_empty_list_is_one(text: str) -> None:
+    """An empty list is one (I3)."""
     assert check_networks(text) == ()
 
 
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\r"])
-def test_i3_repeats_are_left_out(separator: str) -> None:
-    """The order stays, and the first of them keeps its label."""
+def test_repeats_are_left_out(separator: str) -> None:
+    """The order stays, and the first of them keeps its label (I3)."""
     lines = ["203.0.113.7 here", "192.0.2.0/28", "203.0.113.7/32 again", "::ffff:203.0.113.7", "192.0.2.0/28 later"]
     assert check_networks(separator.join(lines)) == (
         AllowedNetwork("203.0.113.7/32", "here"),
@@ -140,8 +144,8 @@ def test_i3_repeats_are_left_out(separator: str) -> None:
 
 
 @pytest.mark.parametrize("count", [NETWORKS_MAX, NETWORKS_MAX + 1])
-def test_i3_at_most_50_networks(count: int) -> None:
-    """Repeats are none."""
+def test_at_most_50_networks(count: int) -> None:
+    """Repeats are none (I3)."""
     text = "\n".join([f"192.0.2.{number}" for number in range(count)] + ["192.0.2.0"])
     if count <= NETWORKS_MAX:
         assert len(check_networks(text)) == count
@@ -158,9 +162,10 @@ NETWORKS = st.builds(
 
 
 @given(st.lists(st.tuples(NETWORKS, st.text("abc äß#1.", max_size=20)), max_size=10))
-def test_i3_what_was_read_is_read_again_the_same(
+def test_what_was_read_is_read_again_the_same(
     lines: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]],
 ) -> None:
+    """What was read is read again the same (I3)."""
     networks = check_networks("\n".join(f"{network} {label}" for network, label in lines))
     assert {network for network, _ in networks} == {str(network) for network, _ in lines}
     assert check_networks(format_networks(networks)) == networks
@@ -190,8 +195,8 @@ def test_i3_what_was_read_is_read_again_the_same(
         (None, False),
     ],
 )
-def test_a8_an_address_is_judged_by_the_networks(address: str | None, allowed: bool) -> None:
-    """A8: an IPv4-mapped address counts as IPv4, and what is no address is outside."""
+def test_an_address_is_judged_by_the_networks(address: str | None, allowed: bool) -> None:
+    """An IPv4-mapped address counts as IPv4, and what is no address is outside (A8)."""
     networks = check_networks("192.0.2.0/28 office\n2001:db8:1::/48")
     assert is_allowed(networks, address) is allowed
     assert is_allowed((), address)
@@ -211,7 +216,8 @@ def test_a8_an_address_is_judged_by_the_networks(address: str | None, allowed: b
         ("[]:1", None),
     ],
 )
-def test_c5_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | None) -> None:
+def test_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | None) -> None:
+    """A port that a proxy appends is left out (C5)."""
     assert canonical_address(text) == address
 
 
@@ -227,7 +233,8 @@ def test_c5_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | No
         ("", None, "unknown"),
     ],
 )
-def test_d2_c5_addresses_have_one_form_and_one_block(address: str, canonical: str | None, block: str) -> None:
+def test_addresses_have_one_form_and_one_block(address: str, canonical: str | None, block: str) -> None:
+    """Addresses have one form and one block (D2, C5)."""
     assert canonical_address(address) == canonical
     assert rate_limit_address(address) == block
 
@@ -240,8 +247,8 @@ def networks_of(engine: Engine, key: uuid.UUID) -> tuple[AllowedNetwork, ...]:
         return session.get_one(IdentityClient, key).allowed_networks
 
 
-def test_i3_the_list_is_kept_with_its_event(engine: Engine) -> None:
-    """I3, L1: the list before and after, in one transaction with the change; an equal list writes nothing."""
+def test_the_list_is_kept_with_its_event(engine: Engine) -> None:
+    """The list before and after, in one transaction with the change; an equal list writes nothing (I3, L1)."""
     client = make_client(engine)
     assert networks_of(engine, client.id) == ()
     for version, text in ((1, "192.0.2.0/28  Zürich “A”\n2001:db8::1"), (2, "2001:db8::1\r\n"), (3, "2001:db8::1/128")):
@@ -260,7 +267,8 @@ def test_i3_the_list_is_kept_with_its_event(engine: Engine) -> None:
     ]
 
 
-def test_i3_i7_a3_nothing_is_written_for_a_wrong_list_a_stale_version_or_a_stranger(engine: Engine) -> None:
+def test_nothing_is_written_for_a_wrong_list_a_stale_version_or_a_stranger(engine: Engine) -> None:
+    """Nothing is written for a wrong list a stale version or a stranger (I3, I7, A3)."""
     client = make_client(engine)
     for author, version, text, error in (
         (make_author(), 1, "0.0.0.0/0", InvalidFields),
@@ -298,8 +306,8 @@ WEEK, DAY, SECOND = timedelta(days=7), timedelta(days=1), timedelta(seconds=1)
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a8_an_address_that_called_within_a_week_is_refused_only_knowingly(engine: Engine) -> None:
-    """A8, issue: each is named with its last call; a confirmation counts for what it names."""
+def test_an_address_that_called_within_a_week_is_refused_only_knowingly(engine: Engine) -> None:
+    """Each is named with its last call; a confirmation counts for what it names (A8)."""
     client = make_client(engine)
     make_requests(engine, client, at=NOW - WEEK, address=CALLER)
     make_requests(engine, client, at=NOW - SECOND, address=CALLER, outcome=Outcome.SCOPE_NOT_ALLOWED)
@@ -318,8 +326,8 @@ def test_a8_an_address_that_called_within_a_week_is_refused_only_knowingly(engin
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a8_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
-    """A8: of a busy client 200 requests are seconds, and its secret remembers the last caller alone."""
+def test_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
+    """Of a busy client 200 requests are seconds, and its secret remembers the last caller alone (A8)."""
     client = make_client(engine)
     make_requests(engine, client, at=NOW - 6 * DAY, address=CALLER)
     make_requests(engine, client, 300, at=NOW - SECOND, address=OTHER_CALLER)
@@ -334,8 +342,8 @@ def test_a8_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
     assert refusals(engine, client, "192.0.2.0/24") == {OTHER_CALLER: NOW - SECOND, CALLER: NOW - 6 * DAY}
 
 
-def test_a8_a_client_is_opened_to_everybody_only_knowingly(engine: Engine) -> None:
-    """A8: an empty list allows all."""
+def test_a_client_is_opened_to_everybody_only_knowingly(engine: Engine) -> None:
+    """An empty list allows all (A8)."""
     client = make_client(engine)
     change(engine, client, "")
     change(engine, client, "192.0.2.0/24")

@@ -143,7 +143,7 @@ CASES: list[tuple[tuple[dict[str, Any], ...], dict[str, Any], list[Attention]]] 
 
 
 def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
-    """I4, A3: each limit from both sides; disabled and deleted clients and those of others need none."""
+    """Each limit from both sides; disabled and deleted clients and those of others need none (I4, A3)."""
     clients = []
     for secrets, columns, found in CASES:
         clients.append(client := make(engine, *secrets, **columns))

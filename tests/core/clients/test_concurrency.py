@@ -34,7 +34,7 @@ def count(engine: Engine, table: type) -> int:
 
 
 def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
-    """I6: whatever the account and the letter case; the others get a field error."""
+    """Whatever the account and the letter case; the others get a field error (I6)."""
     outcomes = at_once(
         [
             partial(
@@ -64,7 +64,7 @@ def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
 
 
 def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
-    """I7, S7: one new secret, one event, and nine stale versions that show what won."""
+    """One new secret, one event, and nine stale versions that show what won (I7, S7)."""
     client = make_client(engine)
     outcomes = at_once(
         [
@@ -85,7 +85,7 @@ def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
 
 
 def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
-    """I6: on edit as on create."""
+    """On edit as on create (I6)."""
     clients = [make_client(engine) for _ in range(10)]
     outcomes = at_once(
         [

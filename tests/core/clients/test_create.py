@@ -70,7 +70,7 @@ def test_what_is_kept_of_a_new_client(engine: Engine) -> None:
 
 
 def test_any_secret_of_6_to_100_printable_characters_is_taken_as_it_is(engine: Engine) -> None:
-    """S4: weak ones too, since the product allows them; nothing is trimmed."""
+    """Weak ones too, since the product allows them; nothing is trimmed (S4)."""
     for secret in ("aaaaaa", "a" * 100, " spaces are kept ", "p%C3+q&="):
         [kept] = create(engine, secret=secret).secrets
         hashed = StoredHash(kept.secret_hash, kept.pepper_version)
@@ -79,7 +79,7 @@ def test_any_secret_of_6_to_100_printable_characters_is_taken_as_it_is(engine: E
 
 
 def test_setting_turns_a_weak_secret_into_an_error(engine: Engine) -> None:
-    """S4: the message names the rule, and the same secret is taken without the setting."""
+    """The message names the rule, and the same secret is taken without the setting (S4)."""
     values = make_values(client_id="acme-claims-staging", name="acme claims staging")
     with pytest.raises(InvalidFields) as caught:
         create(engine, values=values, secret="ACME claims staging", refuse_weak=True)
@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_form(engine: Engi
 @pytest.mark.parametrize("holder", [ACCOUNT, OTHER_ACCOUNT])
 @pytest.mark.parametrize("deleted", [False, True])
 def test_an_id_is_unique_over_all_accounts_and_for_ever(engine: Engine, holder: str, deleted: bool) -> None:
-    """I6, T3, A6: own or foreign, in whatever letter case, deleted or not: the same answer."""
+    """Own or foreign, in whatever letter case, deleted or not: the same answer (I6, T3, A6)."""
     make_client(engine, account_id=holder, client_id="acme-claims", deleted_at=utc_now() if deleted else None)
     for client_id in ("acme-claims", "ACME-CLAIMS", "Acme-Claims"):
         with pytest.raises(InvalidFields) as caught:
@@ -136,7 +136,7 @@ def test_is_taken_answers_for_whatever_is_typed(engine: Engine) -> None:
 
 
 def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine: Engine) -> None:
-    """A3: naming another account's client as the one that is edited changes no answer."""
+    """Naming another account's client as the one that is edited changes no answer (A3)."""
     other = make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     own = make_client(engine, client_id="own-claims")
     with read_session(engine) as session:
@@ -178,7 +178,7 @@ def test_a_forged_one_time_key_is_a_key_like_any_other(engine: Engine) -> None:
 
 
 def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
-    """A6: 20 answers per actor and hour, whoever holds the ID; a free one is never blocked."""
+    """20 answers per actor and hour, whoever holds the ID; a free one is never blocked (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_throttles(taken_id_answers_per_hour=20)
     taken = make_values(client_id="acme-claims")
@@ -200,7 +200,7 @@ def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
 
 
 def test_beyond_the_quota_a_form_with_another_error_tells_nothing_of_the_id(engine: Engine) -> None:
-    """A6: otherwise a form that can never be saved would be an oracle without end."""
+    """Otherwise a form that can never be saved would be an oracle without end (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_throttles(taken_id_answers_per_hour=1)
     told = []
@@ -227,7 +227,7 @@ def test_where_it_was_copied_from_stands_in_the_trail(engine: Engine) -> None:
 
 @pytest.mark.parametrize("table", ["identity_client_events", "identity_client_claimed_ids", "identity_client_secrets"])
 def test_a_create_that_fails_half_way_leaves_nothing(engine: Engine, table: str) -> None:
-    """L1: no client without its event, its secret and its claim."""
+    """No client without its event, its secret and its claim (L1)."""
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
     with pytest.raises(Exception, match=table):
@@ -244,7 +244,7 @@ FIELDS = ("client_id", "name", "description", "token_duration", "role", "secret"
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posted=st.dictionaries(st.sampled_from(FIELDS), hostile, min_size=1, max_size=2))
 def test_whatever_is_posted_is_kept_or_refused_by_field(engine: Engine, posted: dict[str, str]) -> None:
-    """I1: hostile Unicode is kept or ends in a field error, never in a database error."""
+    """Hostile Unicode is kept or ends in a field error, never in a database error (I1)."""
     secret, creation_key = posted.pop("secret", SECRET), posted.pop("creation_key", None)
     roles = frozenset({posted.pop("role", "MerchantUser")})
     try:

@@ -61,7 +61,7 @@ def counts(engine: Engine, client: IdentityClient) -> bool:
 
 
 def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -> None:
-    """T3, A3: it is as absent as one that never was; nobody may take its ID; who looks for it in the trail finds it."""
+    """A deleted client is not found, its ID stays taken, and the audit log still finds it (T3, A3)."""
     client = make_client(engine, client_id="acme-claims")
     assert counts(engine, client)
     delete(engine, client, author=make_author(label="Hannah Okafor"))
@@ -84,7 +84,7 @@ def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -
 
 
 def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
-    """A7, T11: it gets none, and those that it got count no more."""
+    """It gets none, and those that it got count no more (A7, T11)."""
     client = make_client(engine)
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     come_in = partial(authenticator.authenticate, client.client_id, Secret(SECRET), address="192.0.2.1", now=utc_now())
@@ -116,7 +116,7 @@ def test_a_space_around_what_was_typed_is_no_matter(engine: Engine) -> None:
 
 @pytest.mark.parametrize("version", [None, 1, 3])
 def test_a_stale_version_deletes_nothing(engine: Engine, version: int | None) -> None:
-    """I7."""
+    """A stale version deletes nothing (I7)."""
     client = make_client(engine)
     edit(engine, client, values=values_of(client, name="Their name"))
     with pytest.raises(StaleVersion) as caught:
@@ -126,7 +126,7 @@ def test_a_stale_version_deletes_nothing(engine: Engine, version: int | None) ->
 
 
 def test_anothers_client_cannot_be_deleted(engine: Engine) -> None:
-    """A3: it is not found, whatever was typed."""
+    """It is not found, whatever was typed (A3)."""
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     for typed in (foreign.client_id, ""):
         with pytest.raises(NotFound):
@@ -153,7 +153,7 @@ def test_a_create_sent_again_after_the_delete_makes_nothing(engine: Engine) -> N
 
 @pytest.mark.parametrize("revoke", [False, True])
 def test_disabling_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
-    """T11, T13: else those of a client that is enabled again count again."""
+    """Else those of a client that is enabled again count again (T11, T13)."""
     client = make_client(engine)
     switch = partial(set_enabled, author=make_author(), key=client.id)
     with unit_of_work(engine) as session:

@@ -38,7 +38,7 @@ def switch(engine: Engine, client: IdentityClient, *, enabled: bool, **overrides
 
 
 def test_every_field_can_be_edited(engine: Engine) -> None:
-    """A5: every field of the form, and nothing else of the row."""
+    """Every field of the form, and nothing else of the row (A5)."""
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         client = make_client(engine, client_id="acme-claims", name="Claims", roles={"MerchantUser", "UploadBatches"})
         clock.shift(60)
@@ -123,7 +123,7 @@ def test_a_blank_secret_keeps_the_current_one(engine: Engine) -> None:
 
 
 def test_an_edit_that_changes_nothing_writes_nothing(engine: Engine) -> None:
-    """I6: and a client never clashes with itself."""
+    """And a client never clashes with itself (I6)."""
     client = make_client(engine, client_id="acme-claims", name="Zoë", description="one\ntwo")
     values = values_of(client, name=" Zoe\u0308 ", description="one\r\ntwo")
     assert edit(engine, client, values=values).version == client.version
@@ -133,7 +133,7 @@ def test_an_edit_that_changes_nothing_writes_nothing(engine: Engine) -> None:
 
 
 def test_a_client_may_take_its_own_former_id_back(engine: Engine) -> None:
-    """T3: only the client that held an ID may hold it again, whatever the letter case."""
+    """Only the client that held an ID may hold it again, whatever the letter case (T3)."""
     client = make_client(engine, client_id="acme-claims")
     other = make_client(engine, client_id="acme-other")
     for client_id in ("ACME-claims", "acme-claims-2", "Acme-Claims", "acme-claims"):
@@ -156,7 +156,7 @@ def test_all_that_is_wrong_with_an_edit_is_said_at_once(engine: Engine) -> None:
 
 
 def test_a_role_that_the_account_lost_cannot_stay_on_an_edited_client(engine: Engine) -> None:
-    """A4: what counts is what the account may grant at the moment of the edit."""
+    """What counts is what the account may grant at the moment of the edit (A4)."""
     limited = make_author(grantable_roles=frozenset({"MerchantUser"}))
     client = make_client(engine, roles={"MerchantUser", "UploadBatches"})
     with pytest.raises(InvalidFields) as caught:
@@ -167,7 +167,7 @@ def test_a_role_that_the_account_lost_cannot_stay_on_an_edited_client(engine: En
 
 
 def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:
-    """A6: an edit counts like a create."""
+    """An edit counts like a create (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     client = make_client(engine)
     rate_limits = make_throttles(taken_id_answers_per_hour=1)
@@ -181,7 +181,7 @@ def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:
 
 @pytest.mark.parametrize("version", [None, 0, 1, 3])
 def test_a_stale_or_missing_version_changes_nothing(engine: Engine, version: int | None) -> None:
-    """I7: the error carries the client as it stands, usable after the session is closed."""
+    """The error carries the client as it stands, usable after the session is closed (I7)."""
     client = make_client(engine)
     second = edit(engine, client, values=values_of(client, name="Their name"))
     for write in (
@@ -198,7 +198,7 @@ def test_a_stale_or_missing_version_changes_nothing(engine: Engine, version: int
 
 
 def test_another_write_between_the_reading_and_the_update_is_a_stale_version(postgresql_url: str) -> None:
-    """I7: the UPDATE itself asks for the version. (On SQLite nobody else can write in between.)"""
+    """The UPDATE itself asks for the version. (On SQLite nobody else can write in between.) (I7)."""
     engine = make_engine(postgresql_url)
     client = make_client(engine)
 
@@ -234,7 +234,7 @@ def test_disable_and_enable(engine: Engine) -> None:
 
 
 def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Engine) -> None:
-    """A3: by the same number of statements."""
+    """By the same number of statements (A3)."""
     own = make_client(engine)
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     deleted = make_client(engine, deleted_at=utc_now())
@@ -261,7 +261,7 @@ def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Eng
 
 @time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
 def test_the_version_moves_even_where_the_clock_does_not(engine: Engine) -> None:
-    """I7: a change of the secret alone, by the same person at the same moment, is a version like any other."""
+    """A change of the secret alone, by the same person at the same moment, is a version like any other (I7)."""
     client = make_client(engine)
     assert edit(engine, client, secret="another secret").version == 2
     with pytest.raises(StaleVersion):

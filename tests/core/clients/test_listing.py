@@ -138,7 +138,7 @@ def few(engine: Engine) -> Engine:
 
 
 def test_search_and_filters(few: Engine) -> None:
-    """I4: %, _ and \\ stand for themselves; letter case never matters in a search and always in a role."""
+    """%, _ and \\ stand for themselves; letter case never matters in a search and always in a role (I4)."""
     for arguments, found in (
         ({}, ["ACME-claims", "acme_batch", "other/path", "zzz-last"]),
         ({"q": "acme"}, ["ACME-claims", "acme_batch"]),
@@ -236,7 +236,7 @@ def test_a_short_search_of_a_large_account_is_refused(many: Engine, monkeypatch:
     ],
 )
 def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
-    """I4."""
+    """A bad value becomes the default (I4)."""
     assert ListQuery.from_arguments(arguments, CATALOGUE) == ListQuery()
 
 
@@ -245,7 +245,7 @@ def test_200_characters_may_be_searched_for() -> None:
 
 
 def test_a_forged_or_foreign_cursor_gives_the_first_page(many: Engine) -> None:
-    """I4: 200 and the first page, never an error and never another account's row."""
+    """200 and the first page, never an error and never another account's row (I4)."""
     own = find(many).clients[0]
     foreign = find(many, OTHER_ACCOUNT).clients[0]
     first = ids(find(many))
@@ -280,7 +280,7 @@ def test_a_forged_or_foreign_cursor_gives_the_first_page(many: Engine) -> None:
 
 
 def test_a_forged_time_is_no_error(many: Engine) -> None:
-    """I4."""
+    """A forged time is no error (I4)."""
     own = find(many).clients[0]
     for value in ("", "yesterday", "2026-03-02", "2026-03-02T00:00:00", "0001-01-01T00:00:00+23:59"):
         for direction in ("after", "before"):
@@ -300,7 +300,7 @@ PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "si
     )
 )
 def test_whatever_stands_in_the_address_is_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
-    """I4: the query string fuzzed."""
+    """The query string fuzzed (I4)."""
     page = find(few, **arguments)
     assert {client.account_id for client in page.clients} <= {ACCOUNT}
     assert len(page.clients) == page.total <= 4

@@ -65,7 +65,7 @@ def test_a_scope_given_without_its_comma_stops_the_start() -> None:
 
 
 def test_what_an_account_may_grant_and_what_a_client_still_has() -> None:
-    """A4."""
+    """What an account may grant and what a client still has (A4)."""
     catalogue = RoleCatalogue(
         [replace(ROLE, key=key, scopes=scopes) for key, scopes in (("A", ("x", "y")), ("B", ("y", "z")))]
     )

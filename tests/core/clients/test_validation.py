@@ -179,7 +179,7 @@ def test_token_duration_allowed(minutes: int) -> None:
     ],
 )
 def test_token_duration_refused(value: str) -> None:
-    """I2: two plain digits and nothing else."""
+    """Two plain digits and nothing else (I2)."""
     with pytest.raises(FieldError) as caught:
         check_token_duration(value)
     assert (caught.value.field, caught.value.message) == ("token_duration", "Enter a whole number from 10 to 60.")
@@ -215,7 +215,7 @@ def test_roles_allowed(roles: set[str], granted: set[str] | None) -> None:
     ],
 )
 def test_roles_refused(roles: set[str], granted: set[str] | None, message: str) -> None:
-    """A4: only what the account may grant at that moment; the message names the others."""
+    """Only what the account may grant at that moment; the message names the others (A4)."""
     with pytest.raises(FieldError) as caught:
         check_roles(roles, catalogue=CATALOGUE, grantable_roles=granted)
     assert (caught.value.field, caught.value.message) == ("roles", message)

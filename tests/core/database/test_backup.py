@@ -95,8 +95,8 @@ def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_c4_only_the_owner_can_read_a_backup(endpoint: Endpoint, tmp_path: Path, umask: int) -> None:
-    """C4: 0600, in a directory that is made 0700 where it is missing; nothing else is left there."""
+def test_only_the_owner_can_read_a_backup(endpoint: Endpoint, tmp_path: Path, umask: int) -> None:
+    """0600, in a directory that is made 0700 where it is missing; nothing else is left there (C4)."""
     file = tmp_path / "new" / "vault" / "backup.sqlite3"
     before = os.umask(umask)
     try:
@@ -122,8 +122,8 @@ def test_a_backup_overwrites_nothing(endpoint: Endpoint, vault: Path) -> None:
 
 
 @pytest.mark.parametrize("loose", [0o755, 0o710, 0o701])
-def test_c4_a_directory_that_others_can_enter_gets_no_backup(endpoint: Endpoint, vault: Path, loose: int) -> None:
-    """C4: and the message says what to run."""
+def test_a_directory_that_others_can_enter_gets_no_backup(endpoint: Endpoint, vault: Path, loose: int) -> None:
+    """And the message says what to run (C4)."""
     vault.chmod(loose)
     result = back_up(endpoint, vault / "backup.sqlite3")
     assert result.exit_code == 1

@@ -18,6 +18,7 @@ from tests.support.factories import SECRET, make_account, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.database.errors import violated_constraint
 from webapp.core.database.models import Account, ClientSecret, IdentityClient
+from webapp.core.database.sqlite import without_waiting_for_disk
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import Unavailable
 from webapp.settings import SettingsError
@@ -34,7 +35,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) -> None:
-    """C4: whatever the umask, the database and both its helpers are 0600, in a directory of 0700."""
+    """Whatever the umask, the database and both its helpers are 0600, in a directory of 0700 (C4)."""
     path = tmp_path / "new" / "instance" / "mas.sqlite3"
     before = os.umask(umask)
     try:
@@ -52,7 +53,7 @@ def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) 
 @pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm"])
 @pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o660])
 def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, loose: int) -> None:
-    """C4: and the message says what to run."""
+    """And the message says what to run (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir(mode=0o700)
     file = directory / name
@@ -65,9 +66,24 @@ def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, 
     make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
 
 
+@pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm", ""])
+def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path, name: str) -> None:
+    """By its permissions, which SQLite ignores when root runs it (D8)."""
+    directory = tmp_path / "instance"
+    directory.mkdir(mode=0o700)
+    (directory / "mas.sqlite3").touch(0o600)
+    path = directory / name
+    if name:
+        path.touch(0o600)
+    path.chmod(0o400 if name else 0o500)
+    with pytest.raises(SettingsError, match=f"The database cannot be written: {path} is read-only"):
+        make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
+    path.chmod(0o700)
+
+
 @pytest.mark.parametrize("loose", [0o755, 0o750, 0o701, 0o1777])
 def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose: int) -> None:
-    """C4: it may be one that others need, such as /tmp, so the message names both ways out; nothing is left behind."""
+    """It may be one that others need, such as /tmp, so the message names both ways out; nothing is left behind (C4)."""
     directory = tmp_path / "shared"
     directory.mkdir()
     directory.chmod(loose)
@@ -80,7 +96,7 @@ def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose
 
 
 def test_a_directory_of_a_group_that_only_the_owner_can_enter_is_fine(tmp_path: Path) -> None:
-    """C4: new directories inherit the set-group-ID bit on some systems; it opens nothing."""
+    """New directories inherit the set-group-ID bit on some systems; it opens nothing (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir()
     directory.chmod(0o2700)
@@ -161,6 +177,16 @@ def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite
     engine.dispose()
 
 
+def test_a_unit_of_work_waits_for_the_disk(sqlite_url: str) -> None:
+    """2 is FULL, 1 is NORMAL, in whichever order they come on one connection (D9)."""
+    engine = make_engine(sqlite_url)
+    for connecting, level in [(engine, 2), (without_waiting_for_disk(engine), 1), (engine, 2)]:
+        with unit_of_work(connecting) as session:
+            assert session.scalar(text("PRAGMA synchronous")) == level
+            assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    engine.dispose()
+
+
 def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
     """A page and its total come from the same moment."""
     engine = make_engine(sqlite_url)
@@ -172,7 +198,7 @@ def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
 
 
 def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
-    """E6: its driver begins late, so that a savepoint would commit by itself; ours must not let that happen."""
+    """Its driver begins late, so that a savepoint would commit by itself; ours must not let that happen (E6)."""
     host = create_engine(sqlite_url)
     client = make_client(host)
     other = sqlite3.connect(str(host.url.database), timeout=0, isolation_level=None)
@@ -193,7 +219,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
 
 
 def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D8."""
+    """A locked database is busy (D8)."""
     monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), isolation_level=None)
@@ -208,7 +234,7 @@ def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPa
 def test_a_database_out_of_reach_is_busy(
     session_of: Callable[[Engine], AbstractContextManager[Session]], tmp_path: Path
 ) -> None:
-    """D8: both where it was never there and where it goes away."""
+    """Both where it was never there and where it goes away (D8)."""
     (tmp_path / "gone").mkdir(mode=0o700)
     gone = make_engine(f"sqlite:///{tmp_path / 'gone' / 'mas.sqlite3'}")
     (tmp_path / "gone" / "mas.sqlite3").unlink()
@@ -219,7 +245,7 @@ def test_a_database_out_of_reach_is_busy(
 
 
 def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url: str) -> None:
-    """D8."""
+    """A connection that breaks is busy and the next one works (D8)."""
     engine = make_engine(postgresql_url)
     with pytest.raises(Unavailable), unit_of_work(engine) as session:
         session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
@@ -248,7 +274,7 @@ def test_a_wrong_statement_is_not_busy(engine: Engine, statement: str) -> None:
     [("label", "uq_identity_client_secrets_client_key_label"), ("created_by", None), ("client_key", None)],
 )
 def test_no_secret_and_no_hash_is_in_a_database_error(engine: Engine, column: str, constraint: str | None) -> None:
-    """L5: neither what the statement carried nor the row that PostgreSQL repeats; the key that was broken is known."""
+    """Neither what the statement carried nor the row that PostgreSQL repeats; the key that was broken is known (L5)."""
     client = make_client(engine)
     [kept] = client.secrets
     row = {
@@ -289,7 +315,7 @@ def test_a_rule_that_is_no_key_is_named_or_not_but_never_taken_for_one(engine: E
     ],
 )
 def test_the_database_keeps_the_rules_as_well(sqlite_url: str, postgresql_url: str, column: str, value: object) -> None:
-    """I1: the last line, on both engines."""
+    """The last line, on both engines (I1)."""
     for url in (sqlite_url, postgresql_url):
         engine = make_engine(url)
         client = make_client(engine)

@@ -38,7 +38,7 @@ def test_it_gives_what_a_connection_gives(engine: Engine) -> None:
 
 
 def test_lost_connections_are_replaced(postgresql_url: str) -> None:
-    """D8: PostgreSQL was restarted."""
+    """PostgreSQL was restarted (D8)."""
     engine = make_engine(postgresql_url)
     reads = FastReads(engine)
     one = reads.prepare(select(literal(1)))
@@ -65,7 +65,7 @@ def test_an_upgrade_under_a_prepared_statement_is_survived(postgresql_url: str) 
 
 
 def test_what_the_database_refuses_is_an_error_that_shows_no_value(engine: Engine) -> None:
-    """L5: and the connection is not kept."""
+    """And the connection is not kept (L5)."""
     reads = FastReads(engine)
     wrong = reads.prepare(select(text("missing")).select_from(text("nothing")).where(text("1 = :value")))
     with pytest.raises(DBAPIError) as caught:

@@ -12,7 +12,7 @@ from webapp.core.rate_limits.limits import RateLimits
 
 
 def test_20_answers_in_any_hour() -> None:
-    """A6: an hour that moves on, not one of the clock; asking counts as much as being refused."""
+    """An hour that moves on, not one of the clock; asking counts as much as being refused (A6)."""
     rate_limits = RateLimits("memory://", 20)
     with time_machine.travel("2026-03-01 12:30:00+00:00", tick=False) as clock:
         for answer in range(20):
@@ -32,7 +32,7 @@ def test_20_answers_in_any_hour() -> None:
 
 
 def test_processes_share_a_quota(redis_url: str) -> None:
-    """A6: two applications with one Redis count together."""
+    """Two applications with one Redis count together (A6)."""
     one, two = RateLimits(redis_url, 2), RateLimits(redis_url, 2)
     one.count_taken_id_answer("hannah")
     assert two.may_answer_taken_id("hannah")
@@ -50,7 +50,7 @@ def test_processes_share_a_quota(redis_url: str) -> None:
 def test_a_refusal_outlives_no_step_of_the_clock(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, store: str, step_seconds: int
 ) -> None:
-    """T8: after a step back `Retry-After` stays what is left of the window, and the window ends then.
+    """After a step back `Retry-After` stays what is left of the window, and the window ends then (T8).
 
     In Redis the uses carry the wall clock's times, but the key ends by the clock of Redis.
     """

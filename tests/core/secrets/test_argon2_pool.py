@@ -62,8 +62,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(argon2_pool, "WAIT_SECONDS", 0.1)
 
 
-def test_d7_at_most_four_computations_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D7: 40 threads hash, verify and compute dummies."""
+def test_at_most_four_computations_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """40 threads hash, verify and compute dummies (D7)."""
     monkeypatch.setattr(argon2_pool, "WAITING_MAX", 40)
     set_pool_size(1)
     assert 1 <= pool_size() <= POOL_SIZE_MAX == 4
@@ -101,8 +101,8 @@ def test_d7_at_most_four_computations_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert most == pool_size()
 
 
-def test_d7_eight_requests_wait_and_the_next_is_refused_at_once() -> None:
-    """D7: and those that wait are served in their order once a thread is free."""
+def test_eight_requests_wait_and_the_next_is_refused_at_once() -> None:
+    """And those that wait are served in their order once a thread is free (D7)."""
     assert WAITING_MAX == 8
     done: list[int] = []
     with ThreadPoolExecutor(WAITING_MAX) as waiting:
@@ -120,16 +120,16 @@ def test_d7_eight_requests_wait_and_the_next_is_refused_at_once() -> None:
     assert run_in_pool(lambda: "free again") == "free again"
 
 
-def test_d7_work_within_work_needs_no_second_thread(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
-    """One request computes several hashes in one thread of the pool."""
+def test_work_within_work_needs_no_second_thread(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
+    """One request computes several hashes in one thread of the pool (D7)."""
     monkeypatch.setattr(argon2_pool, "POOL_SIZE_MAX", 1)
     set_pool_size(1)
     assert pool_size() == 1
     assert run_in_pool(lambda: run_in_pool(lambda: "inner")) == "inner"
 
 
-def test_d7_a_thread_is_waited_for_two_seconds() -> None:
-    """D7: then the work is given up before it has begun."""
+def test_a_thread_is_waited_for_two_seconds() -> None:
+    """Then the work is given up before it has begun (D7)."""
     done: list[int] = []
     with all_threads_busy():
         began = time.monotonic()
@@ -141,8 +141,8 @@ def test_d7_a_thread_is_waited_for_two_seconds() -> None:
     assert done == [2]
 
 
-def test_d7_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> None:
-    """D7: the two seconds are for a thread; an error of the work is raised here."""
+def test_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> None:
+    """The two seconds are for a thread; an error of the work is raised here (D7)."""
 
     def late() -> None:
         time.sleep(0.3)
@@ -153,8 +153,8 @@ def test_d7_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> Non
 
 
 @pytest.mark.parametrize("path", ["/connect/token", "/connect/introspect", "/connect/revocation"])
-def test_d7_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str, impatient: None) -> None:
-    """D7, D2, P13: right and wrong secrets, known and unknown IDs alike; it is no failure, so it counts for none."""
+def test_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str, impatient: None) -> None:
+    """Right and wrong secrets, known and unknown IDs alike; it is no failure, so it counts for none (D7, D2, P13)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1)
     client = make_client(endpoint.engine)
     with argon2_computations() as hashed, all_threads_busy():
@@ -174,8 +174,8 @@ def test_d7_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: 
     assert limited.ask(client).status_code == 200
 
 
-def test_d7_a_generated_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
-    """D7: right or wrong, seen before or not."""
+def test_a_generated_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
+    """Right or wrong, seen before or not (D7)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
     with all_threads_busy():
         assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
@@ -183,15 +183,16 @@ def test_d7_a_generated_secret_needs_no_thread(endpoint: Endpoint, impatient: No
         assert endpoint.ask("nobodys-id", WRONG_GENERATED_SECRET).status_code == 401
 
 
-def test_d7_a_remembered_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
+def test_a_remembered_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
+    """A remembered secret needs no thread (D7)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     with all_threads_busy():
         assert endpoint.ask(client).status_code == 200
 
 
-def test_d7_without_a_thread_a_renewal_is_left_for_later(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """D7, S1: the secret was right, so the request succeeds."""
+def test_without_a_thread_a_renewal_is_left_for_later(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secret was right, so the request succeeds (D7, S1)."""
     monkeypatch.setattr(SecretHasher, "needs_renewal", lambda *_: True)
     client = make_client(endpoint.engine)
 
@@ -202,8 +203,8 @@ def test_d7_without_a_thread_a_renewal_is_left_for_later(endpoint: Endpoint, mon
     assert endpoint.ask(client).status_code == 200
 
 
-def test_d7_without_a_thread_forms_and_sign_in_answer_503(app: Flask, impatient: None) -> None:
-    """D7: nothing is created, nobody is signed in, and the person may try again in a second."""
+def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, impatient: None) -> None:
+    """Nothing is created, nobody is signed in, and the person may try again in a second (D7)."""
     mas = Mas(app)
     mas.add_user()
     browser = app.test_client()
@@ -258,6 +259,6 @@ def test_the_pool_is_made_at_its_first_use() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", UNUSED], cwd=Path(servers.ROOT), check=True, timeout=30)
 
 
-def test_d7_a_forked_process_has_threads_of_its_own() -> None:
-    """A server that loads the application and forks then: threads do not come along."""
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """A server that loads the application and forks then: threads do not come along (D7)."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], cwd=Path(servers.ROOT), check=True, timeout=30)

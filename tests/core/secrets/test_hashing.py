@@ -35,7 +35,7 @@ printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_s
 
 @given(printable)
 def test_whatever_is_printable_ascii_is_taken_as_it_is(value: str) -> None:
-    """S4."""
+    """Whatever is printable ascii is taken as it is (S4)."""
     assert check_secret(value).reveal() == value
 
 
@@ -53,7 +53,7 @@ def test_whatever_is_printable_ascii_is_taken_as_it_is(value: str) -> None:
     ],
 )
 def test_secret_refused(value: str, message: str) -> None:
-    """I1: nothing that was typed is repeated."""
+    """Nothing that was typed is repeated (I1)."""
     with pytest.raises(FieldError) as caught:
         check_secret(value)
     assert (caught.value.field, caught.value.message) == ("client_secret", message)
@@ -78,7 +78,7 @@ def test_secret_refused(value: str, message: str) -> None:
     ],
 )
 def test_every_weakness_has_its_sentence(value: str, rules: list[str]) -> None:
-    """S4: 15 and 16 characters, one sign, the ID and the name in any letter case, the list."""
+    """15 and 16 characters, one sign, the ID and the name in any letter case, the list (S4)."""
     assert weaknesses(Secret(value), "Acme-Claims-Staging", "Acme claims (staging)") == rules
 
 
@@ -88,13 +88,13 @@ def test_an_empty_name_equals_nothing() -> None:
 
 @pytest.mark.parametrize(("value", "warned"), [("a+b" * 6, True), ("a%b" * 6, True), ("a-b_c~d.e f" * 2, False)])
 def test_signs_that_callers_forget_to_encode_are_warned_of(value: str, warned: bool) -> None:
-    """S4: warned of, and no weakness."""
+    """Warned of, and no weakness (S4)."""
     assert needs_form_encoding(Secret(value)) is warned
     assert weaknesses(Secret(value), "acme-claims", "") == []
 
 
 def test_the_list_of_common_secrets() -> None:
-    """S4: at least 3,000, each of a length that a secret can have, in the form in which it is compared."""
+    """At least 3,000, each of a length that a secret can have, in the form in which it is compared (S4)."""
     assert len(common_secrets()) >= 3000
     for value in common_secrets():
         assert check_secret(value).reveal() == value.casefold() == value.strip()
@@ -105,7 +105,7 @@ def test_the_list_of_common_secrets() -> None:
 
 
 def test_generated_secrets() -> None:
-    """S3: prefix, 264 random bits, checksum; no character that form-encoding changes; no repeats."""
+    """Prefix, 264 random bits, checksum; no character that form-encoding changes; no repeats (S3)."""
     made = [generate_secret("vcs_").reveal() for _ in range(10_000)]
     assert len(set(made)) == 10_000
     assert {len(value) for value in made} == {4 + 44 + 6}
@@ -120,7 +120,7 @@ def test_generated_secrets() -> None:
     ("prefix", "fit"), [("vcs_", True), ("a" * 40, True), ("a" * 41, False), ("", False), ("a+", False)]
 )
 def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str, fit: bool) -> None:
-    """S3: with the longest prefix a generated secret still is one that may be kept."""
+    """With the longest prefix a generated secret still is one that may be kept (S3)."""
     config = {
         "IDENTITY_CLIENTS_ISSUER": "https://identity.example",
         "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
@@ -137,14 +137,14 @@ def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str
 
 
 def test_every_place_of_a_generated_secret_takes_every_character() -> None:
-    """S3: 264 bits are 44 characters of 6 bits, none of them fixed."""
+    """264 bits are 44 characters of 6 bits, none of them fixed (S3)."""
     made = [generate_secret("").reveal() for _ in range(2_000)]
     for place in range(44):
         assert len({value[place] for value in made}) == 64
 
 
 def test_a_checksum_tells_a_mistyped_secret() -> None:
-    """S3."""
+    """A checksum tells a mistyped secret (S3)."""
     value = generate_secret("vcs_").reveal()
     for place in range(len(value)):
         wrong = value[:place] + ("A" if value[place] != "A" else "B") + value[place + 1 :]
@@ -157,7 +157,7 @@ def test_a_checksum_tells_a_mistyped_secret() -> None:
 
 
 def test_parameters_of_a_stored_hash() -> None:
-    """S1: argon2id v19, m=19456 KiB, t=2, p=1, 16-byte salt, 32-byte tag."""
+    """Argon2id v19, m=19456 KiB, t=2, p=1, 16-byte salt, 32-byte tag (S1)."""
     stored = SecretHasher({1: PEPPER}).hash(Secret(SECRET))
     assert re.fullmatch(r"\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", stored.value)
     parameters = argon2.extract_parameters(stored.value)
@@ -167,7 +167,7 @@ def test_parameters_of_a_stored_hash() -> None:
 
 
 def test_a_generated_secret_is_stored_as_a_salted_hmac() -> None:
-    """S1: under a key that is derived from the pepper; the pepper itself keys the input of argon2id."""
+    """Under a key that is derived from the pepper; the pepper itself keys the input of argon2id (S1)."""
     hasher, secret = SecretHasher({1: PEPPER}), generate_secret("vcs_")
     stored = hasher.hash(secret)
     assert re.fullmatch(r"\$hmac-sha256\$v=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", stored.value)
@@ -185,18 +185,18 @@ def test_a_generated_secret_is_stored_as_a_salted_hmac() -> None:
 
 @given(printable)
 def test_a_typed_secret_never_gets_the_fast_scheme(value: str) -> None:
-    """S1: 264 random bits and a valid checksum are what it takes."""
+    """264 random bits and a valid checksum are what it takes (S1)."""
     assert scheme_of(Secret(value)) is HashScheme.ARGON2ID
 
 
 @pytest.mark.parametrize(("prefix", "fast"), [("v", True), ("a" * 40, True), ("a" * 41, False), ("v.", False)])
 def test_the_form_of_a_generated_secret_has_any_prefix_that_a_setting_may_give(prefix: str, fast: bool) -> None:
-    """S1, S3: secrets that were generated before the setting changed keep their scheme."""
+    """Secrets that were generated before the setting changed keep their scheme (S1, S3)."""
     assert is_generated(generate_secret(prefix)) is fast
 
 
 def test_only_the_secret_itself_verifies() -> None:
-    """P6: no trim, no letter case, no cutting off."""
+    """No trim, no letter case, no cutting off (P6)."""
     long = "a" * 99
     stored, long_stored = HASHER.hash(Secret(SECRET)), HASHER.hash(Secret(long + "b"))
     assert HASHER.verify(Secret(SECRET), stored)
@@ -207,7 +207,7 @@ def test_only_the_secret_itself_verifies() -> None:
 
 
 def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
-    """S2: the pepper goes into the hash, by its version."""
+    """The pepper goes into the hash, by its version (S2)."""
     stored = HASHER.hash(Secret(SECRET))
     assert not SecretHasher({1: b"another pepper, also of 32 bytes"}).verify(Secret(SECRET), stored)
     assert not SecretHasher({2: PEPPER}).verify(Secret(SECRET), stored)
@@ -217,7 +217,7 @@ def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
 
 @pytest.mark.parametrize("secret", [Secret(SECRET), generate_secret("vcs_")], ids=["typed", "generated"])
 def test_a_former_pepper_verifies_until_the_hash_is_renewed(secret: Secret) -> None:
-    """S2, S1: newest first; a hash with an older pepper, at a lower cost or of the former scheme is to be renewed."""
+    """Newest first; a hash with an older pepper, at a lower cost or of the former scheme is to be renewed (S2, S1)."""
     old = SecretHasher({1: PEPPER})
     new = SecretHasher({2: b"another pepper, also of 32 bytes", 1: PEPPER})
     stored = old.hash(secret)
@@ -233,7 +233,7 @@ def test_a_former_pepper_verifies_until_the_hash_is_renewed(secret: Secret) -> N
 
 
 def test_what_is_stored_is_never_accepted_as_the_secret() -> None:
-    """S5: neither the PHC string, which is a well-formed secret itself, nor its tag, nor the peppered value."""
+    """Neither the PHC string, which is a well-formed secret itself, nor its tag, nor the peppered value (S5)."""
     stored = HASHER.hash(Secret(SECRET))
     for value in (check_secret(stored.value).reveal(), stored.value.rsplit("$", 1)[1], stored.value.split("$", 1)[1]):
         assert not HASHER.verify(Secret(value), stored)
@@ -279,7 +279,7 @@ def test_a_damaged_hash_verifies_nothing(value: str) -> None:
     ],
 )
 def test_a_secret_prints_as_three_stars(show: Callable[[Secret], str]) -> None:
-    """L4."""
+    """A secret prints as three stars (L4)."""
     shown = show(Secret(CANARY))
     assert "***" in shown
     assert CANARY not in shown
@@ -304,14 +304,14 @@ def test_a_secret_prints_as_three_stars(show: Callable[[Secret], str]) -> None:
     ],
 )
 def test_a_secret_refuses_to_be_serialised(serialise: Callable[[Any], object]) -> None:
-    """L4."""
+    """A secret refuses to be serialised (L4)."""
     with pytest.raises(TypeError) as caught:
         serialise(Secret(CANARY))
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_logged_secret_is_three_stars(caplog: pytest.LogCaptureFixture) -> None:
-    """L4."""
+    """A logged secret is three stars (L4)."""
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("test").debug("sent %s and %r", Secret(CANARY), Secret(CANARY), extra={"s": Secret(CANARY)})
     assert "sent *** and ***" in caplog.text

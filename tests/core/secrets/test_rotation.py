@@ -97,7 +97,7 @@ def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: st
 def test_the_old_secret_ends_when_the_person_chose(
     engine: Engine, clock: time_machine.Traveller, overlap: Overlap, later: timedelta
 ) -> None:
-    """S8, L1: now, in 1 hour, in 24 hours, in 7 days; the trail tells both secrets and the end date."""
+    """Now, in 1 hour, in 24 hours, in 7 days; the trail tells both secrets and the end date (S8, L1)."""
     client = make_client(engine)
     changed, added = change(engine, client, overlap=overlap, author=make_author(label="Hannah Okafor"))
     assert (added.label, added.created_at, added.created_by) == ("B", NOON, "Hannah Okafor")
@@ -112,7 +112,7 @@ def test_the_old_secret_ends_when_the_person_chose(
 
 @pytest.mark.parametrize("revoke", [False, True])
 def test_a_change_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
-    """T13."""
+    """A change can revoke the tokens as well (T13)."""
     client = make_client(engine)
     change(engine, client, revoke_tokens=revoke)
     assert stored(engine, client.id).token_generation == int(revoke)
@@ -123,7 +123,7 @@ def test_a_change_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) ->
 
 
 def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: time_machine.Traveller) -> None:
-    """S8, S9: at -1 s, 0 s and +1 s; that it was right a second ago does not help it."""
+    """At -1 s, 0 s and +1 s; that it was right a second ago does not help it (S8, S9)."""
     client = make_client(engine)
     change(engine, client, overlap=Overlap.HOUR)
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
@@ -138,7 +138,7 @@ def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: t
 
 
 def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_machine.Traveller) -> None:
-    """S7: at most two that have not ended, a paused one among them."""
+    """At most two that have not ended, a paused one among them (S7)."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
     with pytest.raises(TwoActiveSecrets) as caught:
@@ -155,7 +155,7 @@ def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_m
 
 
 def test_the_same_post_again_sets_no_secret_and_shows_none(engine: Engine) -> None:
-    """S7: a repeated rotation is a stale version."""
+    """A repeated rotation is a stale version (S7)."""
     client = make_client(engine)
     change(engine, client)
     for again in (change, leak):
@@ -167,7 +167,7 @@ def test_the_same_post_again_sets_no_secret_and_shows_none(engine: Engine) -> No
 
 
 def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
-    """S7: one new secret; the others are told that they came too late."""
+    """One new secret; the others are told that they came too late (S7)."""
     client = make_client(engine)
     HASHER.hash(Secret(NEXT))
     outcomes = at_once([partial(change, engine, client)] * 5)
@@ -180,7 +180,7 @@ def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
     ("secret", "refuse_weak"), [("12345", False), ("é" * 10, False), ("", False), ("aaaaaa", True), (SECRET, False)]
 )
 def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
-    """S4: the rules of every secret hold here too; and the new one must be another."""
+    """The rules of every secret hold here too; and the new one must be another (S4)."""
     client = make_client(engine)
     with pytest.raises(FieldError) as caught:
         change(engine, client, secret, refuse_weak=refuse_weak)
@@ -245,7 +245,7 @@ def test_end_pause_resume_and_end_date(engine: Engine, clock: time_machine.Trave
 def test_nothing_brings_an_ended_secret_back(
     engine: Engine, clock: time_machine.Traveller, function: Callable[..., Any]
 ) -> None:
-    """S8: pause, pass the end, resume: refused, as is every request with it."""
+    """Pause, pass the end, resume: refused, as is every request with it (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
@@ -259,7 +259,7 @@ def test_nothing_brings_an_ended_secret_back(
 
 
 def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Traveller) -> None:
-    """S8."""
+    """Resuming never moves the end (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
     clock.shift(HOUR - SECOND)
@@ -277,7 +277,7 @@ def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Travel
 def test_an_end_date_is_to_come_and_within_a_year(
     engine: Engine, clock: time_machine.Traveller, later: timedelta, accepted: bool
 ) -> None:
-    """S8: up to 365 days ahead."""
+    """Up to 365 days ahead (S8)."""
     client, _ = change(engine, make_client(engine))
     if accepted:
         set_end(engine, client, "A", ends_at=NOON + later)
@@ -309,7 +309,7 @@ ENDING = {"ends_at": NOON + DAY}
 def test_the_last_secret_that_works_can_be_neither_ended_nor_paused(
     engine: Engine, clock: time_machine.Traveller, secrets: dict[str, dict[str, Any]], refused: set[str]
 ) -> None:
-    """S7: and the control says why before anybody presses it."""
+    """And the control says why before anybody presses it (S7)."""
     client = with_secrets(engine, **secrets)
     for control in available_actions(client, NOON):
         label = control.secret.label
@@ -340,7 +340,7 @@ def test_what_can_be_done_to_a_secret_follows_from_its_state(clock: time_machine
 def test_two_requests_at_once_leave_one_secret_that_works(
     engine: Engine, functions: tuple[Callable[..., Any], Callable[..., Any]]
 ) -> None:
-    """S7: each takes another of two, and one of them comes too late."""
+    """Each takes another of two, and one of them comes too late (S7)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.WEEK)
     first, second = functions
     outcomes = at_once(
@@ -416,7 +416,7 @@ def test_what_leaves_a_client_with_an_end_asks_before(
     overrides: dict[str, Any],
     last: tuple[str, datetime] | None,
 ) -> None:
-    """S8: the last live secret gets an end date only after a warning, whichever way it comes to be the last."""
+    """The last live secret gets an end date only after a warning, whichever way it comes to be the last (S8)."""
     client = with_secrets(engine, **secrets)
     if last:
         with pytest.raises(LastSecretWouldEnd) as caught:
@@ -435,7 +435,7 @@ def test_what_leaves_a_client_with_an_end_asks_before(
 def test_a_stale_or_missing_version_changes_nothing(
     engine: Engine, clock: time_machine.Traveller, version: int | None
 ) -> None:
-    """I7."""
+    """A stale or missing version changes nothing (I7)."""
     client, _ = change(engine, make_client(engine))
     client = stored(engine, client.id)
     for call in (
@@ -452,7 +452,7 @@ def test_a_stale_or_missing_version_changes_nothing(
 
 
 def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
-    """A3: by the same number of statements as an absent one, and before anything else is judged."""
+    """By the same number of statements as an absent one, and before anything else is judged (A3)."""
     own = make_client(engine)
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     deleted = make_client(engine, deleted_at=utc_now())
@@ -484,7 +484,7 @@ def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
 
 
 def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_machine.Traveller) -> None:
-    """L1."""
+    """A change whose event fails does not happen (L1)."""
     client, _ = change(engine, make_client(engine))
     client = stored(engine, client.id)
     with engine.begin() as connection:
@@ -504,7 +504,7 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
 
 
 def test_no_secret_and_no_hash_is_in_the_database_or_the_trail(engine: Engine) -> None:
-    """S6, L4: nowhere but in the column of hashes."""
+    """Nowhere but in the column of hashes (S6, L4)."""
     client, _ = change(engine, make_client(engine))
     client, newest = leak(engine, stored(engine, client.id))
     hashes = [str(secret.secret_hash) for secret in stored(engine, client.id).secrets]

@@ -53,8 +53,8 @@ def events(engine: Engine) -> list[tuple[str | None, str, str, dict[str, Any]]]:
     return [(row.account_id, row.actor_label, row.action, row.changes) for row in rows]
 
 
-def test_t8_a_key_has_its_time_to_the_second(engine: Engine) -> None:
-    """T8: made a day before it signs, it signs 90 days, and stays 65 minutes and what clocks may differ by."""
+def test_a_key_has_its_time_to_the_second(engine: Engine) -> None:
+    """Made a day before it signs, it signs 90 days, and stays 65 minutes and what clocks may differ by (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     begins = NOW - CLOCK_SKEW  # where the first one is counted from
@@ -83,7 +83,8 @@ def test_t8_a_key_has_its_time_to_the_second(engine: Engine) -> None:
     assert events(engine)[1][3] == {"signing_key": [first, second], "signs_from": [None, takes_over.isoformat()]}
 
 
-def test_t8_after_a_long_silence_the_old_key_signs_until_the_new_one_is_known(engine: Engine) -> None:
+def test_after_a_long_silence_the_old_key_signs_until_the_new_one_is_known(engine: Engine) -> None:
+    """After a long silence the old key signs until the new one is known (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     late = NOW + 2 * ROTATION
@@ -93,7 +94,9 @@ def test_t8_after_a_long_silence_the_old_key_signs_until_the_new_one_is_known(en
     assert ring.signing_key(late + PUBLICATION).kid == second
 
 
-def test_t8_asking_for_the_key_set_rotates_too(endpoint: Endpoint) -> None:
+def test_asking_for_the_key_set_rotates_too(endpoint: Endpoint) -> None:
+    """Asking for the key set rotates too (T8)."""
+
     def kids() -> list[str]:
         return [key["kid"] for key in (endpoint.client.get("/.well-known/jwks.json").json or {})["keys"]]
 
@@ -147,8 +150,8 @@ def issue(ring: SigningKeys, now: datetime) -> str:
     )
 
 
-def test_t8_verifiers_that_cache_refuse_no_live_token_and_forget_a_withdrawn_key(sqlite_engine: Engine) -> None:
-    """T8: through three rotations, with two processes that issue and verifiers that read at different times."""
+def test_verifiers_that_cache_refuse_no_live_token_and_forget_a_withdrawn_key(sqlite_engine: Engine) -> None:
+    """Through three rotations, with two processes that issue and verifiers that read at different times (T8)."""
     periods = {"rotation": 9 * HOUR, "publication": HOUR}
     rings = [make_ring(sqlite_engine, **periods) for _ in range(2)]
     verifiers = [Verifier(ring, phase * MINUTE) for ring in rings for phase in (2, 5)]
@@ -176,7 +179,8 @@ def test_t8_verifiers_that_cache_refuse_no_live_token_and_forget_a_withdrawn_key
 # By command
 
 
-def test_t8_rotate_makes_the_next_key_in_time_and_only_one(engine: Engine) -> None:
+def test_rotate_makes_the_next_key_in_time_and_only_one(engine: Engine) -> None:
+    """Rotate makes the next key in time and only one (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     later = NOW + HOUR
@@ -201,7 +205,8 @@ def test_rotate_before_any_key_was_needed_makes_both(engine: Engine) -> None:
     assert published(ring, NOW) == {ring.signing_key(NOW).kid, second.kid}
 
 
-def test_t8_many_processes_at_once_make_one_next_key(engine: Engine) -> None:
+def test_many_processes_at_once_make_one_next_key(engine: Engine) -> None:
+    """Many processes at once make one next key (T8)."""
     make_ring(engine).signing_key(NOW)
     url = engine.url.render_as_string(hide_password=False)
     rings = [make_ring(make_engine(url)) for _ in range(6)]
@@ -253,8 +258,8 @@ def ends(ring: SigningKeys, now: datetime) -> dict[str, datetime | None]:
 
 
 @pytest.mark.parametrize("by", ["the schedule", "a command"])
-def test_t8_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, by: str) -> None:
-    """T8: the clock of one host stands 400 days ahead for a moment, and a key would sign until then."""
+def test_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, by: str) -> None:
+    """The clock of one host stands 400 days ahead for a moment, and a key would sign until then (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     wrong = make_ring(engine)
@@ -276,8 +281,8 @@ def test_t8_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, 
     assert len(signed) >= 2 * AHEAD // ROTATION
 
 
-def test_t8_rotate_always_rotates(engine: Engine) -> None:
-    """T8: also where a clock that stood ahead made a key that would wait for 401 days."""
+def test_rotate_always_rotates(engine: Engine) -> None:
+    """Also where a clock that stood ahead made a key that would wait for 401 days (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     far = make_ring(engine).rotate(NOW + AHEAD, "tests")
@@ -291,8 +296,8 @@ def test_t8_rotate_always_rotates(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("step", [MINUTE, HOUR, DAY, AHEAD])
-def test_t8_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timedelta) -> None:
-    """T8: and no key goes that other hosts, whose clocks are right, sign with or publish."""
+def test_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timedelta) -> None:
+    """And no key goes that other hosts, whose clocks are right, sign with or publish (T8)."""
     ring, right = make_ring(engine), make_ring(engine)
     first = ring.signing_key(NOW).kid
     back = ring.signing_key(NOW - step)
@@ -309,8 +314,8 @@ def test_t8_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timede
     assert {first, waiting.kid} <= published(right, waiting.signs_from + MINUTE)
 
 
-def test_t8_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine) -> None:
-    """T8: each corrects what the other wrote, but neither creates a key again and again."""
+def test_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine) -> None:
+    """Each corrects what the other wrote, but neither creates a key again and again (T8)."""
     right, ahead = make_ring(engine), make_ring(engine)
     right.signing_key(NOW)
     for seconds in range(50):
@@ -322,8 +327,8 @@ def test_t8_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine
 # In an emergency
 
 
-def test_t8_the_only_key_withdrawn_is_replaced_at_once(each_endpoint: Endpoint) -> None:
-    """T8: its tokens are inactive at the next introspection, the new key signs at the next request, in each process."""
+def test_the_only_key_withdrawn_is_replaced_at_once(each_endpoint: Endpoint) -> None:
+    """Its tokens are inactive at the next introspection; a new key signs at the next request, in each process (T8)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
 
@@ -350,8 +355,8 @@ def test_t8_the_only_key_withdrawn_is_replaced_at_once(each_endpoint: Endpoint) 
     ]
 
 
-def test_t8_a_waiting_key_steps_in_for_a_withdrawn_one(engine: Engine) -> None:
-    """Verifiers know it already."""
+def test_a_waiting_key_steps_in_for_a_withdrawn_one(engine: Engine) -> None:
+    """Verifiers know it already (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests").kid
     ring.withdraw(first, NOW + HOUR, "tests")
@@ -360,7 +365,8 @@ def test_t8_a_waiting_key_steps_in_for_a_withdrawn_one(engine: Engine) -> None:
     assert events(engine)[-1][2:] == ("key rotated", {"signing_key": [None, second]})
 
 
-def test_t8_a_waiting_key_withdrawn_leaves_the_old_one_signing_until_it_has_another_successor(engine: Engine) -> None:
+def test_a_waiting_key_withdrawn_leaves_the_old_one_signing_until_it_has_another_successor(engine: Engine) -> None:
+    """A waiting key withdrawn leaves the old one signing until it has another successor (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests")
     ring.withdraw(second.kid, NOW + HOUR, "tests")
@@ -371,7 +377,8 @@ def test_t8_a_waiting_key_withdrawn_leaves_the_old_one_signing_until_it_has_anot
     assert ring.signing_key(third.signs_from).kid == third.kid
 
 
-def test_t8_a_staying_key_withdrawn_disturbs_nothing_else(engine: Engine) -> None:
+def test_a_staying_key_withdrawn_disturbs_nothing_else(engine: Engine) -> None:
+    """A staying key withdrawn disturbs nothing else (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests")
     ring.withdraw(first, second.signs_from, "tests")
@@ -390,8 +397,8 @@ def test_withdrawing_again_or_an_unknown_key_changes_nothing(engine: Engine) -> 
     assert (events(engine), states(ring, NOW)) == before
 
 
-def test_t9_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None:
-    """After the encryption key was lost: otherwise nothing would ever be issued again."""
+def test_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None:
+    """After the encryption key was lost: otherwise nothing would ever be issued again (T9)."""
     kid = make_ring(engine).signing_key(NOW).kid
     other = SigningKeys(engine, [b"l" * 32])
     with pytest.raises(SigningKeyUnusable):
@@ -409,7 +416,8 @@ def test_t9_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None
         *((91, 24, False), (0, 24, False), (90, 0, False), (1, 24, False), (2, 48, False)),
     ],
 )
-def test_t8_the_settings_have_floors(sqlite_engine: Engine, days: int, hours: int, starts: bool) -> None:
+def test_the_settings_have_floors(sqlite_engine: Engine, days: int, hours: int, starts: bool) -> None:
+    """The settings have floors (T8)."""
     if not starts:
         with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_KEY_"):
             Endpoint(sqlite_engine, None, KEY_ROTATION_DAYS=days, KEY_PUBLISH_HOURS=hours)
@@ -467,8 +475,8 @@ def test_a_key_id_may_begin_with_a_hyphen(endpoint: Endpoint, run: Run, kid: str
     assert f"Key {kid} is withdrawn" in run("withdraw", kid)
 
 
-def test_t9_no_command_prints_a_private_key(endpoint: Endpoint, run: Run) -> None:
-    """T9: and one that meets a key that does not decrypt says what to look at."""
+def test_no_command_prints_a_private_key(endpoint: Endpoint, run: Run) -> None:
+    """And one that meets a key that does not decrypt says what to look at (T9)."""
     key = endpoint.services.keys.signing_key(datetime.now(UTC))
     number = str(key.jwk.as_dict(private=True)["d"])
     printed = run("list") + run("rotate") + run("withdraw", key.kid) + run("list")

@@ -38,7 +38,8 @@ def make_key(engine: Engine) -> None:
         session.execute(update(StoredSigningKey).values(withdrawn=False))
 
 
-def test_t7_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> None:
+def test_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> None:
+    """The key set holds public halves only (T7)."""
     make_key(each_endpoint.engine)
     make_key(each_endpoint.engine)
     response = each_endpoint.client.get(JWKS)
@@ -58,15 +59,16 @@ def test_t7_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> Non
         assert len(key["x"]) == len(key["y"]) == 43
 
 
-def test_t7_the_first_key_is_published_before_it_signs(endpoint: Endpoint) -> None:
-    """A resource server that starts before the first token must not remember an empty key set."""
+def test_the_first_key_is_published_before_it_signs(endpoint: Endpoint) -> None:
+    """A resource server that starts before the first token must not remember an empty key set (T7)."""
     (before,) = (endpoint.client.get(JWKS).json or {})["keys"]
     token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
     header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
     assert header["kid"] == before["kid"]
 
 
-def test_t7_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
+def test_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
+    """A withdrawn key is published no more (T7)."""
     make_key(endpoint.engine)
     make_key(endpoint.engine)
     gone, stays = rows(endpoint.engine)
@@ -75,7 +77,8 @@ def test_t7_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
     assert [key["kid"] for key in (endpoint.client.get(JWKS).json or {})["keys"]] == [stays.kid]
 
 
-def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -> None:
+def test_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -> None:
+    """The private half is stored encrypted under its own id (T9)."""
     key = SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     (row,) = rows(engine)
     nonce, encrypted = row.private_key_encrypted[:12], row.private_key_encrypted[12:]
@@ -87,7 +90,8 @@ def test_t9_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine
     assert "d" not in key.public_jwk
 
 
-def test_t9_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -> None:
+def test_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -> None:
+    """A dump of the database holds no private key (T9)."""
     key = SigningKeys(sqlite_engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     number = key.jwk.as_dict(private=True)["d"]
     assert isinstance(number, str)
@@ -143,7 +147,8 @@ TAMPERING: dict[str, Callable[[Engine], None]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERING)
-def test_t9_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tampering: str) -> None:
+def test_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tampering: str) -> None:
+    """A row that was tampered with fails closed (T9)."""
     client = make_client(endpoint.engine)
     make_key(endpoint.engine)
     TAMPERING[tampering](endpoint.engine)
@@ -153,15 +158,16 @@ def test_t9_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tamper
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 
-def test_t9_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine) -> None:
+def test_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine) -> None:
+    """Another encryption key fails closed and makes no new key (T9)."""
     SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     with pytest.raises(SigningKeyUnusable):
         SigningKeys(engine, [b"l" * 32]).signing_key(utc_now())
     assert len(rows(engine)) == 1
 
 
-def test_t9_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
-    """T9: known everywhere, then used first, then the former one is left out, once no key is under it any more."""
+def test_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
+    """Known everywhere, then used first, then the former one is left out, once no key is under it any more (T9)."""
     old, new = ENCRYPTION_KEY, b"n" * 32
     kid = SigningKeys(engine, [old]).signing_key(utc_now()).kid
     for ring in (SigningKeys(engine, [old, new]), SigningKeys(engine, [new, old])):

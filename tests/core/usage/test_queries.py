@@ -40,8 +40,8 @@ def kept(engine: Engine) -> int:
 # Counting
 
 
-def test_l2_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorder: Recorder) -> None:
-    """L2: days are those of UTC; what is written later adds up."""
+def test_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorder: Recorder) -> None:
+    """Days are those of UTC; what is written later adds up (L2)."""
     client, other = make_client(engine), make_client(engine)
     midnight = datetime(2026, 3, 2, tzinfo=UTC)
     for at in (midnight - SECOND, midnight, midnight + SECOND):
@@ -76,7 +76,7 @@ def test_the_days_to_show_end_today(engine: Engine, recorder: Recorder) -> None:
 
 
 def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
-    """L2: four writers with engines of their own, each with the same clients in another order."""
+    """Four writers with engines of their own, each with the same clients in another order (L2)."""
     clients = [make_client(engine) for _ in range(6)]
     barrier = Barrier(4)
 
@@ -103,8 +103,8 @@ def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
 # The latest
 
 
-def test_l2_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None:
-    """L2: time, true reason, secret label and address; and the scope that was asked for."""
+def test_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None:
+    """Time, true reason, secret label and address; and the scope that was asked for (L2)."""
     client = make_client(engine)
     note(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
     note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
@@ -133,8 +133,8 @@ def test_whatever_is_asked_for_can_be_stored(engine: Engine, recorder: Recorder,
     assert [row.scope for row in recent(engine, client)] == [shown]
 
 
-def test_l2_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorder) -> None:
-    """L2: 100,000 refusals, in ten writes; memory is bounded as well, and every one is counted."""
+def test_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorder) -> None:
+    """100,000 refusals, in ten writes; memory is bounded as well, and every one is counted (L2)."""
     client, bystander = make_client(engine), make_client(engine)
     note(recorder, bystander)
     for number in range(100_000):
@@ -151,8 +151,8 @@ def test_l2_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorde
     assert len(recent(engine, bystander)) == 1
 
 
-def test_l2_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Recorder) -> None:
-    """L2: of one write the latest issued and the latest refused requests are stored."""
+def test_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Recorder) -> None:
+    """Of one write the latest issued and the latest refused requests are stored (L2)."""
     client = make_client(engine)
     note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
     for number in range(1, 2 * writer.REQUESTS_PER_WRITE_MAX):
@@ -161,10 +161,8 @@ def test_l2_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: R
     assert kept(engine) == writer.REQUESTS_PER_WRITE_MAX + 1
 
 
-def test_l2_the_requests_of_a_day_are_bounded(
-    engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """L2: for each client and day (UTC); a few more only until one of the next is the occasion to delete."""
+def test_the_requests_of_a_day_are_bounded(engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each client and day (UTC); a few more only until one of the next is the occasion to delete (L2)."""
     monkeypatch.setattr(writer, "REQUESTS_PER_DAY_MAX", 200)
     monkeypatch.setitem(writer.TRIM_AFTER, "requests", 50)
     client, bystander = make_client(engine), make_client(engine)
@@ -207,7 +205,7 @@ def test_requests_carry_account_and_request_id(engine: Engine, recorder: Recorde
 def test_what_waits_in_memory_is_bounded(
     engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """L2: where there are more than fit, the oldest are only counted, and a count too many is told."""
+    """Where there are more than fit, the oldest are only counted, and a count too many is told (L2)."""
     monkeypatch.setattr(recorder_module, "REQUESTS_MAX", 3)
     monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
     monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
@@ -271,8 +269,8 @@ def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: R
 # From where a client calls
 
 
-def test_a8_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
-    """A8: also where the scope was then refused; not where the secret had ended, or none matched."""
+def test_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
+    """Also where the scope was then refused; not where the secret had ended, or none matched (A8)."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         note(recorder, client, outcome, "A")
@@ -316,8 +314,8 @@ def test_a_client_is_known_to_call_from_about_200_addresses(engine: Engine, reco
 # Whose they are
 
 
-def test_l2_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> None:
-    """L2, A3."""
+def test_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> None:
+    """Another account sees nothing (L2, A3)."""
     client = make_client(engine)
     make_client(engine, account_id=OTHER_ACCOUNT)
     note(recorder, client, at=datetime.now(UTC))
@@ -340,10 +338,10 @@ def everything_in(engine: Engine) -> str:
         return "".join(str(connection.execute(text(f"SELECT * FROM {table}")).all()) for table in tables)
 
 
-def test_l3_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
+def test_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
     engine: Engine, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """L3: people paste secrets there. The digest is keyed, and the same in every process."""
+    """People paste secrets there. The digest is keyed, and the same in every process (L3)."""
     make_client(engine)
     caplog.set_level(logging.DEBUG)
     lines = []

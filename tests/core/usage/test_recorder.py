@@ -1,5 +1,6 @@
 """Writing in the background: what a busy or broken database, forks and the end of a process do to it (L2)."""
 
+import ctypes
 import itertools
 import subprocess
 import sys
@@ -123,6 +124,23 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
 def writers() -> int:
     """Return how many threads write in the background."""
     return sum(thread.name == "identity-clients-recorder" for thread in threading.enumerate())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.usefixtures("in_the_background")
+def test_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """What it had not written is written by the next one (D10)."""
+    client, recorder = make_client(engine), Recorder(engine, PEPPER)
+    note(recorder, client, at=NOW)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "identity-clients-recorder"]
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    wait_for(lambda: not thread.is_alive())
+    assert issued(engine, client) == recorder.restarts == 0
+    note(recorder, client, at=NOW)
+    wait_for(lambda: issued(engine, client) == 2)
+    assert recorder.restarts == 1
+    assert "The thread that records token requests died and was started again (1 times)." in caplog.messages
+    wait_for(lambda: writers() == 0)
 
 
 @pytest.mark.usefixtures("in_the_background")

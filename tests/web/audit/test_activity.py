@@ -170,7 +170,7 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("action", "changes", "words"), WORDS)
 def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
-    """Issue: each field before and after, roles with what moves money, secrets by label and state, local times."""
+    """Each field before and after, roles with what moves money, secrets by label and state, local times."""
     assert told(host, changes, action) == f"Priya Nair {words}"
 
 
@@ -242,7 +242,7 @@ def test_no_event_breaks_the_page(action: str, changes: Any) -> None:
 
 
 def test_who_when_and_from_where(host: Host) -> None:
-    """L1: local time with zone, UTC in the markup, address and request id."""
+    """Local time with zone, UTC in the markup, address and request id (L1)."""
     add_events(
         host.engine,
         {
@@ -260,8 +260,8 @@ def test_who_when_and_from_where(host: Host) -> None:
     assert '<time class="ic-hint" datetime="2026-08-12T13:03:00Z">' in text
 
 
-def test_w17_whatever_stands_in_an_event_is_inert(host: Host) -> None:
-    """W17: names, values, actions and fields."""
+def test_whatever_stands_in_an_event_is_inert(host: Host) -> None:
+    """Names, values, actions and fields (W17)."""
     hostile_text = '"><img src=x onerror=z>'
     client = make_client(host.engine, client_id=hostile_text)
     add_events(
@@ -321,7 +321,7 @@ def test_the_activity_of_a_client(host: Host) -> None:
 
 
 def test_the_activity_of_a_deleted_client_stays(host: Host) -> None:
-    """Issue: the client leaves the list, its trail stays, and the account's activity leads there."""
+    """The client leaves the list, its trail stays, and the account's activity leads there."""
     client = make_client(host.engine, client_id="acme-claims")
     delete(host.engine, client)
     assert host.get(f"/{client.id}").status_code == 404
@@ -372,7 +372,7 @@ def account(host: Host) -> Host:
     ],
 )
 def test_filters(account: Host, query: str, found: list[str]) -> None:
-    """Issue: person, client, kind, dates; I4: a bad value shows the first page; A3: of this account only."""
+    """Person, client, kind, dates; I4: a bad value shows the first page; A3: of this account only."""
     for htmx in (False, True):
         text = account.get(f"/activity{query}", htmx=htmx).text
         if found:
@@ -419,16 +419,16 @@ def test_pages_go_to_older_and_back(host: Host) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
-def test_i4_whatever_stands_in_the_address_is_a_page(account: Host, arguments: dict[str, Any]) -> None:
-    """I4: never 500, never another account's event."""
+def test_whatever_stands_in_the_address_is_a_page(account: Host, arguments: dict[str, Any]) -> None:
+    """Never 500, never another account's event (I4)."""
     query = {name: value.encode("utf-8", "surrogatepass") for name, value in arguments.items()}
     page = account.get("/activity", query_string=query)
     assert page.status_code == 200
     assert "acme-foreign" not in page.text
 
 
-def test_a2_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
-    """A2: roles that a setting names read; no control of a change is on their pages."""
+def test_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
+    """Roles that a setting names read; no control of a change is on their pages (A2)."""
     client = make_client(host.engine, client_id="acme-claims")
     viewing = make_host(host.engine, viewer_roles=("Auditor",))
     viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
@@ -444,7 +444,7 @@ def test_a2_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
 
 
 def test_no_secret_is_in_the_activity(host: Host) -> None:
-    """L4, S6."""
+    """No secret is in the activity (L4, S6)."""
     client = make_client(host.engine)
     edit(host.engine, client, secret="a typed secret")
     for path in ("/activity", f"/{client.id}", f"/{client.id}/activity", "/activity.csv"):

@@ -54,7 +54,7 @@ def exports(engine: Engine, account_id: str = "northwind") -> list[AuditEvent]:
         return list(session.scalars(select(AuditEvent).where(*of_account).order_by(AuditEvent.at, AuditEvent.id)))
 
 
-def test_l7_the_file(host: Host) -> None:
+def test_the_file(host: Host) -> None:
     """One column per field before and after, as the screens show them; both times; no other account (L7)."""
     client = make_client(
         host.engine, client_id=HOSTILE_ID, name='Say "hi", Zoë', description="one\ntwo", roles=["MerchantUser"]
@@ -144,8 +144,8 @@ def test_the_whole_file_is_in_the_language_of_the_request(sqlite_engine: Engine,
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), min_size=1))
 @example([HOSTILE_ID, "+1", "-1", "@x", "\tx", "\rx", 'say "hi"', "two\r\nlines", "a,b", "'", "", "\n"])
-def test_l7_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
-    """L7: whatever a person is called, but for the sign that stands before a formula."""
+def test_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
+    """Whatever a person is called, but for the sign that stands before a formula (L7)."""
     engine = make_engine(sqlite_url)
     host = make_host(engine, exports_per_actor_and_hour=1000)
     before = len(rows(host.get("/activity.csv")))
@@ -173,7 +173,7 @@ def test_l7_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
 def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
     host: Host, query: str, found: list[str]
 ) -> None:
-    """L7, I4: a bad value is none."""
+    """A bad value is none (L7, I4)."""
     client = make_client(host.engine, client_id="acme-claims", created_at=NOW)
     make_client(host.engine, client_id="other-path")
     edit(host.engine, client, values=values_of(client, name="New"))
@@ -186,7 +186,7 @@ def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
 
 
 def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
-    """A3: by its key; another account's and an absent one are 404, and no export."""
+    """By its key; another account's and an absent one are 404, and no export (A3)."""
     client = make_client(host.engine, client_id="acme-claims")
     make_client(host.engine, client_id="acme-claims-2")
     delete(host.engine, client)
@@ -200,8 +200,8 @@ def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
     assert exports(host.engine, "harbour") == []
 
 
-def test_l7_at_most_10000_rows(host: Host) -> None:
-    """L7: the newest, and they are sent as they are read, never all at once."""
+def test_at_most_10000_rows(host: Host) -> None:
+    """The newest, and they are sent as they are read, never all at once (L7)."""
     add_events(host.engine, *({"at": NOW - timedelta(seconds=number)} for number in range(10_005)))
     answer = host.get("/activity.csv", buffered=False)
     assert answer.is_streamed
@@ -211,8 +211,8 @@ def test_l7_at_most_10000_rows(host: Host) -> None:
     assert [row[4] for row in newest] == ["Exported", "Edited"]
 
 
-def test_d5_exports_have_a_quota(host: Host) -> None:
-    """D5, L7: each is an event; beyond 10 in an hour 429, for this person only."""
+def test_exports_have_a_quota(host: Host) -> None:
+    """Each is an event; beyond 10 in an hour 429, for this person only (D5, L7)."""
     make_client(host.engine, client_id="acme-claims")
     for _ in range(10):
         assert host.get("/activity.csv").status_code == 200
@@ -225,8 +225,8 @@ def test_d5_exports_have_a_quota(host: Host) -> None:
     assert host.get("/activity.csv").status_code == 200
 
 
-def test_w8_reading_the_trail_writes_nothing_and_exporting_one_event(host: Host) -> None:
-    """W8: GET and HEAD write refusals and exports, nothing else."""
+def test_reading_the_trail_writes_nothing_and_exporting_one_event(host: Host) -> None:
+    """GET and HEAD write refusals and exports, nothing else (W8)."""
     client = make_client(host.engine, client_id="acme-claims")
     writes: list[str] = []
     statements = ("INSERT", "UPDATE", "DELETE")

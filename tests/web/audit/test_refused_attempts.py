@@ -113,10 +113,10 @@ def strict(host: Host) -> Host:
 
 @pytest.mark.parametrize(("attempt", "expected"), CAUSES, ids=[attempt.__name__.strip("_") for attempt, _ in CAUSES])
 @time_machine.travel(NOW, tick=False)
-def test_l2_each_cause_is_recorded_once_and_changes_nothing(
+def test_each_cause_is_recorded_once_and_changes_nothing(
     strict: Host, attempt: Callable[[Host, IdentityClient], None], expected: list[tuple[str, str, bool]]
 ) -> None:
-    """L2: 403s, CSRF and version refusals, throttling; with who, from where and the request's id."""
+    """403s, CSRF and version refusals, throttling; with who, from where and the request's id (L2)."""
     client = make_client(strict.engine, client_id="northwind-1")
     attempt(strict, client)
     found = refusals(strict.engine)
@@ -135,8 +135,8 @@ def test_every_reason_is_met_here() -> None:
     assert {refusal for _, expected in CAUSES for refusal, _, _ in expected} == set(RefusalReason)
 
 
-def test_a3_a_client_of_others_goes_unnamed(host: Host) -> None:
-    """A3: the trail of this account says nothing of it, and the other account's nothing at all."""
+def test_a_client_of_others_goes_unnamed(host: Host) -> None:
+    """The trail of this account says nothing of it, and the other account's nothing at all (A3)."""
     foreign = make_client(host.engine, account_id=OTHER_ACCOUNT, client_id="harbour-1")
     host.actor = replace(NORTHWIND, roles=frozenset())
     for key in (str(foreign.id), NOBODYS_KEY, "nonsense"):
@@ -156,8 +156,8 @@ def test_nobody_and_what_is_not_there_leave_no_trace(host: Host) -> None:
     assert refusals(host.engine) == []
 
 
-def test_l2_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
-    """L2: for each person and kind."""
+def test_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
+    """For each person and kind (L2)."""
     client = make_client(host.engine, client_id="northwind-1")
     with time_machine.travel(NOW, tick=False) as clock:
         for _ in range(25):

@@ -51,10 +51,10 @@ def radios(page: Markup) -> dict[str, list[str]]:
     return found
 
 
-def test_i7_a_stale_save_shows_both_values_and_changes_nothing(
+def test_a_stale_save_shows_both_values_and_changes_nothing(
     host: Host, htmx: bool, client: IdentityClient, mine: Markup
 ) -> None:
-    """I7, W12: 409, a fragment to htmx and a page otherwise."""
+    """409, a fragment to htmx and a page otherwise (I7, W12)."""
     before = values(stored(host, client))
     form = mine.form(name="Mine", roles=["MerchantUser", "UploadBatches", "CreatePayment"])
     answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
@@ -76,8 +76,8 @@ def test_i7_a_stale_save_shows_both_values_and_changes_nothing(
     assert page.value("version") == "2"
 
 
-def test_i7_what_each_side_changed_is_chosen_for_a_start(host: Host, client: IdentityClient, mine: Markup) -> None:
-    """I7: one click then saves both people's changes; where both changed a field, the reader's stands."""
+def test_what_each_side_changed_is_chosen_for_a_start(host: Host, client: IdentityClient, mine: Markup) -> None:
+    """One click then saves both people's changes; where both changed a field, the reader's stands (I7)."""
     form = mine.form(name="Mine", token_duration="30")
     page = read(host.post(f"/{client.id}/edit", form, htmx=True, token=False))
     assert chosen(page) == {
@@ -100,10 +100,8 @@ def test_i7_what_each_side_changed_is_chosen_for_a_start(host: Host, client: Ide
     }
 
 
-def test_i7_either_side_of_each_field_can_be_saved(
-    host: Host, htmx: bool, client: IdentityClient, mine: Markup
-) -> None:
-    """I7: mine everywhere, on top of the newest version; line breaks and several roles included."""
+def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
+    """Mine everywhere, on top of the newest version; line breaks and several roles included (I7)."""
     form = mine.form(client_id="acme-mine", name="Mine", token_duration="30")
     del form["enabled"]
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
@@ -122,7 +120,8 @@ def test_i7_either_side_of_each_field_can_be_saved(
     assert after.version == 3
 
 
-def test_i7_a_third_save_meanwhile_is_a_conflict_again(host: Host, client: IdentityClient, mine: Markup) -> None:
+def test_a_third_save_meanwhile_is_a_conflict_again(host: Host, client: IdentityClient, mine: Markup) -> None:
+    """A third save meanwhile is a conflict again (I7)."""
     page = read(host.post(f"/{client.id}/edit", mine.form(name="Mine"), htmx=True, token=False))
     save(host, client, name="Third")
     answer = host.post(f"/{client.id}/edit", page.form(), htmx=True, token=False)
@@ -130,10 +129,10 @@ def test_i7_a_third_save_meanwhile_is_a_conflict_again(host: Host, client: Ident
     assert radios(read(answer)) == {"name": ["Mine", "Third"]}
 
 
-def test_i7_a_choice_that_breaks_a_rule_gets_the_form_with_the_choices(
+def test_a_choice_that_breaks_a_rule_gets_the_form_with_the_choices(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """Nothing typed or chosen is lost on the way."""
+    """Nothing typed or chosen is lost on the way (I7)."""
     page = read(host.post(f"/{client.id}/edit", mine.form(name="xx"), htmx=True, token=False))
     answer = host.post(f"/{client.id}/edit", page.form(), htmx=True, token=False)
     form = read(answer)
@@ -145,8 +144,8 @@ def test_i7_a_choice_that_breaks_a_rule_gets_the_form_with_the_choices(
 
 
 @pytest.mark.parametrize("version", [None, "", "0", "99", "one"])
-def test_i7_a_missing_or_impossible_version_is_stale(host: Host, client: IdentityClient, version: str | None) -> None:
-    """I7."""
+def test_a_missing_or_impossible_version_is_stale(host: Host, client: IdentityClient, version: str | None) -> None:
+    """A missing or impossible version is stale (I7)."""
     form = open_form(host, client).form(name="Mine")
     del form["version"]
     answer = host.post(
@@ -157,26 +156,26 @@ def test_i7_a_missing_or_impossible_version_is_stale(host: Host, client: Identit
     assert stored(host, client).version == 1
 
 
-def test_i7_nothing_differs(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
-    """Both made the same change: still not saved unseen, but nothing is left to choose."""
+def test_nothing_differs(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
+    """Both made the same change: still not saved unseen, but nothing is left to choose (I7)."""
     form = mine.form(description="Theirs", token_duration="60", roles=["MerchantUser"])
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
     assert radios(page) == {}
     assert "Your values are the same as those saved." in page.text
 
 
-def test_i7_line_breaks_and_composed_letters_are_no_difference(host: Host, client: IdentityClient) -> None:
-    """I1: browsers send CRLF, and may send letters in parts."""
+def test_line_breaks_and_composed_letters_are_no_difference(host: Host, client: IdentityClient) -> None:
+    """Browsers send CRLF, and may send letters in parts (I1, I7)."""
     save(host, client, name="Café", token_duration="60")
     form = open_form(host, client).form(version="1", name="Cafe\u0301", description=" First line\r\nsecond line ")
     page = read(host.post(f"/{client.id}/edit", form, htmx=True, token=False))
     assert radios(page) == {}
 
 
-def test_s6_a_typed_secret_stays_in_the_browser_or_is_asked_for_again(
+def test_a_typed_secret_stays_in_the_browser_or_is_asked_for_again(
     host: Host, htmx: bool, client: IdentityClient, mine: Markup
 ) -> None:
-    """S6, I7: with htmx its field is kept by morphing, so it is in the answer, under the same id, without a value."""
+    """With htmx its field is kept by morphing, so it is in the answer, under the same id, without a value (S6, I7)."""
     form = mine.form(name="Mine", client_secret=SECRET)
     answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
     page = read(answer)
@@ -193,10 +192,10 @@ def test_s6_a_typed_secret_stays_in_the_browser_or_is_asked_for_again(
     assert states == [SecretState.ENDED, SecretState.CURRENT]
 
 
-def test_s4_a_warning_that_was_read_is_not_repeated_after_a_conflict(
+def test_a_warning_that_was_read_is_not_repeated_after_a_conflict(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """S4."""
+    """A warning that was read is not repeated after a conflict (S4)."""
     warned = read(host.post(f"/{client.id}/edit", mine.form(client_secret="aaaaaa"), htmx=True, token=False))
     conflict = read(host.post(f"/{client.id}/edit", warned.form(client_secret="aaaaaa"), htmx=True, token=False))
     done = host.post(f"/{client.id}/edit", conflict.form(client_secret="aaaaaa"), htmx=True, token=False)
@@ -221,19 +220,19 @@ def test_no_secret_field_where_none_was_typed(host: Host, client: IdentityClient
         json.dumps({**dict.fromkeys(FIELDS, 7), "roles": [[], {}]}),
     ],
 )
-def test_i7_a_form_that_does_not_tell_what_it_was_filled_with(
+def test_a_form_that_does_not_tell_what_it_was_filled_with(
     host: Host, client: IdentityClient, mine: Markup, base: str
 ) -> None:
-    """I7: it only decides what is chosen for a start, so anything may be posted in its place."""
+    """It only decides what is chosen for a start, so anything may be posted in its place (I7)."""
     answer = host.post(f"/{client.id}/edit", mine.form(base=base, name="Mine"), htmx=True, token=False)
     assert answer.status_code == 409
     assert radios(read(answer))["name"] == ["Mine", "Acme claims"]
 
 
-def test_a4_their_roles_are_offered_as_far_as_they_may_be_granted(
+def test_their_roles_are_offered_as_far_as_they_may_be_granted(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """A4: else the choice could not be saved."""
+    """Else the choice could not be saved (A4)."""
     save(host, client, roles=["MerchantUser", "UploadBatches", "CreatePayment"])
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "CreatePayment"}))
     form = mine.form(roles=["MerchantUser"])
@@ -241,8 +240,8 @@ def test_a4_their_roles_are_offered_as_far_as_they_may_be_granted(
     assert radios(page)["roles"] == ["MerchantUser", "CreatePayment MerchantUser"]
 
 
-def test_w17_hostile_values_are_inert(host: Host, htmx: bool) -> None:
-    """W17: on both sides."""
+def test_hostile_values_are_inert(host: Host, htmx: bool) -> None:
+    """On both sides (W17)."""
     hostile = '"><img src=x hx-get=/y onerror=z>'
     client = make_client(host.engine, client_id='a"><b id=z>', name=hostile)
     form = open_form(host, client).form(

@@ -68,7 +68,7 @@ def test_something_else_typed_deletes_nothing(host: Host, client: IdentityClient
 
 
 def test_it_leaves_the_list_and_its_id_stays_taken(host: Host, client: IdentityClient) -> None:
-    """Issue 4, T3."""
+    """It leaves the list and its id stays taken (T3)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=" acme.claims (prod) ")
     answer = host.post(f"/{client.id}/delete", form, token=False)
     assert (answer.status_code, answer.location) == (303, f"{PREFIX}?done=deleted")
@@ -85,7 +85,7 @@ def test_it_leaves_the_list_and_its_id_stays_taken(host: Host, client: IdentityC
 
 
 def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: Host, client: IdentityClient) -> None:
-    """W17: the address in the header is our own."""
+    """The address in the header is our own (W17)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=client.client_id)
     list_url, page_url = f"http://localhost{PREFIX}?q=acme", f"http://localhost{PREFIX}/{client.id}?done=edited"
     other = make_client(host.engine, client_id="another-client")
@@ -101,8 +101,8 @@ def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: 
     assert answer.text == ""
 
 
-def test_i7_w8_stale_or_without_token_it_deletes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """I7, W8."""
+def test_stale_or_without_token_it_deletes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """Stale or without token it deletes nothing (I7, W8)."""
     data = {"confirm": client.client_id, "version": client.version}
     assert host.post(f"/{client.id}/delete", data, htmx=htmx, token=False).status_code == 422
     answer = host.post(f"/{client.id}/delete", {**data, "version": "0"}, htmx=htmx)
@@ -111,8 +111,8 @@ def test_i7_w8_stale_or_without_token_it_deletes_nothing(host: Host, client: Ide
     assert not is_deleted(host, client)
 
 
-def test_w5_it_ends_secrets_so_the_sign_in_must_be_recent(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """W5."""
+def test_it_ends_secrets_so_the_sign_in_must_be_recent(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """It ends secrets so the sign in must be recent (W5)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=client.client_id)
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
     assert host.post(f"/{client.id}/delete", form, htmx=htmx, token=False).status_code == 401

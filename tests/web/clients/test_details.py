@@ -10,7 +10,7 @@ from tests.support.host import NORTHWIND, Host
 
 
 def test_what_the_page_shows(host: Host) -> None:
-    """Issue: configuration, status, created and updated (when, by whom; local time with zone, UTC in the markup)."""
+    """Configuration, status, created and updated (when, by whom; local time with zone, UTC in the markup)."""
     with time_machine.travel(datetime(2026, 7, 4, 8, 12, tzinfo=UTC), tick=False):
         client = make_client(
             host.engine,
@@ -38,7 +38,7 @@ def test_what_the_page_shows(host: Host) -> None:
 
 
 def test_how_to_ask_for_a_token(host: Host) -> None:
-    """Issue: how to request a token; the secret stays a placeholder."""
+    """How to request a token; the secret stays a placeholder."""
     client = make_client(host.engine, client_id="it's-acme", roles={"CreatePayment"})
     text = host.get(f"/{client.id}").text
     assert "curl https://identity.example/connect/token" in text
@@ -48,7 +48,7 @@ def test_how_to_ask_for_a_token(host: Host) -> None:
 
 
 def test_a_role_that_the_account_no_longer_holds_is_told(host: Host) -> None:
-    """A4: it is absent from the next token, and the page says so."""
+    """It is absent from the next token, and the page says so (A4)."""
     client = make_client(host.engine, roles={"MerchantUser", "CreatePayment"})
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     text = host.get(f"/{client.id}").text
@@ -57,7 +57,7 @@ def test_a_role_that_the_account_no_longer_holds_is_told(host: Host) -> None:
 
 
 def test_the_fragment_that_refreshes_itself(host: Host) -> None:
-    """Issue: the page behind updates in place."""
+    """The page behind updates in place."""
     client = make_client(host.engine)
     fragment = host.get(f"/{client.id}", htmx=True).text
     assert 'id="ic-details"' in fragment

@@ -19,7 +19,7 @@ def stored(host: Host, client: IdentityClient) -> IdentityClient:
 
 
 def test_disable_says_what_will_happen_and_until_when(host: Host) -> None:
-    """Issue: no new tokens from now; tokens already issued stay valid until HH:MM at the latest."""
+    """No new tokens from now; tokens already issued stay valid until HH:MM at the latest."""
     old = NOW - timedelta(days=1)
     client = make_client(host.engine, client_id="alpha-claims", token_duration=30, updated_at=old, last_token_at=NOW)
     fresh = make_client(
@@ -55,7 +55,7 @@ def test_disable_and_enable_without_script(host: Host) -> None:
 
 
 def test_disable_with_htmx_closes_the_dialog_and_tells_the_page(host: Host) -> None:
-    """Issue: the row updates in place; status message in a live region. W17: headers hold constants only."""
+    """The row updates in place; status message in a live region. W17: headers hold constants only."""
     client = make_client(host.engine, client_id="alpha-claims")
     answer = host.post(f"/{client.id}/disable", {"version": client.version}, htmx=True)
     assert answer.status_code == 200
@@ -67,7 +67,7 @@ def test_disable_with_htmx_closes_the_dialog_and_tells_the_page(host: Host) -> N
 
 
 def test_a_stale_version_changes_nothing_and_says_who_changed_it(host: Host) -> None:
-    """I7."""
+    """A stale version changes nothing and says who changed it (I7)."""
     client = make_client(host.engine, client_id="alpha-claims")
     host.post(f"/{client.id}/disable", {"version": client.version})
     answer = host.post(f"/{client.id}/enable", {"version": client.version}, htmx=True)
@@ -82,8 +82,8 @@ def test_a_stale_version_changes_nothing_and_says_who_changed_it(host: Host) -> 
     assert stored(host, client).enabled is True
 
 
-def test_w8_no_token_no_change(host: Host) -> None:
-    """W8."""
+def test_no_token_no_change(host: Host) -> None:
+    """No token no change (W8)."""
     client = make_client(host.engine, client_id="alpha-claims")
     for data in ({}, {"csrf_token": "forged"}):
         answer = host.post(f"/{client.id}/disable", {"version": client.version, **data}, token=False)

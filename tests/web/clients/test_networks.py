@@ -51,7 +51,7 @@ def text_of(html: str) -> str:
 
 @time_machine.travel(NOW, tick=False)
 def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: IdentityClient) -> None:
-    """Issue: address or range, label, last seen; a request long ago may be forgotten, so nothing is called never."""
+    """Address or range, label, last seen; a request long ago may be forgotten, so nothing is called never."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "203.0.113.0/28 London data centre 3 min ago Remove 203.0.113.0/28" in words
     assert "2001:db8:40::/48 Dublin Not lately Remove 2001:db8:40::/48" in words
@@ -62,8 +62,8 @@ def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: Id
     assert "token requests may come from anywhere" in host.get(f"/{anywhere.id}").text
 
 
-def test_a2_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClient) -> None:
-    """A2."""
+def test_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClient) -> None:
+    """A viewer may check and change nothing (A2)."""
     viewing = make_host(host.engine, viewer_roles=("Auditor",))
     viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
     page = viewing.get(f"/{client.id}").text
@@ -91,8 +91,8 @@ def test_a2_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityCl
     ],
 )
 @time_machine.travel(NOW, tick=False)
-def test_a8_would_this_address_pass(host: Host, client: IdentityClient, typed: str, said: str) -> None:
-    """A8, I3: as a fragment and as a page, which keeps what was typed."""
+def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str, said: str) -> None:
+    """As a fragment and as a page, which keeps what was typed (A8, I3)."""
     query = {"address": typed}
     fragment = host.get(f"/{client.id}/networks/check", htmx=True, query_string=query)
     assert text_of(fragment.text).strip() == said
@@ -130,8 +130,8 @@ def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a8_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
-    """A8: its requests are gone from the latest 200, its last call is not."""
+def test_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
+    """Its requests are gone from the latest 200, its last call is not (A8)."""
     client = make_client(host.engine)
     make_requests(host.engine, client, at=NOW - 6 * DAY, address=CALLER)
     make_requests(host.engine, client, 200, at=NOW, address="192.0.2.1")
@@ -145,7 +145,7 @@ def test_a8_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
 
 
 def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: IdentityClient) -> None:
-    """Issue: Add and Remove lead to the form, which saves nothing until Save is pressed."""
+    """Add and Remove lead to the form, which saves nothing until Save is pressed."""
     whole = format_networks((LONDON, DUBLIN))
     for query, text in (
         ({}, whole),
@@ -162,7 +162,7 @@ def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: 
 
 @time_machine.travel(NOW, tick=False)
 def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityClient) -> None:
-    """Issue: the address and when it was last seen, before anything is saved."""
+    """The address and when it was last seen, before anything is saved."""
     words = text_of(host.get(f"/{client.id}/networks?remove={LONDON.network}", htmx=True).text)
     assert "1 address called within the last 7 days and would be refused from its next request:" in words
     assert f"{CALLER} , last seen 3 minutes ago" in words
@@ -171,8 +171,8 @@ def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityCl
     assert "would be refused" not in host.get(f"/{client.id}/networks?remove={DUBLIN.network}", htmx=True).text
 
 
-def test_i3_add_says_at_once_what_is_wrong(host: Host, client: IdentityClient) -> None:
-    """I3."""
+def test_add_says_at_once_what_is_wrong(host: Host, client: IdentityClient) -> None:
+    """Add says at once what is wrong (I3)."""
     answer = host.get(f"/{client.id}/networks", query_string={"address": "198.51.100.20/24"})
     assert "Line 3: “198.51.100.20/24” has bits set beyond its prefix." in read(answer).described("allowed_networks")
     assert "<title>Error: " in answer.text
@@ -194,8 +194,8 @@ def test_a_plain_save_and_one_by_htmx(host: Host, client: IdentityClient) -> Non
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_i3_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """I3: 422, nothing is saved, what was typed stays."""
+def test_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """422, nothing is saved, what was typed stays (I3)."""
     typed = "203.0.113.7\r\n0.0.0.0/0\r\n\r\n<script>\r\n2001:db8::%eth0"
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=typed)
     answer = host.post(f"/{client.id}/networks", form, htmx=htmx)
@@ -212,8 +212,8 @@ def test_i3_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityC
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a8_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
-    """A8, issue: 422 with a box; ticked for one caller it does not count for another."""
+def test_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
+    """422 with a box; ticked for one caller it does not count for another (A8)."""
     path = f"/{client.id}/networks"
     form = read(host.get(path)).form(allowed_networks=str(DUBLIN))
     answer = host.post(path, form, htmx=True)
@@ -233,8 +233,8 @@ def test_a8_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client:
     assert stored(host, client) == str(DUBLIN)
 
 
-def test_a8_an_empty_list_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
-    """A8."""
+def test_an_empty_list_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
+    """An empty list has to be confirmed (A8)."""
     path = f"/{client.id}/networks"
     form = read(host.get(path)).form(allowed_networks="")
     answer = host.post(path, form)
@@ -246,8 +246,8 @@ def test_a8_an_empty_list_has_to_be_confirmed(host: Host, client: IdentityClient
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_i7_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """I7: 409, who was quicker, the list as it is now, and a form that can be saved on top of it."""
+def test_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """409, who was quicker, the list as it is now, and a form that can be saved on top of it (I7)."""
     path = f"/{client.id}/networks"
     typed = f"{LONDON}\n{DUBLIN}\n192.0.2.7 Mine"
     form = read(host.get(path)).form(allowed_networks=typed)
@@ -265,8 +265,8 @@ def test_i7_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient
     assert stored(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Mine"
 
 
-def test_w10_a_form_without_its_token_saves_nothing(host: Host, client: IdentityClient) -> None:
-    """W10: and keeps what was typed."""
+def test_a_form_without_its_token_saves_nothing(host: Host, client: IdentityClient) -> None:
+    """And keeps what was typed (W10)."""
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks="192.0.2.7", confirmed=ANYWHERE)
     del form["csrf_token"]
     answer = host.post(f"/{client.id}/networks", form, token=False)
@@ -276,8 +276,8 @@ def test_w10_a_form_without_its_token_saves_nothing(host: Host, client: Identity
     assert stored(host, client) == format_networks((LONDON, DUBLIN))
 
 
-def test_w17_a_label_stays_text(host: Host) -> None:
-    """W17."""
+def test_a_label_stays_text(host: Host) -> None:
+    """A label stays text (W17)."""
     label = '"><img src=x hx-get=/y onerror=z>'
     client = make_client(host.engine, allowed_networks=(AllowedNetwork("192.0.2.0/28", label),))
     for path in (f"/{client.id}", f"/{client.id}/networks", f"/{client.id}/networks?remove=x&address={label}"):

@@ -19,8 +19,8 @@ from webapp.core.errors import InvalidFields, TooManyNewClients
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def test_d5_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
-    """D5: of all its people together, and of nobody else; what makes no client does not count."""
+def test_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
+    """Of all its people together, and of nobody else; what makes no client does not count (D5)."""
     for account_id in (make_author().account_id, OTHER_ACCOUNT):
         make_account(engine, account_id)
     rate_limits = make_throttles(new_clients_per_account_and_hour=2)
@@ -43,14 +43,15 @@ def test_d5_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
         assert session.scalar(select(func.count()).select_from(IdentityClient)) == 4
 
 
-def test_d5_without_a_quota_an_account_makes_as_many_as_it_likes(host: Host) -> None:
+def test_without_a_quota_an_account_makes_as_many_as_it_likes(host: Host) -> None:
+    """Without a quota an account makes as many as it likes (D5)."""
     for number in range(12):
         assert host.post("/new", {**VALUES, "client_id": f"acme-claims-{number}"}).status_code == 200
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_d5_beyond_the_quota_create_is_429_and_what_was_typed_is_kept(host: Host, htmx: bool) -> None:
-    """D5: with htmx the form stays as it is, without script the page holds it again, but for the secret (S6)."""
+def test_beyond_the_quota_create_is_429_and_what_was_typed_is_kept(host: Host, htmx: bool) -> None:
+    """With htmx the form stays as it is, without script the page holds it again, but for the secret (S6, D5)."""
     strict = make_host(host.engine, new_clients_per_account_and_hour=1)
     assert strict.post("/new", {**VALUES, "client_id": "the-first-one"}, htmx=htmx).status_code == 200
     answer = strict.post("/new", VALUES, htmx=htmx)

@@ -55,7 +55,7 @@ def live(host: Host, client: IdentityClient | None, *roles: str) -> str:
 def test_added_and_removed_as_roles_are_chosen(
     host: Host, client: IdentityClient, chosen: tuple[str, ...], words: str
 ) -> None:
-    """Issue: before Save, money-moving marked."""
+    """Before Save, money-moving marked."""
     fragment = live(host, client, *chosen)
     assert said(fragment) == words
     assert ("ic-due" in fragment) is ("money" in words)
@@ -69,7 +69,7 @@ def test_nothing_is_said_of_roles_that_are_as_they_are_stored(host: Host, client
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_an_answer_with_the_form_says_it_too(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Issue: without script, after a save that was refused and after a preset."""
+    """Without script, after a save that was refused and after a preset."""
     path = f"/{client.id}/edit"
     form: dict[str, Any] = read(host.get(path)).form(roles=["MerchantUser", "CreatePayment"])
     refused = host.post(path, {**form, "name": "ab"}, htmx=htmx)
@@ -80,7 +80,7 @@ def test_an_answer_with_the_form_says_it_too(host: Host, client: IdentityClient,
 
 
 def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: IdentityClient) -> None:
-    """A4: by its own note."""
+    """By its own note (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "ReportViewer"}))
     page = host.get(f"/{client.id}/edit").text
     assert "they are removed when you save: <b>Read accounts</b>" in page
@@ -89,7 +89,7 @@ def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: Identity
 
 
 def test_a_role_that_cannot_be_given_is_none_that_is_added(host: Host, client: IdentityClient) -> None:
-    """A4, W17: a key that somebody made up, or that the account does not hold."""
+    """A key that somebody made up, or that the account does not hold (A4, W17)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({*ROLES, "ReportViewer"}))
     assert said(live(host, client, *ROLES, "<img/onerror=x>", "UploadBatches")) == ""
 
@@ -110,8 +110,8 @@ def test_roles_that_make_and_release_payments_are_warned_of(host: Host) -> None:
     assert warning in host.get(f"/new?copy={client.id}").text
 
 
-def test_w10_a3_it_is_told_to_nobody_else(host: Host, client: IdentityClient) -> None:
-    """W10, A3: not without the session's token, nor of another account's client, which is as absent as none."""
+def test_it_is_told_to_nobody_else(host: Host, client: IdentityClient) -> None:
+    """Not without the session's token, nor of another account's client, which is as absent as none (W10, A3)."""
     answer = host.post(f"/check/roles?client={client.id}", {"roles": ["ReportViewer"]}, htmx=True, token=False)
     assert (answer.status_code, answer.text) == (422, "")
     host.actor = HARBOUR

@@ -48,8 +48,8 @@ def viewing_host(host: Host) -> Host:
     return make_host(host.engine, viewer_roles=("Auditor",))
 
 
-def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
-    """A1."""
+def test_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
+    """Every route stands in exactly one access list (A1)."""
     routes = {
         rule.endpoint.removeprefix("identity_clients.")
         for rule in host.app.url_map.iter_rules()
@@ -60,8 +60,8 @@ def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
     assert {name.split(".")[0] for name in others} == {"identity_clients", "identity_clients_endpoint"}
 
 
-def test_a1_an_unlisted_route_answers_403(sqlite_engine: Engine) -> None:
-    """A1: a view that somebody adds without a list is refused, even to a Merchant Admin."""
+def test_an_unlisted_route_answers_403(sqlite_engine: Engine) -> None:
+    """A view that somebody adds without a list is refused, even to a Merchant Admin (A1)."""
     host = make_host(sqlite_engine)
     blueprint = make_blueprint()
     blueprint.add_url_rule("/forgotten", "forgotten", lambda: "open")
@@ -70,8 +70,8 @@ def test_a1_an_unlisted_route_answers_403(sqlite_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("kind", ACTORS)
-def test_a2_roles_by_routes(viewing_host: Host, kind: str) -> None:
-    """A2, A1, E3: each route, each kind of user, GET and POST."""
+def test_roles_by_routes(viewing_host: Host, kind: str) -> None:
+    """Each route, each kind of user, GET and POST (A2, A1, E3)."""
     client = make_client(viewing_host.engine, account_id="northwind", client_id="northwind-1")
     viewing_host.actor = ACTORS[kind]
     for rule, endpoint, _, methods, access in ROUTES:
@@ -88,8 +88,8 @@ def test_a2_roles_by_routes(viewing_host: Host, kind: str) -> None:
                 assert status == expected, f"{method} {endpoint}"
 
 
-def test_a2_no_role_names_the_roles_that_are_needed(host: Host) -> None:
-    """A2."""
+def test_no_role_names_the_roles_that_are_needed(host: Host) -> None:
+    """No role names the roles that are needed (A2)."""
     host.actor = ACTORS["MerchantUser"]
     page = host.get()
     assert page.status_code == 403
@@ -97,8 +97,8 @@ def test_a2_no_role_names_the_roles_that_are_needed(host: Host) -> None:
     assert "Manage Identity Clients" in page.text
 
 
-def test_a2_the_feature_off_says_whom_to_contact(host: Host) -> None:
-    """A2, the mission: otherwise contact your relationship manager."""
+def test_the_feature_off_says_whom_to_contact(host: Host) -> None:
+    """Without the feature the page says to contact the relationship manager (A2)."""
     host.actor = ACTORS["feature off"]
     page = host.get()
     assert page.status_code == 403
@@ -118,8 +118,8 @@ def _without_tokens(html: str) -> str:
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a3_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx: bool) -> None:
-    """A3: status, bytes and number of statements; a malformed key too, but for the statements."""
+def test_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx: bool) -> None:
+    """Status, bytes and number of statements; a malformed key too, but for the statements (A3)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-1")
     token = host.csrf_token()
@@ -149,8 +149,8 @@ def test_a3_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx:
         assert all(entry[:3] == seen[0][:3] for entry in seen[2:]), endpoint
 
 
-def test_a3_the_list_shows_only_the_actors_account(host: Host) -> None:
-    """A3."""
+def test_the_list_shows_only_the_actors_account(host: Host) -> None:
+    """The list shows only the actors account (A3)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     make_client(host.engine, account_id="harbour", client_id="harbour-secret-project")
     assert "northwind-1" in host.get().text
@@ -160,8 +160,8 @@ def test_a3_the_list_shows_only_the_actors_account(host: Host) -> None:
     assert "harbour-secret-project" in host.get().text
 
 
-def test_e3_a_loader_that_raises_is_a_500_without_data(host: Host) -> None:
-    """E3, L5."""
+def test_a_loader_that_raises_is_a_500_without_data(host: Host) -> None:
+    """A loader that raises is a 500 without data (E3, L5)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
 
     def broken() -> Actor | None:
@@ -174,8 +174,8 @@ def test_e3_a_loader_that_raises_is_a_500_without_data(host: Host) -> None:
     assert "user table" not in page.text
 
 
-def test_a7_a_lost_role_and_a_feature_switched_off_count_from_the_next_request(host: Host) -> None:
-    """A7, for the screens."""
+def test_a_lost_role_and_a_feature_switched_off_count_from_the_next_request(host: Host) -> None:
+    """A change of role or feature applies to the next request of the screens (A7)."""
     assert host.get().status_code == 200
     host.actor = ACTORS["MerchantUser"]
     assert host.get().status_code == 403

@@ -49,10 +49,10 @@ def key(host: Host) -> str:
 @pytest.mark.parametrize("path", [*PATHS, "/check?field=name"])
 @pytest.mark.parametrize("token", [None, "", "forged", "foreign"])
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w8_a_post_without_the_sessions_token_changes_nothing(
+def test_a_post_without_the_sessions_token_changes_nothing(
     host: Host, key: str, path: str, token: str | None, htmx: bool
 ) -> None:
-    """W8: missing, empty, forged, another session's."""
+    """Missing, empty, forged, another session's (W8)."""
     if token == "foreign":
         token = make_host(host.engine).csrf_token()
         host.csrf_token()
@@ -65,8 +65,8 @@ def test_w8_a_post_without_the_sessions_token_changes_nothing(
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w10_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: str, path: str, htmx: bool) -> None:
-    """W10, W12, S6: all that was typed is kept, but for the secret; the second press saves."""
+def test_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: str, path: str, htmx: bool) -> None:
+    """All that was typed is kept, but for the secret; the second press saves (W10, W12, S6)."""
     path = path.format(key=key)
     stale = host.csrf_token()
     host.client.delete_cookie("session")
@@ -84,8 +84,8 @@ def test_w10_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: st
     assert again.status_code == 200
 
 
-def test_w10_a_token_lives_as_long_as_its_session(host: Host) -> None:
-    """W10: the form library's own limit is an hour, and a host may have set another."""
+def test_a_token_lives_as_long_as_its_session(host: Host) -> None:
+    """The form library's own limit is an hour, and a host may have set another (W10)."""
     host.app.config["WTF_CSRF_TIME_LIMIT"] = 1
     with time_machine.travel(time.time(), tick=False) as clock:
         token = host.csrf_token()
@@ -93,8 +93,8 @@ def test_w10_a_token_lives_as_long_as_its_session(host: Host) -> None:
         assert host.post("/new", {**VALUES, "csrf_token": token}, token=False).status_code == 200
 
 
-def test_e1_forms_guard_themselves_where_the_host_has_switched_its_own_guard_off(host: Host, key: str) -> None:
-    """E1, W8."""
+def test_forms_guard_themselves_where_the_host_has_switched_its_own_guard_off(host: Host, key: str) -> None:
+    """Forms guard themselves where the host has switched its own guard off (E1, W8)."""
     host.app.config["WTF_CSRF_ENABLED"] = False
     before = rows(host)
     for path in PATHS:
@@ -103,8 +103,8 @@ def test_e1_forms_guard_themselves_where_the_host_has_switched_its_own_guard_off
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w10_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: bool) -> None:
-    """W10: no bare 400, nothing typed is lost, nothing changes."""
+def test_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: bool) -> None:
+    """No bare 400, nothing typed is lost, nothing changes (W10)."""
     guarded = make_host(host.engine)
     CSRFProtect(guarded.app)
     before = rows(guarded)
@@ -119,7 +119,7 @@ def test_w10_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: b
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_w10_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx: bool) -> None:
+def test_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx: bool) -> None:
     """A token older than the host's limit is valid for our forms; the form is shown again all the same (W10)."""
     guarded = make_host(host.engine)
     guarded.app.config["WTF_CSRF_TIME_LIMIT"] = 1
@@ -137,8 +137,8 @@ def test_w10_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx
         assert again.status_code == 200
 
 
-def test_w10_a_host_may_have_renamed_the_token(host: Host) -> None:
-    """W10, E1."""
+def test_a_host_may_have_renamed_the_token(host: Host) -> None:
+    """A host may have renamed the token (W10, E1)."""
     host.app.config["WTF_CSRF_FIELD_NAME"] = "host_token"
     page = read(host.get("/new"))
     assert page.value("host_token")
@@ -146,8 +146,8 @@ def test_w10_a_host_may_have_renamed_the_token(host: Host) -> None:
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/check?field=name"])
-def test_i5_json_is_refused(host: Host, key: str, path: str) -> None:
-    """I5: the form library would have read it."""
+def test_json_is_refused(host: Host, key: str, path: str) -> None:
+    """The form library would have read it (I5)."""
     token = host.csrf_token()
     before = rows(host)
     for body in ({**VALUES, "csrf_token": token}, {**VALUES, "csrf_token": token, "name": ["a", "b"], "version": 1}):
@@ -173,8 +173,8 @@ SINGLE = {
 @pytest.mark.parametrize(
     ("path", "name"), [pair for path, names in SINGLE.items() for pair in itertools.product([path], names)]
 )
-def test_i5_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
-    """I5: even an equal one."""
+def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
+    """Even an equal one (I5)."""
     token = host.csrf_token()
     before = rows(host)
     data = MultiDict(
@@ -201,36 +201,36 @@ def test_i5_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: 
         ("0x1", None),
     ],
 )
-def test_i7_a_version_that_is_no_number_is_none(host: Host, posted: str, version: int | None) -> None:
-    """I7."""
+def test_a_version_that_is_no_number_is_none(host: Host, posted: str, version: int | None) -> None:
+    """A version that is no number is none (I7)."""
     with host.app.test_request_context(PREFIX + "/new", method="POST", data={"version": posted}):
         assert VersionForm().version.data == version
 
 
-def test_i7_a_missing_version_is_none_whatever_the_form_was_made_with(host: Host) -> None:
-    """I7: a view gives the version as it is now, which must never stand in for the one that was not sent."""
+def test_a_missing_version_is_none_whatever_the_form_was_made_with(host: Host) -> None:
+    """A view gives the version as it is now, which must never stand in for the one that was not sent (I7)."""
     with host.app.test_request_context(PREFIX + "/new", method="POST", data={"name": "x"}):
         assert VersionForm(version=7).version.data is None
 
 
-def test_w10_files_and_query_strings_fill_no_field(host: Host) -> None:
-    """I5, A5."""
+def test_files_and_query_strings_fill_no_field(host: Host) -> None:
+    """Files and query strings fill no field (I5, A5, W10)."""
     with host.app.test_request_context(PREFIX + "/new?name=query", method="POST", data={"client_id": "x"}):
         assert NewForm().name.data == ""
     with host.app.test_request_context(PREFIX + "/new?name=query"):
         assert EditForm().name.data == ""
 
 
-def test_a4_a_preset_is_offered_only_where_the_account_holds_all_of_its_roles(host: Host) -> None:
-    """A4."""
+def test_a_preset_is_offered_only_where_the_account_holds_all_of_its_roles(host: Host) -> None:
+    """A preset is offered only where the account holds all of its roles (A4)."""
     with host.app.test_request_context():
         assert set(presets(None)) == {"read", "pay", "none"}
         assert set(presets({"MerchantUser", "CreatePayment"})) == {"pay", "none"}
         assert set(presets({"MerchantUser"})) == {"none"}
 
 
-def test_e6_two_applications_do_not_share_forms(host: Host) -> None:
-    """E6: what one refuses the other may take."""
+def test_two_applications_do_not_share_forms(host: Host) -> None:
+    """What one refuses the other may take (E6)."""
     strict = make_host(host.engine, refuse_weak_secrets=True)
     assert strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).status_code == 422
     assert "Choose another" in strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).text

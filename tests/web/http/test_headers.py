@@ -27,8 +27,8 @@ EVERY_PAGE = {
 
 
 @pytest.mark.parametrize("kind", ["manager", "no role", "feature off", "nobody"])
-def test_w14_w15_w16_every_page_and_every_error_page(host: Host, kind: str) -> None:
-    """W14, W15, W16: a walk over all routes, for whoever asks, as page and as fragment."""
+def test_every_page_and_every_error_page(host: Host, kind: str) -> None:
+    """A walk over all routes, for whoever asks, as page and as fragment (W14, W15, W16)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     host.actor = {
         "manager": NORTHWIND,
@@ -50,8 +50,8 @@ def test_w14_w15_w16_every_page_and_every_error_page(host: Host, kind: str) -> N
                     assert {"HX-Request", "HX-Request-Type", "Cookie"} <= set(answer.vary.as_set(True)), endpoint
 
 
-def test_w13_a_fragment_only_for_a_partial_request(host: Host) -> None:
-    """W13: not for htmx's history restore, nor for a full request, nor for a forged half of the headers."""
+def test_a_fragment_only_for_a_partial_request(host: Host) -> None:
+    """Not for htmx's history restore, nor for a full request, nor for a forged half of the headers (W13)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     for headers, whole in (
         ({}, True),
@@ -75,8 +75,8 @@ def test_w13_a_fragment_only_for_a_partial_request(host: Host) -> None:
         (RuntimeError("canary of the fault"), 500),
     ],
 )
-def test_w12_each_status_as_fragment_and_as_page(host: Host, error: Exception, status: int) -> None:
-    """W12, L5: our own fragment for htmx, a page otherwise; neither holds the fault."""
+def test_each_status_as_fragment_and_as_page(host: Host, error: Exception, status: int) -> None:
+    """Our own fragment for htmx, a page otherwise; neither holds the fault (W12, L5)."""
 
     def fail(**_: object) -> str:
         raise error
@@ -95,7 +95,7 @@ def test_w12_each_status_as_fragment_and_as_page(host: Host, error: Exception, s
 
 
 def test_pages_are_compressed_where_the_browser_can(host: Host) -> None:
-    """Issue: pages are compressed and no-store."""
+    """Pages are compressed and no-store."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     plain = host.client.get(PREFIX)
     packed = host.client.get(PREFIX, headers={"Accept-Encoding": "gzip"})
@@ -106,7 +106,7 @@ def test_pages_are_compressed_where_the_browser_can(host: Host) -> None:
 
 
 def test_static_files_are_compressed_hashed_and_kept_for_a_year(host: Host) -> None:
-    """Issue: static files under content-hashed URLs, cached for a year."""
+    """Static files under content-hashed URLs, cached for a year."""
     with host.app.test_request_context(PREFIX):
         from webapp.web.http.static_files import assets
 
@@ -139,16 +139,16 @@ def test_static_files_are_compressed_hashed_and_kept_for_a_year(host: Host) -> N
         ({"Origin": "http://localhost", "Referer": "http://evil.example/"}, False),
     ],
 )
-def test_w9_a_post_from_another_site_is_refused(host: Host, headers: dict[str, str], refused: bool) -> None:
-    """W9."""
+def test_a_post_from_another_site_is_refused(host: Host, headers: dict[str, str], refused: bool) -> None:
+    """A post from another site is refused (W9)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     data = {"csrf_token": host.csrf_token(), "version": str(client.version)}
     answer = host.client.post(f"{PREFIX}/{client.id}/disable", data=data, headers=headers)
     assert answer.status_code == (403 if refused else 303)
 
 
-def test_w9_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """W9, L4: the log names both origins, and no query."""
+def test_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """The log names both origins, and no query (W9, L4)."""
     host.client.post(f"{PREFIX}/new", headers={"Referer": "https://mas.example.com/new?secret=canary"})
     (said,) = caplog.messages
     assert "'https://mas.example.com'" in said
@@ -158,15 +158,15 @@ def test_w9_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, ca
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/xml"])
-def test_i5_only_form_encodings_are_read(host: Host, content_type: str) -> None:
-    """I5."""
+def test_only_form_encodings_are_read(host: Host, content_type: str) -> None:
+    """Only form encodings are read (I5)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     answer = host.client.post(f"{PREFIX}/{client.id}/disable", data='{"version": 1}', content_type=content_type)
     assert answer.status_code == 415
 
 
-def test_d1_a_body_over_64_kib_is_413(host: Host) -> None:
-    """D1: the limit, one more, and without a length."""
+def test_a_body_over_64_kib_is_413(host: Host) -> None:
+    """The limit, one more, and without a length (D1)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     path, kind = f"{PREFIX}/{client.id}/disable", "application/x-www-form-urlencoded"
     limit = 64 * 1024

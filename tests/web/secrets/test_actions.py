@@ -79,7 +79,7 @@ def table(host: Host, client: IdentityClient) -> str:
 
 
 def test_the_table_shows_each_secret(host: Host, client: IdentityClient) -> None:
-    """Issue 4: label, state, created when and by whom, last used when and from where, ends when."""
+    """Label, state, created when and by whom, last used when and from where, ends when."""
     set_columns(host, client, "A", last_used_at=NOW - timedelta(minutes=3), last_used_address="203.0.113.7")
     set_columns(host, client, "A", created_at=NOW - timedelta(days=300))
     rows = table(host, client)
@@ -91,7 +91,7 @@ def test_the_table_shows_each_secret(host: Host, client: IdentityClient) -> None
 
 
 def test_states_that_pass_by_themselves(host: Host, client: IdentityClient, now: time_machine.Traveller) -> None:
-    """S8: current, ending, paused, ended; judged as the page is made."""
+    """Current, ending, paused, ended; judged as the page is made (S8)."""
     do(host, client, "A", "pause")
     assert "Paused" in table(host, client)
     now.shift(timedelta(hours=24))
@@ -107,8 +107,8 @@ def test_of_many_secrets_that_ended_the_latest_are_shown(host: Host, client: Ide
     assert "2 secrets that ended before are not shown." in page
 
 
-def test_s7_the_last_one_is_locked_and_says_why(host: Host) -> None:
-    """S7: neither ended nor paused; the controls stay reachable."""
+def test_the_last_one_is_locked_and_says_why(host: Host) -> None:
+    """Neither ended nor paused; the controls stay reachable (S7)."""
     client = make_client(host.engine)
     page = read(host.get(f"/{client.id}"))
     links = {found["id"]: found for tag, found in page.tags if tag == "a" and "id" in found}
@@ -119,7 +119,7 @@ def test_s7_the_last_one_is_locked_and_says_why(host: Host) -> None:
 
 
 def test_a_viewer_sees_the_table_without_actions(host: Host, client: IdentityClient) -> None:
-    """A2."""
+    """A viewer sees the table without actions (A2)."""
     viewing = make_host(host.engine, viewer_roles=("Auditor",))
     viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
     page = read(viewing.get(f"/{client.id}"))
@@ -193,7 +193,7 @@ def test_end(host: Host, client: IdentityClient, htmx: bool) -> None:
 
 
 def test_pause_and_resume(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """S8: resuming never moves the end."""
+    """Resuming never moves the end (S8)."""
     assert "Its end date stays: Tuesday 24 November" in read(host.get(path(host, client, "A", "pause"))).text
     answer = do(host, client, "A", "pause", htmx=htmx)
     assert is_done(answer, "Secret paused." if htmx else "done=secret-paused", htmx=htmx)
@@ -205,8 +205,8 @@ def test_pause_and_resume(host: Host, client: IdentityClient, htmx: bool) -> Non
 
 
 @pytest.mark.parametrize("action", ["end", "pause"])
-def test_s7_the_last_live_one_is_409(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
-    """S7: whether the other one ended or is paused; the answer says why and leads to Change secret."""
+def test_the_last_live_one_is_409(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
+    """Whether the other one ended or is paused; the answer says why and leads to Change secret (S7)."""
     do(host, client, "A", "pause")
     where = path(host, client, "B", action)
     question = host.get(where, htmx=htmx)
@@ -220,7 +220,7 @@ def test_s7_the_last_live_one_is_409(host: Host, client: IdentityClient, htmx: b
 
 
 def test_ended_stays_ended(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """S8: it can be neither paused nor resumed nor given another end; ending it again does nothing."""
+    """It can be neither paused nor resumed nor given another end; ending it again does nothing (S8)."""
     do(host, client, "A", "end")
     for action in EVERY:
         where = path(host, client, "A", action)
@@ -234,7 +234,7 @@ def test_ended_stays_ended(host: Host, client: IdentityClient, htmx: bool) -> No
 
 
 def test_ending_a_secret_in_use_asks_once_more(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Issue 4: with the address that used it within the last hour."""
+    """With the address that used it within the last hour."""
     set_columns(host, client, "A", last_used_at=NOW - timedelta(minutes=59), last_used_address="203.0.113.7")
     page = read(host.get(path(host, client, "A", "end"), htmx=htmx))
     assert "Secret A was used 59 minutes ago from 203.0.113.7. That caller will be refused." in page.text
@@ -254,8 +254,8 @@ def test_after_an_hour_it_does_not(host: Host, client: IdentityClient) -> None:
 
 
 @pytest.mark.parametrize("action", ["end", "pause"])
-def test_s8_what_is_left_may_have_an_end(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
-    """S8: ending or pausing B leaves A, which ends tomorrow: that is to be read, and another end again."""
+def test_what_is_left_may_have_an_end(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
+    """Ending or pausing B leaves A, which ends tomorrow: that is to be read, and another end again (S8)."""
     page = read(host.get(path(host, client, "B", action), htmx=htmx))
     words = "From Tuesday 24 November at 10:45 GMT on the client gets no tokens: secret A is then the last that worked."
     assert words in page.text
@@ -276,7 +276,7 @@ def test_s8_what_is_left_may_have_an_end(host: Host, client: IdentityClient, htm
 
 
 def test_set_and_clear_an_end_date(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """S8: typed in the screens' zone."""
+    """Typed in the screens' zone (S8)."""
     page = read(host.get(path(host, client, "A", "end-date"), htmx=htmx))
     field = page.inputs["ends_at"]
     assert (field["type"], field["value"]) == ("datetime-local", "2026-11-24T10:45")
@@ -309,7 +309,7 @@ def test_set_and_clear_an_end_date(host: Host, client: IdentityClient, htmx: boo
     ],
 )
 def test_an_end_date_that_cannot_be(host: Host, client: IdentityClient, htmx: bool, typed: str, words: str) -> None:
-    """S8: to come, within 365 days, and a time that there is."""
+    """To come, within 365 days, and a time that there is (S8)."""
     if words == "This is midnight":
         assert do(host, client, "A", "end-date", htmx=htmx, ends_at=typed).status_code in (200, 303)
         assert secrets_of(host, client)["A"].ends_at == datetime(2026, 11, 24, tzinfo=UTC)
@@ -326,8 +326,8 @@ def test_of_a_time_that_there_is_twice_it_is_the_first(host: Host, client: Ident
     assert secrets_of(host, client)["A"].ends_at == datetime(2027, 10, 31, 0, 30, tzinfo=UTC)
 
 
-def test_s8_the_last_live_secret_gets_an_end_only_after_a_warning(host: Host, htmx: bool) -> None:
-    """S8: and the warning read for one moment does not count for another."""
+def test_the_last_live_secret_gets_an_end_only_after_a_warning(host: Host, htmx: bool) -> None:
+    """And the warning read for one moment does not count for another (S8)."""
     client = make_client(host.engine, client_id="acme-claims-prod")
     answer = do(host, client, "A", "end-date", htmx=htmx, ends_at="2026-12-01T09:00")
     page = read(answer)
@@ -346,8 +346,8 @@ def test_s8_the_last_live_secret_gets_an_end_only_after_a_warning(host: Host, ht
 
 
 @pytest.mark.parametrize("action", EVERY)
-def test_w5_each_needs_a_recent_sign_in(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
-    """W5."""
+def test_each_needs_a_recent_sign_in(host: Host, client: IdentityClient, htmx: bool, action: str) -> None:
+    """Each needs a recent sign in (W5)."""
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
     answer = do(host, client, "A", action, htmx=htmx, ends_at="2026-12-01T09:00")
     assert answer.status_code == 401
@@ -358,10 +358,10 @@ def test_w5_each_needs_a_recent_sign_in(host: Host, client: IdentityClient, htmx
 
 
 @pytest.mark.parametrize("action", EVERY)
-def test_w8_i7_no_token_or_a_stale_version_changes_nothing(
+def test_no_token_or_a_stale_version_changes_nothing(
     host: Host, client: IdentityClient, htmx: bool, action: str
 ) -> None:
-    """W8, I7."""
+    """No token or a stale version changes nothing (W8, I7)."""
     if action == "resume":
         do(host, client, "A", "pause")
     before, where = states(host, client), path(host, client, "A", action)
@@ -377,8 +377,8 @@ def test_w8_i7_no_token_or_a_stale_version_changes_nothing(
 
 
 @pytest.mark.parametrize("action", EVERY)
-def test_a3_a_secret_of_another_client_is_as_absent_as_none(host: Host, client: IdentityClient, action: str) -> None:
-    """A3: of the same account or of another one, or no key at all."""
+def test_a_secret_of_another_client_is_as_absent_as_none(host: Host, client: IdentityClient, action: str) -> None:
+    """Of the same account or of another one, or no key at all (A3)."""
     neighbour = make_client(host.engine, client_id="another-client")
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-client")
     seen = set()
@@ -394,8 +394,8 @@ def test_a3_a_secret_of_another_client_is_as_absent_as_none(host: Host, client: 
     assert states(host, neighbour) == {"A": "current"}
 
 
-def test_l1_events_name_the_secret_and_never_its_value(host: Host, client: IdentityClient) -> None:
-    """L1, S6."""
+def test_events_name_the_secret_and_never_its_value(host: Host, client: IdentityClient) -> None:
+    """Events name the secret and never its value (L1, S6)."""
     do(host, client, "A", "end-date", ends_at="2026-12-01T09:00")
     with read_session(host.engine) as session:
         event = session.scalars(

@@ -54,7 +54,7 @@ def change(host: Host, client: IdentityClient, *, htmx: bool = False, **fields: 
 def test_the_form_proposes_a_secret_and_says_when_the_old_one_ends(
     host: Host, client: IdentityClient, now: None
 ) -> None:
-    """S8: now, 1 hour, 24 hours (which is proposed), 7 days, each with clock time and zone."""
+    """Now, 1 hour, 24 hours (which is proposed), 7 days, each with clock time and zone (S8)."""
     page = read(host.get(f"/{client.id}/secret"))
     assert is_generated(Secret(page.value("client_secret")))
     assert page.value("overlap") == "24h"
@@ -70,7 +70,7 @@ def test_the_form_proposes_a_secret_and_says_when_the_old_one_ends(
 
 
 def test_the_dialog_gets_its_secret_from_generate(host: Host, client: IdentityClient) -> None:
-    """S6: the proposed value is in Generate's answer alone, which is never compressed; the dialog may be."""
+    """The proposed value is in Generate's answer alone, which is never compressed; the dialog may be (S6)."""
     dialog = host.client.get(f"{PREFIX}/{client.id}/secret", headers=HTMX | {"Accept-Encoding": "gzip"})
     assert dialog.headers["Content-Encoding"] == "gzip"
     dialog = host.get(f"/{client.id}/secret", htmx=True)
@@ -97,7 +97,7 @@ def test_the_dialog_gets_its_secret_from_generate(host: Host, client: IdentityCl
 def test_it_says_when_and_from_where_the_old_secret_was_used(
     host: Host, client: IdentityClient, now: None, ago: timedelta, words: str
 ) -> None:
-    """Issue 4: and warns where something still relies on it."""
+    """And warns where something still relies on it."""
     set_columns(host, client, "A", last_used_at=NOW - ago, last_used_address="203.0.113.7")
     page = read(host.get(f"/{client.id}/secret"))
     assert words in page.text
@@ -124,10 +124,10 @@ def test_it_says_until_when_issued_tokens_stay_valid(host: Host, client: Identit
         ("7d", timedelta(days=7), "Secret A works until Monday 30 November at 10:45 GMT."),
     ],
 )
-def test_s8_each_choice_for_the_old_secret(
+def test_each_choice_for_the_old_secret(
     host: Host, client: IdentityClient, now: None, htmx: bool, overlap: str, after: timedelta, said: str
 ) -> None:
-    """S8, S6: the hand-over shows the new secret once, and says what becomes of the old one."""
+    """The hand-over shows the new secret once, and says what becomes of the old one (S8, S6)."""
     answer = change(host, client, htmx=htmx, overlap=overlap)
     page = read(answer)
     assert (answer.status_code, page.texts["ic-handover-secret"]) == (200, NEW)
@@ -149,7 +149,7 @@ def test_an_unknown_choice_changes_nothing(host: Host, client: IdentityClient, h
 
 
 def test_issued_tokens_are_revoked_where_asked_for(host: Host, client: IdentityClient) -> None:
-    """T13."""
+    """Issued tokens are revoked where asked for (T13)."""
     change(host, client)
     assert stored(host, client).token_generation == 0
     change(host, client, end_older="A", client_secret="another-secret-of-acme", revoke="on")
@@ -178,8 +178,8 @@ def test_where_no_secret_works_there_is_nothing_to_choose(host: Host, client: Id
 # Two secrets (S7)
 
 
-def test_s7_the_older_of_two_has_to_end_first(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """S7: it is asked for in the same form, names the secret and its last use, and is not presumed."""
+def test_the_older_of_two_has_to_end_first(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """It is asked for in the same form, names the secret and its last use, and is not presumed (S7)."""
     change(host, client, overlap="7d")
     used_at = utc_now() - timedelta(minutes=3, seconds=1)
     set_columns(host, client, "A", last_used_at=used_at, last_used_address="203.0.113.7")
@@ -198,8 +198,8 @@ def test_s7_the_older_of_two_has_to_end_first(host: Host, client: IdentityClient
     assert states(host, client) == {"A": "ended", "B": "ending", "C": "current"}
 
 
-def test_s7_repeating_the_post_shows_no_secret_again(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """S7, S6, I7: the same form a second time is 409, says that the first one did it, and changes nothing."""
+def test_repeating_the_post_shows_no_secret_again(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """The same form a second time is 409, says that the first one did it, and changes nothing (S7, S6, I7)."""
     form = read(host.get(f"/{client.id}/secret")).form(client_secret=NEW)
     assert host.post(f"/{client.id}/secret", form, htmx=htmx, token=False).status_code == 200
     answer = host.post(f"/{client.id}/secret", form, htmx=htmx, token=False)
@@ -216,14 +216,14 @@ def test_s7_repeating_the_post_shows_no_secret_again(host: Host, client: Identit
 
 
 @pytest.mark.parametrize("version", ["", "0", "nonsense"])
-def test_i7_without_its_version_it_is_stale(host: Host, client: IdentityClient, htmx: bool, version: str) -> None:
-    """I7."""
+def test_without_its_version_it_is_stale(host: Host, client: IdentityClient, htmx: bool, version: str) -> None:
+    """Without its version it is stale (I7)."""
     assert change(host, client, htmx=htmx, version=version).status_code == 409
     assert states(host, client) == {"A": "current"}
 
 
-def test_s7_two_posts_at_once_give_one_secret(engine: Engine) -> None:
-    """S7: on both engines; one success, one 409, and only the success shows a secret."""
+def test_two_posts_at_once_give_one_secret(engine: Engine) -> None:
+    """On both engines; one success, one 409, and only the success shows a secret (S7)."""
     host = make_host(engine)
     client = make_client(engine, client_id="acme-claims-prod")
     forms = [
@@ -287,10 +287,10 @@ def test_a_secret_that_cannot_be_used(host: Host, client: IdentityClient, htmx: 
         ("a-long+secret-with-a-plus", "+ and %"),
     ],
 )
-def test_s4_a_weak_secret_is_warned_of_before_it_is_set(
+def test_a_weak_secret_is_warned_of_before_it_is_set(
     host: Host, client: IdentityClient, htmx: bool, secret: str, rule: str
 ) -> None:
-    """S4: as the field is left, and by the first press; the second takes it as it is."""
+    """As the field is left, and by the first press; the second takes it as it is (S4)."""
     left = host.post(f"/check?field=client_secret&client={client.id}", {"client_secret": secret}, htmx=True)
     assert rule in left.text
     answer = change(host, client, htmx=htmx, client_secret=secret)
@@ -303,8 +303,8 @@ def test_s4_a_weak_secret_is_warned_of_before_it_is_set(
     assert read(again).texts["ic-handover-secret"] == secret
 
 
-def test_s4_a_setting_refuses_weak_secrets(host: Host, client: IdentityClient) -> None:
-    """S4."""
+def test_a_setting_refuses_weak_secrets(host: Host, client: IdentityClient) -> None:
+    """A setting refuses weak secrets (S4)."""
     strict = make_host(host.engine, refuse_weak_secrets=True)
     answer = change(strict, client, client_secret="acme-claims-prod")
     assert answer.status_code == 422
@@ -316,10 +316,10 @@ def test_s4_a_setting_refuses_weak_secrets(host: Host, client: IdentityClient) -
 
 @pytest.mark.parametrize("path", ["secret", "leaked"])
 @pytest.mark.parametrize("minutes", [30, 30 + 1 / 60])
-def test_w5_a_new_secret_needs_a_recent_sign_in(
+def test_a_new_secret_needs_a_recent_sign_in(
     host: Host, client: IdentityClient, htmx: bool, path: str, minutes: float
 ) -> None:
-    """W5: at 30 minutes it still counts; one second later nothing changes and nothing chosen is lost."""
+    """At 30 minutes it still counts; one second later nothing changes and nothing chosen is lost (W5)."""
     form = read(host.get(f"/{client.id}/{path}")).form()
     signed_in_at = utc_now() - timedelta(minutes=minutes) + timedelta(seconds=0.9 if minutes == 30 else 0)
     host.actor = replace(NORTHWIND, signed_in_at=signed_in_at)
@@ -336,8 +336,8 @@ def test_w5_a_new_secret_needs_a_recent_sign_in(
 
 
 @pytest.mark.parametrize("path", ["secret", "leaked"])
-def test_w8_w10_no_token_no_change(host: Host, client: IdentityClient, htmx: bool, path: str) -> None:
-    """W8, W10: the same form comes back, with a new token."""
+def test_no_token_no_change(host: Host, client: IdentityClient, htmx: bool, path: str) -> None:
+    """The same form comes back, with a new token (W8, W10)."""
     data = {"version": client.version, "client_secret": NEW, "overlap": "1h"}
     answer = host.post(f"/{client.id}/{path}", data, htmx=htmx, token=False)
     assert answer.status_code == 422
@@ -348,8 +348,8 @@ def test_w8_w10_no_token_no_change(host: Host, client: IdentityClient, htmx: boo
         assert read(answer).value("overlap") == "1h"
 
 
-def test_a5_the_form_writes_a_secret_and_nothing_else(host: Host, client: IdentityClient) -> None:
-    """A5."""
+def test_the_form_writes_a_secret_and_nothing_else(host: Host, client: IdentityClient) -> None:
+    """The form writes a secret and nothing else (A5)."""
     other = make_client(host.engine, client_id="another-client")
     forged: dict[str, Any] = {
         "id": str(other.id),
@@ -397,7 +397,7 @@ def test_leaked_says_what_follows(host: Host, client: IdentityClient, now: None,
 def test_leaked_ends_every_secret_revokes_and_hands_a_new_one_over(
     host: Host, client: IdentityClient, htmx: bool
 ) -> None:
-    """Issue 4, S6, T13: in one step."""
+    """In one step (S6, T13)."""
     change(host, client, overlap="7d")
     form = read(host.get(f"/{client.id}/leaked")).form()
     answer = host.post(f"/{client.id}/leaked", form, htmx=htmx, token=False)

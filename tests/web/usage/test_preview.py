@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from tests.support.factories import SECRET, make_client
 from tests.support.host import HARBOUR, NORTHWIND, Host
+from tests.support.markup import squeeze
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION
@@ -28,7 +29,7 @@ def client(host: Host) -> IdentityClient:
 
 def claims(html: str) -> dict[str, object]:
     """Return the claims that a page shows."""
-    [shown] = re.findall(r'aria-label="Token claims">(.*?)</pre>', html, re.DOTALL)
+    [shown] = re.findall(r'aria-label="Token claims"\s*>(.*?)</pre>', html, re.DOTALL)
     found: dict[str, object] = json.loads(unescape(shown))
     return found
 
@@ -44,8 +45,8 @@ def section(host: Host, client: IdentityClient, *scopes: str) -> str:
 @pytest.mark.parametrize(
     "asked", [None, "accounts:read", "payment-requests stored-recipients", "API accounts:read payment-requests"]
 )
-def test_t2_the_preview_says_what_the_token_then_says(host: Host, client: IdentityClient, asked: str | None) -> None:
-    """T2: every claim, in the same order, but for the times and the token's own number."""
+def test_the_preview_says_what_the_token_then_says(host: Host, client: IdentityClient, asked: str | None) -> None:
+    """Every claim, in the same order, but for the times and the token's own number (T2)."""
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     with time_machine.travel(NOW, tick=False):
         shown = claims(section(host, client, *(asked or "").split()))
@@ -70,28 +71,29 @@ def test_the_times_are_told_in_words(host: Host, client: IdentityClient) -> None
 
 
 def test_a_scope_that_the_client_may_not_have_is_left_out(host: Host, client: IdentityClient) -> None:
-    """I4: an address that somebody made up."""
+    """An address that somebody made up (I4)."""
     assert claims(section(host, client, "accounts:read", "reports:read", '"><x'))["scope"] == "accounts:read"
     every = "API accounts:read payment-requests stored-recipients"
     assert claims(section(host, client))["scope"] == claims(section(host, client, "reports:read"))["scope"] == every
 
 
 def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClient) -> None:
-    """Issue: a GET form; W13: the whole page for a browser. What was chosen stays so."""
+    """A GET form; W13: the whole page for a browser. What was chosen stays so."""
     page = host.get(f"/{client.id}/preview?scope=accounts:read").text
+    assert claims(page)["scope"] == "accounts:read"
+    page = squeeze(page)
     assert "<html" in page
     assert f'method="get" action="/administration/identity-clients/{client.id}/preview"' in page
     assert re.findall(r'name="scope" value="([^"]+)" checked', page) == ["accounts:read"]
     assert "<noscript><button" in page
-    assert claims(page)["scope"] == "accounts:read"
     assert claims(host.get(f"/{client.id}").text)["client_id"] == "acme-claims-prod"
 
 
 def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityClient) -> None:
-    """Issue: a disabled client; A4: no role left; S8: no secret that works."""
+    """A disabled client; A4: no role left; S8: no secret that works."""
     assert "no token is given" not in section(host, client)
     disabled = section(host, make_client(host.engine, enabled=False))
-    assert "This client is disabled, so no token is given until it is enabled. It would say this:" in disabled
+    assert "This client is disabled, so no token is given until it is enabled. It would say this:" in squeeze(disabled)
     assert claims(disabled)
     with unit_of_work(host.engine) as session:
         secret = session.query(ClientSecret).where(ClientSecret.client_key == client.id).one()
@@ -103,15 +105,15 @@ def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityCli
     assert "Token claims" not in nothing
 
 
-def test_a4_roles_that_the_account_no_longer_holds_are_no_part_of_it(host: Host, client: IdentityClient) -> None:
-    """A4."""
+def test_roles_that_the_account_no_longer_holds_are_no_part_of_it(host: Host, client: IdentityClient) -> None:
+    """Roles that the account no longer holds are no part of it (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "AccountViewer"}))
     assert claims(section(host, client))["roles"] == ["MerchantUser", "AccountViewer"]
     assert claims(section(host, client))["scope"] == "API accounts:read"
 
 
-def test_a3_another_accounts_client_has_no_preview(host: Host, client: IdentityClient) -> None:
-    """A3."""
+def test_another_accounts_client_has_no_preview(host: Host, client: IdentityClient) -> None:
+    """Another accounts client has no preview (A3)."""
     host.actor = HARBOUR
     answer = host.get(f"/{client.id}/preview")
     assert answer.status_code == 404

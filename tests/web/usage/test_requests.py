@@ -8,7 +8,7 @@ import time_machine
 
 from tests.support.factories import make_client, make_requests
 from tests.support.host import HARBOUR, Host
-from tests.support.markup import read
+from tests.support.markup import read, squeeze
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.usage.queries import LATEST_MAX
@@ -46,8 +46,8 @@ def text_of(html: str) -> str:
 
 
 @time_machine.travel(NOW, tick=False)
-def test_l2_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
-    """L2, issue: the chart's text form."""
+def test_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
+    """The chart's text form (L2)."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "Last 30 days: 1,204 issued, 25 refused. Most refusals on 18 November (22, wrong secret)." in words
     make_requests(host.engine, client, 1, at=NOW - 5 * DAY, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED)
@@ -66,8 +66,8 @@ def test_without_refusals_the_busiest_day_is_told(host: Host) -> None:
 
 @time_machine.travel(NOW, tick=False)
 def test_the_chart_and_its_table_say_the_same(host: Host, client: IdentityClient) -> None:
-    """Issue: inline SVG with an accessible name, and the same figures as a table; scales of their own."""
-    html = section(host, client)
+    """Inline SVG with an accessible name, and the same figures as a table; scales of their own."""
+    html = squeeze(section(host, client))
     markup = read(html)
     [drawing] = [found for tag, found in markup.tags if tag == "svg" and found.get("role") == "img"]
     assert "Last 30 days" in markup.texts[drawing["aria-labelledby"]]
@@ -89,8 +89,8 @@ def test_the_chart_and_its_table_say_the_same(host: Host, client: IdentityClient
 
 
 @time_machine.travel(NOW, tick=False)
-def test_l2_the_latest_requests(host: Host, client: IdentityClient) -> None:
-    """L2: result, true reason, secret, address, scope; local time to the second, UTC in the markup."""
+def test_the_latest_requests(host: Host, client: IdentityClient) -> None:
+    """Result, true reason, secret, address, scope; local time to the second, UTC in the markup (L2)."""
     rows = [text_of(row) for row in section(host, client).split("<tr role")[2:]]
     assert len(rows) == SHOWN
     assert "Today, 10:42:07 Issued B 203.0.113.7 payment-requests stored-recipients" in rows[0]
@@ -109,11 +109,11 @@ def test_a_summer_time_is_local(host: Host) -> None:
 
 
 @pytest.mark.parametrize("outcome", [*Outcome, *AuthenticationFailure])
-def test_l2_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
-    """L2: none of them is told by its stored value by accident."""
+def test_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
+    """None of them is told by its stored value by accident (L2)."""
     client = make_client(host.engine)
     make_requests(host.engine, client, outcome=outcome, secret_label=None)
-    found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', section(host, client))
+    found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', squeeze(section(host, client)))
     assert found
     assert (found[1] is None) is (outcome is Outcome.ISSUED)
     assert found[2] == WORDS[outcome]
@@ -145,7 +145,7 @@ def test_a_quota_of_tokens_is_no_failed_attempt(host: Host) -> None:
 
 
 def test_all_that_are_kept_are_on_a_page_of_their_own(host: Host, client: IdentityClient) -> None:
-    """Issue: See all requests."""
+    """See all requests."""
     make_requests(host.engine, client, LATEST_MAX + 60)
     page = host.get(f"/{client.id}/requests").text
     assert f'href="/administration/identity-clients/{client.id}/requests"' in host.get(f"/{client.id}").text
@@ -154,8 +154,8 @@ def test_all_that_are_kept_are_on_a_page_of_their_own(host: Host, client: Identi
     assert "There are no token requests yet." in host.get(f"/{make_client(host.engine).id}/requests").text
 
 
-def test_w13_w17_the_section_asks_for_itself_and_says_so(host: Host, client: IdentityClient) -> None:
-    """W3, W13, W17: every 30 s, as no activity, without a filter; a refusal takes its place, a fault does not."""
+def test_the_section_asks_for_itself_and_says_so(host: Host, client: IdentityClient) -> None:
+    """Every 30 s, as no activity, without a filter; a refusal takes its place, a fault does not (W3, W13, W17)."""
     html = section(host, client)
     assert "<html" not in html
     [asks] = [found for _, found in read(html).tags if "hx-get" in found]
@@ -166,8 +166,8 @@ def test_w13_w17_the_section_asks_for_itself_and_says_so(host: Host, client: Ide
     assert asks["hx-status:4xx"] == "target:#ic-refresh swap:outerHTML"
 
 
-def test_l2_a3_the_requests_are_seen_by_their_own_account_alone(host: Host, client: IdentityClient) -> None:
-    """L2, A3."""
+def test_the_requests_are_seen_by_their_own_account_alone(host: Host, client: IdentityClient) -> None:
+    """The requests are seen by their own account alone (L2, A3)."""
     host.actor = HARBOUR
     for htmx in (False, True):
         answer = host.get(f"/{client.id}/requests", htmx=htmx)

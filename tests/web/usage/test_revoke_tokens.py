@@ -51,8 +51,8 @@ def test_it_says_until_when_an_api_that_never_introspects_accepts_a_token(
     assert words in read(host.get(f"/{client.id}/revoke-tokens")).text
 
 
-def test_t13_revoke(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """T13: the tokens count no more; the client and its version stay as they are."""
+def test_revoke(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """The tokens count no more; the client and its version stay as they are (T13)."""
     form = read(host.get(f"/{client.id}/revoke-tokens")).form()
     answer = host.post(f"/{client.id}/revoke-tokens", form, htmx=htmx, token=False)
     if htmx:
@@ -65,10 +65,8 @@ def test_t13_revoke(host: Host, client: IdentityClient, htmx: bool) -> None:
     assert actions(host, client) == ["created", "tokens revoked"]
 
 
-def test_w8_w5_without_token_or_long_after_sign_in_nothing_is_revoked(
-    host: Host, client: IdentityClient, htmx: bool
-) -> None:
-    """W8, W5."""
+def test_without_token_or_long_after_sign_in_nothing_is_revoked(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """Without token or long after sign in nothing is revoked (W8, W5)."""
     assert host.post(f"/{client.id}/revoke-tokens", {"version": 1}, htmx=htmx, token=False).status_code == 422
     form = read(host.get(f"/{client.id}/revoke-tokens")).form()
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
@@ -78,8 +76,8 @@ def test_w8_w5_without_token_or_long_after_sign_in_nothing_is_revoked(
     assert stored(host, client).token_generation == 0
 
 
-def test_t13_disable_revokes_where_asked_for(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Issue 4, T13."""
+def test_disable_revokes_where_asked_for(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """Disable revokes where asked for (T13)."""
     form = read(host.get(f"/{client.id}/disable")).form()
     assert "revoke" not in form, "not presumed"
     host.post(f"/{client.id}/disable", form | {"revoke": "on"}, htmx=htmx, token=False)
@@ -89,10 +87,10 @@ def test_t13_disable_revokes_where_asked_for(host: Host, client: IdentityClient,
 
 
 @pytest.mark.parametrize("revoke", [True, False])
-def test_w5_disable_needs_a_recent_sign_in_only_to_revoke(
+def test_disable_needs_a_recent_sign_in_only_to_revoke(
     host: Host, client: IdentityClient, htmx: bool, revoke: bool
 ) -> None:
-    """W5: stopping a client is possible at any time."""
+    """Stopping a client is possible at any time (W5)."""
     form = read(host.get(f"/{client.id}/disable")).form(**({"revoke": "on"} if revoke else {}))
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
     answer = host.post(f"/{client.id}/disable", form, htmx=htmx, token=False)

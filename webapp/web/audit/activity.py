@@ -46,14 +46,14 @@ def _show(key: uuid.UUID | None) -> Response:
         page = queries.list_events(session, account_id=account_id, query=query, zone=_times().zone, key=key)
         people = [] if htmx().partial else queries.list_actors(session, account_id)
     return render(
-        "activity.html",
-        "_activity.html",
+        "audit/activity.html",
+        "audit/_events.html",
         client=client,
         query=query,
         page=page,
-        told_events=_describe(page.events),
+        events=_describe(page.events),
         people=people,
-        action_words=ACTION_LABELS,
+        actions=ACTION_LABELS,
         rows_max=export.EXPORT_MAX,
     )
 

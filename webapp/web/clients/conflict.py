@@ -68,8 +68,8 @@ def show_conflict(form: EditForm, current: IdentityClient) -> Response:
     ]
     same = {name: _side(name, mine[name], mine[name]).value for name in FIELDS if mine[name] == theirs[name]}
     return render(
-        "conflict.html",
-        "_conflict.html",
+        "clients/conflict.html",
+        "clients/_conflict_form.html",
         status=409,
         client=current,
         key=current.id,

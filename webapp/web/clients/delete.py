@@ -17,6 +17,7 @@ from ..http.confirmation import render_confirmation
 from ..http.htmx import close_dialog, htmx
 from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
+from ..http.response_kinds import ScreenResponse
 from ..http.toasts import TOASTS
 from ..http.transactions import transaction
 from ..secrets.table import is_relied_on, last_used
@@ -54,16 +55,18 @@ def delete(key: str) -> ResponseReturnValue:
     if not htmx().partial:
         return redirect(url_for(".list", done="deleted"), 303)
     if htmx().path == url_for(".details", key=client.id):
-        response = Response()
+        response = ScreenResponse()
         response.headers["HX-Redirect"] = url_for(".list", done="deleted")
         return response
-    return close_dialog(render_template("identity_clients/_deleted.html", client=client, words=TOASTS["deleted"]))
+    return close_dialog(
+        render_template("identity_clients/clients/_deleted_toast.html", client=client, message=TOASTS["deleted"])
+    )
 
 
 def _confirm(client: IdentityClient, form: DeleteForm, *, status: int = 200) -> Response:
     last, now = last_used(client), utc_now()
     return render_confirmation(
-        "ask_delete.html",
+        "clients/confirm_delete.html",
         client,
         form,
         status=status,

@@ -31,21 +31,21 @@ def details(key: str) -> Response:
         used = requests.usage_of(session, client)
         seen = recent_addresses(session, client, used.requests)
     return render(
-        "details.html",
-        "_details.html",
+        "clients/details.html",
+        "clients/_details.html",
         client=client,
         form=VersionForm(version=client.version),
         roles=catalogue.effective(client.roles, None),
         scopes=scopes_of(client),
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
         token_url=token_url(),
-        snippet_texts=snippets_for(client),
-        told_events=event_texts,
+        snippets=snippets_for(client),
+        events=event_texts,
         advice=attention_advice(reasons),
         **requests.context(used),
         **networks.context(client, seen),
         check=None,
         preview=preview_of(client),
-        done=TOASTS.get(request.args.get("done", "")),
+        message=TOASTS.get(request.args.get("done", "")),
         **secrets_context(client),
     )

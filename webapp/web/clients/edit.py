@@ -55,7 +55,7 @@ def edit_client(key: str) -> ResponseReturnValue:
     if form.secret:
         return hand_over(client, Secret(form.secret), title=gettext("Saved, with a new secret"))
     if htmx().partial:
-        return close_dialog(render_template("identity_clients/_saved.html", client=client))
+        return close_dialog(render_template("identity_clients/clients/_saved_toast.html", client=client))
     return redirect(url_for(".details", key=client.id, done="edited"), 303)
 
 

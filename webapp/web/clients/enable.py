@@ -27,9 +27,9 @@ def enable(key: str) -> ResponseReturnValue:
     client = load_client(key)
     form = VersionForm(version=client.version)
     if not form.is_submitted():
-        return render_confirmation("ask_enable.html", client, form)
+        return render_confirmation("clients/confirm_enable.html", client, form)
     if not form.validate():
-        return render_confirmation("ask_enable.html", client, form, status=422)
+        return render_confirmation("clients/confirm_enable.html", client, form, status=422)
     try:
         with transaction() as session:
             client = set_enabled(
@@ -37,10 +37,10 @@ def enable(key: str) -> ResponseReturnValue:
             )
     except StaleVersion as stale:
         form.version.data = stale.current.version
-        return render_confirmation("ask_enable.html", stale.current, form, status=409)
+        return render_confirmation("clients/confirm_enable.html", stale.current, form, status=409)
     except FieldError as refused:
         form.add_errors([refused])
-        return render_confirmation("ask_enable.html", client, form, status=422)
+        return render_confirmation("clients/confirm_enable.html", client, form, status=422)
     return show_toast(client, "enabled")
 
 
@@ -75,7 +75,7 @@ def disable(key: str) -> ResponseReturnValue:
 
 def _confirm_disable(client: IdentityClient, form: DisableForm, *, status: int = 200) -> Response:
     return render_confirmation(
-        "ask_disable.html",
+        "clients/confirm_disable.html",
         client,
         form,
         status=status,

@@ -60,7 +60,7 @@ def remake_form(form: ClientForm, show: Callable[..., Response]) -> Response:
     if not form.validate():
         return show_invalid_form(show)
     form.roles.data = preset[1]
-    return show(fragment="_form_roles.html")
+    return show(fragment="clients/_roles_field.html")
 
 
 def show_rate_limited(error: RateLimited, form: ClientForm, show: Callable[..., Response], message: str) -> Response:

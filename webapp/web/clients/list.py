@@ -41,27 +41,27 @@ def list_clients() -> Response:
         found = attention.reasons(session, account_id, page.clients)
         summary = None if htmx().partial else attention_queries.summary(session, account_id)
     return render(
-        "list.html",
-        "_results.html",
+        "clients/list.html",
+        "clients/_results.html",
         page=page,
         query=query,
         catalogue=catalogue,
         orders=ORDERS,
         changed=request.args.get("changed", ""),
-        attention_words=FILTER_WORDS,
+        attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
-        strip_links=strip_links(summary) if summary else [],
-        done=TOASTS.get(request.args.get("done", "")),
+        summary_links=strip_links(summary) if summary else [],
+        message=TOASTS.get(request.args.get("done", "")),
     )
 
 
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
         summary = attention_queries.summary(session, actor().account_id)
-    return render("list.html", "_attention.html", strip_links=strip_links(summary))
+    return render("clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary))
 
 
 def menu(key: str) -> Response:
     """Show the actions on one client: a menu for htmx, a page of links without script."""
     client = load_client(key)
-    return render("menu.html", "_menu.html", client=client, form=VersionForm(version=client.version))
+    return render("clients/menu.html", "clients/_menu.html", client=client, form=VersionForm(version=client.version))

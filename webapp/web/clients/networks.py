@@ -77,7 +77,7 @@ def networks(key: str) -> ResponseReturnValue:
     except StaleVersion as stale:
         return _show_stale(form, stale.current, seen)
     if htmx().partial:
-        return close_dialog(render_template("identity_clients/_networks_saved.html", client=client))
+        return close_dialog(render_template("identity_clients/clients/_networks_saved_toast.html", client=client))
     return redirect(url_for(".details", key=client.id, done="networks"), 303)
 
 
@@ -86,8 +86,8 @@ def check_address(key: str) -> Response:
     client, seen = _load(key)
     typed = request.args.get("address", "").strip()[:TYPED_MAX]
     return render(
-        "networks_check.html",
-        "_networks_check.html",
+        "clients/address_check.html",
+        "clients/_address_check.html",
         client=client,
         **context(client, seen),
         check=_check(client, seen, typed) if typed else None,
@@ -140,12 +140,12 @@ def _show(
     stored: Sequence[AllowedNetwork] = (),
 ) -> Response:
     return render(
-        "networks.html",
-        "_networks_form.html" if request.method == "POST" else "_networks_dialog.html",
+        "clients/networks.html",
+        "clients/_networks_form.html" if request.method == "POST" else "clients/_networks_dialog.html",
         status=status,
         client=client,
         form=form,
-        follows=follows,
+        consequences=follows,
         stored=stored,
     )
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from flask import Response, make_response, render_template, request, url_for
+from flask import Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ...core.clients.service import AlreadyCreated
@@ -18,6 +18,7 @@ from ..http.access import actor, sign_in_is_recent
 from ..http.htmx import htmx, render
 from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
+from ..http.response_kinds import ScreenResponse
 from ..http.transactions import transaction
 from ..secrets.handover import hand_over
 from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, roles_context, show_client_form, show_rate_limited
@@ -78,7 +79,7 @@ def check_field() -> Response:
     # Change secret posts no client ID and name, which its secret is compared with.
     form = ClientForm(client_id=client.client_id, name=client.name) if client else ClientForm()
     if not form.validate():
-        return make_response("", 422)
+        return ScreenResponse("", 422)
     if field not in FIELDS:
         raise NotFound
     keeps_secret = field == "client_secret" and client is not None and not form.secret
@@ -88,15 +89,17 @@ def check_field() -> Response:
         form.warn_of_secret()
     if field == "client_id" and not form.field_errors:
         _check_client_id_available(form, client)
-    return make_response(render_template("identity_clients/_form_said.html", form=form, name=field))
+    return ScreenResponse(render_template("identity_clients/components/_field_message.html", form=form, name=field))
 
 
 def check_roles() -> Response:
     """Return the note on the chosen roles, as they are chosen; nothing is saved."""
     client, form = _client_from_query("client"), ClientForm()
     if not form.validate():
-        return make_response("", 422)
-    return make_response(render_template("identity_clients/_form_roles_said.html", **roles_context(form, client)))
+        return ScreenResponse("", 422)
+    return ScreenResponse(
+        render_template("identity_clients/clients/_roles_message.html", **roles_context(form, client))
+    )
 
 
 def _check_client_id_available(form: ClientForm, client: IdentityClient | None) -> None:
@@ -137,7 +140,7 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
 
 def _show_already_created(client: IdentityClient) -> Response:
     """Answer a repeated POST of the form: show the client that the first one created, without its secret."""
-    response = render("created_before.html", "_created_before_dialog.html", status=409, client=client)
+    response = render("clients/already_created.html", "clients/_already_created_dialog.html", status=409, client=client)
     if htmx().partial:
         response.headers["HX-Retarget"] = "#ic-dialog"
         response.headers["HX-Reswap"] = "innerHTML"

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, make_response, redirect, render_template, request, url_for
+from flask import abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import UnsupportedMediaType
@@ -27,6 +27,7 @@ from ...http_request import read_body, restore_body
 from . import responses
 from .htmx import htmx, render
 from .refusals import record_refused_attempt
+from .response_kinds import ScreenResponse
 
 LOG = logging.getLogger(__name__)
 BODY_LIMIT_BYTES = 64 * 1024
@@ -68,10 +69,10 @@ def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | Non
     views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
     if not (manages if writes or access is Access.MANAGE else views):
         record_refused_attempt(RefusalReason.FORBIDDEN)
-        return render("no_access.html", "_no_access.html", status=403, actor=found)
+        return render("components/no_access.html", "components/_no_access.html", status=403, actor=found)
     if not found.feature_enabled:
         record_refused_attempt(RefusalReason.FEATURE_OFF)
-        return render("not_enabled.html", "_not_enabled.html", status=403, actor=found)
+        return render("components/not_enabled.html", "components/_not_enabled.html", status=403, actor=found)
     if writes and request.mimetype not in FORM_TYPES:
         raise UnsupportedMediaType
     return None
@@ -110,11 +111,13 @@ def signed_out() -> ResponseReturnValue:
         url = response.location
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
-            name = "_signed_out_dialog.html" if htmx().into_dialog else "_signed_out.html"
-            return make_response(render_template(f"identity_clients/{name}", sign_in_url=url), 401)
+            name = "components/_signed_out_dialog.html" if htmx().into_dialog else "components/_signed_out.html"
+            return ScreenResponse(render_template(f"identity_clients/{name}", sign_in_url=url), 401)
         if request.headers.get(BACKGROUND_HEADER) == "true":  # a redirect would discard what is being typed in a dialog
-            return make_response(render_template("identity_clients/_no_refresh.html", sign_in_url=url), 401)
-        response = make_response("", 401)
+            return ScreenResponse(
+                render_template("identity_clients/components/_refresh_stopped.html", sign_in_url=url), 401
+            )
+        response = ScreenResponse("", 401)
         response.headers["HX-Redirect"] = url
         return response
     if url is None:

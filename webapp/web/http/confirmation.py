@@ -22,7 +22,7 @@ def render_confirmation(
         template,
         template,
         status=status,
-        base=f"identity_clients/{'_question.html' if htmx().partial else 'question.html'}",
+        base=f"identity_clients/components/{'_confirmation.html' if htmx().partial else 'confirmation.html'}",
         dialog=not again,
         client=client,
         form=form,

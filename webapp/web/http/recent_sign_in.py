@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from flask import Response, make_response, render_template, url_for
+from flask import Response, render_template, url_for
 
 from ...core.audit.actions import RefusalReason
 from ...core.i18n import gettext
@@ -10,6 +10,7 @@ from ...host import sign_in_url
 from .forms import ScreenForm
 from .htmx import htmx
 from .refusals import record_refused_attempt
+from .response_kinds import ScreenResponse
 
 
 def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
@@ -22,7 +23,7 @@ def sign_in_again(form: ScreenForm, show: Callable[..., Response]) -> Response:
     record_refused_attempt(RefusalReason.SIGN_IN_TOO_OLD)
     url = sign_in_url(url_for(".list"))
     if htmx().partial:
-        return make_response(render_template("identity_clients/_sign_in_again.html", sign_in_url=url), 401)
+        return ScreenResponse(render_template("identity_clients/components/_sign_in_again.html", sign_in_url=url), 401)
     form.message = gettext(
         "For a change to secrets your sign-in must be recent. Sign in in a new tab, then press %(button)s again.",
         button=form.button,

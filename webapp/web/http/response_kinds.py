@@ -4,6 +4,8 @@ from enum import Enum, auto
 
 from flask import Response
 
+SCREEN_HEADER = "X-Identity-Clients"
+
 
 class ResponseKind(Enum):
     """What a response contains."""
@@ -19,7 +21,10 @@ class ResponseKind(Enum):
 
 
 class ScreenResponse(Response):
-    """A response of the screens with its kind; a response of any other class counts as a page."""
+    """A response of the screens with its kind; a response of any other class counts as a page.
+
+    Its header `SCREEN_HEADER` tells the script that no proxy and no other page of the host answered.
+    """
 
     kind = ResponseKind.PAGE
 

@@ -14,7 +14,7 @@ from ...host import request_id, services
 from ...security_headers import FILE_HEADERS, PAGE_HEADERS
 from ..i18n import times
 from .htmx import htmx, render
-from .response_kinds import ResponseKind, kind_of
+from .response_kinds import SCREEN_HEADER, ResponseKind, ScreenResponse, kind_of
 from .static_files import HTMX, asset_url
 
 LOG = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ def finish(response: Response) -> Response:
         response.headers.setdefault(name, value)
     if kind is ResponseKind.STATIC_FILE:
         return response
+    if isinstance(response, ScreenResponse):
+        response.headers[SCREEN_HEADER] = "1"
     response.headers.setdefault("X-Request-ID", request_id())
     response.headers["Cache-Control"] = "no-store"
     response.vary.update(("HX-Request", "HX-Request-Type", "Cookie"))
@@ -90,8 +92,8 @@ def error_response(
     """
     title, advice = text or ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
     response = render(
-        "error.html",
-        "_error_dialog.html" if htmx().into_dialog else "_error.html",
+        "components/error.html",
+        "components/_error_dialog.html" if htmx().into_dialog else "components/_error.html",
         status=status,
         title=title,
         advice=advice,

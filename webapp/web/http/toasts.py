@@ -29,5 +29,7 @@ def show_toast(client: IdentityClient, what: str) -> ResponseReturnValue:
     :param what: a key of `TOASTS`.
     """
     if htmx().partial:
-        return close_dialog(render_template("identity_clients/_done.html", client=client, words=TOASTS[what]))
+        return close_dialog(
+            render_template("identity_clients/components/_toast.html", client=client, message=TOASTS[what])
+        )
     return redirect(url_for(".details", key=client.id, done=what), 303)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Self
 from zoneinfo import ZoneInfo
 
 from babel import Locale, dates
@@ -31,11 +30,6 @@ class Times:
     def zone(self) -> tzinfo:
         """The zone in which times are shown. UTC needs no time zone data."""
         return UTC if self.zone_name == "UTC" else ZoneInfo(self.zone_name)
-
-    @property
-    def formats(self) -> Self:
-        """These formats; for templates."""
-        return self
 
     @property
     def zone_label(self) -> str:

@@ -27,10 +27,10 @@ from ..i18n.times import Times
 from .forms import EndDateForm
 
 _TEMPLATES = {
-    SecretAction.END: "ask_end_secret.html",
-    SecretAction.PAUSE: "ask_pause_secret.html",
-    SecretAction.RESUME: "ask_resume_secret.html",
-    SecretAction.SET_END_DATE: "ask_end_date.html",
+    SecretAction.END: "secrets/confirm_end.html",
+    SecretAction.PAUSE: "secrets/confirm_pause.html",
+    SecretAction.RESUME: "secrets/confirm_resume.html",
+    SecretAction.SET_END_DATE: "secrets/end_date.html",
 }
 _FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
@@ -136,15 +136,17 @@ def _confirm(
     now = utc_now()
     ended = secret.state_at(now) is SecretState.ENDED
     if ended or (action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now)):
-        return render_confirmation("ask_refused.html", client, form, status=status, secret=secret, ended=ended)
+        return render_confirmation(
+            "secrets/action_refused.html", client, form, status=status, secret=secret, ended=ended
+        )
     return render_confirmation(
         _TEMPLATES[action],
         client,
         form,
         status=status,
         secret=secret,
-        objections=confirmations,
-        mark=_confirmation_id(confirmations),
+        confirmations=confirmations,
+        confirmation_id=_confirmation_id(confirmations),
         days=END_DATE_MAX_DAYS,
         least=_field_value(now + timedelta(minutes=1)),
         most=_field_value(now + timedelta(days=END_DATE_MAX_DAYS)),

@@ -130,7 +130,7 @@ def _show(form: ChangeForm, client: IdentityClient, *, status: int = 200, **opti
         recent=is_relied_on(old, now),
         tokens_end_at=last_token_ends_at(client, now),
         stale=status == 409,
-        said_before=newest if newest.created_at == client.updated_at else None,
+        latest_secret=newest if newest.created_at == client.updated_at else None,
         remake_url=url_for(".secret_form", key=client.id),
         **{"propose": not htmx().partial, **options},
     )
@@ -138,7 +138,7 @@ def _show(form: ChangeForm, client: IdentityClient, *, status: int = 200, **opti
 
 def _confirm_leaked(client: IdentityClient, form: VersionForm, *, status: int = 200) -> Response:
     return render_confirmation(
-        "ask_leaked.html",
+        "secrets/confirm_leaked.html",
         client,
         form,
         status=status,

@@ -21,9 +21,10 @@ def show_secret_form(
     :param propose: fill in a generated secret, which is not stored. A typed secret is never sent back (S6).
     """
     posted = request.method == "POST"
+    folder = "secrets" if name == "change" else "clients"
     response = render(
-        f"{name}.html",
-        fragment or (f"_form_{name}.html" if posted else f"_form_{name}_dialog.html"),
+        f"{folder}/{name}.html",
+        fragment or (f"{folder}/_{name}_form.html" if posted else f"{folder}/_{name}_dialog.html"),
         status=status,
         form=form,
         proposed=services().secrets.generate().reveal() if propose else "",
@@ -44,7 +45,7 @@ def show_generated_secret(form: SecretForm, show: Callable[..., Response]) -> Re
     """
     if not form.validate():
         return show_invalid_form(show)
-    return show(fragment="_form_secret.html", propose=True)
+    return show(fragment="secrets/_secret_field.html", propose=True)
 
 
 def show_invalid_form(show: Callable[..., Response]) -> Response:

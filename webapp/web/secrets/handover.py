@@ -54,11 +54,11 @@ def hand_over(
     :param note: a sentence on when the previous secrets end; None where they were replaced at once.
     """
     response = render(
-        "handover.html",
-        "_handover_dialog.html",
+        "secrets/handover.html",
+        "secrets/_handover_dialog.html",
         client=client,
         secret=secret.reveal(),
-        texts=snippets_for(client, secret),
+        snippets=snippets_for(client, secret),
         title=title,
         new=new,
         note=note,

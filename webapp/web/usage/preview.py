@@ -37,7 +37,7 @@ class Preview:
 def preview(key: str) -> Response:
     """Show the claims of the client's next token for the scopes in the URL."""
     client = load_client(key)
-    return render("preview.html", "_details_preview.html", client=client, preview=preview_of(client))
+    return render("usage/preview.html", "usage/_preview_section.html", client=client, preview=preview_of(client))
 
 
 def preview_of(client: IdentityClient) -> Preview:

@@ -122,7 +122,7 @@ def requests(key: str) -> Response:
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         used = usage_of(session, client)
-    return render("requests.html", "_details_requests.html", client=client, **context(used))
+    return render("usage/requests.html", "usage/_requests_section.html", client=client, **context(used))
 
 
 def context(used: Usage) -> dict[str, Any]:

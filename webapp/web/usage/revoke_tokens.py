@@ -37,4 +37,6 @@ def revoke_tokens(key: str) -> ResponseReturnValue:
 
 def _ask_revoke(client: IdentityClient, form: ScreenForm, *, status: int = 200) -> Response:
     tokens_end_at = last_token_ends_at(client, utc_now())
-    return render_confirmation("ask_revoke_tokens.html", client, form, status=status, tokens_end_at=tokens_end_at)
+    return render_confirmation(
+        "usage/confirm_revoke_tokens.html", client, form, status=status, tokens_end_at=tokens_end_at
+    )

@@ -1,0 +1,135 @@
+"""SQLite on a full disk, or as a read-only file: reading goes on, and nothing that waits is lost (D8)."""
+
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import func, select
+
+from tests.support.databases import migrate_everything
+from tests.support.endpoint import basic_header
+from tests.support.factories import SECRET, make_client
+from tests.support.host import PREFIX
+from tests.support.mas import Mas, csrf_token, sign_in
+from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.core.database.models import TokenRequestCount
+from webapp.core.database.unit_of_work import read_session
+from webapp.host import EXTENSION, Services
+from webapp.standalone import create_app
+
+
+@contextmanager
+def disk_without_space(directory: Path) -> Iterator[None]:
+    """Fill the file system of a directory, which is small."""
+    filler = directory / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 512):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def files_that_cannot_grow(directory: Path) -> Iterator[None]:
+    """Let writes beyond the present size of the largest file fail, as with a quota."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = max(file.stat().st_size for file in directory.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory with a file system of its own, of 4 MiB."""
+    directory = tmp_path / "small"
+    directory.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(directory)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system needs root")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("outage", "cause"),
+    [
+        (disk_without_space, "database or disk is full (SQLITE_FULL)"),
+        (files_that_cannot_grow, "disk I/O error (SQLITE_IOERR_WRITE)"),
+    ],
+)
+def test_a_full_disk(
+    small_disk: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    outage: Callable[[Path], AbstractContextManager[None]],
+    cause: str,
+) -> None:
+    """Tokens are issued and recorded later; changes are refused with the reason, which the log names (D8)."""
+    app = create_app(
+        PRODUCTION_SETTINGS
+        | {
+            "IDENTITY_CLIENTS_DATABASE_URL": f"sqlite:///{small_disk}/mas.sqlite3",
+            "INSTANCE_PATH": str(tmp_path / "instance"),
+        }
+    )
+    services: Services = app.extensions[EXTENSION]
+    migrate_everything(services.engine)
+    Mas(app).add_user()
+    make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
+    browser, caller = app.test_client(), app.test_client()
+    assert sign_in(browser).status_code == 303
+    form = {
+        "client_id": "northwind-new",
+        "client_secret": "a-secret-of-good-length",
+        "token_duration": "15",
+        "roles": "MerchantUser",
+        "csrf_token": csrf_token(browser, f"{PREFIX}/new"),
+        "creation_key": "once",
+    }
+
+    def token() -> int:
+        header = {"Authorization": basic_header("northwind-api", SECRET)}
+        return caller.post("/connect/token", data={"grant_type": "client_credentials"}, headers=header).status_code
+
+    assert token() == 200
+    assert caller.get("/readyz").status_code == 200
+    with outage(small_disk):
+        assert [token() for _ in range(3)] == [200] * 3
+        services.recorder.write()
+        response = browser.post(f"{PREFIX}/new", data=form)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert "Nothing can be saved now" in response.text
+        assert "few seconds" not in response.text
+        assert browser.get(PREFIX).status_code == 200
+        assert caller.get("/readyz").status_code == 503
+        assert caller.get("/healthz").status_code == 200
+    assert f"The database cannot be used: {cause}" in caplog.messages
+    assert caller.get("/readyz").status_code == 200
+    services.recorder.write()
+    with read_session(services.engine) as session:
+        assert session.scalar(select(func.sum(TokenRequestCount.count))) == 4
+    assert browser.post(f"{PREFIX}/new", data=form).status_code == 200
+    services.engine.dispose()
+
+
+def test_a_file_that_becomes_read_only_is_not_ready(app: Flask, client: FlaskClient, sqlite_url: str) -> None:
+    """New connections could not write it (D8)."""
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    migrate_everything(app.extensions[EXTENSION].engine)
+    assert client.get("/readyz").status_code == 200
+    file.chmod(0o400)
+    assert client.get("/readyz").status_code == 503
+    file.chmod(0o600)
+    assert client.get("/readyz").status_code == 200
