@@ -209,8 +209,8 @@ def test_what_attention_costs_does_not_grow_with_the_clients_of_others(engine: E
         )
         connection.execute(
             text(
-                "INSERT INTO identity_client_refusal_days (account_id, day, client_key)"
-                " SELECT account_id, '2026-03-01', id FROM identity_clients"
+                "INSERT INTO identity_client_refusal_days (account_id, day, client_key, refused, requests)"
+                " SELECT account_id, '2026-03-01', id, 1, 100 FROM identity_clients"
             )
         )
         connection.execute(text("ANALYZE"))
