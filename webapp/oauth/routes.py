@@ -1,9 +1,11 @@
 """Every URL of the identity endpoint, one line each."""
 
+from typing import NoReturn
+
 from flask import Blueprint, current_app
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
-from werkzeug.exceptions import default_exceptions
+from werkzeug.exceptions import NotFound, default_exceptions
 
 from ..host import check_configuration, check_trusted_host
 from ..settings import Settings
@@ -12,12 +14,12 @@ from .introspection import introspect
 from .metadata import (
     INTROSPECTION_PATH,
     JWKS_PATH,
-    METADATA_PATH,
+    METADATA_PATHS,
     REVOCATION_PATH,
     TOKEN_PATH,
-    inserted_metadata_path,
     jwks,
     metadata,
+    metadata_paths,
 )
 from .response import View
 from .revocation import revoke
@@ -29,6 +31,10 @@ CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
     (REVOCATION_PATH, "revoke", revoke),
 )
 """Where clients authenticate. These routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
+
+
+UNKNOWN_PATHS = "/connect/<path:path>"
+"""Every other path there, so that machines get a JSON 404 and not a page of the host."""
 
 
 class EveryMethod(set[str]):
@@ -43,9 +49,10 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint = Blueprint(f"{settings.blueprint_name}_endpoint", __name__)
     for rule, endpoint, view in CLIENT_ROUTES:
         blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
-    blueprint.add_url_rule(METADATA_PATH, "metadata", flask_document(metadata))
-    if (inserted := inserted_metadata_path(settings)) is not None:
-        blueprint.add_url_rule(inserted, "metadata")
+    blueprint.add_url_rule(UNKNOWN_PATHS, "unknown", not_found, methods=["POST"], provide_automatic_options=False)
+    blueprint.add_url_rule(METADATA_PATHS[0], "metadata", flask_document(metadata))
+    for path in metadata_paths(settings)[1:]:
+        blueprint.add_url_rule(path, "metadata")
     blueprint.add_url_rule(JWKS_PATH, "jwks", flask_document(jwks))
     blueprint.before_request(check_configuration)
     if settings.trusted_hosts:
@@ -60,8 +67,13 @@ def make_blueprint(settings: Settings) -> Blueprint:
     return blueprint
 
 
+def not_found(path: str) -> NoReturn:
+    """Respond with 404 to a path that is none of ours, such as `/connect/token/`."""
+    raise NotFound
+
+
 def _match_every_method(state: BlueprintSetupState) -> None:
-    for _, endpoint, _ in CLIENT_ROUTES:
+    for endpoint in ("unknown", *(endpoint for _, endpoint, _ in CLIENT_ROUTES)):
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
 
@@ -70,5 +82,5 @@ def _exempt_from_csrf(app: App) -> None:
     """Exempt the client routes from the host's `CSRFProtect`, whichever of the two extensions was initialised first."""
     exempt = getattr(app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
-        for _, _, view in CLIENT_ROUTES:
+        for view in (not_found, *(view for _, _, view in CLIENT_ROUTES)):
             exempt(view)
