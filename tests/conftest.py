@@ -4,10 +4,9 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 from flask import Flask
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import Engine, create_engine, text
 
 from tests.support import servers
+from tests.support.applications import SharedApplication
 from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
 from tests.support.databases import Databases, migrate_everything
 from tests.support.endpoint import Endpoint
@@ -32,14 +32,14 @@ _SERVERS = pytest.StashKey[contextlib.ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers once per run: xdist's workers inherit their addresses."""
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
+    """Prepare the servers that the workers of a run share; the first test that needs one starts it."""
+    if not hasattr(config, "workerinput"):
         stack = config.stash[_SERVERS] = contextlib.ExitStack()
-        stack.enter_context(servers.running())
+        stack.enter_context(servers.shared_servers())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what `pytest_configure` started."""
+    """Stop the servers that tests have started."""
     if _SERVERS in config.stash:
         config.stash[_SERVERS].close()
 
@@ -82,15 +82,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Engine]:
     """Return an engine for PostgreSQL's maintenance database, outside transactions."""
-
-    def is_up(url: str) -> bool:
-        try:
-            psycopg.connect(url.replace("+psycopg", "")).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    engine = create_engine(_address("TEST_POSTGRESQL_URL", is_up), isolation_level="AUTOCOMMIT")
+    engine = create_engine(_shared_server("postgresql"), isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
 
@@ -151,27 +143,40 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def endpoint_application() -> SharedApplication:
+    """Return the application of `endpoint` and `each_endpoint`, one per worker."""
+    return SharedApplication(Endpoint(create_engine("sqlite://")).app)
+
+
 @pytest.fixture
-def endpoint(sqlite_engine: Engine) -> Endpoint:
+def endpoint(sqlite_engine: Engine, endpoint_application: SharedApplication) -> Iterator[Endpoint]:
     """Return the endpoint on SQLite."""
-    return Endpoint(sqlite_engine)
+    yield Endpoint.shared(sqlite_engine, endpoint_application)
+    endpoint_application.check()
 
 
 @pytest.fixture
-def each_endpoint(engine: Engine) -> Endpoint:
+def each_endpoint(engine: Engine, endpoint_application: SharedApplication) -> Iterator[Endpoint]:
     """Return the endpoint on SQLite and PostgreSQL in turn."""
-    return Endpoint(engine)
+    yield Endpoint.shared(engine, endpoint_application)
+    endpoint_application.check()
 
 
 # A host with the screens
 
 
+@pytest.fixture(scope="session")
+def host_application() -> SharedApplication:
+    """Return the application of `host`, one per worker."""
+    return SharedApplication(make_host(create_engine("sqlite://")).app)
+
+
 @pytest.fixture
-def host(sqlite_url: str) -> Iterator[Host]:
+def host(sqlite_engine: Engine, host_application: SharedApplication) -> Iterator[Host]:
     """Return a host on a fresh SQLite database, signed in as a Merchant Admin of Northwind."""
-    engine = make_engine(sqlite_url)
-    yield make_host(engine)
-    engine.dispose()
+    yield Host.shared(sqlite_engine, host_application)
+    host_application.check()
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "htmx"])
@@ -186,23 +191,16 @@ def htmx(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def redis_url() -> str:
     """Return the address of an empty Redis database, one per worker."""
-
-    def is_up(url: str) -> bool:
-        try:
-            return bool(redis.Redis.from_url(url).ping())
-        except redis.ConnectionError:
-            return False
-
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    url = _address("TEST_REDIS_URL", is_up).removesuffix("/0") + f"/{worker}"
+    url = _shared_server("redis").removesuffix("/0") + f"/{worker}"
     with redis.Redis.from_url(url) as connection:
         connection.flushdb()
     return url
 
 
-def _address(variable: str, is_up: Callable[[str], bool]) -> str:
+def _shared_server(name: str) -> str:
     try:
-        return servers.address(variable, is_up)
+        return servers.shared_server(name)
     except servers.MissingServer as error:
         pytest.fail(str(error), pytrace=False)
 

@@ -16,6 +16,7 @@ from .core import retention
 from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
+from .core.database.time_limits import response_limit
 from .core.database.unit_of_work import unit_of_work
 from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
 from .core.notifications.attention import send_attention_signals
@@ -172,9 +173,10 @@ def _unit_of_work() -> Iterator[Session]:
 
 @contextmanager
 def _report_errors() -> Iterator[None]:
-    """Turn errors that the operator can correct into click's error messages."""
+    """Turn errors that the operator can correct into click's error messages, and let statements take their time."""
     try:
-        yield
+        with response_limit(None):
+            yield
     except FieldError as error:
         raise click.ClickException(error.message) from error
     except SigningKeyUnusable as error:

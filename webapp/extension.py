@@ -1,7 +1,7 @@
 """The Flask extension that a host initialises."""
 
 import weakref
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
@@ -64,55 +64,10 @@ class IdentityClients:
             raise SettingsError(
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
-        owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
-        engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), self._before_change)
-        # The reads beside the pool end with the engine itself: a copy is not told of its disposal.
-        reads = FastReads(owned)
-        catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
-        peppers = settings.peppers()
-        hasher = SecretHasher(peppers)
-        secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
-        rate_limits = RateLimits(
-            settings.throttle_storage_url,
-            settings.taken_id_answers_per_hour,
-            failures_per_client_and_address=settings.failures_per_client_and_address,
-            failures_per_address=settings.failures_per_address,
-            tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
-            new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
-            exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
-        )
-
-        def close_connections() -> None:
-            reads.close()
-            rate_limits.counters.close()
-            if settings.engine is None:
-                owned.dispose()
-
-        tokens = AccessTokens(settings.issuer, settings.audience)
-        tokens.check_size(catalogue)
-        app.extensions[EXTENSION] = Services(
-            settings=settings,
-            configured=own_configuration(app.config),
-            engine=engine,
-            catalogue=catalogue,
-            secrets=secrets,
-            clients=ClientService(catalogue, secrets, rate_limits),
-            rate_limits=rate_limits,
-            # On the original engine, since disposing of an engine does not dispose of its copies.
-            authenticator=Authenticator(engine, FastReads(owned), hasher, rate_limits),
-            keys=SigningKeys(
-                engine,
-                settings.encryption_keys(),
-                rotation=timedelta(days=settings.key_rotation_days),
-                publication=timedelta(hours=settings.key_publish_hours),
-            ),
-            tokens=tokens,
-            recorder=Recorder(engine, next(iter(peppers.values()))),
-            load_actor=lambda: app.ensure_sync(self._load_actor)(),
-            close_connections=close_connections,
-        )
+        services = make_services(settings, app.config, lambda: app.ensure_sync(self._load_actor)(), self._before_change)
+        app.extensions[EXTENSION] = services
         # An application that is dropped closes its connections. Not at exit: a forked child would close its parent's.
-        weakref.finalize(app, close_connections).atexit = False
+        weakref.finalize(app, services.close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
         app.cli.add_command(cli.commands)
@@ -141,3 +96,62 @@ class IdentityClients:
         services: Services = app.extensions[EXTENSION]
         with unit_of_work(services.engine) as session:
             accounts.set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
+
+
+def make_services(
+    settings: Settings,
+    config: Mapping[str, object],
+    load_actor: Callable[[], Actor | None],
+    before_change: list[BeforeChange],
+) -> Services:
+    """Return the objects that all requests of one application share.
+
+    :param config: the application's configuration, from which `settings` were read.
+    :raises SettingsError: a token with every API role of the settings would be too long.
+    """
+    owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+    engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
+    # On the original engine, since disposing of an engine does not dispose of its copies.
+    reads = FastReads(owned)
+    catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+    peppers = settings.peppers()
+    hasher = SecretHasher(peppers)
+    secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
+    rate_limits = RateLimits(
+        settings.throttle_storage_url,
+        settings.taken_id_answers_per_hour,
+        failures_per_client_and_address=settings.failures_per_client_and_address,
+        failures_per_address=settings.failures_per_address,
+        tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
+        new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
+        exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+    )
+
+    def close_connections() -> None:
+        reads.close()
+        rate_limits.counters.close()
+        if settings.engine is None:
+            owned.dispose()
+
+    tokens = AccessTokens(settings.issuer, settings.audience)
+    tokens.check_size(catalogue)
+    return Services(
+        settings=settings,
+        configured=own_configuration(config),
+        engine=engine,
+        catalogue=catalogue,
+        secrets=secrets,
+        clients=ClientService(catalogue, secrets, rate_limits),
+        rate_limits=rate_limits,
+        authenticator=Authenticator(engine, reads, hasher, rate_limits),
+        keys=SigningKeys(
+            engine,
+            settings.encryption_keys(),
+            rotation=timedelta(days=settings.key_rotation_days),
+            publication=timedelta(hours=settings.key_publish_hours),
+        ),
+        tokens=tokens,
+        recorder=Recorder(engine, next(iter(peppers.values()))),
+        load_actor=load_actor,
+        close_connections=close_connections,
+    )

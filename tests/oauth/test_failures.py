@@ -172,8 +172,8 @@ def test_d8_readiness_is_of_database_and_keys(app: Flask, client: FlaskClient) -
 def test_d8_a_locked_sqlite_is_503_and_tokens_go_on(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D8: who writes waits, five seconds and no more; who only reads does not wait at all."""
-    assert sqlite.BUSY_TIMEOUT_SECONDS == 5
+    """D8: a writer waits less than five seconds; a reader does not wait at all."""
+    assert sqlite.BUSY_TIMEOUT_SECONDS < 5
     monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 1)
     app = mas_on(sqlite_url, tmp_path)
     services = app.extensions[EXTENSION]

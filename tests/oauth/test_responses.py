@@ -64,7 +64,10 @@ def test_p13_every_status_is_json_without_the_hosts_doing(
 @pytest.mark.parametrize(
     ("error", "retry_after"), [(TooManyRequests(retry_after=7), "7"), (ServiceUnavailable(retry_after=9), "9")]
 )
-def test_p13_a_wait_that_the_host_asks_for_is_passed_on(endpoint: Endpoint, error: Exception, retry_after: str) -> None:
+def test_p13_a_wait_that_the_host_asks_for_is_passed_on(
+    sqlite_engine: Engine, error: Exception, retry_after: str
+) -> None:
+    endpoint = Endpoint(sqlite_engine)
     endpoint.app.before_request(raising(error))
     response = endpoint.ask("northwind-api")
     assert response.json == {"error": "temporarily_unavailable"}

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote_plus, urlencode
 
 import argon2
@@ -16,6 +16,7 @@ from flask import Flask, Response, abort, request, session
 from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
 
+from tests.support.applications import SharedApplication
 from tests.support.factories import ACCOUNT, HASHER, PEPPER_SETTING, SECRET
 from webapp import IdentityClients
 from webapp.core.database.fast_reads import FastReads
@@ -51,11 +52,25 @@ class Endpoint:
     """One host application with the endpoint in it."""
 
     def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
-        self.engine = engine
-        self.app = app or Flask("host")
-        self.app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
-        IdentityClients().init_app(self.app)
-        self.client = self.app.test_client()
+        """Set the endpoint up in an application, a new one unless one is given.
+
+        :param overrides: settings, without their prefix.
+        """
+        app = app or Flask("host")
+        app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
+        IdentityClients().init_app(app)
+        self._use(engine, app)
+
+    @classmethod
+    def shared(cls, engine: Engine, application: SharedApplication) -> Self:
+        """Return the endpoint in an application that other tests use too."""
+        endpoint = cls.__new__(cls)
+        endpoint._use(engine, application.restart(engine))
+        return endpoint
+
+    def _use(self, engine: Engine, app: Flask) -> None:
+        self.engine, self.app = engine, app
+        self.client = app.test_client()
 
     @property
     def services(self) -> Services:

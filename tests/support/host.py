@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -10,6 +10,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.applications import SharedApplication
 from tests.support.factories import PEPPER_SETTING
 from webapp import Actor, IdentityClients
 from webapp.core.database.models import IdentityClient
@@ -44,6 +45,14 @@ class CompiledTemplates(BytecodeCache):
         self.compiled[bucket.key] = bucket.bytecode_to_string()
 
 
+class BufferedClient(FlaskClient):
+    """Reads each response to its end, as a browser does: the context of a streamed one would outlive its request."""
+
+    def open(self, *args: Any, buffered: bool = True, **options: Any) -> TestResponse:
+        """Send a request, and return the response."""
+        return super().open(*args, buffered=buffered, **options)
+
+
 def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
     """Return the path of a route for a client, and for its first secret where the route is about one.
 
@@ -64,6 +73,13 @@ class Host:
     engine: Engine
     actor: Actor | None = NORTHWIND
     _client: FlaskClient | None = field(default=None, repr=False)
+
+    @classmethod
+    def shared(cls, engine: Engine, application: SharedApplication) -> Self:
+        """Return a host whose application other tests use too."""
+        host: Self
+        host = cls(application.restart(engine, lambda: host.actor), engine)
+        return host
 
     @property
     def client(self) -> FlaskClient:
@@ -96,6 +112,7 @@ def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
     app = Flask("mas")
     app.secret_key = "k" * 32
+    app.test_client_class = BufferedClient
     app.jinja_options = {"bytecode_cache": CompiledTemplates()}
     app.config.update(
         TESTING=False,

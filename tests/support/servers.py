@@ -1,5 +1,6 @@
-"""Real servers for the tests: PostgreSQL and Redis once a run, unprivileged and temporary, and our own as a process."""
+"""Real servers for the tests: PostgreSQL and Redis, unprivileged and temporary, and the stand-alone application."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -11,9 +12,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
+import psycopg
+import redis
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -21,20 +26,18 @@ STOP_SECONDS = 15
 
 
 class MissingServer(Exception):
-    """A server that the tests need is not installed, or does not start. The text says what to do."""
+    """A server that the tests need is not installed, or does not start; the text says what to do."""
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on."""
+    """Return a TCP port of the loopback address on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Server:
-    """One server process.
-
-    It is started without waiting, so that a run of tests that do not need it loses no time.
+    """One server process, started without waiting until it answers.
 
     :param script: run by `/bin/sh -e` in the server's own directory; its last line replaces the shell by the server.
     """
@@ -59,6 +62,16 @@ class Server:
                 group=user.pw_gid if os.getuid() == 0 else None,
                 extra_groups=[] if os.getuid() == 0 else None,
             )
+
+    @property
+    def pid(self) -> int:
+        """The ID of its first process."""
+        return self._process.pid
+
+    def leave_running(self) -> int:
+        """Return the ID of its process, which another process stops."""
+        self._process.returncode = 0  # otherwise Python warns at its exit that the process still runs
+        return self._process.pid
 
     def stop(self) -> None:
         """End the process, and wait until it is gone."""
@@ -102,51 +115,81 @@ def start_redis(directory: Path) -> tuple[Server, str]:
     return Server("Redis", directory, script), f"redis://127.0.0.1:{port}/0"
 
 
-STARTERS: dict[str, Callable[[Path], tuple[Server, str]]] = {
-    "TEST_POSTGRESQL_URL": start_postgresql,
-    "TEST_REDIS_URL": start_redis,
+# Servers that all processes of a test run share
+
+
+def _postgresql_answers(url: str) -> bool:
+    try:
+        psycopg.connect(url.replace("+psycopg", "")).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _redis_answers(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url) as connection:
+            return bool(connection.ping())
+    except redis.ConnectionError:
+        return False
+
+
+SHARED: dict[str, tuple[Callable[[Path], tuple[Server, str]], Callable[[str], bool]]] = {
+    "postgresql": (start_postgresql, _postgresql_answers),
+    "redis": (start_redis, _redis_answers),
 }
+"""How each server is started, and how to see whether it answers."""
+_DIRECTORY = "TEST_SERVERS_DIRECTORY"
 
 
 @contextmanager
-def running() -> Iterator[None]:
-    """Start every server, give its address to this process and its children in the environment, stop all at the end.
-
-    Where one cannot be started the address begins with `!` and goes on with the reason, for `address()` to raise.
-    """
-    directory = Path(tempfile.mkdtemp(prefix="identity-clients-", dir="/tmp"))  # a socket's path must be short
+def shared_servers() -> Iterator[None]:
+    """Let this process and its children use `shared_server`, and stop at the end what was started."""
+    directory = Path(tempfile.mkdtemp(prefix="identity-clients-", dir="/tmp"))  # the path of a socket must be short
     directory.chmod(0o711)  # the servers' user passes through
-    servers = []
+    os.environ[_DIRECTORY] = str(directory)
     try:
-        for variable, start in STARTERS.items():
-            try:
-                server, os.environ[variable] = start(directory / variable.lower())
-                servers.append(server)
-            except MissingServer as error:
-                os.environ[variable] = f"!{error}"
         yield
     finally:
-        for server in servers:
-            server.stop()
-        for variable in STARTERS:
-            os.environ.pop(variable, None)
+        for file in directory.glob("*.pid"):
+            _stop_process(int(file.read_text()))
+        del os.environ[_DIRECTORY]
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def address(variable: str, is_up: Callable[[str], bool]) -> str:
-    """Return a server's address as soon as it answers.
+def shared_server(name: str) -> str:
+    """Return the address of a server, which the first process that asks for it starts.
 
-    :raises MissingServer: it is not installed, or does not come up.
+    :param name: a key of `SHARED`.
+    :raises MissingServer: it is not installed, or does not answer within `START_SECONDS`.
     """
-    url = os.environ[variable]
-    if url.startswith("!"):
-        raise MissingServer(url[1:])
-    deadline = time.monotonic() + START_SECONDS
-    while not is_up(url):
-        if time.monotonic() > deadline:
-            raise MissingServer(f"{variable}: the server did not start within {START_SECONDS} s.")
-        time.sleep(0.05)
-    return url
+    directory = Path(os.environ[_DIRECTORY])
+    address = directory / f"{name}.url"
+    with (directory / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not address.exists():
+            start, answers = SHARED[name]
+            server, url = start(directory / name)
+            (directory / f"{name}.pid").write_text(str(server.leave_running()))
+            deadline = time.monotonic() + START_SECONDS
+            while not answers(url):
+                if time.monotonic() > deadline:
+                    raise MissingServer(f"{server.name} did not start:\n{server.log.read_text()}")
+                time.sleep(0.02)
+            address.write_text(url)
+    return address.read_text()
+
+
+def _stop_process(pid: int) -> None:
+    """End a server that may be the child of another process, and wait until it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_SECONDS
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(0.02)
 
 
 # The stand-alone application as a process of its own

@@ -80,5 +80,9 @@ class Unavailable(DomainError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotWritable(Unavailable):
+    """The database can be read but not written now: it is read-only, or its disk is full (D8)."""
+
+
 class SigningKeyUnusable(DomainError):
     """A stored signing key does not decrypt under its own key ID (T9)."""

@@ -8,7 +8,7 @@ from flask import Flask, Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ..core.errors import Unavailable
+from ..core.errors import NotWritable, Unavailable
 from ..host import request_id, services
 from ..http_request import address_of
 from ..oauth.metadata import TOKEN_PATH
@@ -31,6 +31,7 @@ ERRORS = {
     500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
     503: ("The service is busy", "Try again in a few seconds."),
 }
+NOT_WRITABLE = ("Nothing can be saved now", "The platform cannot write to its database. Tell support; try again later.")
 
 
 def init_app(app: Flask) -> None:
@@ -97,13 +98,13 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _unavailable(error: Unavailable) -> ResponseReturnValue:
-    """Return 503: the database is locked or out of reach (D8), or too many hashes are being computed (D7)."""
-    response = _error_page(503)
+    """Return 503: the database cannot be used (D8), or too many hashes are being computed (D7)."""
+    response = _error_page(503, NOT_WRITABLE if isinstance(error, NotWritable) else None)
     response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 
-def _error_page(status: int) -> Response:
-    title, advice = ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
+def _error_page(status: int, text: tuple[str, str] | None = None) -> Response:
+    title, advice = text or ERRORS.get(status, ERRORS[500 if status >= 500 else 400])
     page = render_template("mas/error.html", title=title, advice=advice, request_id=request_id())
     return make_response(page, status)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ..core.database.models import utc_now
+from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
@@ -123,6 +124,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Return 200 if the database and the signing keys are usable, else 503 without a reason (D8)."""
     try:
+        check_ready(services().engine)
         with read_session(services().engine) as session:
             session.scalar(select(MasUser.id).limit(1))
         services().keys.published(utc_now())

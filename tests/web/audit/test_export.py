@@ -129,8 +129,9 @@ def test_the_name_of_the_file_tells_account_range_and_date(host: Host, path: str
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
 
 
-def test_the_whole_file_is_in_the_language_of_the_request(host: Host, tmp_path: Path) -> None:
+def test_the_whole_file_is_in_the_language_of_the_request(sqlite_engine: Engine, tmp_path: Path) -> None:
     """Rows are made while the response is sent, after the view has returned."""
+    host = make_host(sqlite_engine)
     make_catalogue(tmp_path, "en_GB", lambda message, _: f"«{message}»")
     use_flask_babel(host.app, tmp_path, lambda: "en_GB")
     make_client(host.engine, client_id="acme-claims")

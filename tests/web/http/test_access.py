@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, Host, make_host, path_of
@@ -60,8 +60,9 @@ def test_a1_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
     assert {name.split(".")[0] for name in others} == {"identity_clients", "identity_clients_endpoint"}
 
 
-def test_a1_an_unlisted_route_answers_403(host: Host) -> None:
+def test_a1_an_unlisted_route_answers_403(sqlite_engine: Engine) -> None:
     """A1: a view that somebody adds without a list is refused, even to a Merchant Admin."""
+    host = make_host(sqlite_engine)
     blueprint = make_blueprint()
     blueprint.add_url_rule("/forgotten", "forgotten", lambda: "open")
     host.app.register_blueprint(blueprint, name="more", url_prefix="/more")

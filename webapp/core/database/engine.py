@@ -6,9 +6,10 @@ from sqlalchemy.exc import ArgumentError
 
 from ...settings import SettingsError
 from . import sqlite
+from .time_limits import POOL_WAIT_SECONDS
 
 # Parameters of libpq, in s and ms: without them an unreachable host holds a request for minutes (D8).
-POSTGRESQL_TIMEOUTS = {"connect_timeout": "3", "tcp_user_timeout": "5000"}
+POSTGRESQL_TIMEOUTS = {"connect_timeout": "3", "tcp_user_timeout": "3000"}
 
 
 def make_engine(url: str) -> Engine:
@@ -18,11 +19,19 @@ def make_engine(url: str) -> Engine:
     """
     try:
         address = make_url(url)
-        if address.get_backend_name() == "sqlite":
+        is_sqlite, uses_psycopg = address.get_backend_name() == "sqlite", address.get_driver_name() == "psycopg"
+        if is_sqlite:
             sqlite.prepare_file(address.database or "")
-        if address.get_driver_name() in ("psycopg", "psycopg2"):
+        if uses_psycopg:
             address = address.set(query={**POSTGRESQL_TIMEOUTS, **address.query})
-        engine = create_engine(address, hide_parameters=True, pool_pre_ping=address.get_backend_name() != "sqlite")
+        engine = create_engine(
+            address,
+            hide_parameters=True,
+            pool_pre_ping=not is_sqlite,
+            pool_timeout=POOL_WAIT_SECONDS,
+            # Prepared statements would not survive a pooler in transaction mode, such as PgBouncer.
+            connect_args={"prepare_threshold": None} if uses_psycopg else {},
+        )
     except ArgumentError:
         raise SettingsError(
             "IDENTITY_CLIENTS_DATABASE_URL is not an address that SQLAlchemy knows, such as"
@@ -30,8 +39,12 @@ def make_engine(url: str) -> Engine:
         ) from None
     except ImportError as error:
         raise SettingsError(f"IDENTITY_CLIENTS_DATABASE_URL needs a driver. Run: pip install {error.name}") from None
-    if engine.dialect.name == "sqlite":
+    if is_sqlite:
         sqlite.listen_to_engine(engine)
+    if uses_psycopg:
+        from .postgresql import use_bounded_connections  # needs psycopg, which is optional
+
+        use_bounded_connections(engine)
     event.listen(engine, "handle_error", _hide_row_values)
     return engine
 

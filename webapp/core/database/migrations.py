@@ -10,6 +10,7 @@ from sqlalchemy import Engine, MetaData
 from ..paths import resource_folder
 from . import search_index
 from .models import Base
+from .time_limits import response_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
 
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
     """Create or upgrade the tables in one transaction; running it again changes nothing."""
-    command.upgrade(alembic_config(engine, history), revision)
-    if history is IDENTITY_CLIENTS and revision == "head":
-        search_index.update_stale(engine)
+    with response_limit(None):
+        command.upgrade(alembic_config(engine, history), revision)
+        if history is IDENTITY_CLIENTS and revision == "head":
+            search_index.update_stale(engine)
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
     """Downgrade the tables to an earlier revision in one transaction; `base` drops them."""
-    command.downgrade(alembic_config(engine, history), revision)
+    with response_limit(None):
+        command.downgrade(alembic_config(engine, history), revision)

@@ -8,10 +8,9 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
-from threading import Lock
 from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Engine, delete, func, or_, select
@@ -105,7 +104,7 @@ class SigningKeys:
     correction only lets keys sign or be published longer, so it does no harm if that host's clock is the wrong one.
 
     Every method raises `SigningKeyUnusable` if a stored key does not decrypt or does not match its row (T9), and
-    `Unavailable` if the database is locked or out of reach (D8).
+    `Unavailable` if the database is locked or out of reach (D8). Signing goes on with the known keys meanwhile.
 
     :param encryption_keys: 32 bytes each. The first one encrypts private keys, all of them decrypt.
     :param rotation: how long a key signs.
@@ -125,7 +124,6 @@ class SigningKeys:
         self._storage = PrivateKeyStorage(encryption_keys)
         self._rotation = rotation
         self._publication = publication
-        self._reloading = Lock()
         self._known: tuple[list[_Stored], dict[str, SigningKey]] = ([], {})
         self._reload_at = 0.0
 
@@ -146,7 +144,7 @@ class SigningKeys:
 
     def published(self, now: datetime) -> list[SigningKey]:
         """Return every key with tokens that may be valid at this moment, from the database."""
-        keys = self._current(reload=True).values()
+        keys = self._load().values()
         return [key for key in keys if key.signs_until is None or now < key.signs_until + PUBLISHED_AFTER_SIGNING]
 
     def for_header(self, header: str) -> SigningKey | None:
@@ -154,7 +152,7 @@ class SigningKeys:
 
         The database is read each time, so that after a withdrawal the key verifies nothing in any process (T8).
         """
-        return self._current(reload=True).get(header)
+        return self._load().get(header)
 
     # The schedule
 
@@ -163,7 +161,7 @@ class SigningKeys:
 
         :param actor: who gave the command, for the audit log.
         """
-        self._current(reload=True)
+        self._load()
         with self._locked() as (session, keys):
             signing = _signing(keys, now) or self._start_signing(session, keys, now, actor)
             return self._use_waiting(signing, keys, now) or self._add_successor(
@@ -293,29 +291,25 @@ class SigningKeys:
             yield session, list(rows)
         self._reload_at = 0.0
 
-    def _current(self, *, reload: bool = False) -> dict[str, SigningKey]:
-        """Return the keys by their headers, at most `RELOAD_SECONDS` old, or read now.
-
-        The lock is never held while others wait for a database that hangs: one thread reads for signing, and the others
-        sign with the keys that are known.
-        """
-        if reload or not self._known[1]:
+    def _current(self) -> dict[str, SigningKey]:
+        """Return the keys as they were at most a second ago, or as they are known while they cannot be read."""
+        if not self._known[1]:
             return self._load()
-        if time.monotonic() >= self._reload_at and self._reloading.acquire(blocking=False):
-            try:
+        if time.monotonic() >= self._reload_at:
+            with suppress(Unavailable):
                 return self._load()
-            finally:
-                self._reloading.release()
         return self._known[1]
 
     def _load(self) -> dict[str, SigningKey]:
+        # Set before the read, so that other threads sign with the known keys while this one waits for the database. A
+        # lock instead could stay locked in a process that is forked meanwhile.
+        self._reload_at = time.monotonic() + RELOAD_SECONDS
         with connect(self._reads) as connection:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
         known_stored, keys = self._known
         if stored != known_stored:
             keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
             self._known = stored, keys
-        self._reload_at = time.monotonic() + RELOAD_SECONDS
         return keys
 
 

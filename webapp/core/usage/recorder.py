@@ -22,12 +22,16 @@ from sqlalchemy import Connection, Engine
 from ..credentials import is_well_formed
 from ..database.models import SCOPE_MAX
 from ..database.outcomes import AuthenticationFailure, Outcome
+from ..database.sqlite import without_waiting_for_disk
+from ..database.time_limits import response_limit
 from ..database.unit_of_work import unit_of_work
 from ..errors import Unavailable
 from . import writer
 from .writer import RecordedRequest, RequestCount, RequestCountKey
 
 WRITE_EVERY_SECONDS = 1
+BACKGROUND_RESPONSE_SECONDS = 8.0
+"""How long a statement of the background thread may wait for the database server."""
 REQUESTS_MAX = 10_000
 """How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
 COUNTS_MAX = 20_000
@@ -121,10 +125,11 @@ class Recorder:
     """Collects the outcomes of token requests, and writes them to the database in the background.
 
     :param pepper: the key from which the key for digests of unknown client IDs in the log is derived (L3).
+    :ivar restarts: how often the background thread had died and was started again.
     """
 
     def __init__(self, engine: Engine, pepper: bytes) -> None:
-        self._engine = engine
+        self._engine = without_waiting_for_disk(engine)
         self._digest_key = hmac.digest(pepper, b"identity-clients: log of unknown client IDs", "sha256")
         self._reset()
         _recorders.add(self)
@@ -134,8 +139,10 @@ class Recorder:
         self._writing = threading.Lock()
         self._pending = _PendingWrites()
         self._recent_writes: writer.RecentWrites = frozenset()
-        self._has_thread = False
+        self._thread: threading.Thread | None = None
+        self._at_exit: Finalize | None = None
         self._is_delayed = False
+        self.restarts = 0
 
     def record(
         self,
@@ -167,26 +174,34 @@ class Recorder:
                 self._pending.add(
                     RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
                 )
-            if not self._has_thread:
+            if self._thread is None or not self._thread.is_alive():
                 self._start()
 
     def _start(self) -> None:
+        thread = threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True)
         try:
-            threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True).start()
+            thread.start()
         except RuntimeError:
             return  # the limit of threads is reached; the next request tries again
-        self._has_thread = True
+        if self._thread is not None:
+            self.restarts += 1
+            LOG.error("The thread that records token requests died and was started again (%d times).", self.restarts)
+            if self._at_exit is not None:
+                self._at_exit.cancel()
+        self._thread = thread
         # Not atexit, which does not run at the end of a process that multiprocessing forked.
         self._at_exit = Finalize(None, self._write_at_exit, exitpriority=EXIT_PRIORITY)
 
     def _write_until_done(self) -> None:
         while True:
             time.sleep(WRITE_EVERY_SECONDS)
-            self.write()
+            with response_limit(BACKGROUND_RESPONSE_SECONDS):
+                self.write()
             with self._lock:
                 if not self._pending:
-                    self._has_thread = False
-                    self._at_exit.cancel()
+                    self._thread = None
+                    if self._at_exit is not None:
+                        self._at_exit.cancel()
                     return
 
     def _write_at_exit(self) -> None:

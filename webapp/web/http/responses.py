@@ -8,7 +8,7 @@ from flask import Response, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ...core.errors import NotFound, RateLimited, Unavailable
+from ...core.errors import NotFound, NotWritable, RateLimited, Unavailable
 from ...core.i18n import lazy_gettext as _
 from ...host import request_id, services
 from ...security_headers import FILE_HEADERS, PAGE_HEADERS
@@ -35,6 +35,10 @@ ERROR_TEXTS = {
     ),
     503: (_("The service is busy"), _("Nothing was changed. Try again in a few seconds.")),
 }
+NOT_WRITABLE_TEXT = (
+    _("Nothing can be saved now"),
+    _("Nothing was changed: the platform cannot write to its database. Tell support, then try again later."),
+)
 
 
 def template_context() -> dict[str, Any]:
@@ -77,9 +81,14 @@ def _compress(response: Response) -> None:
         response.headers["Content-Encoding"] = "gzip"
 
 
-def error_response(status: int, *, retry_after_seconds: int | None = None) -> Response:
-    """Return an error as a small fragment for htmx, otherwise as a page (W12)."""
-    title, advice = ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
+def error_response(
+    status: int, *, text: tuple[str, str] | None = None, retry_after_seconds: int | None = None
+) -> Response:
+    """Return an error as a small fragment for htmx, otherwise as a page (W12).
+
+    :param text: the title and the advice; None: those of the status.
+    """
+    title, advice = text or ERROR_TEXTS.get(status, ERROR_TEXTS[500 if status >= 500 else 400])
     response = render(
         "error.html",
         "_error_dialog.html" if htmx().into_dialog else "_error.html",
@@ -104,8 +113,9 @@ def throttled(error: RateLimited) -> ResponseReturnValue:
 
 
 def busy(error: Unavailable) -> ResponseReturnValue:
-    """Answer where the database is locked or out of reach (D8), or too many hashes are computed (D7)."""
-    return error_response(503, retry_after_seconds=error.retry_after_seconds)
+    """Answer where the database cannot be used (D8), or too many hashes are computed (D7)."""
+    text = NOT_WRITABLE_TEXT if isinstance(error, NotWritable) else None
+    return error_response(503, text=text, retry_after_seconds=error.retry_after_seconds)
 
 
 def http_error(error: HTTPException) -> ResponseReturnValue:

@@ -9,16 +9,16 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, cast
 from weakref import WeakSet, finalize, ref
 
-from sqlalchemy import Engine, Select, event
+from sqlalchemy import Dialect, Engine, Select, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ...errors import Unavailable
 from ..errors import translate_database_errors
+from ..time_limits import POOL_WAIT_SECONDS, ServerOutage
 
 CONNECTIONS_MAX = 10
 """How many reads run concurrently in a process; others wait for one of these to end."""
-WAIT_SECONDS = 3
 CONVERTED_MAX = 4096
 """How many converted values of a column are cached, since those of busy clients recur."""
 
@@ -49,6 +49,7 @@ class FastReads:
         # Each connection to a database in memory is another database, so that only the pool's can be used.
         self._keeps_connections = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
         self._uses_libpq = self._keeps_connections and engine.dialect.driver == "psycopg"
+        self._outage = ServerOutage()
         self._reset()
         event.listen(engine, "engine_disposed", partial(_close_idle_of, ref(self)))
         _instances.add(self)
@@ -85,7 +86,7 @@ class FastReads:
         named = {**statement.parameters, **parameters}
         values = named if statement.order is None else [named[name] for name in statement.order]
         try:
-            self._slots.get(timeout=WAIT_SECONDS)
+            self._slots.get(timeout=POOL_WAIT_SECONDS)
         except Empty:
             raise Unavailable from None
         try:
@@ -105,30 +106,27 @@ class FastReads:
 
     def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
-        failure = dialect.loaded_dbapi.Error
         try:
             while connection := self._take_idle():
                 try:
                     return self._run(connection, text, values)
-                except failure as error:
-                    # A connection of PostgreSQL counts as lost after any error, since it was closed: a migration may
-                    # have invalidated its prepared statement.
-                    if not dialect.is_disconnect(error, connection, None):
-                        raise
+                except _StaleConnection:
+                    continue
             pooled = self._engine.raw_connection()
             if not self._keeps_connections:
                 with closing(pooled):
-                    return _execute(pooled, text, values)
+                    return _DriverConnection(pooled, dialect).rows(text, values)
             connection = cast(Any, pooled.driver_connection)
             pooled.detach()
             dialect.set_isolation_level(connection, "AUTOCOMMIT")
-            if self._uses_libpq:
-                from .libpq import LibpqConnection  # needs psycopg, which is optional
-
-                connection = LibpqConnection(connection)
-            return self._run(connection, text, values)
-        except failure as error:
-            raise DBAPIError.instance(None, None, error, failure, hide_parameters=True, dialect=dialect) from error
+            try:
+                return self._run(self._wrap(connection), text, values)
+            except _StaleConnection as stale:
+                raise stale.error from None
+        except dialect.loaded_dbapi.Error as error:
+            raise DBAPIError.instance(
+                None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+            ) from error
 
     def _take_idle(self) -> Any:
         try:
@@ -136,10 +134,26 @@ class FastReads:
         except IndexError:
             return None
 
+    def _wrap(self, connection: Any) -> Any:
+        if not self._uses_libpq:
+            return _DriverConnection(connection, self._engine.dialect)
+        from .libpq import LibpqConnection  # needs psycopg, which is optional
+
+        return LibpqConnection(connection, self._outage)
+
     def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
-        """Run the statement on a connection, and keep the connection for later reads unless it fails."""
+        """Run the statement on a connection, and keep the connection for later reads unless it fails.
+
+        :raises _StaleConnection: the statement may succeed on a new connection.
+        """
         try:
-            fetched = connection.rows(text, values) if self._uses_libpq else _execute(connection, text, values)
+            fetched: Sequence[Any] = connection.rows(text, values)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            is_stale = connection.is_stale(error)
+            connection.close()
+            if is_stale:
+                raise _StaleConnection(error) from None
+            raise
         except BaseException:
             connection.close()
             raise
@@ -153,12 +167,30 @@ class FastReads:
         self._reset()
 
 
-def _execute(connection: Any, text: str, values: Any) -> Sequence[Any]:
-    cursor = connection.cursor()
-    cursor.execute(text, values)
-    fetched: Sequence[Any] = cursor.fetchall()
-    cursor.close()
-    return fetched
+class _StaleConnection(Exception):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _DriverConnection:
+    """Runs statements on a cursor of the driver; has the interface of `LibpqConnection`."""
+
+    def __init__(self, connection: Any, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+
+    def rows(self, text: str, values: Any) -> Sequence[Any]:
+        cursor = self._connection.cursor()
+        cursor.execute(text, values)
+        fetched: Sequence[Any] = cursor.fetchall()
+        cursor.close()
+        return fetched
+
+    def is_stale(self, error: Any) -> bool:
+        return bool(self._dialect.is_disconnect(error, self._connection, None))
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _close(idle: deque[Any]) -> None:
