@@ -236,7 +236,7 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
         site.run(blocks("Monitoring", "sh")[0])
     assert set(asks_from(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
     logs = "".join(path.read_text() for path in site.directory.glob("*.log"))
-    assert "credentials were sent over plain http" in logs
+    assert "Credentials were sent over plain http" in logs
     assert SECRET not in logs
     assert "client_secret" not in logs
 

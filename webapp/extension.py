@@ -22,7 +22,7 @@ from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
-from .host import EXTENSION, Actor, Services, actor_from_flask_login, own_configuration
+from .host import EXTENSION, Actor, Services, actor_from_flask_login, check_routes, own_configuration
 from .settings import PREFIX, Settings, SettingsError
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
@@ -56,7 +56,7 @@ class IdentityClients:
     def init_app(self, app: Flask) -> None:
         """Read the settings, and register the screens, the endpoint and the commands.
 
-        :raises SettingsError: a setting is missing, unknown or invalid.
+        :raises SettingsError: a setting is missing, unknown or invalid, or a URL or blueprint name is taken.
         """
         settings = Settings.from_config(app.config)
         name = settings.blueprint_name
@@ -70,6 +70,7 @@ class IdentityClients:
         weakref.finalize(app, services.close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
+        check_routes(app, settings)
         app.cli.add_command(cli.commands)
 
     @staticmethod

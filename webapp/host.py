@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, cast
 
 import flask_login
-from flask import current_app, g, request
+from flask import Flask, Response, current_app, g, request
 from sqlalchemy import Engine
 from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BuildError
 
 from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
@@ -94,6 +95,8 @@ class Services:
     recorder: Recorder
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
+    done: set[str] = field(default_factory=set, repr=False)
+    """What is done once: the check of the routes, and warnings of the log."""
 
 
 def services() -> Services:
@@ -102,16 +105,45 @@ def services() -> Services:
 
 
 def check_configuration() -> None:
-    """Refuse to work with a configuration that has changed since `init_app` read it.
+    """Refuse to work with a configuration that has changed since `init_app` read it, or with a URL that is not ours.
 
-    :raises SettingsError: a setting was added, changed or removed; the error is logged too.
+    :raises SettingsError: a setting was added, changed or removed, or the host has a route with the URL of one of ours;
+        the error is logged too.
     """
+    if "routes" not in services().done:
+        try:
+            check_routes(current_app, services().settings)
+        except SettingsError as clash:
+            LOG.error("%s", clash)
+            raise
+        services().done.add("routes")
     read, present = services().configured, own_configuration(current_app.config)
     for name in sorted(read.keys() | present.keys()):
         if name not in read or name not in present or read[name] != present[name]:
             error = SettingsError(f"{name} was changed after init_app, which reads the settings. Set it before.")
             LOG.error("%s", error)
             raise error
+
+
+def check_routes(app: Flask, settings: Settings) -> None:
+    """Check that no route of the host has the URL of one of ours: the one registered first would hide the other.
+
+    :raises SettingsError: there is one.
+    """
+    ours = (f"{settings.blueprint_name}.", f"{settings.blueprint_name}_endpoint.")
+    rules = [*app.url_map.iter_rules()]
+    taken = {rule.rule: rule for rule in rules if not rule.endpoint.startswith(ours)}
+    for rule in rules:
+        if not rule.endpoint.startswith(ours):
+            continue
+        other = taken.get(rule.rule) or taken.get(f"{rule.rule}/")
+        if other is None:
+            continue
+        setting = "URL_PREFIX" if rule.endpoint.startswith(ours[0]) else "ENDPOINT_PREFIX"
+        advice = f"Set {PREFIX}{setting}, or remove it."
+        if rule.rule.startswith("/.well-known/"):
+            advice = "Remove it, or serve Identity Clients from an application and a host name of its own."
+        raise SettingsError(f"The application has a route {other.rule} too, of its endpoint {other.endpoint}. {advice}")
 
 
 def own_configuration(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,10 +202,35 @@ def actor_from_flask_login() -> Actor | None:
 
 
 def sign_in_url(next_path: str) -> str | None:
-    """Return the URL of the host's sign-in page with `next`, or None if neither a setting nor Flask-Login names it."""
-    manager = getattr(current_app, "login_manager", None)
-    view = services().settings.sign_in_endpoint or getattr(manager, "login_view", None)
-    return cast(str, flask_login.utils.login_url(view, next_url=next_path)) if view else None
+    """Return the URL of the host's sign-in page with `next`, or None if neither a setting nor Flask-Login names it.
+
+    An endpoint that does not exist counts as none, and is logged once.
+    """
+    view = services().settings.sign_in_endpoint or getattr(_login_manager(), "login_view", None)
+    if not view:
+        return None
+    try:
+        return cast(str, flask_login.utils.login_url(view, next_url=next_path))
+    except BuildError:
+        if view not in services().done:
+            services().done.add(view)
+            LOG.warning(
+                "The sign-in page is to be the endpoint %r, which this application does not have, so that people who"
+                " are signed out get no link to it. Set %sSIGN_IN_ENDPOINT.",
+                view,
+                PREFIX,
+            )
+        return None
+
+
+def unauthorized_response() -> Response | None:
+    """Return the response of the host's unauthorized handler for Flask-Login, or None if it has none."""
+    handler = getattr(_login_manager(), "unauthorized_callback", None)
+    return None if handler is None else current_app.make_response(handler())
+
+
+def _login_manager() -> Any:
+    return getattr(current_app, "login_manager", None)
 
 
 def request_id() -> str:

@@ -43,6 +43,8 @@ class Settings:
     """Allow plain http on loopback. Only for a developer's own machine (C3)."""
     url_prefix: str = "/administration/identity-clients"
     """The URL prefix of the screens."""
+    endpoint_prefix: str = "/connect"
+    """The URL prefix of the three endpoints where clients authenticate: `/token`, `/introspect`, `/revocation`."""
     blueprint_name: str = "identity_clients"
     """The name of the screens' blueprint, for `url_for`; the endpoint's has the suffix `_endpoint`."""
     host_loads_htmx: bool = False
@@ -129,6 +131,8 @@ class Settings:
             raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
         if not self.url_prefix.startswith("/") or self.url_prefix.endswith("/"):
             raise _invalid("url_prefix", "must start with a slash and not end with one")
+        if not self.endpoint_prefix.startswith("/") or self.endpoint_prefix.endswith("/"):
+            raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
@@ -163,6 +167,21 @@ class Settings:
             raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
         self.peppers()
         self.encryption_keys()
+
+    @property
+    def token_path(self) -> str:
+        """The path of the token endpoint."""
+        return f"{self.endpoint_prefix}/token"
+
+    @property
+    def introspection_path(self) -> str:
+        """The path of the introspection endpoint."""
+        return f"{self.endpoint_prefix}/introspect"
+
+    @property
+    def revocation_path(self) -> str:
+        """The path of the revocation endpoint."""
+        return f"{self.endpoint_prefix}/revocation"
 
     def peppers(self) -> dict[int, bytes]:
         """Return the peppers by version, newest first.

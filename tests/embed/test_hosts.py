@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import flask_login
 import pytest
-from flask import Blueprint, Flask, Response, abort, jsonify, request
+from flask import Blueprint, Flask, Response, abort, jsonify, redirect, request
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from jinja2 import DictLoader, StrictUndefined
@@ -334,7 +334,8 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
         path = path_of(rule, client)
         for headers in ({}, HTMX):
             if "GET" in methods and endpoint != "asset":
-                assert strict.test_client().get(path, headers=headers).status_code == host.client.get(path).status_code
+                shown = strict.test_client().get(path, headers=headers, buffered=True)
+                assert shown.status_code == host.client.get(path, buffered=True).status_code
     browser = strict.test_client()
     assert create(browser).status_code == 200
     assert create(browser, client_id="x").status_code == 422
@@ -405,6 +406,50 @@ def test_w11_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: En
     assert (swapped.status_code, swapped.text, swapped.headers["HX-Redirect"]) == (401, "", plain.location)
     posted = browser.post(f"{PREFIX}/new", environ_overrides=environ)
     assert posted.location == f"{root}/enter?next={root.replace('/', '%2F')}{PREFIX.replace('/', '%2F')}"
+
+
+@pytest.mark.parametrize("source", ["login_view", "setting"])
+def test_w11_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, source: str
+) -> None:
+    """W11: signed-out people get the notice without a link. Flask-AppBuilder sets the name "login" and has no such."""
+    app = Flask("host")
+    manager = flask_login.LoginManager(app)
+    manager.user_loader(lambda user_id: None)
+    if source == "login_view":
+        manager.login_view = "login"
+    embed(app, sqlite_engine, lambda: None, **({"sign_in_endpoint": "login"} if source == "setting" else {}))
+    browser = app.test_client()
+    for headers in ({}, HTMX):
+        for method in ("GET", "POST"):
+            page = browser.open(f"{PREFIX}/new", method=method, headers=headers)
+            assert page.status_code == 401
+            assert "signed" in page.text.lower()
+            assert "HX-Redirect" not in page.headers
+    assert caplog.text.count("the endpoint 'login', which this application does not have") == 1
+
+
+@pytest.mark.parametrize("view", [None, "login"], ids=["no view", "a missing view"])
+def test_w11_an_unauthorized_handler_of_the_host_answers(sqlite_engine: Engine, view: str | None) -> None:
+    """W11: as Flask-Security has; for htmx its redirect becomes one of the whole page, or the link of the notice."""
+    app = Flask("host")
+    manager = flask_login.LoginManager(app)
+    manager.user_loader(lambda user_id: None)
+    manager.login_view = view
+    manager.unauthorized_handler(lambda: redirect("/enter?next=/somewhere"))
+    embed(app, sqlite_engine, lambda: None)
+    browser = app.test_client()
+    for method in ("GET", "POST"):
+        plain = browser.open(f"{PREFIX}/new", method=method)
+        assert (plain.status_code, plain.location) == (302, "/enter?next=/somewhere")
+    swapped = browser.get(PREFIX, headers=HTMX)
+    assert (swapped.status_code, swapped.text, swapped.headers["HX-Redirect"]) == (401, "", "/enter?next=/somewhere")
+    notice = browser.post(f"{PREFIX}/new", headers=HTMX)
+    assert notice.status_code == 401
+    assert 'href="/enter?next=/somewhere"' in notice.text
+    manager.unauthorized_handler(lambda: ("the host's own notice", 401))
+    assert browser.get(PREFIX).text == "the host's own notice"
+    assert browser.get(PREFIX, headers=HTMX).status_code == 401
 
 
 def test_without_loader_and_without_flask_login_the_log_says_what_is_missing(

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 from flask import Flask
+from flask_wtf import CSRFProtect
 from sqlalchemy import Engine, func, select, text
 
 from tests.support.embedding import TOKEN, embed
 from tests.support.endpoint import settings
 from tests.support.factories import make_client
 from tests.support.host import NORTHWIND, PREFIX
-from webapp import IdentityClients
+from webapp import IdentityClients, SettingsError
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import TokenRequest
 
@@ -57,6 +58,75 @@ def test_e6_a_setting_made_after_init_app_is_refused_by_name(
     else:
         app.config[setting] = before
     assert browser.get(PREFIX).status_code == 200
+
+
+# URLs that the host has too
+
+TAKEN = [
+    ("/connect/token", "ENDPOINT_PREFIX"),
+    ("/connect/introspect/", "ENDPOINT_PREFIX"),
+    ("/.well-known/jwks.json", "host name of its own"),
+    (PREFIX, "URL_PREFIX"),
+    (f"{PREFIX}/new/", "URL_PREFIX"),
+]
+
+
+@pytest.mark.parametrize(("path", "advice"), TAKEN)
+def test_a_route_of_the_host_with_a_url_of_ours_stops_the_start(sqlite_engine: Engine, path: str, advice: str) -> None:
+    app = Flask("host")
+    app.add_url_rule(path, "own", lambda: "own", methods=["GET"])
+    with pytest.raises(SettingsError, match=rf"{path} too, of its endpoint own\..*{advice}"):
+        embed(app, sqlite_engine)
+
+
+@pytest.mark.parametrize(("path", "advice"), TAKEN)
+def test_a_route_that_is_added_later_is_refused_at_the_first_request(
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, path: str, advice: str
+) -> None:
+    app = embed(Flask("host"), sqlite_engine)
+    app.add_url_rule(path, "own", lambda: "own", methods=["GET", "POST"])
+    browser = app.test_client()
+    for _ in range(2):
+        assert browser.get(f"{PREFIX}/activity").status_code == 500
+        assert browser.post("/connect/revocation", base_url="https://localhost").status_code == 500
+    assert caplog.text.count(advice) >= 4
+
+
+def test_routes_beside_ours_are_no_clash(sqlite_engine: Engine) -> None:
+    """Other paths below the same prefixes, and rules that match everything."""
+    app = Flask("host")
+    for path in ("/connect/authorize", "/connect/token/info", "/<path:anything>", f"{PREFIX}-of-old"):
+        app.add_url_rule(path, path, lambda **_: "own", methods=["GET", "POST"])
+    browser = embed(app, sqlite_engine).test_client()
+    assert browser.get("/connect/authorize").text == "own"
+    assert browser.get(PREFIX).status_code == 200
+    assert browser.post("/connect/token", base_url="https://localhost").get_json()["error"] == "invalid_request"
+
+
+def test_another_prefix_of_the_endpoint(sqlite_engine: Engine) -> None:
+    """The host keeps its own /connect/token; routes, metadata and screens follow the setting, P13 and E1 hold."""
+    app = Flask("host")
+    app.add_url_rule("/connect/token", "own", lambda: "own", methods=["POST"])
+    client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
+    CSRFProtect(app)
+    browser = embed(app, sqlite_engine, endpoint_prefix="/machines/v1").test_client()
+    issuer = app.config["IDENTITY_CLIENTS_ISSUER"]
+    metadata = browser.get("/.well-known/oauth-authorization-server").get_json()
+    for name, path in (("token", "token"), ("introspection", "introspect"), ("revocation", "revocation")):
+        assert metadata[f"{name}_endpoint"] == f"{issuer}/machines/v1/{path}"
+    response = browser.post("/machines/v1/token", base_url="https://localhost", data=TOKEN)
+    assert response.status_code == 200
+    form = TOKEN | {"token": response.get_json()["access_token"]}
+    assert browser.post("/machines/v1/introspect", base_url="https://localhost", data=form).get_json()["active"] is True
+    assert browser.get("/machines/v1/token", base_url="https://localhost").status_code == 405
+    assert f"{issuer}/machines/v1/token" in browser.get(f"{PREFIX}/{client.id}").text
+    assert browser.post("/connect/introspect", base_url="https://localhost", data=form).status_code in (400, 404)
+
+
+@pytest.mark.parametrize("prefix", ["", "connect", "/connect/", "/"])
+def test_a_prefix_that_is_none_stops_the_start(sqlite_engine: Engine, prefix: str) -> None:
+    with pytest.raises(SettingsError, match="ENDPOINT_PREFIX"):
+        embed(Flask("host"), sqlite_engine, endpoint_prefix=prefix)
 
 
 # An application that is dropped

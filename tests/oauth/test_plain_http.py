@@ -45,6 +45,8 @@ def test_c6_plain_http_is_400_and_recorded(
     assert latest(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
     told = [record for record in caplog.records if record.name == "webapp.oauth.request"]
     assert [record.levelno for record in told] == [logging.WARNING] * exposed
+    for cause in ("X-Forwarded-Proto", "waitress", "ProxyFix", "IDENTITY_CLIENTS_TRUSTED_PROXIES") * exposed:
+        assert cause in caplog.text
     assert SECRET not in caplog.text
 
 

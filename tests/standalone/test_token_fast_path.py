@@ -13,10 +13,11 @@ from tests.support.databases import migrate_everything
 from tests.support.factories import SECRET, make_client
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.host import EXTENSION
-from webapp.oauth.metadata import TOKEN_PATH
 from webapp.standalone import create_app
 from webapp.standalone.logs import JsonFormatter
 from webapp.standalone.token_fast_path import TokenFastPath
+
+TOKEN_PATH = "/connect/token"
 
 RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
 HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}

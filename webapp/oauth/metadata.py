@@ -7,9 +7,6 @@ from ..host import Services
 from ..settings import Settings
 from .response import JSON_HEADERS, JsonResponse, json_response
 
-TOKEN_PATH = "/connect/token"  # noqa: S105 - a path
-INTROSPECTION_PATH = "/connect/introspect"
-REVOCATION_PATH = "/connect/revocation"
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 """Many clients ask only at the second one, the path of OpenID Connect (RFC 8414 section 5)."""
@@ -26,19 +23,20 @@ def metadata_paths(settings: Settings) -> list[str]:
 
 def metadata(services: Services) -> JsonResponse:
     """Return the metadata of the authorization server, built from the settings alone (T14)."""
-    issuer = services.settings.issuer
+    settings = services.settings
+    issuer = settings.issuer
     return json_response(
         {
             "issuer": issuer,
-            "token_endpoint": issuer + TOKEN_PATH,
+            "token_endpoint": issuer + settings.token_path,
             "jwks_uri": issuer + JWKS_PATH,
             "scopes_supported": services.catalogue.all_scopes,
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "introspection_endpoint": issuer + INTROSPECTION_PATH,
+            "introspection_endpoint": issuer + settings.introspection_path,
             "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
-            "revocation_endpoint": issuer + REVOCATION_PATH,
+            "revocation_endpoint": issuer + settings.revocation_path,
             "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
         },
         headers=_PUBLIC_HEADERS,

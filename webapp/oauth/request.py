@@ -99,7 +99,9 @@ def check_request(request: OAuthRequest, services: Services) -> None:
     if not (request.is_secure or services.settings.development):
         if request.credentials is not None:
             LOG.warning(
-                "credentials were sent over plain http: if a proxy ends TLS, set IDENTITY_CLIENTS_TRUSTED_PROXIES",
+                "Credentials were sent over plain http. If a proxy in front terminates TLS, the likely causes are:"
+                " it does not send X-Forwarded-Proto; the WSGI server drops it (waitress needs trusted_proxy and"
+                " trusted_proxy_headers); neither ProxyFix nor IDENTITY_CLIENTS_TRUSTED_PROXIES is set.",
                 extra={"path": request.path, "address": request.address},
             )
             services.recorder.record(

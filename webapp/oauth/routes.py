@@ -11,30 +11,13 @@ from ..host import check_configuration, check_trusted_host
 from ..settings import Settings
 from .flask_views import flask_document, flask_view, handle_error
 from .introspection import introspect
-from .metadata import (
-    INTROSPECTION_PATH,
-    JWKS_PATH,
-    METADATA_PATHS,
-    REVOCATION_PATH,
-    TOKEN_PATH,
-    jwks,
-    metadata,
-    metadata_paths,
-)
+from .metadata import JWKS_PATH, METADATA_PATHS, jwks, metadata, metadata_paths
 from .response import View
 from .revocation import revoke
 from .token import token
 
-CLIENT_ROUTES: tuple[tuple[str, str, View], ...] = (
-    (TOKEN_PATH, "token", token),
-    (INTROSPECTION_PATH, "introspect", introspect),
-    (REVOCATION_PATH, "revoke", revoke),
-)
-"""Where clients authenticate. These routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
-
-
-UNKNOWN_PATHS = "/connect/<path:path>"
-"""Every other path there, so that machines get a JSON 404 and not a page of the host."""
+CLIENT_VIEWS: dict[str, View] = {"token": token, "introspect": introspect, "revoke": revoke}
+"""Where clients authenticate. Their routes match every method, so that a wrong one is refused in JSON (P1, P13)."""
 
 
 class EveryMethod(set[str]):
@@ -47,9 +30,12 @@ class EveryMethod(set[str]):
 def make_blueprint(settings: Settings) -> Blueprint:
     """Return the endpoint's blueprint, named `identity_clients_endpoint` unless a setting renames the screens'."""
     blueprint = Blueprint(f"{settings.blueprint_name}_endpoint", __name__)
-    for rule, endpoint, view in CLIENT_ROUTES:
+    paths = (settings.token_path, settings.introspection_path, settings.revocation_path)
+    for rule, (endpoint, view) in zip(paths, CLIENT_VIEWS.items(), strict=True):
         blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
-    blueprint.add_url_rule(UNKNOWN_PATHS, "unknown", not_found, methods=["POST"], provide_automatic_options=False)
+    # Every other path there, so that machines get a JSON 404 and not a page of the host.
+    other_paths = f"{settings.endpoint_prefix}/<path:path>"
+    blueprint.add_url_rule(other_paths, "unknown", not_found, methods=["POST"], provide_automatic_options=False)
     blueprint.add_url_rule(METADATA_PATHS[0], "metadata", flask_document(metadata))
     for path in metadata_paths(settings)[1:]:
         blueprint.add_url_rule(path, "metadata")
@@ -73,7 +59,7 @@ def not_found(path: str) -> NoReturn:
 
 
 def _match_every_method(state: BlueprintSetupState) -> None:
-    for endpoint in ("unknown", *(endpoint for _, endpoint, _ in CLIENT_ROUTES)):
+    for endpoint in (*CLIENT_VIEWS, "unknown"):
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
 
@@ -82,5 +68,5 @@ def _exempt_from_csrf(app: App) -> None:
     """Exempt the client routes from the host's `CSRFProtect`, whichever of the two extensions was initialised first."""
     exempt = getattr(app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
-        for view in (not_found, *(view for _, _, view in CLIENT_ROUTES)):
+        for view in (*CLIENT_VIEWS.values(), not_found):
             exempt(view)

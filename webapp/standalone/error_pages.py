@@ -11,7 +11,6 @@ from werkzeug.exceptions import HTTPException
 from ..core.errors import NotWritable, Unavailable
 from ..host import request_id, services
 from ..http_request import address_of
-from ..oauth.metadata import TOKEN_PATH
 from ..security_headers import PAGE_HEADERS
 from ..settings import Settings
 
@@ -70,7 +69,7 @@ def log_request(environ: WSGIEnvironment, settings: Settings, status: int, began
 
     :param began: `time.perf_counter()` when the request arrived.
     """
-    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == TOKEN_PATH else logging.INFO
+    level = logging.DEBUG if status == 200 and environ["PATH_INFO"] == settings.token_path else logging.INFO
     if not LOG.isEnabledFor(level):
         return
     LOG.log(

@@ -13,7 +13,6 @@ from werkzeug.exceptions import BadRequest
 
 from ..host import Services
 from ..http_request import is_secure, is_trusted_host, request_id_of
-from ..oauth.metadata import TOKEN_PATH
 from ..oauth.response import error_response, handle
 from ..oauth.token import token
 from . import logs
@@ -29,10 +28,11 @@ class TokenFastPath:
     def __init__(self, app: WSGIApplication, services: Services) -> None:
         self.app = app
         self._services = services
+        self._path = services.settings.token_path
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Respond to a request."""
-        if environ["PATH_INFO"] != TOKEN_PATH:
+        if environ["PATH_INFO"] != self._path:
             return self.app(environ, start_response)
         began, settings = time.perf_counter(), self._services.settings
         reset_token = logs.current_environ.set(environ)

@@ -3,10 +3,8 @@
 from flask import Flask, redirect, request
 from flask.typing import ResponseReturnValue
 
-from ..host import check_trusted_host
+from ..host import check_trusted_host, services
 
-# A redirect would make clients send their credentials twice; the endpoint itself refuses plain http.
-NO_REDIRECT_BELOW = "/connect/"
 # Monitors ask the process directly, not through the proxy that terminates TLS, and by any name.
 MONITORED_PATHS = ("/healthz", "/readyz")
 
@@ -25,6 +23,8 @@ def _check_host() -> None:
 
 
 def _to_https() -> ResponseReturnValue | None:
-    if request.is_secure or request.path.startswith(NO_REDIRECT_BELOW) or request.path in MONITORED_PATHS:
+    # A redirect would make clients send their credentials twice; the endpoint itself refuses plain http.
+    is_endpoint = request.path.startswith(f"{services().settings.endpoint_prefix}/")
+    if request.is_secure or is_endpoint or request.path in MONITORED_PATHS:
         return None
     return redirect(request.url.replace("http://", "https://", 1), 308)

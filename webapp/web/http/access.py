@@ -21,6 +21,7 @@ from ...host import (
     current_actor,
     services,
     sign_in_url,
+    unauthorized_response,
 )
 from ...http_request import read_body, restore_body
 from . import responses
@@ -103,6 +104,10 @@ def signed_out() -> ResponseReturnValue:
     posted = request.method not in ("GET", "HEAD")
     next_path = url_for(".list") if posted else request.script_root + request.full_path.rstrip("?")
     url = sign_in_url(next_path)
+    if url is None and (response := unauthorized_response()) is not None:
+        if request.headers.get("HX-Request") != "true":
+            return response
+        url = response.location
     if request.headers.get("HX-Request") == "true":
         if posted or url is None:
             name = "_signed_out_dialog.html" if htmx().into_dialog else "_signed_out.html"

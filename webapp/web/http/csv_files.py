@@ -6,9 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from io import StringIO
 
-from flask import stream_with_context
-
-from ...core.i18n import use_language
+from ...core.i18n import ENGLISH, Language, use_language
 from ..i18n.language import current_language
 from .response_kinds import ResponseKind, ScreenResponse
 
@@ -23,16 +21,25 @@ def csv_file(rows: Iterable[Iterable[str]], *name: str) -> ScreenResponse:
 
     :param name: the parts of the file's name, which contains only ASCII letters, digits, dots, hyphens and underscores.
     """
-    response = ScreenResponse(stream_with_context(_lines(rows)), content_type="text/csv; charset=utf-8")
+    response = ScreenResponse(_lines(iter(rows), current_language()), content_type="text/csv; charset=utf-8")
     response.kind = ResponseKind.DOWNLOAD
     response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(name)}.csv"'
     return response
 
 
-def _lines(rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    use_language(current_language)  # again, since the request was torn down before its response is sent
+def _lines(rows: Iterator[Iterable[str]], language: Language) -> Iterator[str]:
     yield BYTE_ORDER_MARK
-    yield from map(csv_line, rows)
+    while (row := _next_row(rows, language)) is not None:
+        yield csv_line(row)
+
+
+def _next_row(rows: Iterator[Iterable[str]], language: Language) -> Iterable[str] | None:
+    """Return the next row in the language of the request, which is over when the server asks for it."""
+    use_language(lambda: language)
+    try:
+        return next(rows, None)
+    finally:
+        use_language(lambda: ENGLISH)
 
 
 def csv_line(cells: Iterable[str]) -> str:

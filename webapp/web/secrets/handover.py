@@ -73,7 +73,8 @@ def hand_over(
 
 def token_url() -> str:
     """Return the URL of the token endpoint."""
-    return f"{services().settings.issuer}/connect/token"
+    settings = services().settings
+    return settings.issuer + settings.token_path
 
 
 def scopes_of(client: IdentityClient) -> tuple[str, ...]:
