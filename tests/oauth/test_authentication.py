@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
@@ -18,10 +18,19 @@ from tests.support.endpoint import (
     change_client,
     change_secret,
     hash_cheaply,
+    make_legacy,
     statements,
 )
 from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
-from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
+from tests.support.refusals import (
+    GENERATED_REFUSALS,
+    GENERATED_SECRET,
+    NOW,
+    OTHER_SECRET,
+    REFUSALS,
+    WRONG_GENERATED_SECRET,
+)
+from webapp.core.authentication import legacy_hashes
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.authentication.verified_secrets import VerifiedSecrets
 from webapp.core.database.fast_reads import FastReads
@@ -33,6 +42,11 @@ from webapp.core.secrets.hashing import SecretHasher, StoredHash
 
 PARAMETERS = "$argon2id$v=19$m=19456,t=2,p=1"
 HOUR = timedelta(hours=1)
+CAUSES = [
+    pytest.param(generated, cause, id=f"{'generated' if generated else 'typed'}: {cause}")
+    for generated, causes in ((False, REFUSALS), (True, GENERATED_REFUSALS))
+    for cause in causes
+]
 
 
 @contextmanager
@@ -51,11 +65,13 @@ def stored_secret(engine: Engine, client: IdentityClient) -> ClientSecret:
         return session.scalars(select(ClientSecret).where(ClientSecret.client_key == client.id)).one()
 
 
-@pytest.mark.parametrize("cause", REFUSALS)
+@pytest.mark.parametrize(("generated", "cause"), CAUSES)
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_p7_every_failed_authentication_looks_the_same(endpoint: Endpoint, cause: str, basic: bool) -> None:
-    _, arrange, secret = REFUSALS[cause]
-    client = make_client(endpoint.engine)
+def test_p7_every_failed_authentication_looks_the_same(
+    endpoint: Endpoint, generated: bool, cause: str, basic: bool
+) -> None:
+    _, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
+    client = make_client(endpoint.engine, secret=GENERATED_SECRET if generated else SECRET)
     arrange(endpoint, client)
     with frozen():
         response = endpoint.ask(client, secret, basic=basic)
@@ -75,17 +91,21 @@ def test_p7_every_failed_authentication_looks_the_same(endpoint: Endpoint, cause
     )
 
 
-@pytest.mark.parametrize("cause", REFUSALS)
-def test_p8_every_refusal_costs_two_hashes_and_one_statement(each_endpoint: Endpoint, cause: str) -> None:
-    """P8: also where the right secret was remembered before the client or its secret was stopped."""
-    reason, arrange, secret = REFUSALS[cause]
-    client = make_client(each_endpoint.engine)
+@pytest.mark.parametrize(("generated", "cause"), CAUSES)
+def test_p8_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
+    each_endpoint: Endpoint, generated: bool, cause: str
+) -> None:
+    """P8: HMACs or two argon2id computations, and one statement, also where the right secret came in before."""
+    reason, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
+    right = GENERATED_SECRET if generated else SECRET
+    client = make_client(each_endpoint.engine, secret=right)
+    know_whether_a_hash_is_legacy(each_endpoint)
     with frozen():
-        assert each_endpoint.ask(client).status_code == 200
+        assert each_endpoint.ask(client, right).status_code == 200
         arrange(each_endpoint, client)
         with argon2_computations() as hashed, statements(each_endpoint.engine) as seen:
             assert each_endpoint.ask(client, secret).status_code == 401
-        assert hashed == [PARAMETERS] * 2
+        assert hashed == ([] if generated else [PARAMETERS] * 2)
         assert len(seen) == 1
         with pytest.raises(AuthenticationFailed) as refused:
             each_endpoint.services.authenticator.authenticate(
@@ -93,6 +113,50 @@ def test_p8_every_refusal_costs_two_hashes_and_one_statement(each_endpoint: Endp
             )
     assert refused.value.reason is reason
     assert refused.value.client_key == (None if cause == "unknown" else client.id)
+
+
+@pytest.mark.parametrize("stored", [SECRET, GENERATED_SECRET, None], ids=["typed", "generated", "nobody's"])
+@pytest.mark.parametrize(
+    ("sent", "computations"),
+    [
+        ("a-wrong-secret", 2),
+        (WRONG_GENERATED_SECRET, 0),
+        (f"{WRONG_GENERATED_SECRET[:-1]}_", 2),  # a wrong checksum
+        (f"{WRONG_GENERATED_SECRET} ", 2),
+        (WRONG_GENERATED_SECRET[10:], 2),
+        ("a" * 50, 2),
+        ("another.prefix" + WRONG_GENERATED_SECRET, 2),
+        ("another_prefix_ewzvheApU_nR4YmxVViC0SN2lR3oe6pIDG1uvEs5CkhA2JLA3J", 0),
+    ],
+)
+def test_p8_what_is_stored_never_matters(endpoint: Endpoint, stored: str | None, sent: str, computations: int) -> None:
+    """P8: neither for a client with a typed secret, nor with a generated one, nor for an unknown ID."""
+    client = make_client(endpoint.engine, secret=stored) if stored else "nobodys-id"
+    know_whether_a_hash_is_legacy(endpoint)
+    with argon2_computations() as hashed, statements(endpoint.engine) as seen:
+        assert endpoint.ask(client, sent).status_code == 401
+    assert (len(hashed), len(seen)) == (computations, 1)
+
+
+@pytest.mark.parametrize("labels", ["AB", "BA"])
+def test_a_client_may_have_a_typed_and_a_generated_secret(each_endpoint: Endpoint, labels: str) -> None:
+    first, second = (SECRET, GENERATED_SECRET) if labels == "AB" else (GENERATED_SECRET, SECRET)
+    client = make_client(each_endpoint.engine, secret=first)
+    add_secret(each_endpoint.engine, client, second)
+    know_whether_a_hash_is_legacy(each_endpoint)
+    with argon2_computations() as hashed:
+        assert each_endpoint.ask(client, GENERATED_SECRET).status_code == 200
+        assert not hashed
+        assert each_endpoint.ask(client, SECRET).status_code == 200
+        assert len(hashed) == 1
+
+
+def know_whether_a_hash_is_legacy(endpoint: Endpoint) -> None:
+    """Let the endpoint ask the database whether there are legacy hashes, which it does once a minute."""
+    with pytest.raises(AuthenticationFailed):
+        endpoint.services.authenticator.authenticate(
+            "nobodys-id", Secret(WRONG_GENERATED_SECRET), address="203.0.113.99", now=NOW
+        )
 
 
 def test_the_secret_that_matched_is_named_in_a_refusal(endpoint: Endpoint) -> None:
@@ -180,8 +244,12 @@ def test_s5_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool)
     stored = stored_secret(endpoint.engine, client).secret_hash
     peppered = HASHER._peppered(Secret(SECRET), 1)
     tag = stored.rpartition("$")[2]
+    generated = make_client(endpoint.engine, secret=GENERATED_SECRET)
+    stored_hmac = str(stored_secret(endpoint.engine, generated).secret_hash)
     for value in (str(stored), tag, peppered.hex(), peppered.decode("latin-1")):
         assert endpoint.ask(client, value, basic=basic).status_code == 401
+    for value in (stored_hmac, stored_hmac.rpartition("$")[2]):
+        assert endpoint.ask(generated, value, basic=basic).status_code == 401
 
 
 def test_s1_s2_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpoint) -> None:
@@ -200,19 +268,86 @@ def test_s1_s2_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpo
     assert stored_secret(each_endpoint.engine, client).secret_hash == renewed
 
 
-def test_s2_a_former_pepper_verifies_until_the_hash_is_renew_hash(each_endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
+def test_s1_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endpoint: Endpoint, secret: str) -> None:
+    """S1: every secret used to be stored as argon2id; one token request renews it, by the form of the secret."""
+    client = make_client(each_endpoint.engine, secret=secret)
+    make_legacy(each_endpoint.engine, client, secret)
+    with argon2_computations() as hashed:
+        assert each_endpoint.ask(client, secret).status_code == 200
+    row = stored_secret(each_endpoint.engine, client)
+    assert not row.legacy_scheme
+    if secret == SECRET:
+        assert row.secret_hash.startswith(PARAMETERS)
+        assert hashed == [PARAMETERS] * 2  # the comparison and the new hash
+    else:
+        assert row.secret_hash.startswith("$hmac-sha256$")
+        assert hashed == [PARAMETERS]
+    with argon2_computations() as hashed:
+        assert each_endpoint.ask(client, secret).status_code == 200
+        assert Endpoint(each_endpoint.engine).ask(client, secret).status_code == 200
+    assert len(hashed) == (secret == SECRET)  # the second process meets the typed one for the first time
+
+
+@pytest.mark.parametrize("cause", GENERATED_REFUSALS)
+def test_p8_while_there_are_legacy_hashes_every_generated_secret_costs_the_same(
+    each_endpoint: Endpoint, cause: str
+) -> None:
+    """P8: two argon2id computations, for the clients that have one, those that have none, and unknown IDs."""
+    engine, (reason, arrange, secret) = each_endpoint.engine, GENERATED_REFUSALS[cause]
+    legacy, renewed = (make_client(engine, secret=GENERATED_SECRET) for _ in range(2))
+    make_legacy(engine, make_client(engine), SECRET)
+    make_legacy(engine, legacy, GENERATED_SECRET)
+    with frozen():
+        know_whether_a_hash_is_legacy(each_endpoint)
+        for client in (legacy, renewed):
+            arrange(each_endpoint, client)
+            with argon2_computations() as hashed, statements(engine) as seen:
+                assert each_endpoint.ask(client, secret).status_code == 401
+            assert (hashed, len(seen)) == ([PARAMETERS] * 2, 1)
+            with pytest.raises(AuthenticationFailed) as refused:
+                each_endpoint.services.authenticator.authenticate(
+                    client.client_id, Secret(secret), address="192.0.2.1", now=NOW
+                )
+            assert refused.value.reason is reason
+
+
+LEGACY_IS_GONE: dict[str, Callable[[Engine, IdentityClient], None]] = {
+    "renewed": lambda engine, client: change_secret(engine, client, legacy_scheme=False),
+    "ended": lambda engine, client: change_secret(engine, client, ends_at=datetime.now(UTC)),
+}
+
+
+@pytest.mark.parametrize("how", LEGACY_IS_GONE)
+def test_p8_without_legacy_hashes_generated_secrets_cost_hmacs_again(
+    each_endpoint: Endpoint, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P8: one that has ended does not count, so that an operator can finish what no caller renews."""
+    monkeypatch.setattr(legacy_hashes, "CHECK_EVERY_SECONDS", 0)
+    client = make_client(each_endpoint.engine)
+    make_legacy(each_endpoint.engine, client, SECRET, ends_at=datetime.now(UTC) + HOUR)
+    for expected in (2, 0):
+        with argon2_computations() as hashed:
+            assert each_endpoint.ask(client, WRONG_GENERATED_SECRET).status_code == 401
+        assert len(hashed) == expected
+        LEGACY_IS_GONE[how](each_endpoint.engine, client)
+
+
+@pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
+def test_s2_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
     """S2: version 1 beside version 2; afterwards version 1 may go."""
-    engine, client = each_endpoint.engine, make_client(each_endpoint.engine)
+    engine, client = each_endpoint.engine, make_client(each_endpoint.engine, secret=secret)
     newest = b"the newest pepper of 32 bytes or more"
     both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
-    assert both.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
+    assert both.authenticate(client.client_id, Secret(secret), address=None, now=NOW).key == client.id
     assert stored_secret(engine, client).pepper_version == 2
     only_newest = Authenticator(engine, FastReads(engine), SecretHasher({2: newest}), make_throttles())
-    assert only_newest.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW).key == client.id
+    assert only_newest.authenticate(client.client_id, Secret(secret), address=None, now=NOW).key == client.id
 
 
-def test_s2_a_hash_under_a_lost_pepper_lets_nobody_in_at_the_same_price(endpoint: Endpoint) -> None:
-    client = make_client(endpoint.engine)
+@pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
+def test_s2_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint: Endpoint, secret: str) -> None:
+    client = make_client(endpoint.engine, secret=secret)
     without = Authenticator(
         endpoint.engine,
         FastReads(endpoint.engine),
@@ -220,8 +355,8 @@ def test_s2_a_hash_under_a_lost_pepper_lets_nobody_in_at_the_same_price(endpoint
         make_throttles(),
     )
     with argon2_computations() as hashed, pytest.raises(AuthenticationFailed):
-        without.authenticate(client.client_id, Secret(SECRET), address=None, now=NOW)
-    assert hashed == [PARAMETERS] * 2
+        without.authenticate(client.client_id, Secret(secret), address=None, now=NOW)
+    assert hashed == ([PARAMETERS] * 2 if secret == SECRET else [])
 
 
 @pytest.mark.parametrize(
@@ -274,6 +409,16 @@ def test_s9_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -
         assert each_endpoint.ask(client).status_code == 200
         assert each_endpoint.ask(client, basic=True).status_code == 200
     assert len(hashed) == 1
+
+
+def test_s9_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
+    """S9: their comparison costs no more than looking it up."""
+    client = make_client(endpoint.engine, secret=GENERATED_SECRET)
+    assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
+    assert len(endpoint.services.authenticator._verified) == 0
+    make_legacy(endpoint.engine, client, GENERATED_SECRET)
+    assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
+    assert len(endpoint.services.authenticator._verified) == 0
 
 
 @pytest.mark.parametrize("cause", [cause for cause, (_, _, secret) in REFUSALS.items() if secret == SECRET])
@@ -332,7 +477,7 @@ def test_s9_the_memory_holds_no_plain_text() -> None:
     for memory in (checks, other):
         memory.add(Secret(SECRET), StoredHash("$argon2id$", 1))
     assert SECRET not in repr(vars(checks))
-    assert checks._ends.keys().isdisjoint(other._ends)  # each process has a key of its own
+    assert checks._expiries.keys().isdisjoint(other._expiries)  # each process has a key of its own
 
 
 CHANGES: dict[str, Callable[[Engine, IdentityClient], None]] = {

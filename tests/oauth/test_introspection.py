@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import argon2
 import jwt
 import pytest
 import time_machine
@@ -26,6 +25,7 @@ from tests.support.endpoint import (
     statements,
 )
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
+from tests.support.refusals import GENERATED_SECRET, WRONG_GENERATED_SECRET
 from webapp.core import client_changes
 from webapp.core.clients.client_ids import is_client_id_taken
 from webapp.core.database.models import AuditEvent, IdentityClient, ResourceServer, utc_now
@@ -293,11 +293,33 @@ def test_s1_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint
     assert len(hashed) == 1
 
 
-def test_s1_an_older_hash_of_a_resource_server_is_renew_hash(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("secret", [API_SECRET, GENERATED_SECRET], ids=["typed", "generated"])
+def test_s1_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
+    """S1, P8: and until then every generated secret costs two argon2id computations."""
+    engine = each_endpoint.engine
+    (server_id, _), token = add_api(engine), each_endpoint.token(make_client(engine))
+    stored = HASHER.argon2id(secret)
+    with unit_of_work(engine) as session:
+        session.execute(update(ResourceServer).values(secret_hash=stored, legacy_scheme=True))
+    with argon2_computations() as hashed:
+        assert each_endpoint.introspect(token, ("nobodys-id", WRONG_GENERATED_SECRET)).status_code == 401
+    assert hashed == [PARAMETERS] * 2
+    assert is_active(each_endpoint.introspect(token, (server_id, secret)))
+    with read_session(engine) as session:
+        server = session.scalars(select(ResourceServer)).one()
+    assert server.secret_hash.startswith("$hmac-sha256$" if secret == GENERATED_SECRET else PARAMETERS)
+    assert not server.legacy_scheme
+    with argon2_computations() as hashed:
+        assert is_active(each_endpoint.introspect(token, (server_id, secret)))
+    assert not hashed
+
+
+def test_s1_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> None:
     api, token = add_api(endpoint.engine), endpoint.token(make_client(endpoint.engine))
-    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with unit_of_work(endpoint.engine) as session:
-        session.execute(update(ResourceServer).values(secret_hash=cheap.hash(HASHER._peppered(Secret(API_SECRET), 1))))
+        session.execute(
+            update(ResourceServer).values(secret_hash=HASHER.argon2id(API_SECRET, time_cost=1, memory_cost=8))
+        )
     assert is_active(endpoint.introspect(token, api))
     with read_session(endpoint.engine) as session:
         assert session.scalars(select(ResourceServer.secret_hash)).one().startswith(PARAMETERS)

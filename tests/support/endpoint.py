@@ -11,7 +11,6 @@ from urllib.parse import quote_plus, urlencode
 
 import argon2
 import pytest
-from argon2.low_level import Type
 from flask import Flask, Response, abort, request, session
 from sqlalchemy import Engine, event, update
 from werkzeug.test import TestResponse
@@ -165,8 +164,12 @@ def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **va
 
 def hash_cheaply(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
     """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, type=Type.ID)
-    change_secret(engine, client, secret_hash=hasher.hash(HASHER._peppered(Secret(value), 1)))
+    change_secret(engine, client, secret_hash=HASHER.argon2id(value, time_cost=1, memory_cost=8))
+
+
+def make_legacy(engine: Engine, client: IdentityClient, value: str, **values: Any) -> None:
+    """Give a client's secret an argon2id hash, whatever its form, as a former release stored every secret."""
+    change_secret(engine, client, secret_hash=HASHER.argon2id(value), legacy_scheme=True, **values)
 
 
 def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import argon2
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
@@ -45,6 +46,11 @@ class CachedHasher(SecretHasher):
     def hash(self, secret: Secret) -> StoredHash:
         """Return the hash that was made of this secret before, if there is one."""
         return self._cached(secret.reveal())
+
+    def argon2id(self, value: str, time_cost: int = 2, memory_cost: int = 19456) -> str:
+        """Return an argon2id hash of a secret whatever its form, as a former release stored every secret."""
+        hasher = argon2.PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=1)
+        return hasher.hash(self._peppered(Secret(value), 1))
 
 
 HASHER = CachedHasher()

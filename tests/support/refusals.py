@@ -21,41 +21,48 @@ OTHER_SECRET = "another-secret-of-the-client"
 Arrange = Callable[[Endpoint, IdentityClient], None]
 
 
-REFUSALS: dict[str, tuple[AuthenticationFailure, Arrange, str]] = {
-    "unknown": (AuthenticationFailure.UNKNOWN, lambda e, c: change_client(e.engine, c, client_id="moved-away"), SECRET),
-    "wrong secret": (AuthenticationFailure.WRONG_SECRET, lambda _e, _c: None, "a-wrong-secret"),
-    "wrong letter case": (AuthenticationFailure.WRONG_SECRET, lambda _e, _c: None, SECRET.upper()),
-    "ended secret": (AuthenticationFailure.ENDED_SECRET, lambda e, c: change_secret(e.engine, c, ends_at=NOW), SECRET),
-    "paused secret": (
-        AuthenticationFailure.PAUSED_SECRET,
-        lambda e, c: change_secret(e.engine, c, paused_at=NOW),
-        SECRET,
-    ),
-    "two live secrets, neither": (
-        AuthenticationFailure.WRONG_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET),
-        "a-wrong-one",
-    ),
-    "ended beside a live one": (
-        AuthenticationFailure.ENDED_SECRET,
-        lambda e, c: add_secret(e.engine, c, OTHER_SECRET, ends_at=NOW),
-        OTHER_SECRET,
-    ),
-    "disabled": (AuthenticationFailure.DISABLED, lambda e, c: change_client(e.engine, c, enabled=False), SECRET),
-    "deleted": (AuthenticationFailure.DELETED, lambda e, c: change_client(e.engine, c, deleted_at=NOW), SECRET),
-    "account off": (
-        AuthenticationFailure.ACCOUNT_OFF,
-        lambda e, _c: make_account(e.engine, feature_enabled=False),
-        SECRET,
-    ),
-    "address not allowed": (
-        AuthenticationFailure.ADDRESS_NOT_ALLOWED,
-        lambda e, c: change_client(e.engine, c, allowed_networks=(AllowedNetwork("198.51.100.0/24", ""),)),
-        SECRET,
-    ),
-    "disabled, wrong secret": (
-        AuthenticationFailure.WRONG_SECRET,
-        lambda e, c: change_client(e.engine, c, enabled=False),
-        "a-wrong-secret",
-    ),
+def make_refusals(secret: str, other: str, wrong: str) -> dict[str, tuple[AuthenticationFailure, Arrange, str]]:
+    """Return for each cause the recorded reason, how to arrange it, and the secret to send.
+
+    :param secret: the secret with which the client was made.
+    :param other: a second secret of the client, where the cause needs one.
+    :param wrong: a secret that is none of the client's.
+    """
+    reasons = AuthenticationFailure
+    elsewhere = (AllowedNetwork("198.51.100.0/24", ""),)
+    return {
+        "unknown": (reasons.UNKNOWN, lambda e, c: change_client(e.engine, c, client_id=f"moved-{c.client_id}"), secret),
+        "wrong secret": (reasons.WRONG_SECRET, lambda _e, _c: None, wrong),
+        "wrong letter case": (reasons.WRONG_SECRET, lambda _e, _c: None, secret.upper()),
+        "ended secret": (reasons.ENDED_SECRET, lambda e, c: change_secret(e.engine, c, ends_at=NOW), secret),
+        "paused secret": (reasons.PAUSED_SECRET, lambda e, c: change_secret(e.engine, c, paused_at=NOW), secret),
+        "two live secrets, neither": (reasons.WRONG_SECRET, lambda e, c: add_secret(e.engine, c, other), wrong),
+        "ended beside a live one": (
+            reasons.ENDED_SECRET,
+            lambda e, c: add_secret(e.engine, c, other, ends_at=NOW),
+            other,
+        ),
+        "disabled": (reasons.DISABLED, lambda e, c: change_client(e.engine, c, enabled=False), secret),
+        "deleted": (reasons.DELETED, lambda e, c: change_client(e.engine, c, deleted_at=NOW), secret),
+        "account off": (reasons.ACCOUNT_OFF, lambda e, _c: make_account(e.engine, feature_enabled=False), secret),
+        "address not allowed": (
+            reasons.ADDRESS_NOT_ALLOWED,
+            lambda e, c: change_client(e.engine, c, allowed_networks=elsewhere),
+            secret,
+        ),
+        "disabled, wrong secret": (reasons.WRONG_SECRET, lambda e, c: change_client(e.engine, c, enabled=False), wrong),
+    }
+
+
+REFUSALS = make_refusals(SECRET, OTHER_SECRET, "a-wrong-secret")
+"""The refusals of secrets that a person chose."""
+# Constants, since the workers of a run must collect the same tests.
+GENERATED_SECRET = "vcs_gdgjzdVZFujsflC2BrvyNVjxlH-dpe74MT_72irgPMbt2zZQta"
+OTHER_GENERATED_SECRET = "vcs_myLJ7FvgxAZMMIWSl1o_5k_7OmnWT3zm1pCubNlyFV6Y3gkgSZ"
+WRONG_GENERATED_SECRET = "vcs_PAMinYjkp8j4Clcs6-zNr5vAernK0yjuXKaRyLnqi8IS07Oyn6"
+GENERATED_REFUSALS = {
+    cause: refusal
+    for cause, refusal in make_refusals(GENERATED_SECRET, OTHER_GENERATED_SECRET, WRONG_GENERATED_SECRET).items()
+    if cause != "wrong letter case"  # which has not the form of a generated one
 }
+"""The refusals of generated secrets."""

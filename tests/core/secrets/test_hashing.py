@@ -1,6 +1,8 @@
 """Secrets: how they are made, kept and compared, and that none leaks by accident (S1-S5, L4)."""
 
+import base64
 import copy
+import hmac
 import json
 import logging
 import pickle
@@ -12,13 +14,15 @@ from typing import Any
 
 import argon2
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import HASHER, PEPPER, PEPPER_SETTING, SECRET
 from webapp.core.errors import FieldError
-from webapp.core.secrets.generation import Secret, generate_secret, has_valid_checksum
-from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.secrets.generation import Secret, generate_secret, is_generated
+from webapp.core.secrets.hashing import HashScheme, SecretHasher, StoredHash, scheme_of
 from webapp.core.secrets.policy import check_secret, common_secrets, needs_form_encoding, weaknesses
 from webapp.settings import Settings, SettingsError
 
@@ -106,7 +110,7 @@ def test_generated_secrets() -> None:
     assert len(set(made)) == 10_000
     assert {len(value) for value in made} == {4 + 44 + 6}
     assert all(re.fullmatch(r"vcs_[A-Za-z0-9_-]{50}", value) for value in made)
-    assert all(has_valid_checksum(value) for value in made)
+    assert all(is_generated(Secret(value)) for value in made)
     assert all(weaknesses(Secret(value), "acme-claims", "") == [] for value in made[:100])
     assert not any(needs_form_encoding(Secret(value)) for value in made)
     assert {character for value in made for character in value} == set(string.ascii_letters + string.digits + "_-")
@@ -144,9 +148,9 @@ def test_a_checksum_tells_a_mistyped_secret() -> None:
     value = generate_secret("vcs_").reveal()
     for place in range(len(value)):
         wrong = value[:place] + ("A" if value[place] != "A" else "B") + value[place + 1 :]
-        assert not has_valid_checksum(wrong)
-    assert not has_valid_checksum("correct-horse-battery-staple")
-    assert not has_valid_checksum("")
+        assert not is_generated(Secret(wrong))
+    assert not is_generated(Secret("correct-horse-battery-staple"))
+    assert not is_generated(Secret(""))
 
 
 # Stored ones
@@ -160,6 +164,35 @@ def test_parameters_of_a_stored_hash() -> None:
     assert (parameters.salt_len, parameters.hash_len) == (16, 32)
     assert stored.pepper_version == 1
     assert stored.value != SecretHasher({1: PEPPER}).hash(Secret(SECRET)).value
+
+
+def test_a_generated_secret_is_stored_as_a_salted_hmac() -> None:
+    """S1: under a key that is derived from the pepper; the pepper itself keys the input of argon2id."""
+    hasher, secret = SecretHasher({1: PEPPER}), generate_secret("vcs_")
+    stored = hasher.hash(secret)
+    assert re.fullmatch(r"\$hmac-sha256\$v=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", stored.value)
+    assert (stored.scheme, stored.pepper_version) == (HashScheme.HMAC_SHA256, 1)
+    salt, tag = (base64.b64decode(f"{part}==") for part in stored.value.split("$")[3:])
+    context = b"identity-clients: HMAC-SHA-256 of generated secrets, version 1"
+    key = HKDF(hashes.SHA256(), 32, None, context).derive(PEPPER)
+    assert tag == hmac.digest(key, salt + secret.reveal().encode(), "sha256")
+    assert len({hasher.hash(secret).value for _ in range(100)}) == 100
+    assert hasher.verify(secret, stored)
+    assert not hasher.verify(generate_secret("vcs_"), stored)
+    assert not SecretHasher({1: b"another pepper, also of 32 bytes"}).verify(secret, stored)
+    assert not SecretHasher({2: PEPPER}).verify(secret, stored)
+
+
+@given(printable)
+def test_a_typed_secret_never_gets_the_fast_scheme(value: str) -> None:
+    """S1: 264 random bits and a valid checksum are what it takes."""
+    assert scheme_of(Secret(value)) is HashScheme.ARGON2ID
+
+
+@pytest.mark.parametrize(("prefix", "fast"), [("v", True), ("a" * 40, True), ("a" * 41, False), ("v.", False)])
+def test_the_form_of_a_generated_secret_has_any_prefix_that_a_setting_may_give(prefix: str, fast: bool) -> None:
+    """S1, S3: secrets that were generated before the setting changed keep their scheme."""
+    assert is_generated(generate_secret(prefix)) is fast
 
 
 def test_only_the_secret_itself_verifies() -> None:
@@ -182,19 +215,21 @@ def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
         argon2.PasswordHasher().verify(stored.value, SECRET)
 
 
-def test_a_former_pepper_verifies_until_the_hash_is_renew_hash() -> None:
-    """S2, S1: newest first; a hash under an older pepper or at a lower cost is to be renewed."""
+@pytest.mark.parametrize("secret", [Secret(SECRET), generate_secret("vcs_")], ids=["typed", "generated"])
+def test_a_former_pepper_verifies_until_the_hash_is_renewed(secret: Secret) -> None:
+    """S2, S1: newest first; a hash with an older pepper, at a lower cost or of the former scheme is to be renewed."""
     old = SecretHasher({1: PEPPER})
     new = SecretHasher({2: b"another pepper, also of 32 bytes", 1: PEPPER})
-    stored = old.hash(Secret(SECRET))
-    assert new.verify(Secret(SECRET), stored)
+    stored = old.hash(secret)
+    assert new.verify(secret, stored)
     assert new.needs_renewal(stored)
-    renewed = new.hash(Secret(SECRET))
+    renewed = new.hash(secret)
     assert renewed.pepper_version == 2
-    assert new.verify(Secret(SECRET), renewed)
+    assert new.verify(secret, renewed)
     assert not new.needs_renewal(renewed)
     cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(b"x")
     assert new.needs_renewal(StoredHash(cheap, 2))
+    assert new.needs_renewal(StoredHash(renewed.value, 2, is_legacy=True))
 
 
 def test_what_is_stored_is_never_accepted_as_the_secret() -> None:
@@ -204,9 +239,23 @@ def test_what_is_stored_is_never_accepted_as_the_secret() -> None:
         assert not HASHER.verify(Secret(value), stored)
 
 
-@pytest.mark.parametrize("value", ["", "x", "$argon2id$", "$argon2id$v=19$m=19456,t=2,p=1$$", SECRET])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "x",
+        "$argon2id$",
+        "$argon2id$v=19$m=19456,t=2,p=1$$",
+        SECRET,
+        "$hmac-sha256$",
+        "$hmac-sha256$v=1$$",
+        f"$hmac-sha256$v=2${'A' * 22}${'A' * 43}",
+        f"$hmac-sha256$v=1${'A' * 22}${'A' * 42}",
+    ],
+)
 def test_a_damaged_hash_verifies_nothing(value: str) -> None:
-    assert not HASHER.verify(Secret(SECRET), StoredHash(value, 1))
+    for secret in (Secret(SECRET), generate_secret("vcs_")):
+        assert not HASHER.verify(secret, StoredHash(value, 1))
 
 
 # A secret in the clear

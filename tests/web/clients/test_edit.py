@@ -15,7 +15,7 @@ from tests.support.markup import read
 from tests.support.screens import DIALOG_LIMIT_BYTES, open_form, save, stored, values
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session
-from webapp.core.secrets.generation import has_valid_checksum
+from webapp.core.secrets.generation import Secret, is_generated
 
 SECRET = "canary-secret-that-was-typed"
 ORIGINAL: dict[str, Any] = {
@@ -284,7 +284,7 @@ def test_generate_proposes_a_secret_and_saves_nothing(host: Host, htmx: bool, cl
     page = read(answer)
     assert answer.status_code == 200
     assert answer.headers["Pragma"] == "no-cache"
-    assert has_valid_checksum(page.value("client_secret"))
+    assert is_generated(Secret(page.value("client_secret")))
     assert SECRET not in answer.text
     assert ("name" in page.inputs) is not htmx
     if not htmx:

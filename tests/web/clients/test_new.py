@@ -17,7 +17,7 @@ from tests.support.screens import SECRET, VALUES
 from webapp.core.clients.roles import DEFAULT_ROLES
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
-from webapp.core.secrets.generation import has_valid_checksum
+from webapp.core.secrets.generation import Secret, is_generated
 
 HOSTILE = '"><img src=x hx-get=/y onerror=z>'
 DIALOG_LIMIT_BYTES = 5 * 1024
@@ -66,7 +66,7 @@ def test_s6_generate_fills_the_dialog_in_an_answer_of_its_own(host: Host) -> Non
         assert len(answer.data) <= DIALOG_LIMIT_BYTES
         page = read(answer)
         assert [name for name, _ in page.values] == ["secret_warning", "client_secret"]
-        assert has_valid_checksum(page.value("client_secret"))
+        assert is_generated(Secret(page.value("client_secret")))
         assert 'hx-trigger="load' not in answer.text
         seen.add(page.value("client_secret"))
     assert len(seen) == 2
@@ -82,7 +82,7 @@ def test_s6_the_page_proposes_a_secret_and_is_not_compressed(host: Host) -> None
     page = read(answer)
     secret = page.value("client_secret")
     assert secret.startswith("vcs_")
-    assert has_valid_checksum(secret)
+    assert is_generated(Secret(secret))
     assert "nobody can view it" in page.described("client_secret")
     assert read(host.get("/new")).value("client_secret") != secret
     assert page.value("token_duration") == "15"
@@ -211,7 +211,7 @@ def test_s6_a_typed_secret_is_never_sent_back(host: Host, htmx: bool) -> None:
     page = read(answer)
     assert answer.status_code == 422
     assert SECRET not in answer.text
-    assert "value" not in page.inputs["client_secret"] if htmx else has_valid_checksum(page.value("client_secret"))
+    assert "value" not in page.inputs["client_secret"] if htmx else is_generated(Secret(page.value("client_secret")))
     assert ("is not sent back" in answer.text) is not htmx
 
 
@@ -380,7 +380,7 @@ def test_generate_without_script_keeps_everything_else(host: Host) -> None:
     assert answer.status_code == 200
     assert answer.headers["Pragma"] == "no-cache"
     assert again.value("client_secret") not in (SECRET, page.value("client_secret"))
-    assert has_valid_checksum(again.value("client_secret"))
+    assert is_generated(Secret(again.value("client_secret")))
     assert SECRET not in answer.text
     assert {**again.form(), "client_secret": "", "csrf_token": ""} == {
         **{name: [value] for name, value in VALUES.items()},

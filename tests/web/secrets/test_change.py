@@ -18,7 +18,7 @@ from tests.support.markup import read
 from tests.support.screens import actions, secrets_of, set_columns, states, stored
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.secrets.generation import Secret, has_valid_checksum
+from webapp.core.secrets.generation import Secret, is_generated
 from webapp.core.secrets.hashing import StoredHash
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
@@ -56,7 +56,7 @@ def test_the_form_proposes_a_secret_and_says_when_the_old_one_ends(
 ) -> None:
     """S8: now, 1 hour, 24 hours (which is proposed), 7 days, each with clock time and zone."""
     page = read(host.get(f"/{client.id}/secret"))
-    assert has_valid_checksum(page.value("client_secret"))
+    assert is_generated(Secret(page.value("client_secret")))
     assert page.value("overlap") == "24h"
     choices = [attributes["value"] for tag, attributes in page.tags if attributes.get("name") == "overlap"]
     assert choices == ["now", "1h", "24h", "7d"]
@@ -81,7 +81,7 @@ def test_the_dialog_gets_its_secret_from_generate(host: Host, client: IdentityCl
     )
     assert (answer.status_code, answer.headers["Pragma"]) == (200, "no-cache")
     assert "Content-Encoding" not in answer.headers
-    assert has_valid_checksum(read(answer).value("client_secret"))
+    assert is_generated(Secret(read(answer).value("client_secret")))
     assert len(secrets_of(host, client)) == 1
 
 
@@ -275,7 +275,7 @@ def test_a_secret_that_cannot_be_used(host: Host, client: IdentityClient, htmx: 
     assert states(host, client) == {"A": "current"}
     if not htmx:
         assert "<title>Error: Change secret of acme-claims-prod" in answer.text
-        assert has_valid_checksum(read(answer).value("client_secret"))
+        assert is_generated(Secret(read(answer).value("client_secret")))
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_leaked_ends_every_secret_revokes_and_hands_a_new_one_over(
     form = read(host.get(f"/{client.id}/leaked")).form()
     answer = host.post(f"/{client.id}/leaked", form, htmx=htmx, token=False)
     secret = read(answer).texts["ic-handover-secret"]
-    assert has_valid_checksum(secret)
+    assert is_generated(Secret(secret))
     assert "tokens issued until now are revoked" in read(answer).text
     assert answer.headers["Pragma"] == "no-cache"
     assert states(host, client) == {"A": "ended", "B": "ended", "C": "current"}

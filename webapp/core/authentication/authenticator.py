@@ -1,8 +1,8 @@
-"""The one function that authenticates a client, and the memory that spares a busy client the cost of a hash."""
+"""Authenticate clients and resource servers by ID and secret."""
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -18,12 +18,14 @@ from ..errors import DomainError, RateLimited, Unavailable
 from ..rate_limits.limits import RateLimits
 from ..secrets.argon2_pool import run_in_pool
 from ..secrets.generation import Secret
-from ..secrets.hashing import SecretHasher, StoredHash
+from ..secrets.hashing import HashScheme, SecretHasher, StoredHash, scheme_of
+from .legacy_hashes import LegacyHashes
 from .verified_secrets import VerifiedSecrets
 
 LOG = logging.getLogger(__name__)
-HASHES_PER_FAILURE = 2
-_REASON_OF_STATE = {
+COMPARISONS_PER_FAILURE = 2
+"""As many as a client has secrets that have not ended (S7); dummies make up for missing ones (P8)."""
+_FAILURE_OF_STATE = {
     SecretState.ENDED: AuthenticationFailure.ENDED_SECRET,
     SecretState.PAUSED: AuthenticationFailure.PAUSED_SECRET,
 }
@@ -32,8 +34,8 @@ _REASON_OF_STATE = {
 class AuthenticationFailed(DomainError):
     """The client did not authenticate.
 
-    :param client_key: the client whose ID was sent; None if nobody has it.
-    :param secret_label: the secret that matched, although it may not be used; None if none did.
+    :param client_key: the client whose ID was sent, or None if the ID is unknown.
+    :param secret_label: the label of the secret that matched but may not be used, or None if none matched.
     """
 
     def __init__(
@@ -46,9 +48,9 @@ class AuthenticationFailed(DomainError):
 
 
 class TooManyFailures(RateLimited):
-    """Too many authentications failed; this one was not looked at, whatever its secret (D2).
+    """Too many authentications failed before; this one was refused without a comparison by argon2id (D2).
 
-    :param client_key: the client whose ID was sent; None if nobody has it.
+    :param client_key: the client whose ID was sent, or None if the ID is unknown.
     """
 
     def __init__(self, retry_after_seconds: int, client_key: uuid.UUID | None) -> None:
@@ -57,7 +59,7 @@ class TooManyFailures(RateLimited):
 
 
 class AuthenticatedClient(NamedTuple):
-    """A client that showed its secret, with what a token needs of it and of its account."""
+    """A client that authenticated, with what a token needs of it and of its account."""
 
     key: uuid.UUID
     client_id: str
@@ -73,21 +75,22 @@ Caller = TypeVar("Caller", bound=AuthenticatedClient | None, covariant=True)
 
 
 class _Candidate(NamedTuple, Generic[Caller]):
-    """A stored secret that may be the one that was sent.
+    """A stored secret that the sent one is compared with.
 
-    :param who: comes in with it: a client, or None for a resource server.
-    :param against: why nobody may come in with it at this moment, None if one may (S8).
-    :param table: where its hash stands, in the row `secret_id`.
+    :param caller: whom it authenticates: a client, or None for a resource server.
+    :param failure: why it may not be used at present, or None if it may (S8).
+    :param table: the table of its row.
+    :param row_id: the primary key of its row.
     """
 
-    who: Caller
+    caller: Caller
     stored: StoredHash
-    against: AuthenticationFailure | None
+    failure: AuthenticationFailure | None
     table: type[ClientSecret | ResourceServer]
-    secret_id: uuid.UUID
+    row_id: uuid.UUID
 
 
-# At most two secrets of a client are not ended (S7). Those that end last come first, so two rows hold all of them.
+# At most two secrets of a client have not ended (S7). Those that end last come first, so two rows contain them.
 _CLIENTS = (
     select(
         IdentityClient.id,
@@ -103,87 +106,67 @@ _CLIENTS = (
         Account.feature_enabled,
         IdentityClient.allowed_networks,
         ClientSecret.id,
-        ClientSecret.secret_hash,
-        ClientSecret.pepper_version,
         ClientSecret.ends_at,
         ClientSecret.paused_at,
+        ClientSecret.secret_hash,
+        ClientSecret.pepper_version,
+        ClientSecret.legacy_scheme,
     )
     .join(Account, Account.id == IdentityClient.account_id)
     .join(ClientSecret, ClientSecret.client_key == IdentityClient.id)
     .where(IdentityClient.client_id == bindparam("client_id"))
     .order_by(ClientSecret.ends_at.is_(None).desc(), ClientSecret.ends_at.desc(), ClientSecret.id.desc())
-    .limit(HASHES_PER_FAILURE)
+    .limit(COMPARISONS_PER_FAILURE)
 )
-
-
 _CLIENT_COLUMNS = len(AuthenticatedClient._fields) + 4
-_RESOURCE_SERVERS = select(ResourceServer.id, ResourceServer.secret_hash, ResourceServer.pepper_version).where(
-    ResourceServer.resource_server_id == bindparam("client_id")
-)
-
-
-def _client_candidate(row: Sequence[Any], address: str | None, now: datetime) -> _Candidate[AuthenticatedClient]:
-    """Return one secret of the client that was named, from a row of `_CLIENTS`."""
-    *client, enabled, deleted_at, feature_enabled, allowed_networks = row[:_CLIENT_COLUMNS]
-    secret_id, secret_hash, pepper_version, ends_at, paused_at = row[_CLIENT_COLUMNS:]
-    against: AuthenticationFailure | None
-    if deleted_at is not None:
-        against = AuthenticationFailure.DELETED
-    elif not enabled:
-        against = AuthenticationFailure.DISABLED
-    elif not feature_enabled:
-        against = AuthenticationFailure.ACCOUNT_OFF
-    elif not is_allowed(allowed_networks, address):
-        against = AuthenticationFailure.ADDRESS_NOT_ALLOWED
-    else:
-        against = _REASON_OF_STATE.get(secret_state(ends_at, paused_at, now))
-    stored = StoredHash(secret_hash, pepper_version)
-    return _Candidate(AuthenticatedClient._make(client), stored, against, ClientSecret, secret_id)
-
-
-def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:
-    """Return the secret of the resource server that was named, from a row of `_RESOURCE_SERVERS`."""
-    key, secret_hash, pepper_version = row
-    return _Candidate(None, StoredHash(secret_hash, pepper_version), None, ResourceServer, key)
+_RESOURCE_SERVERS = select(
+    ResourceServer.id, ResourceServer.secret_hash, ResourceServer.pepper_version, ResourceServer.legacy_scheme
+).where(ResourceServer.resource_server_id == bindparam("client_id"))
 
 
 class Authenticator:
-    """Authenticates clients by ID and secret."""
+    """Authenticates clients and resource servers by ID and secret.
+
+    The work of a refusal depends only on the form of the secret that was sent (P8). A secret in the form of a generated
+    one is compared by HMAC. Any other costs two argon2id computations, whatever is stored; so does a generated one as
+    long as there are legacy hashes, since these may be argon2id hashes of generated secrets.
+    """
 
     def __init__(self, engine: Engine, reads: FastReads, hasher: SecretHasher, rate_limits: RateLimits) -> None:
         self._engine = engine
         self._reads = reads
-        self._clients = self._reads.prepare(_CLIENTS)
-        self._resource_servers = self._reads.prepare(_RESOURCE_SERVERS)
+        self._clients = reads.prepare(_CLIENTS)
+        self._resource_servers = reads.prepare(_RESOURCE_SERVERS)
         self._hasher = hasher
-        self._throttles = rate_limits
+        self._rate_limits = rate_limits
         self._verified = VerifiedSecrets()
+        self._legacy_hashes = LegacyHashes(engine)
 
     def authenticate(
         self, client_id: str, secret: Secret, *, address: str | None, now: datetime
     ) -> AuthenticatedClient:
-        """Return the client that has exactly this ID and this secret, as it stands at this moment.
+        """Return the client that has exactly this ID and this secret, as it is stored at this moment.
 
-        Every refusal of well-formed values costs one statement and two argon2id computations, whatever its reason
-        (P8); one of malformed values costs neither (P6).
+        A refusal of well-formed values costs one statement, one of malformed values neither statement nor hash (P6).
 
-        :param address: where the caller is; None where nobody knows, which is outside every network (A8).
-        :raises Refused: nobody may come in with these.
-        :raises TooManyFailures: too many were refused before; no hash was computed (D2).
-        :raises Unavailable: the database is out of reach (D8), or too many hashes are being computed (D7).
+        :param address: the caller's address; None if it is unknown, which is outside every network (A8).
+        :raises AuthenticationFailed: there is no such client, or it may not use this secret from this address.
+        :raises TooManyFailures: too many authentications failed before (D2).
+        :raises Unavailable: the database is unreachable (D8), or too many argon2id computations are under way (D7).
         """
-        _check_form(client_id, secret)
+        _check_syntax(client_id, secret)
         rows = self._reads.rows(self._clients, client_id=client_id)
-        return self._authenticate([_client_candidate(row, address, now) for row in rows], client_id, secret, address)
+        candidates = [_client_candidate(row, address, now) for row in rows]
+        return self._authenticate(candidates, client_id, secret, address)
 
     def authenticate_caller(
         self, client_id: str, secret: Secret, *, address: str | None, now: datetime
     ) -> AuthenticatedClient | None:
-        """Do the same for introspection, where resource servers come in too: for one of these return None (T10).
+        """Return the client as `authenticate` does, or None for a resource server, for introspection (T10).
 
-        An ID is never both a client's and a resource server's. Every refusal costs two statements.
+        No ID is both a client's and a resource server's. A refusal costs two statements.
         """
-        _check_form(client_id, secret)
+        _check_syntax(client_id, secret)
         rows = self._reads.rows(self._clients, client_id=client_id)
         servers = self._reads.rows(self._resource_servers, client_id=client_id)
         candidates: list[_Candidate[AuthenticatedClient | None]] = [
@@ -195,54 +178,93 @@ class Authenticator:
     def _authenticate(
         self, candidates: Sequence[_Candidate[Caller]], client_id: str, secret: Secret, address: str | None
     ) -> Caller:
+        scheme = scheme_of(secret)
+        matching = self._match_without_argon2(candidates, secret, scheme)
+        usable = _first_usable(matching)
+        if usable is None:
+            # Before argon2id: refuse while too many have failed.
+            self._check_failures(candidates, client_id, address)
+            if scheme is HashScheme.ARGON2ID or self._legacy_hashes.exist():
+
+                def match() -> _Candidate[Caller]:
+                    self._check_failures(candidates, client_id, address)  # others may have failed during the wait
+                    found = self._match_by_argon2(candidates, secret, scheme)
+                    return self._require_usable(candidates, [*matching, *found], client_id, address)
+
+                usable = run_in_pool(match)
+            else:
+                usable = self._require_usable(candidates, matching, client_id, address)
+            stored = self._renew_hash(usable, secret)
+            if stored.scheme is HashScheme.ARGON2ID:
+                self._verified.add(secret, stored)
+        elif usable.stored.scheme is HashScheme.HMAC_SHA256:
+            self._renew_hash(usable, secret)
+        return usable.caller
+
+    def _match_without_argon2(
+        self, candidates: Sequence[_Candidate[Caller]], secret: Secret, scheme: HashScheme
+    ) -> list[_Candidate[Caller]]:
+        """Return the candidates that the secret matches by HMAC, or matched before by argon2id."""
+        matching = []
         for candidate in candidates:
-            if candidate.against is None and self._verified.contains(secret, candidate.stored):
-                return candidate.who
+            if candidate.stored.scheme is HashScheme.HMAC_SHA256:
+                matches = scheme is HashScheme.HMAC_SHA256 and self._hasher.verify(secret, candidate.stored)
+            else:
+                # Not for one that may not be used: the cache must not make its refusal cheaper (P8).
+                matches = candidate.failure is None and self._verified.contains(secret, candidate.stored)
+            if matches:
+                matching.append(candidate)
+        if scheme is HashScheme.HMAC_SHA256:
+            for _ in range(COMPARISONS_PER_FAILURE - len(candidates)):
+                self._hasher.compute_dummy(secret, scheme)
+        return matching
 
-        def look() -> _Candidate[Caller]:
-            self._check_failures(candidates, client_id, address)  # others may have failed while this one waited
-            try:
-                return self._find_match(candidates, secret)
-            except AuthenticationFailed as refused:
-                self._count_failure(refused, client_id, address)
-                raise
+    def _match_by_argon2(
+        self, candidates: Sequence[_Candidate[Caller]], secret: Secret, scheme: HashScheme
+    ) -> list[_Candidate[Caller]]:
+        """Return the candidates that the secret matches by argon2id, up to the first that may be used.
 
-        self._check_failures(candidates, client_id, address)
-        matching = run_in_pool(look)
-        self._verified.add(secret, self._renew_hash(matching, secret))
-        return matching.who
-
-    def _find_match(self, candidates: Sequence[_Candidate[Caller]], secret: Secret) -> _Candidate[Caller]:
-        """Return the one that the secret is, if somebody may come in with it."""
-        who, matched, reason = (
-            _first(candidates),
-            False,
-            AuthenticationFailure.WRONG_SECRET if candidates else AuthenticationFailure.UNKNOWN,
-        )
+        Unless there is one, this costs exactly `COMPARISONS_PER_FAILURE` computations.
+        """
+        matching, compared = [], 0
         for candidate in candidates:
-            if not self._hasher.verify(secret, candidate.stored):
-                continue
-            if candidate.against is None:
-                return candidate
-            who, matched, reason = candidate.who, True, candidate.against
-        for _ in range(HASHES_PER_FAILURE - len(candidates)):
-            self._hasher.hash_dummy(secret)
-        raise AuthenticationFailed(reason, who.key if who else None, who.secret_label if who and matched else None)
+            stored = candidate.stored
+            if stored.scheme is HashScheme.ARGON2ID and (scheme is HashScheme.ARGON2ID or stored.is_legacy):
+                compared += 1
+                if self._hasher.verify(secret, stored):
+                    matching.append(candidate)
+                    if candidate.failure is None:
+                        return matching
+        for _ in range(COMPARISONS_PER_FAILURE - compared):
+            self._hasher.compute_dummy(secret, HashScheme.ARGON2ID)
+        return matching
+
+    def _require_usable(
+        self,
+        candidates: Sequence[_Candidate[Caller]],
+        matching: Sequence[_Candidate[Caller]],
+        client_id: str,
+        address: str | None,
+    ) -> _Candidate[Caller]:
+        """Return the first matching candidate that may be used, or count a failed authentication and raise it."""
+        usable = _first_usable(matching)
+        if usable is not None:
+            return usable
+        failed = _failure(candidates, matching)
+        if self._rate_limits.count_failure(client_id, address):
+            client_key = str(failed.client_key) if failed.client_key else "unknown"
+            LOG.warning("authentication throttled", extra={"client_key": client_key, "address": address})
+        raise failed
 
     def _check_failures(self, candidates: Sequence[_Candidate[Any]], client_id: str, address: str | None) -> None:
         try:
-            self._throttles.check_failures(client_id, address)
-        except RateLimited as throttled:
-            who = _first(candidates)
-            raise TooManyFailures(throttled.retry_after_seconds, who.key if who else None) from None
-
-    def _count_failure(self, refused: AuthenticationFailed, client_id: str, address: str | None) -> None:
-        if self._throttles.count_failure(client_id, address):
-            client_key = str(refused.client_key) if refused.client_key else "unknown"
-            LOG.warning("authentication throttled", extra={"client_key": client_key, "address": address})
+            self._rate_limits.check_failures(client_id, address)
+        except RateLimited as limited:
+            caller = candidates[0].caller if candidates else None
+            raise TooManyFailures(limited.retry_after_seconds, caller.key if caller else None) from None
 
     def _renew_hash(self, candidate: _Candidate[Any], secret: Secret) -> StoredHash:
-        """Replace a hash made at older parameters or under a former pepper, now that its secret is at hand (S1, S2)."""
+        """Replace a hash of an older scheme, cost or pepper, which needs the secret; return the hash as it is now."""
         stored = candidate.stored
         if not self._hasher.needs_renewal(stored):
             return stored
@@ -251,8 +273,8 @@ class Authenticator:
             with unit_of_work(self._engine) as session:
                 session.execute(
                     update(candidate.table)
-                    .where(candidate.table.id == candidate.secret_id, candidate.table.secret_hash == stored.value)
-                    .values(secret_hash=renewed.value, pepper_version=renewed.pepper_version)
+                    .where(candidate.table.id == candidate.row_id, candidate.table.secret_hash == stored.value)
+                    .values(secret_hash=renewed.value, pepper_version=renewed.pepper_version, legacy_scheme=False)
                     .execution_options(synchronize_session=False)
                 )
         except Unavailable:
@@ -260,10 +282,46 @@ class Authenticator:
         return renewed
 
 
-def _first(candidates: Sequence[_Candidate[Any]]) -> AuthenticatedClient | None:
-    return candidates[0].who if candidates else None
-
-
-def _check_form(client_id: str, secret: Secret) -> None:
+def _check_syntax(client_id: str, secret: Secret) -> None:
     if not (is_well_formed(client_id) and is_well_formed(secret.reveal())):
         raise AuthenticationFailed(AuthenticationFailure.MALFORMED)
+
+
+def _client_candidate(row: Sequence[Any], address: str | None, now: datetime) -> _Candidate[AuthenticatedClient]:
+    """Return one secret of the client, from a row of `_CLIENTS`."""
+    *client, enabled, deleted_at, feature_enabled, allowed_networks = row[:_CLIENT_COLUMNS]
+    secret_id, ends_at, paused_at, *stored = row[_CLIENT_COLUMNS:]
+    failure: AuthenticationFailure | None
+    if deleted_at is not None:
+        failure = AuthenticationFailure.DELETED
+    elif not enabled:
+        failure = AuthenticationFailure.DISABLED
+    elif not feature_enabled:
+        failure = AuthenticationFailure.ACCOUNT_OFF
+    elif not is_allowed(allowed_networks, address):
+        failure = AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    else:
+        failure = _FAILURE_OF_STATE.get(secret_state(ends_at, paused_at, now))
+    return _Candidate(AuthenticatedClient._make(client), StoredHash(*stored), failure, ClientSecret, secret_id)
+
+
+def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:
+    """Return the secret of the resource server, from a row of `_RESOURCE_SERVERS`."""
+    row_id, *stored = row
+    return _Candidate(None, StoredHash(*stored), None, ResourceServer, row_id)
+
+
+def _first_usable(matching: Iterable[_Candidate[Caller]]) -> _Candidate[Caller] | None:
+    return next((candidate for candidate in matching if candidate.failure is None), None)
+
+
+def _failure(candidates: Sequence[_Candidate[Any]], matching: Sequence[_Candidate[Any]]) -> AuthenticationFailed:
+    """Return the error of a secret that matches no candidate, or only `matching` ones that may not be used."""
+    if not candidates:
+        return AuthenticationFailed(AuthenticationFailure.UNKNOWN)
+    caller: AuthenticatedClient | None
+    if matching and matching[-1].failure is not None:
+        caller, reason = matching[-1].caller, matching[-1].failure
+        return AuthenticationFailed(reason, caller.key if caller else None, caller.secret_label if caller else None)
+    caller = candidates[0].caller
+    return AuthenticationFailed(AuthenticationFailure.WRONG_SECRET, caller.key if caller else None)

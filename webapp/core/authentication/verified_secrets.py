@@ -1,4 +1,4 @@
-"""A cache of successful argon2id comparisons."""
+"""A cache of successful argon2id comparisons (S9)."""
 
 import hmac
 import secrets
@@ -14,43 +14,43 @@ VERIFIED_SECRETS_SECONDS = 12 * 60 * 60
 
 
 class VerifiedSecrets:
-    """Remembers which secret matched which stored hash, so that a busy client is not hashed on every request (S9).
+    """Caches which secret matched which argon2id hash, so that a busy client pays for argon2id once per process.
 
-    It decides nothing but that comparison: it is asked only about a hash that was just read, and only where the
-    client and the secret may be used. It holds no secret, only an HMAC of it under a key that this process made up.
+    It decides nothing but that comparison: it is asked only about a hash that was just read, and only where client and
+    secret may be used. It holds no secret, only an HMAC of it with a random key of this process.
     """
 
     def __init__(self, most: int = VERIFIED_SECRETS_MAX, seconds: int = VERIFIED_SECRETS_SECONDS) -> None:
         self._most = most
         self._seconds = seconds
         self._key = secrets.token_bytes(32)
-        self._ends: OrderedDict[bytes, float] = OrderedDict()
+        self._expiries: OrderedDict[bytes, float] = OrderedDict()
         self._lock = Lock()
 
     def contains(self, secret: Secret, stored: StoredHash) -> bool:
-        """Tell whether this secret matched this hash not long ago."""
+        """Return whether this secret matched this hash within the last `seconds`."""
         digest = self._digest(secret, stored)
         with self._lock:
-            end = self._ends.get(digest)
-            if end is None:
+            expires_at = self._expiries.get(digest)
+            if expires_at is None:
                 return False
-            if end <= time.time():
-                del self._ends[digest]
+            if expires_at <= time.time():
+                del self._expiries[digest]
                 return False
-            self._ends.move_to_end(digest)
+            self._expiries.move_to_end(digest)
             return True
 
     def add(self, secret: Secret, stored: StoredHash) -> None:
-        """Remember that this secret matches this hash; where room is short, forget the one asked for least lately."""
+        """Remember that this secret matches this hash, and remove the least recently used entry of a full cache."""
         digest = self._digest(secret, stored)
         with self._lock:
-            self._ends[digest] = time.time() + self._seconds
-            self._ends.move_to_end(digest)
-            if len(self._ends) > self._most:
-                self._ends.popitem(last=False)
+            self._expiries[digest] = time.time() + self._seconds
+            self._expiries.move_to_end(digest)
+            if len(self._expiries) > self._most:
+                self._expiries.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._expiries)
 
     def _digest(self, secret: Secret, stored: StoredHash) -> bytes:
         return hmac.digest(self._key, f"{stored.value}\n{secret.reveal()}".encode(), "sha256")

@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     text,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 
@@ -193,7 +194,15 @@ class ClientSecret(Base):
     """One secret of a client, stored as a hash only (S1, S2)."""
 
     __tablename__ = "identity_client_secrets"
-    __table_args__ = (UniqueConstraint("client_key", "label"),)
+    __table_args__ = (
+        UniqueConstraint("client_key", "label"),
+        Index(
+            "ix_identity_client_secrets_legacy",
+            "ends_at",
+            sqlite_where=text("legacy_scheme = 1"),
+            postgresql_where=text("legacy_scheme"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
@@ -201,6 +210,8 @@ class ClientSecret(Base):
     """A, B, C and so on, in the order of creation."""
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
+    legacy_scheme: Mapped[bool] = mapped_column(Boolean, default=False, server_default=true())
+    """Whether it was hashed before the scheme followed the form of the secret; cleared when the hash is renewed."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(200))
     ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -317,6 +328,8 @@ class ResourceServer(Base):
     name: Mapped[str] = mapped_column(String(NAME_MAX))
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
+    legacy_scheme: Mapped[bool] = mapped_column(Boolean, default=False, server_default=true())
+    """Whether it was hashed before the scheme followed the form of the secret; cleared when the hash is renewed."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -1,4 +1,4 @@
-"""A place for each hash computation: only so many at once in a process, whatever the number of requests (D7)."""
+"""Bound the argon2id computations of a process: few run at once, few requests wait, others are refused at once (D7)."""
 
 import os
 import threading
@@ -9,59 +9,89 @@ from typing import TypeVar
 from ..errors import Unavailable
 
 POOL_SIZE_MAX = 4
+WAITING_MAX = 8
 WAIT_SECONDS = 2
-BUSY_RETRY_AFTER_SECONDS = 1
+RETRY_AFTER_SECONDS = 1
 _Result = TypeVar("_Result")
-_thread = threading.local()
+
+
+class _Argon2Pool:
+    """Threads that compute, and the places of those who compute or wait.
+
+    Threads of their own, since the 19 MiB of a computation stay with the heap of its thread: with the server's threads
+    as many heaps would grow as there are requests, and returning the memory each time costs half as much again.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.executor = ThreadPoolExecutor(size, "argon2", initializer=_mark_pool_thread)
+        self.places = threading.BoundedSemaphore(size + WAITING_MAX)
+
+
+_size = max(1, min(POOL_SIZE_MAX, os.cpu_count() or 1))
+_pool: _Argon2Pool | None = None
+_pool_lock = threading.Lock()
+_pool_thread = threading.local()
 
 
 def run_in_pool(work: Callable[[], _Result]) -> _Result:
-    """Run work that computes hashes as soon as there is a place, and return what it returns.
+    """Run work that computes argon2id on a thread of the pool, and return its result.
 
-    Work within work runs in the same place.
+    Work that runs in the pool already runs at once, in the same thread.
 
-    :raises Unavailable: no place became free within two seconds.
+    :raises Unavailable: `WAITING_MAX` requests wait already, or no thread became free within `WAIT_SECONDS`.
     """
-    if getattr(_thread, "is_place", False):
+    if getattr(_pool_thread, "active", False):
         return work()
-    future = _places.submit(work)
+    pool = _get_pool()
+    if not pool.places.acquire(blocking=False):
+        raise Unavailable(RETRY_AFTER_SECONDS)
     try:
-        return future.result(WAIT_SECONDS)
-    except TimeoutError:
-        if future.cancel():
-            raise Unavailable(BUSY_RETRY_AFTER_SECONDS) from None
-        return future.result()  # it has begun
+        future = pool.executor.submit(work)
+        try:
+            return future.result(WAIT_SECONDS)
+        except TimeoutError:
+            if future.cancel():
+                raise Unavailable(RETRY_AFTER_SECONDS) from None
+            return future.result()  # it has begun
+        finally:
+            del future  # its error would refer to this frame, and the frame to the error, with the secret in it
     finally:
-        del future  # else its error would hold this frame, and the frame the error, with the secret that was sent
+        pool.places.release()
 
 
 def set_pool_size(processes: int) -> None:
-    """Make as many places as this process has processors, where so many processes share those of the machine.
+    """Compute as many at once as this process has processors, where `processes` of them share the machine's.
 
-    More at once would make no computation quicker, and each place keeps 19 MiB.
+    More would finish none of them sooner, and each keeps 19 MiB.
     """
-    global _count
-    _count = max(1, min(POOL_SIZE_MAX, (os.cpu_count() or 1) // processes))
-    _create_pool()
+    global _size, _pool
+    with _pool_lock:
+        _size = max(1, min(POOL_SIZE_MAX, (os.cpu_count() or 1) // processes))
+        _pool = None
 
 
 def pool_size() -> int:
     """Return how many computations run at once in this process."""
-    return _count
+    return _size
 
 
-def _create_pool() -> None:
-    # Threads of their own: the memory of a computation stays with its thread's heap, so as many heaps would grow as
-    # threads compute, and giving it back after each computation would cost half as much again.
-    global _places
-    _places = ThreadPoolExecutor(_count, "argon2", initializer=_mark_pool_thread)
+def _get_pool() -> _Argon2Pool:
+    """Return the pool, which is made at its first use: after a fork, and after a server has patched `threading`."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = _Argon2Pool(_size)
+        return _pool
 
 
 def _mark_pool_thread() -> None:
-    _thread.is_place = True
+    _pool_thread.active = True
 
 
-_count: int
-_places: ThreadPoolExecutor
-set_pool_size(1)
-os.register_at_fork(after_in_child=_create_pool)
+def _forget_pool() -> None:
+    """Start a forked process without the pool of its parent, whose threads do not exist in it."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_pool)

@@ -1,6 +1,7 @@
-"""Generate secrets."""
+"""Generate secrets, and recognise the form of a generated one (S3)."""
 
 import hmac
+import re
 import secrets
 import zlib
 from typing import NoReturn
@@ -8,10 +9,12 @@ from typing import NoReturn
 _RANDOM_BYTES = 33
 _CHECKSUM_CHARACTERS = 6
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+# A prefix of up to 40 characters, which is a setting that may have changed, 44 of random bits, and 6 of the checksum.
+_GENERATED_FORM = re.compile(r"[A-Za-z0-9_-]{50,90}")
 
 
 class Secret:
-    """A secret in the clear. It prints as `***`, and refuses to be copied, pickled or turned into JSON (L4)."""
+    """A secret in clear text. It prints as `***`, and refuses to be copied, pickled or turned into JSON (L4)."""
 
     __slots__ = ("_value",)
 
@@ -19,7 +22,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself: for the hasher, and for the one response that hands it over."""
+        """Return the secret itself, for hashing and for the one response that shows it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -46,9 +49,13 @@ def generate_secret(prefix: str) -> Secret:
     return Secret(body + _checksum(body))
 
 
-def has_valid_checksum(value: str) -> bool:
-    """Tell whether a value is one that `generate_secret` made, as a leak scanner would."""
-    return value[-_CHECKSUM_CHARACTERS:] == _checksum(value[:-_CHECKSUM_CHARACTERS])
+def is_generated(secret: Secret) -> bool:
+    """Return whether a secret has the form of a generated one: alphabet, length and checksum, with any prefix."""
+    value = secret.reveal()
+    return (
+        _GENERATED_FORM.fullmatch(value) is not None
+        and _checksum(value[:-_CHECKSUM_CHARACTERS]) == value[-_CHECKSUM_CHARACTERS:]
+    )
 
 
 def _checksum(body: str) -> str:

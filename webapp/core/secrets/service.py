@@ -161,7 +161,7 @@ class SecretService:
     def _check_not_in_use(self, secret: Secret, active: Sequence[ClientSecret]) -> None:
         """Raise FieldError where the secret is one that the client has."""
         for each in active:
-            if self.hasher.verify(secret, StoredHash(each.secret_hash, each.pepper_version)):
+            if self.hasher.verify(secret, StoredHash(each.secret_hash, each.pepper_version, each.legacy_scheme)):
                 raise FieldError(
                     "client_secret",
                     gettext(
