@@ -15,6 +15,7 @@ from webapp.web.routes import PERMISSIONS
 PUBLIC = {
     "identity_clients_endpoint.metadata",
     "identity_clients_endpoint.jwks",
+    "identity_clients_endpoint.unknown",
     "mas.sign_in",
     "mas.sign_in_post",
     "mas.sign_out",

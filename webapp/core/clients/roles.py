@@ -75,6 +75,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
             self._roles[role.key] = role
         if not self._roles:
             raise SettingsError("IDENTITY_CLIENTS_API_ROLES must name at least one role.")
+        self.all_scopes = self.scopes(self._roles.values())
 
     def __getitem__(self, key: str) -> ApiRole:
         return self._roles[key]

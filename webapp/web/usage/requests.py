@@ -31,6 +31,7 @@ _OUTCOME_LABELS: dict[str, str] = {
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
     Outcome.SCOPE_NOT_ALLOWED: lazy_gettext("scope not allowed"),
     Outcome.NO_ROLES: lazy_gettext("no roles left"),
+    Outcome.RESOURCE_NOT_ALLOWED: lazy_gettext("resource not allowed"),
     Outcome.PLAIN_HTTP: lazy_gettext("sent without https"),
     AuthenticationFailure.MALFORMED: lazy_gettext("malformed secret"),
     AuthenticationFailure.UNKNOWN: lazy_gettext("not this client ID"),
@@ -41,6 +42,7 @@ _OUTCOME_LABELS: dict[str, str] = {
     AuthenticationFailure.DISABLED: lazy_gettext("client disabled"),
     AuthenticationFailure.ACCOUNT_OFF: lazy_gettext("account switched off"),
     AuthenticationFailure.ADDRESS_NOT_ALLOWED: lazy_gettext("address not allowed"),
+    AuthenticationFailure.WHITE_SPACE: lazy_gettext("white space around the client ID"),
 }
 
 
