@@ -35,8 +35,7 @@ def test_a_flood_leaves_clients_people_monitors_and_memory_alone(
 ) -> None:
     """Each client with a generated secret asks for the first time, and gets its token at once (D7, D2).
 
-    On a quiet machine 99 of 100 tokens take less than 50 ms (benchmarks/README.md); the bounds here allow for a busy
-    one. Before, a client that was not seen before waited 3.7 s.
+    The bounds allow for a busy machine.
     """
     assert CONNECTIONS == 200
     clients = make_clients(server.database_url)
