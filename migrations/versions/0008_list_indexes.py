@@ -181,7 +181,7 @@ def create_tables() -> None:
     )
     op.create_table(
         SEARCH,
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), nullable=False),
         sa.Column("client_key", sa.Uuid(), nullable=False),
         sa.Column("account_id", sa.String(200), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Date,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -458,7 +459,7 @@ class ClientSearchText(Base):
         ),
     )
 
-    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), Identity(), primary_key=True)
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
     account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
     text: Mapped[str] = mapped_column(Text)
