@@ -2,6 +2,7 @@
 
 * `actions`: what events record
 * `events`: record an event in the transaction of the change
+* `before_change`: let the host refuse a change
 * `queries`: read events
 * `export`: export events as CSV
 * `signals`: signals for the host

@@ -7,7 +7,12 @@ Modules for the other packages of core, the screens and the endpoint:
 * `models`: the tables
 * `outcomes`: the stored outcomes of token requests
 * `errors`: translate errors of the driver, and name violated constraints
+* `time_limits`: bound how long a statement may wait for the server
+* `readiness`: check whether the database can be used
+* `search_index`: the index that finds clients by a part of a text
 * `cursors`: encode and decode pagination cursors
 * `fast_reads`: run compiled statements on the driver, for the token endpoint
 * `migrations`, `backup`: what the commands run
+
+`engine` uses `sqlite` and `postgresql`, and `models` uses `types`.
 """

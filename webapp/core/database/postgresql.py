@@ -22,7 +22,7 @@ _unanswered_cancel_requests: set[threading.Thread] = set()
 
 
 class ServerNotResponding(psycopg.OperationalError):
-    """The server did not respond in time, or is not asked since it has just not responded to somebody else."""
+    """The server did not respond in time, or is not used since it has just not responded to another thread."""
 
     def __init__(self) -> None:
         super().__init__("the server does not respond")

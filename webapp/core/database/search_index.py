@@ -2,7 +2,7 @@
 
 The index is an inverted one that the engine maintains: FTS5 on SQLite, GIN on PostgreSQL. Its terms are hashes of
 account and trigram, made here, so that what a search costs depends on the account's own clients only, and the engines
-agree. A hash may stand for several trigrams: whoever searches compares the text as well.
+agree. A hash may stand for several trigrams, so that a search compares the text as well.
 """
 
 import unicodedata
@@ -116,7 +116,7 @@ def _write(connection: Connection, rows: Sequence[tuple[int, str, str, str]]) ->
             [(number, f"{{{','.join(map(str, tokens_of(account_id, new)))}}}") for number, account_id, _, new in rows],
         )
     elif has_index(connection):
-        # An index without the texts themselves is told which tokens it loses.
+        # An index without the texts themselves must be given the tokens that it loses.
         removed = [(number, _terms(account_id, old)) for number, account_id, old, _ in rows if old]
         if removed:
             connection.exec_driver_sql(

@@ -292,15 +292,15 @@ def _accounts(
     counts: Iterable[RequestCountKey],
 ) -> Mapping[uuid.UUID, str]:
     """Return the accounts of the clients with a request that does not tell it, and of those with a refused one."""
-    told = {key: account_id for (key, _), (first, *_) in latest.items() if (account_id := first.account_id)}
-    wanted = [key for key, _ in latest if key not in told]
-    wanted += [key.client_key for key in counts if key.outcome != Outcome.ISSUED and key.client_key not in told]
+    account_ids = {key: account_id for (key, _), (first, *_) in latest.items() if (account_id := first.account_id)}
+    wanted = [key for key, _ in latest if key not in account_ids]
+    wanted += [key.client_key for key in counts if key.outcome != Outcome.ISSUED and key.client_key not in account_ids]
     for keys in _batches(dict.fromkeys(wanted)):
         rows = connection.execute(
             select(IdentityClient.id, IdentityClient.account_id).where(IdentityClient.id.in_(keys))
         )
-        told.update((row.id, row.account_id) for row in rows)
-    return told
+        account_ids.update((row.id, row.account_id) for row in rows)
+    return account_ids
 
 
 def _batches(keys: Iterable[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
