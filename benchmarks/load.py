@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONNECTIONS = 16
-_WRK = """
+_IN_RANDOM_ORDER = """
 local bodies = {}
 for line in io.lines("%(bodies)s") do bodies[#bodies + 1] = line end
+function request() return wrk.format(nil, nil, nil, bodies[math.random(#bodies)]) end
+"""
+_ONE_AFTER_THE_OTHER = """
+local bodies = io.open("%(bodies)s")
+for _ = 1, %(skip)d do bodies:read("*l") end
+function request() return wrk.format(nil, nil, nil, bodies:read("*l")) end
+"""
+_WRK = """
 wrk.method = "POST"
 %(headers)s
-function request() return wrk.format(nil, nil, nil, bodies[math.random(#bodies)]) end
+%(requests)s
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format('RESULT {"requests": %%d, "microseconds": %%d, "failed": %%d, "p50": %%f, "p99": %%f}\\n',
@@ -35,20 +43,25 @@ class Measured(NamedTuple):
     p99: float
     failed: int
     cpu_per_request: float
+    requests: int
 
 
-def run(port: int, server: int, bodies: list[str], headers: dict[str, str], seconds: float) -> Measured:
-    """Ask for as long, the bodies in random order, and return what came of it.
+def run(
+    port: int, server: int, bodies: list[str], headers: dict[str, str], seconds: float, skip: int | None = None
+) -> Measured:
+    """Ask for as long, and return what came of it.
 
     :param server: the process id of the server; its children count too.
+    :param skip: ask with each body once, without the first so many; None: in random order, again and again.
     """
     cpu = cpu_seconds(server)
     if shutil.which("wrk"):
-        requests, took, p50, p99, failed = _wrk(port, bodies, headers, seconds)
+        requests, took, p50, p99, failed = _wrk(port, bodies, headers, seconds, skip)
     else:
         requests, took, p50, p99, failed = asyncio.run(_asyncio(port, bodies, headers, seconds))
     time.sleep(1.2)  # what the server does once a second for these requests is theirs as well
-    return Measured(requests / took, p50, p99, failed, (cpu_seconds(server) - cpu) / max(requests, 1) * 1000)
+    cpu_per_request = (cpu_seconds(server) - cpu) / max(requests, 1) * 1000
+    return Measured(requests / took, p50, p99, failed, cpu_per_request, requests)
 
 
 def once_each(port: int, bodies: list[str], headers: dict[str, str]) -> float:
@@ -59,12 +72,15 @@ def once_each(port: int, bodies: list[str], headers: dict[str, str]) -> float:
     return len(bodies) / (time.perf_counter() - started)
 
 
-def _wrk(port: int, bodies: list[str], headers: dict[str, str], seconds: float) -> tuple[int, float, float, float, int]:
+def _wrk(
+    port: int, bodies: list[str], headers: dict[str, str], seconds: float, skip: int | None
+) -> tuple[int, float, float, float, int]:
     with tempfile.TemporaryDirectory() as directory:
         file, script = Path(directory, "bodies"), Path(directory, "load.lua")
         file.write_text("\n".join(bodies))
         lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
-        script.write_text(_WRK % {"bodies": file, "headers": lines})
+        requests = _IN_RANDOM_ORDER if skip is None else _ONE_AFTER_THE_OTHER
+        script.write_text(_WRK % {"headers": lines, "requests": requests % {"bodies": file, "skip": skip or 0}})
         url = f"http://127.0.0.1:{port}/connect/token"
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script), url]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -200,7 +200,7 @@ def _clients(account_id: str, count: int) -> Iterator[dict[str, list[Row]]]:
                     tables["identity_client_token_request_counts"].append(
                         (day, key, "A", "issued", chance.randint(1, 99))
                     )
-                if chance.random() < 0.01:
+                if chance.random() < 0.001:
                     refused = chance.randint(1, 40)
                     tables["identity_client_token_request_counts"].append((day, key, "", "wrong secret", refused))
         yield tables

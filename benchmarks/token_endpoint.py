@@ -6,6 +6,7 @@ python -m benchmarks.token_endpoint [--postgresql postgresql+psycopg://user@host
 
 import argparse
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -14,7 +15,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import ClientSecret, IdentityClient, UsedClientId, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.secrets.generation import Secret
-from webapp.core.secrets.hashing import SecretHasher, StoredHash
+from webapp.core.secrets.generation import Secret, generate_secret
+from webapp.core.secrets.hashing import SecretHasher
 from webapp.settings import Settings
 from webapp.standalone.__main__ import THREADS
 
 from . import load
 
-SECRET = "vcs_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+SECRET = generate_secret("vcs_").reveal()
 ACCOUNT = "northwind"
 ASKING = 1_000
 MILLION = 1_000_000
@@ -59,35 +59,41 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     hasher = SecretHasher(Settings.from_config(PRODUCTION_SETTINGS | {"IDENTITY_CLIENTS_ENGINE": ""}).peppers())
-    hashes = _hashes(hasher)
     with tempfile.TemporaryDirectory() as directory:
         databases = {f"SQLite, {ASKING:,} clients": (f"sqlite:///{directory}/few/clients.sqlite3", ASKING)}
         if given.million:
             databases[f"SQLite, {MILLION:,} clients"] = (f"sqlite:///{directory}/many/clients.sqlite3", MILLION)
         if given.postgresql:
             databases[f"PostgreSQL, {ASKING:,} clients"] = (given.postgresql, ASKING)
-        names = {name: fill(url, count, hashes) for name, (url, count) in databases.items()}
+        names = {name: fill(url, count, hasher) for name, (url, count) in databases.items()}
         with _all_serving(databases, given.processes, directory) as servers:
             measure(servers, names, given)
 
 
 def measure(servers: dict[str, tuple[int, int]], names: dict[str, list[str]], given: argparse.Namespace) -> None:
     """Ask all servers in turn, round by round, and print what came of it."""
-    raw = raw_hashes_per_second()
-    for name, client_ids in names.items():
-        # Every process has to see each secret once. Which of them takes a connection is chance, so ask often enough.
-        port = servers[name][0]
-        cold = load.once_each(port, [_body(each) for each in client_ids], HEADERS)
-        print(f"first sight of {ASKING:,} secrets, {name}: {cold:.0f}/s, raw argon2id {raw:.0f}/s, {cold / raw:.0%}")
-        for _ in range(4 * given.processes):
-            load.once_each(port, [_body(each) for each in client_ids], HEADERS)
     runs: dict[str, list[load.Measured]] = {}
+
+    def run(label: str, name: str, client_ids: list[str], skip: int | None = None) -> None:
+        port, process = servers[name]
+        bodies = [_body(each) for each in client_ids]
+        runs.setdefault(label, []).append(load.run(port, process, bodies, HEADERS, given.seconds, skip))
+
+    for name, client_ids in names.items():
+        run(f"{name}, {ASKING:,} asking, at once after the start", name, spread(client_ids))
+    asked = dict.fromkeys(names, 0)
     for _ in range(given.rounds):
-        for name, (port, process) in servers.items():
-            for asking in (1, ASKING) if name in names else (1,):
-                bodies = [_body(each) for each in names.get(name, ["floor-client"])[:asking]]
-                label = f"{name}, {asking:,} asking" if name in names else name
-                runs.setdefault(label, []).append(load.run(port, process, bodies, HEADERS, given.seconds))
+        for name in servers:
+            if name not in names:
+                run(name, name, ["floor-client"])
+                continue
+            few = spread(names[name])
+            run(f"{name}, 1 asking", name, few[:1])
+            run(f"{name}, {ASKING:,} asking", name, few)
+            if len(names[name]) >= MILLION:
+                label = f"{name}, every request another client"
+                run(label, name, names[name], asked[name])
+                asked[name] += runs[label][-1].requests + load.CONNECTIONS
     print(
         f"\n{given.processes} processes of {THREADS} threads, {load.CONNECTIONS} connections,"
         f" {given.rounds} rounds of {given.seconds:g} s, medians; {utc_now():%Y-%m-%d}\n"
@@ -108,43 +114,28 @@ def _body(client_id: str) -> str:
     return urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET})
 
 
-# Hashes
-
-
-def _hashes(hasher: SecretHasher) -> list[StoredHash]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda _: hasher.hash(Secret(SECRET)), range(ASKING)))
-
-
-def raw_hashes_per_second() -> float:
-    """Return how many verifications at our parameters all processors together make in a second."""
-    hasher = SecretHasher({1: bytes(32)})
-    stored = hasher.hash(Secret(SECRET))
-    count = 400
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        started = time.perf_counter()
-        assert all(pool.map(lambda _: hasher.verify(Secret(SECRET), stored), range(count)))
-        return count / (time.perf_counter() - started)
-
-
 # Databases
 
 
-def fill(url: str, count: int, hashes: list[StoredHash]) -> list[str]:
-    """Make a database of so many clients; return the IDs of those that will ask, spread over all of them."""
+def spread(client_ids: list[str]) -> list[str]:
+    """Return the IDs of those that ask again and again, from all over the table."""
+    return sorted(client_ids)[:: len(client_ids) // ASKING]
+
+
+def fill(url: str, count: int, hasher: SecretHasher) -> list[str]:
+    """Make a database of so many clients; return their IDs in random order."""
     engine = make_engine(url)
     migrations.upgrade(engine)
     with unit_of_work(engine) as session:
         accounts.set_account(session, ACCOUNT, feature_enabled=True, grantable_roles=None)
-    asking = []
+    client_ids: list[str] = []
     for first in range(0, count, BATCH):
         clients = [_client(number) for number in range(first, min(first + BATCH, count))]
-        # Of those that will ask each has a hash of its own: what was seen of one says nothing of another.
-        of_each = [hashes[number * ASKING // count % len(hashes)] for number in range(first, first + len(clients))]
-        _insert(engine, clients, of_each)
-        asking += [str(client["client_id"]) for client in clients[:: count // ASKING]]
+        _insert(engine, clients, hasher)
+        client_ids += [str(client["client_id"]) for client in clients]
     engine.dispose()
-    return asking
+    random.shuffle(client_ids)
+    return client_ids
 
 
 def _client(number: int) -> Row:
@@ -169,7 +160,9 @@ def _client(number: int) -> Row:
     }
 
 
-def _insert(engine: Engine, clients: list[Row], hashes: list[StoredHash]) -> None:
+def _insert(engine: Engine, clients: list[Row], hasher: SecretHasher) -> None:
+    # One secret, and a hash of it for each client: what was seen of one says nothing of another.
+    hashes = [hasher.hash(Secret(SECRET)) for _ in clients]
     with unit_of_work(engine) as session:
         connection = session.connection()
         connection.execute(insert(IdentityClient), clients)

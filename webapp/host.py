@@ -22,7 +22,7 @@ from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .http_request import address_of, is_trusted_host, request_id_of
-from .settings import PREFIX, Settings, SettingsError
+from .settings import PERMISSIONS, PREFIX, Settings, SettingsError
 
 LOG = logging.getLogger(__name__)
 EXTENSION = "identity_clients"
@@ -102,6 +102,21 @@ class Services:
 def services() -> Services:
     """Return the services of the current application."""
     return cast(Services, current_app.extensions[EXTENSION])
+
+
+def permissions_of(actor: Actor | None) -> frozenset[str]:
+    """Return what the roles of an actor allow, of `settings.PERMISSIONS`; a manager may do everything (A2)."""
+    if actor is None:
+        return frozenset()
+    if actor.may_manage:
+        return PERMISSIONS
+    by_role = services().settings.permissions_by_role
+    return frozenset().union(*(by_role[role] for role in actor.roles if role in by_role))
+
+
+def may_view(actor: Actor) -> bool:
+    """Return whether the actor may see the clients of the account (A2)."""
+    return bool(permissions_of(actor)) or not actor.roles.isdisjoint(services().settings.viewer_roles)
 
 
 def check_configuration() -> None:

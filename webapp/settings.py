@@ -5,7 +5,7 @@ import binascii
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 LOG = logging.getLogger(__name__)
 PREFIX = "IDENTITY_CLIENTS_"
 KEY_BYTES = 32
+PERMISSIONS = frozenset({"create", "edit", "secrets", "delete"})
+"""What a host role may be allowed to do with clients, besides viewing them."""
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -59,6 +61,8 @@ class Settings:
     """The catalogue of API roles: a sequence of `identity_clients.ApiRole`. None: the built-in one."""
     viewer_roles: tuple[str, ...] = ()
     """Host roles that may view clients but not change them (A2)."""
+    role_permissions: Any = None
+    """Host roles with some of the permissions of a manager: a mapping of role to a collection of `PERMISSIONS`."""
     secret_prefix: str = "vcs_"  # noqa: S105 - a prefix is no secret
     """The prefix of generated secrets, by which scanners recognise a leaked one (S3)."""
     refuse_weak_secrets: bool = False
@@ -135,6 +139,9 @@ class Settings:
             raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
+        for permissions in self.permissions_by_role.values():
+            if isinstance(permissions, str) or not PERMISSIONS.issuperset(permissions):
+                raise _invalid("role_permissions", f"must map roles to lists of {', '.join(sorted(PERMISSIONS))}")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
             raise _invalid("secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100")
         if not 1 <= self.recent_sign_in_minutes <= 30:
@@ -167,6 +174,17 @@ class Settings:
             raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
         self.peppers()
         self.encryption_keys()
+
+    @property
+    def permissions_by_role(self) -> Mapping[str, Collection[str]]:
+        """The setting `role_permissions`, empty where it is not set.
+
+        :raises SettingsError: it is no mapping.
+        """
+        given = self.role_permissions or {}
+        if not isinstance(given, Mapping):
+            raise _invalid("role_permissions", "must be a mapping of host roles to permissions")
+        return given
 
     @property
     def token_path(self) -> str:

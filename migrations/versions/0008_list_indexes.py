@@ -69,8 +69,9 @@ def periods_of(condition: str) -> str:
 
 def refusals_until(day: str, days: str) -> str:
     return f"""
-        INSERT INTO {REFUSALS} (account_id, day, client_key)
-        SELECT c.account_id, {day}, c.id
+        INSERT INTO {REFUSALS} (account_id, day, client_key, refused, requests)
+        SELECT c.account_id, {day}, c.id,
+            sum(CASE WHEN r.outcome <> 'issued' THEN r.count ELSE 0 END), sum(r.count)
         FROM identity_client_token_request_counts r JOIN identity_clients c ON c.id = r.client_key
         WHERE r.day IN ({days})
         GROUP BY c.account_id, c.id
@@ -115,13 +116,19 @@ def index_the_statuses(on_sqlite: bool) -> None:
             postgresql_where=present,
         )
         op.drop_index(f"ix_identity_clients_list_{column}", "identity_clients")
-    op.create_index(
-        "ix_identity_clients_unused",
-        "identity_clients",
-        ["account_id", "created_at", "id", "client_id_folded"],
-        sqlite_where=sa.text("deleted_at IS NULL AND enabled = 1 AND last_token_at = 0"),
-        postgresql_where=sa.text("deleted_at IS NULL AND enabled AND last_token_at = 0"),
-    )
+    # One expression, since SQLite would choose an index by status or by last token where their columns are compared.
+    is_unused = sa.text("deleted_at IS NULL AND CASE WHEN enabled THEN last_token_at END = 0")
+    for name, *columns in (
+        ("ix_identity_clients_unused_time", "created_at", "client_id_folded", "id"),
+        ("ix_identity_clients_unused_client", "client_id_folded", "id", "created_at"),
+    ):
+        op.create_index(
+            name,
+            "identity_clients",
+            ["account_id", *columns, "enabled", "last_token_at"],
+            sqlite_where=is_unused,
+            postgresql_where=is_unused,
+        )
 
 
 def create_tables() -> None:
@@ -150,16 +157,24 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["client_key"], ["identity_clients.id"], name=f"fk_{PERIODS}_client_key"),
         sqlite_with_rowid=False,
     )
+    # By time where few of the periods hold, by client where many do.
     op.create_index(
-        f"ix_{PERIODS}_list",
+        f"ix_{PERIODS}_time",
         PERIODS,
         ["account_id", "reason", "until_at", "since_at", "client_id_folded", "client_key"],
+    )
+    op.create_index(
+        f"ix_{PERIODS}_client",
+        PERIODS,
+        ["account_id", "reason", "client_id_folded", "client_key", "until_at", "since_at"],
     )
     op.create_table(
         REFUSALS,
         sa.Column("account_id", sa.String(200), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("client_key", sa.Uuid(), nullable=False),
+        sa.Column("refused", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "day", "client_key", name=f"pk_{REFUSALS}"),
         sa.ForeignKeyConstraint(["client_key"], ["identity_clients.id"], name=f"fk_{REFUSALS}_client_key"),
         sqlite_with_rowid=False,
@@ -340,7 +355,8 @@ def downgrade() -> None:
     op.execute(f"DROP TABLE IF EXISTS {SEARCH_INDEX}")
     for table in (SEARCH, REFUSALS, PERIODS, ROLES):
         op.drop_table(table)
-    op.drop_index("ix_identity_clients_unused", "identity_clients")
+    op.drop_index("ix_identity_clients_unused_client", "identity_clients")
+    op.drop_index("ix_identity_clients_unused_time", "identity_clients")
     present = sa.text("deleted_at IS NULL")
     for column in SORT_COLUMNS:
         op.drop_index(f"ix_identity_clients_status_{column}", "identity_clients")

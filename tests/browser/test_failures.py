@@ -74,6 +74,12 @@ def check_nothing_foreign(tab: Page) -> None:
     expect(tab.get_by_label("Password")).to_have_count(0)
 
 
+@pytest.fixture
+def tab(visit: Visit, merchant: Merchant) -> Page:
+    """Return a tab of a browser of its own, whose network can fail."""
+    return visit(merchant.admin, own=True)
+
+
 @pytest.fixture(params=FAILURES)
 def failure(request: pytest.FixtureRequest) -> Failure:
     """Return each way to fail in turn."""
@@ -224,7 +230,7 @@ def test_a_panel_that_refreshes_itself_takes_nothing_from_a_proxy(tab: Page, mer
 def test_a_copy_that_fails_says_so_and_selects_the_text(visit: Visit, merchant: Merchant, clipboard: str) -> None:
     """Without https a browser offers no clipboard; a policy or a person may refuse it."""
     merchant.add_client(f"{merchant.new_id}-other")
-    tab = visit(merchant.admin)
+    tab = visit(merchant.admin, own=True)
     refuse = "{ writeText: () => Promise.reject(new DOMException('', 'NotAllowedError')) }"
     value = "undefined" if clipboard == "absent" else refuse
     tab.add_init_script(f"Object.defineProperty(Navigator.prototype, 'clipboard', {{ get: () => ({value}) }})")

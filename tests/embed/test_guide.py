@@ -12,12 +12,16 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from jinja2 import ChoiceLoader, DictLoader
 from sqlalchemy import Engine, create_engine
 from sqlalchemy import inspect as inspect_database
@@ -302,6 +306,34 @@ def test_a_policy_of_the_host(engine: Engine) -> None:
     long = create(browser, client_id="nw-payments", roles="CreatePayment", token_duration="16")
     assert "at most 15 minutes" in long.text
     assert create(browser, client_id="nw-payments", roles="CreatePayment", token_duration="15").status_code == 200
+
+
+def test_default_limits_of_flask_limiter(engine: Engine) -> None:
+    make_client(engine, account_id="northwind", client_id="first-client")
+    app = Flask("host")
+    limiter = Limiter(get_remote_address, app=app, default_limits=["1 per hour"], storage_uri="memory://")
+    browser = embed(app, engine).test_client()
+    run_block("Rate limits of your application", "limiter.exempt", limiter=limiter, app=app)
+    for _ in range(3):
+        assert browser.post("/connect/token", base_url="https://localhost", data=TOKEN).status_code == 200
+    assert [browser.get(PREFIX).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_layout_that_needs_variables(engine: Engine) -> None:
+    app = Flask("host")
+    layout = "<title>{% block ic_title %}{% endblock %}</title>{% block ic_head %}{% endblock %}[{{ base_template }}]"
+    app.jinja_loader = DictLoader({"identity_clients/base.html": layout + "{% block ic_content %}{% endblock %}"})
+    run_block("Layout and templates", "appbuilder", app=app, appbuilder=SimpleNamespace(base_template="the builder's"))
+    assert "[the builder&#39;s]" in embed(app, engine).test_client().get(PREFIX).text
+
+
+def test_a_naive_time_of_sign_in(engine: Engine) -> None:
+    signed_in_at = run_block("The actor", "current_login_at")["signed_in_at"]
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for at, status in ((now, 200), (now - timedelta(minutes=31), 401), (None, 200)):
+        actor = dataclasses.replace(NORTHWIND, signed_in_at=signed_in_at(SimpleNamespace(current_login_at=at)))
+        browser = embed(Flask("host"), engine, partial(dataclasses.replace, actor)).test_client()
+        assert create(browser, client_id=f"client-of-{status}-{at is None}").status_code == status
 
 
 def test_a_change_of_an_account(engine: Engine) -> None:

@@ -93,12 +93,13 @@ def test_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str
     assert client_ids(sqlite_engine) == {"first-client", "second-client"}
 
 
-def test_nothing_but_the_three_is_exempt(sqlite_engine: Engine) -> None:
+def test_nothing_but_the_endpoint_of_machines_is_exempt(sqlite_engine: Engine) -> None:
     """By the names under which the host's layer keeps its exceptions (E1)."""
     app = Flask("host")
     csrf = CSRFProtect(app)
     embed(app, sqlite_engine)
-    exempt = {app.view_functions[f"identity_clients_endpoint.{name}"] for name in ("token", "introspect", "revoke")}
+    names = ("token", "introspect", "revoke", "unknown")
+    exempt = {app.view_functions[f"identity_clients_endpoint.{name}"] for name in names}
     assert csrf._exempt_views == {f"{view.__module__}.{view.__name__}" for view in exempt}
     assert csrf._exempt_blueprints == set()
 

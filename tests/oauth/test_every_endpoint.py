@@ -46,7 +46,26 @@ def test_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> N
         if rule.endpoint.startswith("identity_clients_endpoint.")
     }
     assert PATHS == ["/connect/introspect", "/connect/revocation"]
-    assert rules == {"/connect/token", *PATHS, "/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
+    documents = {"jwks.json", "oauth-authorization-server", "openid-configuration"}
+    assert rules == {"/connect/token", *PATHS, "/connect/<path:path>", *(f"/.well-known/{name}" for name in documents)}
+
+
+@pytest.mark.parametrize("path", ["/connect/token/", "/connect/authorize", "/connect/a/b"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND"])
+@pytest.mark.parametrize("csrf", [False, True], ids=["", "a host with CSRFProtect"])
+def test_an_unknown_path_below_connect_is_404_in_json(
+    sqlite_engine: Engine, path: str, method: str, csrf: bool
+) -> None:
+    """Not a page of the host, and no redirect; a path of the host's own there stays the host's (P13)."""
+    app = hostile_host()
+    app.add_url_rule("/connect/own", "own", lambda: "own")
+    endpoint = Endpoint(sqlite_engine, app)
+    if csrf:
+        CSRFProtect(app)
+    response = endpoint.client.open(path, method=method, data=RIGHT)
+    assert_is_ours(response, 404)
+    assert response.json == {"error": "invalid_request"}
+    assert endpoint.client.get("/connect/own").text == "own"
 
 
 @every_path

@@ -4,15 +4,16 @@ import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from sqlalchemy import Engine
 
-from tests.support.endpoint import ISSUER, Endpoint, settings
+from tests.support.endpoint import ISSUER, Endpoint, hostile_host, settings
 
-PATH = "/.well-known/oauth-authorization-server"
+PATH, OPENID_PATH = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 
 
+@pytest.mark.parametrize("path", [PATH, OPENID_PATH])
 @pytest.mark.parametrize("headers", [{}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}])
-def test_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str]) -> None:
+def test_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str], path: str) -> None:
     """The metadata come from the settings (T14)."""
-    response = endpoint.client.get(PATH, headers=headers)
+    response = endpoint.client.get(path, headers=headers)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
     assert response.headers["Cache-Control"] == "public, max-age=300"
@@ -61,7 +62,10 @@ def test_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
         ("https://id.example/mas", f"{PATH}/mas", 200),
         ("https://id.example/mas", PATH, 200),
         ("https://id.example/a/b", f"{PATH}/a/b", 200),
+        ("https://id.example/mas", f"{OPENID_PATH}/mas", 200),
+        ("https://id.example/mas", OPENID_PATH, 200),
         ("https://id.example", f"{PATH}/mas", 404),
+        ("https://id.example", f"{OPENID_PATH}/mas", 404),
         ("https://id.example/mas", f"{PATH}/other", 404),
     ],
 )
@@ -75,3 +79,16 @@ def test_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
         assert response.json is not None
         assert response.json["issuer"] == issuer
         assert response.json["token_endpoint"] == f"{issuer}/connect/token"
+
+
+@pytest.mark.parametrize("path", [PATH, OPENID_PATH, "/.well-known/jwks.json"])
+def test_tools_in_browsers_may_read_the_public_documents(sqlite_engine: Engine, path: str) -> None:
+    """From any origin, without credentials, whatever the host sets; and nothing else of the endpoint (T14, P13)."""
+    app = hostile_host()
+    endpoint = Endpoint(sqlite_engine, app)
+    response = endpoint.client.get(path, headers={"Origin": "https://tool.example"})
+    assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    for other in ("/connect/token", "/connect/introspect", "/connect/revocation", "/connect/unknown"):
+        answer = endpoint.client.post(other, headers={"Origin": "https://tool.example"})
+        assert not [name for name, _ in answer.headers if name.lower().startswith("access-control-")]

@@ -50,7 +50,7 @@ def test_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str
 
 
 def test_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
-    """As it was asked for; a request refused for its scope shows that its secret is in use (L2)."""
+    """As requested, but for unknown names; a request refused for its scope shows that its secret is in use (L2, L3)."""
     client = make_client(each_endpoint.engine, roles=("MerchantUser",))
     add_secret(each_endpoint.engine, client, OTHER_SECRET)
     asked = [(SECRET, None, 200), (OTHER_SECRET, "API", 200), (SECRET, "Nothing", 400), (OTHER_SECRET, 'a"b\0', 400)]
@@ -63,8 +63,8 @@ def test_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
         assert each_endpoint.ask(client, scope="API").status_code == 400
     assert told(each_endpoint, client) == [
         ("no roles left", "A", "127.0.0.1", "API"),
-        ("scope malformed", "B", "127.0.0.1", 'a"b?'),
-        ("scope not allowed", "A", "127.0.0.1", "Nothing"),
+        ("scope malformed", "B", "127.0.0.1", "other"),
+        ("scope not allowed", "A", "127.0.0.1", "other"),
         ("issued", "B", "127.0.0.1", "API"),
         ("issued", "A", "127.0.0.1", ""),
     ]
@@ -91,6 +91,42 @@ def test_a_used_up_quota_is_told(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     assert [limited.ask(client).status_code for _ in range(2)] == [200, 429]
     assert [(outcome, label) for outcome, label, *_ in told(limited, client)] == [("throttled", "A"), ("issued", "A")]
+
+
+@pytest.mark.parametrize("secret", [SECRET, "a-wrong-secret"])
+def test_of_a_scope_only_names_of_the_catalogue_are_kept(
+    each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, secret: str
+) -> None:
+    """People paste secrets there, and whoever knows an ID could write to its owner (L3)."""
+    client = make_client(each_endpoint.engine)
+    caplog.set_level("DEBUG")
+    message = "URGENT: account suspended, call API +44 20 7946 0000 reports:read URGENT:"
+    assert each_endpoint.ask(client, secret, scope=message).status_code in (400, 401)
+    assert [scope for *_, scope in told(each_endpoint, client)] == ["other API reports:read"]
+    assert "URGENT" not in caplog.text
+    with each_endpoint.engine.connect() as connection:
+        for table in IdentityClient.metadata.sorted_tables:
+            assert "URGENT" not in str(connection.execute(select(table)).all())
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ("northwind-api\n", "white space around client id"),
+        (" northwind-api", "white space around client id"),
+        ("\tnorthwind-api \r\n", "white space around client id"),
+        ("northwind-api\u00a0", "white space around client id"),
+        ("NORTHWIND-API", "unknown"),
+    ],
+)
+def test_white_space_around_a_client_id_is_told(each_endpoint: Endpoint, sent: str, reason: str) -> None:
+    """Refused like any unknown ID (P7), and the reason stands on the page of the client that was meant (S10)."""
+    client = make_client(each_endpoint.engine, client_id="northwind-api")
+    other = make_client(each_endpoint.engine, client_id="northwind-ap")
+    response = each_endpoint.ask(sent)
+    assert (response.status_code, response.json) == (401, {"error": "invalid_client"})
+    assert [(outcome, label) for outcome, label, *_ in told(each_endpoint, client)] == [(reason, None)]
+    assert told(each_endpoint, other) == []
 
 
 def test_a_secret_sent_as_client_id_is_nowhere(

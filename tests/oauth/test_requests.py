@@ -4,10 +4,13 @@ import base64
 import io
 
 import pytest
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from tests.support.endpoint import FORM, Endpoint, Parameters, basic_header, statements
+from tests.support.endpoint import AUDIENCE, FORM, Endpoint, Parameters, basic_header, statements
 from tests.support.factories import SECRET, make_client
+from webapp.core.database.models import TokenRequest
+from webapp.core.database.unit_of_work import read_session
 
 GRANT = ("grant_type", "client_credentials")
 CLIENT_ID = "northwind-api"
@@ -264,3 +267,41 @@ def test_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status
     """A body has at most 50 parameters (D1)."""
     more = [(f"p{number}", "") for number in range(count - len(RIGHT))]
     assert endpoint.post([*RIGHT.items(), *more]).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("resources", "status", "error"),
+    [
+        ([AUDIENCE], 200, None),
+        ([AUDIENCE, AUDIENCE], 200, None),
+        (["", AUDIENCE], 200, None),
+        ([""], 200, None),
+        (["https://other.example"], 400, "invalid_target"),
+        ([AUDIENCE, "https://other.example"], 400, "invalid_target"),
+        ([f"{AUDIENCE}/"], 400, "invalid_target"),
+        ([AUDIENCE.upper()], 400, "invalid_target"),
+    ],
+)
+def test_resource_may_repeat_and_must_be_our_audience(
+    endpoint: Endpoint, resources: list[str], status: int, error: str | None
+) -> None:
+    """RFC 8707 section 2; the reason stands on the client's page (P3)."""
+    response = endpoint.post([*RIGHT.items(), *(("resource", value) for value in resources)])
+    assert (response.status_code, (response.json or {}).get("error")) == (status, error)
+    endpoint.services.recorder.write()
+    with read_session(endpoint.engine) as session:
+        [recorded] = session.scalars(select(TokenRequest))
+    assert (recorded.outcome, recorded.secret_label) == ("issued" if status == 200 else "resource not allowed", "A")
+
+
+def test_a_foreign_resource_is_judged_after_authentication(endpoint: Endpoint) -> None:
+    """A foreign resource is judged after authentication (P3)."""
+    wrong = {**RIGHT, "client_secret": "a-wrong-secret", "resource": "https://other.example"}
+    assert endpoint.post(wrong).status_code == 401
+
+
+def test_resource_excuses_no_other_repeated_parameter(endpoint: Endpoint) -> None:
+    """Resource excuses no other repeated parameter (P3)."""
+    repeated = [("resource", AUDIENCE)] * 2 + [("scope", "")] * 2
+    response = endpoint.post([*RIGHT.items(), *repeated])
+    assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_request")

@@ -15,6 +15,7 @@ from webapp.web.routes import PERMISSIONS
 PUBLIC = {
     "identity_clients_endpoint.metadata",
     "identity_clients_endpoint.jwks",
+    "identity_clients_endpoint.unknown",
     "mas.sign_in",
     "mas.sign_in_post",
     "mas.sign_out",
@@ -28,7 +29,9 @@ CLIENT_AUTHENTICATED = {
 }
 SIGNED_IN = {"mas.home"}
 VIEW = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.VIEW}
-MANAGE = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.MANAGE}
+MANAGE = {
+    f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access not in (Access.PUBLIC, Access.VIEW)
+}
 LISTS = (PUBLIC, CLIENT_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
 
 KINDS = {

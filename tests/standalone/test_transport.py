@@ -1,10 +1,13 @@
 """Our own names, and https (C5, C6)."""
 
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask
 
+from tests.support import servers
 from tests.support.mas import EMAIL, Mas, sign_in
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.standalone import create_app
@@ -40,7 +43,9 @@ def test_a_foreign_host_is_400_everywhere(
     """By default the issuer's name is ours; a page that is not there is no exception (C5)."""
     client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES="1", **settings).test_client()
     headers = {"Host": host, "X-Forwarded-Host": "mas.example", "X-Forwarded-Proto": "https"}
-    for path in ("/login", "/", "/healthz", "/readyz", "/nowhere", "/.well-known/jwks.json", "/connect/nowhere"):
+    for path in ("/healthz", "/readyz"):
+        assert client.get(path, headers=headers).status_code == 200, "D8: monitors ask by any name"
+    for path in ("/login", "/", "/nowhere", "/.well-known/jwks.json", "/connect/nowhere"):
         response = client.get(path, headers=headers)
         assert (response.status_code != 400) is accepted, path
     response = client.post("/connect/token", headers=headers)
@@ -132,3 +137,23 @@ def test_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path:
         answer = sign_in(client, EMAIL, "wrong wrong wrong", headers=headers, environ_base={"REMOTE_ADDR": peer})
         statuses.append(answer.status_code)
     assert statuses == [422] * 5 + [429]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET {} HTTP/1.0",
+        "GET {} HTTP/1.1\r\nHost: 10.0.0.1",
+        "GET {} HTTP/1.1\r\nHost: evil.example:99",
+        "HEAD {} HTTP/1.0",
+    ],
+)
+def test_a_monitor_needs_no_host_header(live_server: servers.LiveServer, path: str, head: str) -> None:
+    """It asks by address, or by HTTP/1.0 without `Host` (D8)."""
+    port = urlsplit(live_server.url).port
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"{head.format(path)}\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.split(b"\r\n")[0].endswith(b" 200 OK")
+    assert answer.endswith(b"ok\n") is not head.startswith("HEAD")

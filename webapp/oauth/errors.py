@@ -33,6 +33,7 @@ class ErrorKind(Enum):
     MALFORMED_SCOPE = 400, "invalid_scope", "The scope is not a list of scopes separated by spaces."
     SCOPE_NOT_ALLOWED = 400, "invalid_scope", "The client may not have every scope that it asked for."
     NO_ROLES = 400, "invalid_scope", "The account holds none of the client's API roles any more."
+    INVALID_TARGET = 400, "invalid_target", "The only resource is the audience of this issuer."
     NO_TOKEN = 400, "invalid_request", "The parameter token is missing."
     TOKEN_OF_ANOTHER_CLIENT = 400, "invalid_grant", "The token was issued to another client."
 

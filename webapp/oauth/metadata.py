@@ -8,27 +8,29 @@ from ..settings import Settings
 from .response import JSON_HEADERS, JsonResponse, json_response
 
 JWKS_PATH = "/.well-known/jwks.json"
-METADATA_PATH = "/.well-known/oauth-authorization-server"
+METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+"""Many clients ask only at the second one, the path of OpenID Connect (RFC 8414 section 5)."""
 AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
-_PUBLIC_HEADERS = {"Cache-Control": "public, max-age=300"} | JSON_HEADERS
+# Public documents, which tools in browsers may read from any origin (T14).
+_PUBLIC_HEADERS = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"} | JSON_HEADERS
 
 
-def inserted_metadata_path(settings: Settings) -> str | None:
-    """Return the metadata path of an issuer that has a path (RFC 8414 section 3.1); None if it has none (T14)."""
+def metadata_paths(settings: Settings) -> list[str]:
+    """Return the paths of the metadata; an issuer with a path also has them with its path inserted (RFC 8414 3.1)."""
     path = urlsplit(settings.issuer).path
-    return METADATA_PATH + path if path else None
+    return [*METADATA_PATHS, *(inserted + path for inserted in METADATA_PATHS if path)]
 
 
 def metadata(services: Services) -> JsonResponse:
     """Return the metadata of the authorization server, built from the settings alone (T14)."""
-    settings, catalogue = services.settings, services.catalogue
+    settings = services.settings
     issuer = settings.issuer
     return json_response(
         {
             "issuer": issuer,
             "token_endpoint": issuer + settings.token_path,
             "jwks_uri": issuer + JWKS_PATH,
-            "scopes_supported": catalogue.scopes(catalogue.values()),
+            "scopes_supported": services.catalogue.all_scopes,
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,

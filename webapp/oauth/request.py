@@ -2,7 +2,7 @@
 
 import binascii
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
@@ -39,6 +39,7 @@ class OAuthRequest(NamedTuple):
 
     :param path: the path of its URL, for the log.
     :param parameters: the form parameters; one with an empty value counts as absent (P3).
+    :param resources: the values of `resource`, the only parameter that may be repeated (RFC 8707 section 2).
     :param credentials: the client's credentials; None if they are missing or cannot be decoded.
     :param error: the first rule of the protocol that the request breaks (P1-P5, D1), None if it breaks none.
     :param address: the caller's IP address; None if it is unknown.
@@ -49,6 +50,7 @@ class OAuthRequest(NamedTuple):
 
     path: str
     parameters: Mapping[str, str]
+    resources: Sequence[str]
     credentials: Credentials | None
     error: ErrorKind | None
     address: str | None
@@ -64,9 +66,10 @@ def parse_request(environ: WSGIEnvironment, settings: Settings) -> OAuthRequest:
     over plain http are recorded whatever else is wrong (C6).
     """
     parameters: dict[str, str] = {}
+    resources: Sequence[str] = ()
     credentials = error = None
     try:
-        parameters = _read_parameters(environ)
+        parameters, resources = _read_parameters(environ)
     except OAuthError as found:
         error = found.kind
     try:
@@ -76,6 +79,7 @@ def parse_request(environ: WSGIEnvironment, settings: Settings) -> OAuthRequest:
     return OAuthRequest(
         environ["PATH_INFO"],
         parameters,
+        resources,
         credentials,
         error,
         address_of(environ, settings),
@@ -125,8 +129,8 @@ def require_credentials(request: OAuthRequest) -> Credentials:
     return request.credentials
 
 
-def _read_parameters(environ: WSGIEnvironment) -> dict[str, str]:
-    """Return the form parameters of a POST that have a value.
+def _read_parameters(environ: WSGIEnvironment) -> tuple[dict[str, str], Sequence[str]]:
+    """Return the form parameters of a POST that have a value, and the values of `resource`.
 
     :raises OAuthError: the method or content type is wrong (P1), a parameter is in the query string (P2) or repeated
         (P3), the body cannot be decoded, or it has more than 8 KiB or 50 parameters (D1).
@@ -148,10 +152,15 @@ def _read_parameters(environ: WSGIEnvironment) -> dict[str, str]:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise OAuthError(ErrorKind.NOT_UTF_8) from None
-    parameters = dict(pairs)
-    if len(parameters) != len(pairs):
+    names = {name for name, _ in pairs}
+    resources: Sequence[str] = ()
+    if "resource" in names:
+        resources = [value for name, value in pairs if name == "resource"]
+        pairs = [pair for pair in pairs if pair[0] != "resource"]
+        names.remove("resource")
+    if len(names) != len(pairs):
         raise OAuthError(ErrorKind.REPEATED_PARAMETER)
-    return {name: value for name, value in pairs if value}
+    return {name: value for name, value in pairs if value}, resources
 
 
 def _read_credentials(header: str | None, parameters: Mapping[str, str]) -> Credentials | None:

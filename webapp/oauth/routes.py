@@ -1,15 +1,17 @@
 """Every URL of the identity endpoint, one line each."""
 
+from typing import NoReturn
+
 from flask import Blueprint, current_app
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
-from werkzeug.exceptions import default_exceptions
+from werkzeug.exceptions import NotFound, default_exceptions
 
 from ..host import check_configuration, check_trusted_host
 from ..settings import Settings
 from .flask_views import flask_document, flask_view, handle_error
 from .introspection import introspect
-from .metadata import JWKS_PATH, METADATA_PATH, inserted_metadata_path, jwks, metadata
+from .metadata import JWKS_PATH, METADATA_PATHS, jwks, metadata, metadata_paths
 from .response import View
 from .revocation import revoke
 from .token import token
@@ -31,9 +33,12 @@ def make_blueprint(settings: Settings) -> Blueprint:
     paths = (settings.token_path, settings.introspection_path, settings.revocation_path)
     for rule, (endpoint, view) in zip(paths, CLIENT_VIEWS.items(), strict=True):
         blueprint.add_url_rule(rule, endpoint, flask_view(view), methods=["POST"], provide_automatic_options=False)
-    blueprint.add_url_rule(METADATA_PATH, "metadata", flask_document(metadata))
-    if (inserted := inserted_metadata_path(settings)) is not None:
-        blueprint.add_url_rule(inserted, "metadata")
+    # Every other path there, so that machines get a JSON 404 and not a page of the host.
+    other_paths = f"{settings.endpoint_prefix}/<path:path>"
+    blueprint.add_url_rule(other_paths, "unknown", not_found, methods=["POST"], provide_automatic_options=False)
+    blueprint.add_url_rule(METADATA_PATHS[0], "metadata", flask_document(metadata))
+    for path in metadata_paths(settings)[1:]:
+        blueprint.add_url_rule(path, "metadata")
     blueprint.add_url_rule(JWKS_PATH, "jwks", flask_document(jwks))
     blueprint.before_request(check_configuration)
     if settings.trusted_hosts:
@@ -48,8 +53,13 @@ def make_blueprint(settings: Settings) -> Blueprint:
     return blueprint
 
 
+def not_found(path: str) -> NoReturn:
+    """Respond with 404 to a path that is none of ours, such as `/connect/token/`."""
+    raise NotFound
+
+
 def _match_every_method(state: BlueprintSetupState) -> None:
-    for endpoint in CLIENT_VIEWS:
+    for endpoint in (*CLIENT_VIEWS, "unknown"):
         for rule in state.app.url_map.iter_rules(f"{state.name}.{endpoint}"):
             rule.methods = EveryMethod({"POST"})
 
@@ -58,5 +68,5 @@ def _exempt_from_csrf(app: App) -> None:
     """Exempt the client routes from the host's `CSRFProtect`, whichever of the two extensions was initialised first."""
     exempt = getattr(app.extensions.get("csrf"), "exempt", None)
     if exempt is not None:
-        for view in CLIENT_VIEWS.values():
+        for view in (*CLIENT_VIEWS.values(), not_found):
             exempt(view)

@@ -1,7 +1,7 @@
 """`POST /connect/token`: the client-credentials grant (RFC 6749 section 4.4), from the request to the response."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from ..core.authentication.authenticator import AuthenticationFailed, TooManyFailures
@@ -14,10 +14,12 @@ from .request import OAuthRequest, check_request, require_credentials
 from .response import JsonResponse, json_response
 
 GRANT_TYPE = "client_credentials"
+OTHER = "other"
 _OUTCOMES = {
     ErrorKind.MALFORMED_SCOPE: Outcome.SCOPE_MALFORMED,
     ErrorKind.SCOPE_NOT_ALLOWED: Outcome.SCOPE_NOT_ALLOWED,
     ErrorKind.NO_ROLES: Outcome.NO_ROLES,
+    ErrorKind.INVALID_TARGET: Outcome.RESOURCE_NOT_ALLOWED,
 }
 # RFC 6749 appendix A.4, but with any number of spaces between the names (P10).
 _SCOPE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\Z")
@@ -42,7 +44,7 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
         client_id=credentials.client_id,
         at=now,
         address=request.address,
-        scope=requested_scope or "",
+        scope=recorded_scope(requested_scope or "", services.catalogue.all_scopes),
         request_id=request.request_id,
     )
 
@@ -58,10 +60,11 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
         record(limited.client_key, Outcome.THROTTLED, None)
         raise
 
-    # Authorise the scope
+    # Authorise the resource and the scope
     record = partial(record, account_id=client.account_id)
     roles = services.catalogue.effective(client.roles, client.grantable_roles)
     try:
+        check_resources(request.resources, services.settings.audience)
         scope = grant_scope(requested_scope, services.catalogue.scopes(roles))
         services.rate_limits.count_token(client.key)
     except OAuthError as error:
@@ -89,6 +92,23 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
     return json_response(
         {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
     )
+
+
+def recorded_scope(requested: str, known: Collection[str]) -> str:
+    """Return what is recorded of a requested scope: the names of the catalogue, and "other" for all else (L3).
+
+    People paste secrets into the parameter, and anybody who knows a client ID could write a message to its owner.
+    """
+    return " ".join(dict.fromkeys(name if name in known else OTHER for name in requested.split()))
+
+
+def check_resources(resources: Iterable[str], audience: str) -> None:
+    """Check the `resource` parameters (RFC 8707 section 2): tokens are for one audience only.
+
+    :raises OAuthError: one that has a value is another audience.
+    """
+    if any(resource not in ("", audience) for resource in resources):
+        raise OAuthError(ErrorKind.INVALID_TARGET)
 
 
 def grant_scope(requested: str | None, allowed: Collection[str]) -> str:

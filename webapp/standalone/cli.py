@@ -114,7 +114,7 @@ def switch_feature(state: str, name: str) -> None:
 @click.option("--role", "roles", required=True, multiple=True, help="A role key; give it once for each role.")
 def add_user(email: str, account_name: str, name: str, roles: tuple[str, ...]) -> None:
     """Add a user. Asks for the password."""
-    known = users.HOST_ROLES.union(services().settings.viewer_roles)
+    known = users.HOST_ROLES.union(services().settings.viewer_roles, services().settings.permissions_by_role)
     with _unit_of_work() as session:
         _account(session, account_name)
     password_hash = _ask_password()

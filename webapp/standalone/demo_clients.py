@@ -102,11 +102,11 @@ CLIENTS = (
         ),
         refusals=(
             Refusals(AuthenticationFailure.ADDRESS_NOT_ALLOWED, 6, 14, _ELSEWHERE, "B", "payment-requests"),
-            Refusals(Outcome.SCOPE_NOT_ALLOWED, 1, 16, "203.0.113.9", "B", "reports:read"),
+            Refusals(Outcome.SCOPE_NOT_ALLOWED, 1, 16, "203.0.113.9", "B", "other"),
             Refusals(AuthenticationFailure.WRONG_SECRET, 2, 49, "203.0.113.7", scope="payment-requests"),
             Refusals(AuthenticationFailure.WRONG_SECRET, 22, 5 * _DAY, "203.0.113.7", scope="payment-requests"),
             Refusals(Outcome.THROTTLED, 9, 5 * _DAY - 2, "203.0.113.7"),
-            Refusals(Outcome.SCOPE_MALFORMED, 2, 11 * _DAY, "203.0.113.7", "A", "payment?requests"),
+            Refusals(Outcome.SCOPE_MALFORMED, 2, 11 * _DAY, "203.0.113.7", "A", "other"),
         ),
     ),
     DemoClient(
@@ -132,7 +132,7 @@ CLIENTS = (
         "Collects the month's bordereaux for the delegated authority team.",
         10,
         frozenset({"MerchantUser", "ReportViewer"}),
-        callers=(Caller("192.0.2.18", 3, 4 * _HOUR, scope="reports:read"),),
+        callers=(Caller("192.0.2.18", 3, 4 * _HOUR, scope="other"),),
     ),
     DemoClient(
         NORTHWIND,
@@ -258,6 +258,6 @@ CLIENTS = (
         "Downloads account statements for the auditors.",
         10,
         frozenset({"MerchantUser", "AccountViewer", "ReportViewer"}),
-        callers=(Caller("198.51.100.201", 3, 5 * _HOUR, scope="reports:read"),),
+        callers=(Caller("198.51.100.201", 3, 5 * _HOUR, scope="other"),),
     ),
 )

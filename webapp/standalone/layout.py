@@ -42,7 +42,11 @@ class Layout:
     def may_use_identity_clients(self) -> bool:
         """Whether the navigation shows Identity Clients: user and account may use it."""
         user, viewers = self.user, services().settings.viewer_roles
-        return bool(user and user.identity_clients_enabled and user.roles & MANAGER_ROLES.union(viewers))
+        return bool(
+            user
+            and user.identity_clients_enabled
+            and user.roles & MANAGER_ROLES.union(viewers, services().settings.permissions_by_role)
+        )
 
     @property
     def in_identity_clients(self) -> bool:

@@ -112,6 +112,11 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
         return int(value)
     if wanted == tuple[str, ...]:
         return tuple(part.strip() for part in value.split(",") if part.strip())
+    if name == f"{PREFIX}ROLE_PERMISSIONS":
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise SettingsError(f"{name} must be a JSON object of roles and lists of permissions.") from error
     if name == f"{PREFIX}API_ROLES":
         try:
             return tuple(ApiRole(**role | {"scopes": tuple(role["scopes"])}) for role in json.loads(value))

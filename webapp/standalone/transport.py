@@ -5,20 +5,26 @@ from flask.typing import ResponseReturnValue
 
 from ..host import check_trusted_host, services
 
-# Monitors ask the process directly, not through the proxy that terminates TLS.
-NO_REDIRECT_PATHS = ("/healthz", "/readyz")
+# Monitors ask the process directly, not through the proxy that terminates TLS, and by any name.
+MONITORED_PATHS = ("/healthz", "/readyz")
 
 
 def init_app(app: Flask, *, development: bool) -> None:
     """Check the `Host` header of every request; outside development also redirect http to https."""
-    app.before_request(check_trusted_host)
+    app.before_request(_check_host)
     if not development:
         app.before_request(_to_https)
+
+
+def _check_host() -> None:
+    # A monitor asks by address, or without `Host` over HTTP/1.0 (D8).
+    if request.path not in MONITORED_PATHS:
+        check_trusted_host()
 
 
 def _to_https() -> ResponseReturnValue | None:
     # A redirect would make clients send their credentials twice; the endpoint itself refuses plain http.
     is_endpoint = request.path.startswith(f"{services().settings.endpoint_prefix}/")
-    if request.is_secure or is_endpoint or request.path in NO_REDIRECT_PATHS:
+    if request.is_secure or is_endpoint or request.path in MONITORED_PATHS:
         return None
     return redirect(request.url.replace("http://", "https://", 1), 308)

@@ -20,37 +20,38 @@ from .secrets import actions, change
 from .usage import preview, requests, revoke_tokens
 
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
-VIEW, MANAGE = Access.VIEW, Access.MANAGE
+VIEW, CHANGE = Access.VIEW, Access.CHANGE
+CREATE, EDIT, SECRETS, DELETE = Access.CREATE, Access.EDIT, Access.SECRETS, Access.DELETE
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     # rule below the prefix, endpoint, view, methods, access
     ("", "list", client_list.list_clients, GET, VIEW),
-    ("/new", "new", new.new_client, FORM, MANAGE),
-    ("/new/form", "new_form", new.new_client_form, POST, MANAGE),
-    ("/check", "check", new.check_field, POST, MANAGE),
-    ("/check/roles", "check_roles", new.check_roles, POST, MANAGE),
+    ("/new", "new", new.new_client, FORM, CREATE),
+    ("/new/form", "new_form", new.new_client_form, POST, CREATE),
+    ("/check", "check", new.check_field, POST, CHANGE),
+    ("/check/roles", "check_roles", new.check_roles, POST, CHANGE),
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
     ("/activity", "activity", activity.activity, GET, VIEW),
     ("/activity.csv", "activity_csv", export.activity_csv, GET, VIEW),
     ("/<key>", "details", details.details, GET, VIEW),
     ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
-    ("/<key>/edit", "edit", edit.edit_client, FORM, MANAGE),
-    ("/<key>/edit/form", "edit_form", edit.edit_client_form, POST, MANAGE),
-    ("/<key>/enable", "enable", enable.enable, FORM, MANAGE),
-    ("/<key>/disable", "disable", enable.disable, FORM, MANAGE),
-    ("/<key>/delete", "delete", delete.delete, FORM, MANAGE),
-    ("/<key>/networks", "networks", networks.networks, FORM, MANAGE),
+    ("/<key>/edit", "edit", edit.edit_client, FORM, EDIT),
+    ("/<key>/edit/form", "edit_form", edit.edit_client_form, POST, EDIT),
+    ("/<key>/enable", "enable", enable.enable, FORM, EDIT),
+    ("/<key>/disable", "disable", enable.disable, FORM, EDIT),
+    ("/<key>/delete", "delete", delete.delete, FORM, DELETE),
+    ("/<key>/networks", "networks", networks.networks, FORM, EDIT),
     ("/<key>/networks/check", "networks_check", networks.check_address, GET, VIEW),
     ("/<key>/preview", "preview", preview.preview, GET, VIEW),
     ("/<key>/requests", "requests", requests.requests, GET, VIEW),
     ("/<key>/activity", "client_activity", activity.client_activity, GET, VIEW),
-    ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, FORM, MANAGE),
-    ("/<key>/secret", "secret", change.change_secret, FORM, MANAGE),
-    ("/<key>/secret/form", "secret_form", change.change_secret_form, POST, MANAGE),
-    ("/<key>/secrets/<secret_id>/end", "end_secret", actions.end, FORM, MANAGE),
-    ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, FORM, MANAGE),
-    ("/<key>/secrets/<secret_id>/resume", "resume_secret", actions.resume, FORM, MANAGE),
-    ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, FORM, MANAGE),
-    ("/<key>/leaked", "leaked", change.replace_leaked_secret, FORM, MANAGE),
+    ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, FORM, SECRETS),
+    ("/<key>/secret", "secret", change.change_secret, FORM, SECRETS),
+    ("/<key>/secret/form", "secret_form", change.change_secret_form, POST, SECRETS),
+    ("/<key>/secrets/<secret_id>/end", "end_secret", actions.end, FORM, SECRETS),
+    ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, FORM, SECRETS),
+    ("/<key>/secrets/<secret_id>/resume", "resume_secret", actions.resume, FORM, SECRETS),
+    ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, FORM, SECRETS),
+    ("/<key>/leaked", "leaked", change.replace_leaked_secret, FORM, SECRETS),
 )
 PERMISSIONS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
 

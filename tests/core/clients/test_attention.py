@@ -191,8 +191,8 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
     """Filter and summary use the indexes of the account, of secrets and of counts."""
     with engine.begin() as connection:
         connection.execute(insert(Account).values([{"id": ACCOUNT, "feature_enabled": True}]))
-    fill(engine, OTHER_ACCOUNT, 30_000)
-    fill(engine, ACCOUNT, 1_000)
+    fill(engine, OTHER_ACCOUNT, 5_000)
+    fill(engine, ACCOUNT, 500)
     secret = "SELECT id, id, 'A', '', 1, created_at, '', NULL, NULL, NULL, NULL FROM identity_clients"
     columns = (
         "id, client_key, label, secret_hash, pepper_version, created_at, created_by,"
@@ -209,8 +209,8 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
         )
         connection.execute(
             text(
-                "INSERT INTO identity_client_refusal_days (account_id, day, client_key)"
-                " SELECT account_id, '2026-03-01', id FROM identity_clients"
+                "INSERT INTO identity_client_refusal_days (account_id, day, client_key, refused, requests)"
+                " SELECT account_id, '2026-03-01', id, 1, 100 FROM identity_clients"
             )
         )
         connection.execute(text("ANALYZE"))

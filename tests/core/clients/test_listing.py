@@ -74,7 +74,7 @@ def test_paging_forwards_and_back_returns_every_row_once(many: Engine) -> None:
         rows = [client for page in pages for client in page.clients]
         assert [len(page.clients) for page in pages] == [50, 50, 20], sort
         assert [(page.first, page.last) for page in pages] == [(1, 50), (51, 100), (101, 120)], sort
-        assert {(page.total, page.account_total) for page in pages} == {(120, 120)}
+        assert {page.total for page in pages} == {120}
         assert len({client.id for client in rows}) == 120
         assert {client.account_id for client in rows} == {ACCOUNT}
 
@@ -96,7 +96,7 @@ def test_paging_forwards_and_back_returns_every_row_once(many: Engine) -> None:
 def test_paging_keeps_the_filters(many: Engine) -> None:
     pages = list(walk(many, q="A", sort="-name"))
     assert [len(page.clients) for page in pages] == [50, 10]
-    assert {(page.total, page.account_total) for page in pages} == {(60, 120)}
+    assert {page.total for page in pages} == {60}
     assert [(page.first, page.last) for page in pages] == [(1, 50), (51, 60)]
     assert {client.name for page in pages for client in page.clients} == {"Alpha", "beta"}
 
@@ -147,6 +147,8 @@ def test_search_and_filters(few: Engine) -> None:
         ({"q": "U\u0308BERSICHT"}, ["ACME-claims"]),
         ({"q": "straße"}, ["other/path", "zzz-last"]),
         ({"q": "strasse"}, ["other/path", "zzz-last"]),
+        ({"q": "ubersicht"}, ["ACME-claims"]),
+        ({"q": "ÜBÉRSICHT"}, ["ACME-claims"]),
         ({"q": "batch_run"}, ["acme_batch"]),
         ({"q": "nightly"}, ["acme_batch"]),
         ({"q": "acme_"}, ["acme_batch"]),
@@ -167,7 +169,8 @@ def test_search_and_filters(few: Engine) -> None:
     ):
         page = find(few, **arguments)
         assert ids(page) == found, arguments
-        assert (page.total, page.account_total) == (len(found), 4), arguments
+        assert page.total == len(found), arguments
+        assert found or page.account_total == 4, arguments
         assert (page.first, page.last) == ((1, len(found)) if found else (0, 0)), arguments
         assert page.next_cursor is page.previous_cursor is None
 
@@ -175,6 +178,43 @@ def test_search_and_filters(few: Engine) -> None:
 def test_the_order_of_names_is_the_same_on_every_engine(few: Engine) -> None:
     assert [client.name for client in find(few, sort="name").clients] == ["", "Claims Übersicht", "STRASSE", "straße"]
     assert ids(find(few, sort="-client_id")) == ["zzz-last", "other/path", "acme_batch", "ACME-claims"]
+
+
+def test_letters_fold_as_people_expect(engine: Engine) -> None:
+    for client_id, name in (("istanbul-1", "İstanbul"), ("strasse-1", "Straße"), ("angstrom-1", "Ångström ﬁne")):
+        make_client(engine, client_id=client_id, name=f"{name} branch")
+        make_client(engine, client_id=f"only-{client_id[:4]}-the-name", name=name)
+    for q, found in (
+        ("istanbul", ["istanbul-1", "only-ista-the-name"]),
+        ("İSTANBUL", ["istanbul-1", "only-ista-the-name"]),
+        ("strasse br", ["strasse-1"]),
+        ("STRAẞE br", ["strasse-1"]),
+        ("angstrom fine br", ["angstrom-1"]),
+        ("a\u030angstro\u0308m fi", ["angstrom-1", "only-angs-the-name"]),
+    ):
+        assert ids(find(engine, q=q)) == found, q
+
+
+def test_an_edited_client_is_found_by_what_it_has_now(engine: Engine) -> None:
+    """Written through the rules, in bulk, or by a process of the release before, which knows of no search text."""
+    client = make_client(engine, name="Claims Zürich")
+    with unit_of_work(engine) as session:
+        session.get_one(IdentityClient, client.id).name = "Claims Genève"
+    assert (ids(find(engine, q="zurich")), ids(find(engine, q="geneve"))) == ([], [client.client_id])
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE identity_clients SET name = 'Claims Basel', name_folded = 'claims basel'"))
+    assert (ids(find(engine, q="geneve")), ids(find(engine, q="basel"))) == ([], [client.client_id])
+    search_index.update_stale(engine)
+    assert (ids(find(engine, q="geneve")), ids(find(engine, q="basel"))) == ([], [client.client_id])
+
+
+def test_a_short_search_of_a_large_account_is_refused(many: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would read every client."""
+    monkeypatch.setattr(listing, "COUNT_MAX", 119)
+    assert find(many, q="al").needs_longer_search
+    assert not find(many, q="alp").needs_longer_search
+    monkeypatch.setattr(listing, "COUNT_MAX", 120)
+    assert not find(many, q="al").needs_longer_search
 
 
 @pytest.mark.parametrize(
@@ -263,7 +303,8 @@ def test_any_query_arguments_return_a_page_of_the_own_account(few: Engine, argum
     """Fuzzed query arguments never cause an error (I4)."""
     page = find(few, **arguments)
     assert {client.account_id for client in page.clients} <= {ACCOUNT}
-    assert len(page.clients) == page.total <= page.account_total == 4
+    assert len(page.clients) == page.total <= 4
+    assert page.clients or page.account_total == 4
 
 
 def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
@@ -277,9 +318,9 @@ def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
 
 @pytest.fixture
 def large(engine: Engine) -> Engine:
-    """Return a database with 20,000 clients of other accounts, and 5,000 of a large one."""
-    fill(engine, OTHER_ACCOUNT, 20_000)
-    fill(engine, ACCOUNT, 5_000)
+    """Return a database with 6,000 clients of others, and 2,000 of a large account."""
+    fill(engine, OTHER_ACCOUNT, 6_000)
+    fill(engine, ACCOUNT, 2_000)
     search_index.update_stale(engine)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE"))
@@ -293,7 +334,7 @@ FILTERED: list[dict[str, str]] = [
     {"role": "MerchantUser"},
     {"role": "ReportViewer"},
     {"q": "name 49", "status": "enabled", "role": "MerchantUser"},
-    {"q": "northwind-4321"},
+    {"q": "northwind-1321"},
     *({"attention": reason} for reason in attention.FILTERS),
 ]
 

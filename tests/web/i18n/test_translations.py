@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from babel.messages.pofile import read_po
 from flask import abort
 from flask_wtf import CSRFProtect
 from jinja2 import Environment, nodes
@@ -86,6 +87,22 @@ def pseudo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pseudo")
     make_catalogue(directory, PSEUDO, lambda message, _: f"«{message}»")
     return directory
+
+
+def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -> None:
+    """What a message alone does not tell: where it stands, and what is put into it."""
+    with (pseudo / "identity_clients.pot").open("rb") as file:
+        comments = {message.id: " ".join(message.auto_comments) for message in read_po(file) if message.id}
+    expected = {
+        "none": "no value",
+        "%(city)s time (%(zone)s)": "London time (GMT)",
+        "mostly %(reason)s": "outcomes of token requests",
+        "Secret %(label)s works until %(moment)s.": "the letter of a secret",
+        "<b>%(who)s</b> tried to %(attempt)s and was refused": "see the clients",
+    }
+    for message, words in expected.items():
+        assert words in comments[message], message
+    assert sum(bool(comment) for comment in comments.values()) >= 40
 
 
 @pytest.fixture

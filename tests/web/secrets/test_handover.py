@@ -51,7 +51,7 @@ def test_the_hand_over_shows_id_and_secret(host: Host, htmx: bool) -> None:
     assert "required" in box
     assert "name" not in box
     assert not [attributes for _, attributes in page.tags if "data-close" in attributes]
-    (form,) = [attributes for tag, attributes in page.tags if tag == "form"]
+    (form,) = [attributes for _, attributes in page.tags if "data-handover" in attributes]
     assert re.fullmatch(PREFIX + r"/[0-9a-f-]{36}", form["action"])
     if htmx:
         (dialog,) = [attributes for tag, attributes in page.tags if tag == "dialog"]

@@ -114,6 +114,7 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
             allowed = _parse_line(line)
             found.setdefault(allowed.network, allowed)
         except ValueError as error:
+            # Translators: problem is one of the sentences that begin with a small letter or an address.
             errors.append(gettext("Line %(number)s: %(problem)s", number=number, problem=error))
     if errors:
         raise FieldError(
@@ -164,6 +165,7 @@ def _parse_network(written: str) -> Network:
 
     :raises ValueError: it is malformed; the text says how to correct it.
     """
+    # Translators: stands for an address that cannot be shown, such as "this is neither an address nor a network".
     shown = f"“{written[:_REPEATED_MAX]}”" if written.isprintable() else gettext("this")
     address, slash, prefix = written.partition("/")
     if "%" in address:

@@ -4,12 +4,12 @@ A reason depends on the time: what the database keeps are moments (`AttentionPer
 are compared with the present. Only the share of refused token requests is noted by day (`RefusalDay`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, literal_column, or_, select, true, union
+from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, text, true, union_all
 from sqlalchemy.orm import Session, aliased
 
 from ..database.models import (
@@ -17,10 +17,8 @@ from ..database.models import (
     AttentionPeriod,
     IdentityClient,
     RefusalDay,
-    TokenRequestCount,
     utc_now,
 )
-from ..database.outcomes import Outcome
 from ..usage.writer import REFUSED_PERCENT
 from .attention import (
     ANY,
@@ -36,7 +34,9 @@ from .attention import (
 COUNT_MAX = 1_000
 """How many clients are counted for one reason; beyond, there are "1,000+"."""
 _DAY = timedelta(days=1)
-_NEVER: ColumnElement[Any] = literal_column("0")  # a literal, since a partial index is for it
+_NEVER: ColumnElement[Any] = literal_column("0")
+# As the partial indexes have it.
+_IS_UNUSED = text("CASE WHEN identity_clients.enabled THEN identity_clients.last_token_at END = 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,14 @@ class Summary:
 def summary(session: Session, account_id: str) -> Summary:
     """Return how many of the account's clients need attention, by one statement, or two where a secret ends."""
     now = utc_now()
-    found = {reason: clients_of(reason, account_id, now, limit=COUNT_MAX + 1) for reason in AttentionReason}
-    counts = session.execute(
-        select(*(select(func.count()).select_from(keys.subquery()).scalar_subquery() for keys in found.values()))
-    ).one()
-    by_reason = {reason: min(count, COUNT_MAX) for reason, count in zip(found, counts, strict=True) if count}
-    more = frozenset(reason for reason, count in zip(found, counts, strict=True) if count > COUNT_MAX)
+    by_reason, more = {}, set()
+    counts = session.execute(union_all(*(_counted(reason, account_id, now) for reason in AttentionReason)))
+    for name, clients, rows in counts:
+        reason = AttentionReason(name)
+        if rows > COUNT_MAX:  # those beyond the limit may be of other clients
+            more.add(reason)
+        if rows:
+            by_reason[reason] = COUNT_MAX if rows > COUNT_MAX else clients
     first_end_at = None
     if AttentionReason.ENDING in by_reason:
         first_end_at = session.scalar(
@@ -70,22 +72,37 @@ def summary(session: Session, account_id: str) -> Summary:
             .order_by(AttentionPeriod.until_at)
             .limit(1)
         )
-    return Summary(by_reason, first_end_at, more)
+    return Summary(by_reason, first_end_at, frozenset(more))
 
 
-def clients_of(reason: str, account_id: str, now: datetime, *, limit: int | None = None) -> Select[*tuple[Any, ...]]:
-    """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`, each once.
+def _counted(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
+    rows = clients_of(reason, account_id, now).limit(COUNT_MAX + 1).subquery()
+    return select(literal(reason.value), func.count(rows.c.client_key.distinct()), func.count()).select_from(rows)
+
+
+def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
+    """Return how many rows `clients_of` has, at most one more than a limit; no fewer than there are clients."""
+    count, now = 0, utc_now()
+    for one in AttentionReason if reason == ANY else [AttentionReason(reason)]:
+        rows = clients_of(one, account_id, now).limit(limit + 1 - count).subquery()
+        count += session.scalar(select(func.count()).select_from(rows)) or 0
+        if count > limit:
+            break
+    return count
+
+
+def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
+    """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`.
+
+    A client may occur once for each of its secrets, and with `ANY` for each reason.
 
     :param reason: an `AttentionReason`, or `ANY`.
-    :param limit: how many to return at most, of each reason.
     """
     if reason == ANY:
-        parts = [clients_of(one, account_id, now, limit=limit).subquery() for one in AttentionReason]
-        every = union(*(select(part.c.client_key, part.c.client_id_folded) for part in parts)).subquery()
-        return select(every.c.client_key, every.c.client_id_folded)
+        return _merged([clients_of(one, account_id, now) for one in AttentionReason])
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
-            found = _by_period(AttentionReason(reason), account_id, now, limit)
+            return _clients_by_period(AttentionReason(reason), account_id, now)
         case AttentionReason.REFUSED:
             # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
             listed = (
@@ -97,20 +114,67 @@ def clients_of(reason: str, account_id: str, now: datetime, *, limit: int | None
                 )
                 .scalar_subquery()
             )
-            found = select(RefusalDay.client_key, listed.label("client_id_folded")).where(
+            return select(RefusalDay.client_key, listed.label("client_id_folded")).where(
                 RefusalDay.account_id == account_id,
                 RefusalDay.day == now.date(),
                 listed.is_not(None),
-                _is_refused(RefusalDay.client_key, now),
+                _is_refused(RefusalDay),
             )
-        case _:
-            found = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+        case AttentionReason.UNUSED:
+            return select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.deleted_at.is_(None),
+                _IS_UNUSED,
+                IdentityClient.created_at <= now - UNUSED_DAYS * _DAY,
+            )
+        case AttentionReason.IDLE:
+            return select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
                 IdentityClient.account_id == account_id,
                 IdentityClient.deleted_at.is_(None),
                 IdentityClient.enabled == true(),
-                _is_without_use(AttentionReason(reason), now),
+                _is_without_use(AttentionReason.IDLE, now, IdentityClient),
             )
-    return found if limit is None else found.limit(limit)
+
+
+def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...]]:
+    every = union_all(*parts).subquery()
+    return select(every.c.client_key, every.c.client_id_folded)
+
+
+def ordered_clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]] | None:
+    """Return a SELECT of the same clients that an index gives in the order of their client IDs, None without such one.
+
+    It is for a reason that many of the clients in the index have.
+    """
+    match reason:
+        case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
+            return (
+                select(AttentionPeriod.client_key, AttentionPeriod.client_id_folded)
+                .where(
+                    *_is_listed(AttentionReason(reason), account_id),
+                    _holds(AttentionReason(reason), _Unindexed(AttentionPeriod), now),
+                )
+                .distinct()
+            )
+        case AttentionReason.UNUSED:
+            return select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.deleted_at.is_(None),
+                _IS_UNUSED,
+                _Unindexed(IdentityClient).created_at <= now - UNUSED_DAYS * _DAY,
+            )
+    return None
+
+
+class _Unindexed:
+    """The columns of a table as expressions, for which no index is chosen."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> ColumnElement[Any]:
+        column = getattr(self._table, name)
+        return func.coalesce(column, column, type_=column.type)
 
 
 def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElement[bool]:
@@ -132,32 +196,28 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
             needs = such.scalar_subquery() > 0
         case AttentionReason.REFUSED:
             day = aliased(RefusalDay)
-            noted = select(func.count()).where(
-                day.account_id == account_id, day.day == now.date(), day.client_key == IdentityClient.id
+            such = select(func.count()).where(
+                day.account_id == account_id,
+                day.day == now.date(),
+                day.client_key == IdentityClient.id,
+                _is_refused(day),
             )
-            needs = and_(noted.scalar_subquery() > 0, _is_refused(IdentityClient.id, now))
+            needs = such.scalar_subquery() > 0
         case _:
-            needs = _is_without_use(AttentionReason(reason), now)
+            # Else SQLite may sort all that an index for the reason finds.
+            needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
     return and_(IdentityClient.enabled == true(), needs)
 
 
-def days_counted(now: datetime) -> list[date]:
-    """Return the days (UTC) whose token requests decide whether many are refused: today and yesterday."""
-    return [now.date(), now.date() - _DAY]
-
-
-def _by_period(reason: AttentionReason, account_id: str, now: datetime, limit: int | None) -> Select[*tuple[Any, ...]]:
+def _clients_by_period(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
     listed = select(AttentionPeriod.client_key, AttentionPeriod.client_id_folded).where(*_is_listed(reason, account_id))
     if reason is AttentionReason.ENDING:
-        return listed.where(_is_ending(AttentionPeriod, now)).distinct()
+        return listed.where(_is_ending(AttentionPeriod, now))
     # Each is one range of the index. Periods that have an end ahead are few.
     since = AttentionPeriod.since_at <= _begun(reason, now)
-    parts = [
-        listed.where(AttentionPeriod.until_at == NO_END, since).limit(limit).subquery(),
-        listed.where(AttentionPeriod.until_at > now, AttentionPeriod.until_at < NO_END, since).limit(limit).subquery(),
-    ]
-    found = union(*(select(part.c.client_key, part.c.client_id_folded) for part in parts)).subquery()
-    return select(found.c.client_key, found.c.client_id_folded)
+    without_end = listed.where(AttentionPeriod.until_at == NO_END, since)
+    with_end = listed.where(AttentionPeriod.until_at > now, AttentionPeriod.until_at < NO_END, since)
+    return _merged([without_end, with_end])
 
 
 def _is_listed(reason: AttentionReason, account_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -178,19 +238,12 @@ def _begun(reason: AttentionReason, now: datetime) -> datetime:
     return now - (OLD_DAYS if reason is AttentionReason.OLD else TWO_SECRETS_DAYS) * _DAY
 
 
-def _is_without_use(reason: AttentionReason, now: datetime) -> ColumnElement[bool]:
+def _is_without_use(reason: AttentionReason, now: datetime, client: Any) -> ColumnElement[bool]:
     if reason is AttentionReason.UNUSED:
-        return and_(IdentityClient.last_token_at == _NEVER, IdentityClient.created_at <= now - UNUSED_DAYS * _DAY)
+        return and_(client.last_token_at == _NEVER, client.created_at <= now - UNUSED_DAYS * _DAY)
     idle_since = literal(now - IDLE_DAYS * _DAY, IdentityClient.last_token_at.type)
-    return and_(IdentityClient.last_token_at > _NEVER, IdentityClient.last_token_at <= idle_since)
+    return and_(client.last_token_at > _NEVER, client.last_token_at <= idle_since)
 
 
-def _is_refused(client_key: Any, now: datetime) -> ColumnElement[bool]:
-    """Return the condition that many of a client's token requests of today and yesterday were refused."""
-    refused = func.sum(case((TokenRequestCount.outcome != Outcome.ISSUED, TokenRequestCount.count), else_=0))
-    requests = func.sum(TokenRequestCount.count)
-    share = case((requests >= REFUSED_OF_AT_LEAST, refused * 100 - requests * REFUSED_PERCENT), else_=0)
-    counted = select(share).where(
-        TokenRequestCount.client_key == client_key, TokenRequestCount.day.in_(days_counted(now))
-    )
-    return counted.scalar_subquery() > 0
+def _is_refused(day: Any) -> ColumnElement[bool]:
+    return and_(day.requests >= REFUSED_OF_AT_LEAST, day.refused * 100 > day.requests * REFUSED_PERCENT)

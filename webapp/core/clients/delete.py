@@ -28,6 +28,7 @@ def delete_client(
     if typed_client_id.strip() != client.client_id:
         raise FieldError(
             "confirm",
+            # Translators: client is a client ID.
             gettext("Type %(client)s exactly, with the same capital and small letters.", client=client.client_id),
             gettext("Client ID does not match: type it exactly"),
         )

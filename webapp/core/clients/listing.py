@@ -2,7 +2,7 @@
 
 import unicodedata
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
@@ -14,8 +14,8 @@ from ..database import search_index
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
 from ..database.models import ClientRole, ClientSearchText, IdentityClient, utc_now
 from ..database.types import EpochSeconds
-from .attention import FILTERS
-from .attention_queries import clients_of, needs_attention
+from .attention import FILTERS, AttentionReason
+from .attention_queries import clients_of, count_rows, needs_attention, ordered_clients_of
 from .roles import RoleCatalogue
 
 PAGE_SIZE = 50
@@ -101,13 +101,14 @@ class ListQuery:
 class ListPage:
     """One page of clients.
 
-    :param total: how many clients match, at most `COUNT_MAX`.
+    :param total: how many clients match, as far as they were counted.
     :param has_more: whether more match than were counted.
-    :param account_total: how many the account has, at most `COUNT_MAX`.
+    :param account_total: how many the account has, at most `COUNT_MAX`; counted only where no client matches.
     :param first: the position of the first row among those that match, from 1; 0 if there is none or it is not known.
     :param last: the position of the last row.
     :param next_cursor: `after` of the next page, None on the last one.
     :param previous_cursor: `before` of the previous page, None on the first one.
+    :param needs_longer_search: whether nothing was searched, since the account is large and the search too short.
     """
 
     clients: list[IdentityClient]
@@ -118,6 +119,7 @@ class ListPage:
     last: int
     next_cursor: str | None
     previous_cursor: str | None
+    needs_longer_search: bool = False
 
 
 class _Order:
@@ -155,20 +157,26 @@ class _Position:
 
 
 def list_clients(session: Session, *, account_id: str, query: ListQuery) -> ListPage:
-    """Return a page of the account's clients; those that are deleted never appear.
+    """Return a page of the account's clients, without deleted ones.
 
-    A cursor that is forged, or another account's, gives the first page (I4).
+    A forged cursor, or one of another account, gives the first page (I4).
     """
     order = _Order(query.sort)
     source = _find_source(session, account_id, query, order)
-    account_total = _count(session, _Source(_by_status(account_id, ""), ()), order)
+    if source is None:
+        return ListPage([], 0, False, COUNT_MAX, 0, 0, None, None, needs_longer_search=True)
     clients, is_first, is_last = _page(session, source, order, account_id, query)
     if not clients:
-        return ListPage([], 0, False, min(account_total, COUNT_MAX), 0, 0, None, None)
-    total, has_more = len(clients), not (is_first and is_last)
-    if source.is_counted or account_total <= COUNT_ONE_BY_ONE_MAX:
-        counted = _count(session, source, order)
-        total, has_more = min(counted, COUNT_MAX), counted > COUNT_MAX
+        return ListPage([], 0, False, min(_count_all(session, account_id), COUNT_MAX), 0, 0, None, None)
+    if is_first and is_last:
+        total, has_more = len(clients), False
+    elif source.total is not None:
+        total, has_more = source.total, source.has_more
+    elif not source.conditions or _count_all(session, account_id) <= COUNT_ONE_BY_ONE_MAX:
+        total = _count(session, source, order)
+        total, has_more = min(total, COUNT_MAX), total > COUNT_MAX
+    else:
+        total, has_more = len(clients), True
     first = 1 if is_first else 0
     if not is_first and not has_more:
         first = _count(session, source, order, before=order.position_of(clients[0])) + 1
@@ -176,7 +184,7 @@ def list_clients(session: Session, *, account_id: str, query: ListQuery) -> List
         clients=clients,
         total=total,
         has_more=has_more,
-        account_total=min(account_total, COUNT_MAX),
+        account_total=total,
         first=first,
         last=first + len(clients) - 1 if first else 0,
         next_cursor=None if is_last else _write_cursor(order, clients[-1]),
@@ -205,12 +213,14 @@ class _Source(NamedTuple):
 
     :param parts: each is in order by an index of its own.
     :param conditions: what the clients must meet besides.
-    :param is_counted: whether counting them costs little.
+    :param total: how many clients there are, None if they were not counted.
+    :param has_more: whether there are more than `total`.
     """
 
     parts: Sequence[_Part]
     conditions: Sequence[ColumnElement[bool]]
-    is_counted: bool = True
+    total: int | None = None
+    has_more: bool = False
 
     def selects(self, order: _Order) -> list[tuple[Select[*tuple[Any, ...]], Any, Any]]:
         """Return for each part the SELECT, and the two columns to order it by."""
@@ -225,27 +235,40 @@ class _Source(NamedTuple):
         return selects
 
 
-def _find_source(session: Session, account_id: str, query: ListQuery, order: _Order) -> _Source:
+def _find_source(session: Session, account_id: str, query: ListQuery, order: _Order) -> _Source | None:
     """Return what is read for a query: the clients that a rare filter leaves, or else all in their order.
 
-    Where a filter leaves many, a page is full before much is read; where it leaves few, they are sorted.
+    Where a filter leaves many, a page is full before much is read; where it leaves few, they are sorted. None: a search
+    of fewer characters than the index has would read a large account.
     """
     conditions = _conditions(session, account_id, query)
-    for name, candidates_up_to in _candidates(session, account_id, query).items():
+    candidates = _candidates(session, account_id, query)
+    if query.q and "q" not in candidates and _count_all(session, account_id) > COUNT_MAX:
+        return None
+    for name, found in candidates.items():
+        others = [condition for other, condition in conditions.items() if other != name]
         if name == "role" and order.name == DEFAULT_SORT:
-            break  # the roles are in this order
-        if _count_up_to(session, candidates_up_to(CANDIDATES_MAX + 1)) <= CANDIDATES_MAX:
-            found = candidates_up_to(None).subquery()
-            part = _Part(select(found.c.client_key), found.c.client_key, found.c.client_id_folded)
-            return _Source([part], [condition for other, condition in conditions.items() if other != name])
-    if query.role and order.name == DEFAULT_SORT:
-        keys = _clients_with_role(account_id, query.role).with_only_columns(ClientRole.client_key)
-        others = [condition for other, condition in conditions.items() if other != "role"]
-        part = _Part(keys, ClientRole.client_key, ClientRole.client_id_folded)
-        return _Source([part], others, is_counted=not others)
-    others = [condition for other, condition in conditions.items() if other != "status"]
+            part = _Part(found, ClientRole.client_key, ClientRole.client_id_folded)
+            return _Source([part], others)
+        if name == "attention":
+            count = count_rows(session, query.attention, account_id, CANDIDATES_MAX)
+        else:
+            count = _count_up_to(session, found.limit(CANDIDATES_MAX + 1))
+        if count <= CANDIDATES_MAX:
+            rows = (found.distinct() if name == "attention" else found).subquery()
+            part = _Part(select(rows.c.client_key), rows.c.client_key, rows.c.client_id_folded)
+            return _Source([part], others, None if others or name == "attention" else count)
+        if name == "attention" and order.name == DEFAULT_SORT:
+            ordered = ordered_clients_of(query.attention, account_id, utc_now())
+            if ordered is not None:
+                key, client_id_folded = ordered.selected_columns
+                reads_clients = query.attention == AttentionReason.UNUSED
+                part = _Part(ordered.with_only_columns(key), key, None if reads_clients else client_id_folded)
+                return _Source([part], others, None if others else CANDIDATES_MAX, has_more=True)
+    others = [condition for name, condition in conditions.items() if name != "status"]
     status = "enabled" if query.attention else query.status
-    return _Source(_by_status(account_id, status), others, is_counted=not others)
+    only_one = len(conditions) == 1 and candidates
+    return _Source(_by_status(account_id, status), others, CANDIDATES_MAX if only_one else None, has_more=True)
 
 
 def _by_status(account_id: str, status: str) -> list[_Part]:
@@ -263,19 +286,17 @@ def _by_status(account_id: str, status: str) -> list[_Part]:
     ]
 
 
-def _candidates(
-    session: Session, account_id: str, query: ListQuery
-) -> dict[str, Callable[[int | None], Select[*tuple[Any, ...]]]]:
-    """Return by filter what selects `client_key` and `client_id_folded` of the clients that it leaves, by an index."""
-    candidates: dict[str, Callable[[int | None], Select[*tuple[Any, ...]]]] = {}
+def _candidates(session: Session, account_id: str, query: ListQuery) -> dict[str, Select[*tuple[Any, ...]]]:
+    """Return by filter a SELECT of the clients that it leaves, by an index: `client_key` and `client_id_folded`."""
+    candidates: dict[str, Select[*tuple[Any, ...]]] = {}
     if len(search_index.fold(query.q)) >= search_index.TRIGRAM and search_index.has_index(session.connection()):
-        candidates["q"] = _found_by_text(session, account_id, query.q).limit
+        candidates["q"] = _found_by_text(session, account_id, query.q)
     if query.attention:
-        now = utc_now()
-        candidates["attention"] = lambda limit: clients_of(query.attention, account_id, now, limit=limit)
+        candidates["attention"] = clients_of(query.attention, account_id, utc_now())
     if query.role:
-        with_role = _clients_with_role(account_id, query.role)
-        candidates["role"] = with_role.limit
+        candidates["role"] = select(ClientRole.client_key, ClientRole.client_id_folded).where(
+            ClientRole.account_id == account_id, ClientRole.role == query.role
+        )
     return candidates
 
 
@@ -298,12 +319,6 @@ def _conditions(session: Session, account_id: str, query: ListQuery) -> dict[str
         having = select(func.count()).where(own_role.client_key == IdentityClient.id, own_role.role == query.role)
         conditions["role"] = having.scalar_subquery() > 0
     return conditions
-
-
-def _clients_with_role(account_id: str, role: str) -> Select[*tuple[Any, ...]]:
-    return select(ClientRole.client_key, ClientRole.client_id_folded).where(
-        ClientRole.account_id == account_id, ClientRole.role == role
-    )
 
 
 def _found_by_text(session: Session, account_id: str, q: str) -> Select[*tuple[Any, ...]]:
@@ -409,6 +424,11 @@ def _count(session: Session, source: _Source, order: _Order, before: _Position |
         parts.append(select(narrowed.limit(COUNT_MAX + 1).subquery()))
     counted = union_all(*parts) if len(parts) > 1 else parts[0]
     return _count_up_to(session, counted.limit(COUNT_MAX + 1))
+
+
+def _count_all(session: Session, account_id: str) -> int:
+    """Return how many clients an account has, at most one more than `COUNT_MAX`."""
+    return _count(session, _Source(_by_status(account_id, ""), ()), _Order(DEFAULT_SORT))
 
 
 def _count_up_to(session: Session, limited: Any) -> int:

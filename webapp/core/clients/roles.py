@@ -75,6 +75,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
             self._roles[role.key] = role
         if not self._roles:
             raise SettingsError("IDENTITY_CLIENTS_API_ROLES must name at least one role.")
+        self.all_scopes = self.scopes(self._roles.values())
 
     def __getitem__(self, key: str) -> ApiRole:
         return self._roles[key]
@@ -119,6 +120,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
 
 
 DEFAULT_ROLES = (
+    # Translators: a group of API roles, as a heading.
     ApiRole("MerchantUser", _("API access"), _("Sign in to the API and see who you are."), _("Read"), ("API",)),
     ApiRole(
         "AccountViewer", _("Read accounts"), _("Read accounts and their balances."), _("Read"), ("API", "accounts:read")
@@ -141,6 +143,7 @@ DEFAULT_ROLES = (
         "CreatePayment",
         _("Create single payments"),
         _("Create one payment at a time, not card payments."),
+        # Translators: a group of API roles, as a heading.
         _("Payments"),
         ("payment-requests", "stored-recipients"),
         moves_money=True,

@@ -217,6 +217,7 @@ def check_roles(
         names = ", ".join(f"“{name}”" for name in withheld)
         raise FieldError(
             "roles",
+            # Translators: names is a list of API roles.
             gettext("Your account does not hold %(names)s. Choose other roles.", names=names),
             gettext("Roles: your account does not hold %(names)s", names=names),
         )

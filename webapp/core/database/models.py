@@ -87,6 +87,20 @@ def _list_index(column: str, *also: str) -> Index:
     )
 
 
+def _unused_index(name: str, *columns: str) -> Index:
+    # One expression, since SQLite would choose an index by status or by last token where their columns are compared.
+    is_unused = text("deleted_at IS NULL AND CASE WHEN enabled THEN last_token_at END = 0")
+    return Index(
+        f"ix_identity_clients_unused_{name}",
+        "account_id",
+        *columns,
+        "enabled",
+        "last_token_at",
+        sqlite_where=is_unused,
+        postgresql_where=is_unused,
+    )
+
+
 class IdentityClient(Base):
     """A machine credential. Deletion keeps the row, so that its ID stays taken and its audit log complete."""
 
@@ -107,15 +121,8 @@ class IdentityClient(Base):
         _list_index("created_at"),
         _list_index("updated_at"),
         _list_index("last_token_at", "client_id_folded"),
-        Index(
-            "ix_identity_clients_unused",
-            "account_id",
-            "created_at",
-            "id",
-            "client_id_folded",
-            sqlite_where=text("deleted_at IS NULL AND enabled = 1 AND last_token_at = 0"),
-            postgresql_where=text("deleted_at IS NULL AND enabled AND last_token_at = 0"),
-        ),
+        _unused_index("time", "created_at", "client_id_folded", "id"),
+        _unused_index("client", "client_id_folded", "id", "created_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
@@ -391,13 +398,22 @@ class AttentionPeriod(Base):
     __tablename__ = "identity_client_attention_periods"
     __table_args__ = (
         Index(
-            "ix_identity_client_attention_periods_list",
+            "ix_identity_client_attention_periods_time",
             "account_id",
             "reason",
             "until_at",
             "since_at",
             "client_id_folded",
             "client_key",
+        ),
+        Index(
+            "ix_identity_client_attention_periods_client",
+            "account_id",
+            "reason",
+            "client_id_folded",
+            "client_key",
+            "until_at",
+            "since_at",
         ),
         {"sqlite_with_rowid": False},
     )
@@ -413,9 +429,9 @@ class AttentionPeriod(Base):
 
 
 class RefusalDay(Base):
-    """A day (UTC) on which many of a client's token requests, with those of the day before, may have been refused.
+    """The token requests of a client on a day (UTC) and the day before, where the share of refused ones is high.
 
-    The writer of token requests notes it when a refusal is counted. Tokens issued since may have changed the share.
+    The writer of token requests keeps it, for the next day too: then it has only those of the day.
     """
 
     __tablename__ = "identity_client_refusal_days"
@@ -424,6 +440,8 @@ class RefusalDay(Base):
     account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    refused: Mapped[int] = mapped_column(BigInteger)
+    requests: Mapped[int] = mapped_column(BigInteger)
 
 
 class ClientSearchText(Base):

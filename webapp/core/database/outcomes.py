@@ -15,6 +15,7 @@ class AuthenticationFailure(StrEnum):
     DISABLED = "disabled"
     ACCOUNT_OFF = "account off"
     ADDRESS_NOT_ALLOWED = "address not allowed"
+    WHITE_SPACE = "white space around client id"
 
 
 class Outcome(StrEnum):
@@ -25,4 +26,5 @@ class Outcome(StrEnum):
     SCOPE_MALFORMED = "scope malformed"
     SCOPE_NOT_ALLOWED = "scope not allowed"
     NO_ROLES = "no roles left"
+    RESOURCE_NOT_ALLOWED = "resource not allowed"
     PLAIN_HTTP = "plain http"

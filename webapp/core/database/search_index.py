@@ -7,7 +7,7 @@ agree. A hash may stand for several trigrams: whoever searches compares the text
 
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, column, event, select, table, update
@@ -19,7 +19,7 @@ from .models import ClientSearchText, IdentityClient
 from .unit_of_work import unit_of_work
 
 TRIGRAM = 3
-QUERY_TRIGRAMS_MAX = 24
+QUERY_TRIGRAMS_MAX = 8
 """How many trigrams of a long search are looked up; the text is compared anyway."""
 STALE_AT_ONCE = 2_000
 _NAME = "identity_client_search_index"
@@ -46,9 +46,16 @@ def search_text(client_id: str, name: str, description: str) -> str:
 
 def tokens_of(account_id: str, text: str) -> list[int]:
     """Return the hashes of a text's trigrams in an account, as signed numbers of 32 bits."""
+    return _tokens(account_id, _trigrams(text))
+
+
+def _tokens(account_id: str, trigrams: Iterable[str]) -> list[int]:
     start = zlib.crc32(f"{account_id}\0".encode())
-    trigrams = {text[place : place + TRIGRAM] for place in range(len(text) - TRIGRAM + 1)}
     return [zlib.crc32(trigram.encode(), start) - _SIGN for trigram in trigrams]
+
+
+def _trigrams(text: str) -> set[str]:
+    return {text[place : place + TRIGRAM] for place in range(len(text) - TRIGRAM + 1)}
 
 
 def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
@@ -56,7 +63,9 @@ def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
 
     :param part: folded, and of 3 or more characters.
     """
-    tokens = tokens_of(account_id, part)[:QUERY_TRIGRAMS_MAX]
+    # Those with digits first: trigrams of words are in the texts of many clients.
+    rare = sorted(_trigrams(part), key=lambda trigram: sum(map(str.isalpha, trigram)))[:QUERY_TRIGRAMS_MAX]
+    tokens = _tokens(account_id, rare)
     if dialect == "sqlite":
         terms = " AND ".join(_term(token) for token in tokens)
         return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(terms))

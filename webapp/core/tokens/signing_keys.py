@@ -308,7 +308,11 @@ class SigningKeys:
             stored = [_Stored._make(row) for row in connection.execute(_NOT_WITHDRAWN)]
         known_stored, keys = self._known
         if stored != known_stored:
-            keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
+            try:
+                keys = {key.header: key for key in (self._storage.decrypt_row(*row) for row in stored)}
+            except SigningKeyUnusable:
+                self._reload_at = 0.0  # nothing is signed until the stored keys are usable
+                raise
             self._known = stored, keys
         return keys
 

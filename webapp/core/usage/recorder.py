@@ -30,6 +30,12 @@ from . import writer
 from .writer import RecordedRequest, RequestCount, RequestCountKey
 
 WRITE_EVERY_SECONDS = 1
+WRITE_PAUSE_MAX_SECONDS = 5
+IDLE_PER_WRITE = 3
+"""How much longer than a write the pause after it is, so that writing takes a quarter of a process's time at most.
+
+Where each request is of another client, writing one costs as much as answering it.
+"""
 BACKGROUND_RESPONSE_SECONDS = 8.0
 """How long a statement of the background thread may wait for the database server."""
 REQUESTS_MAX = 10_000
@@ -101,17 +107,23 @@ class _PendingWrites:
         return count
 
     def assign_unknown(self, connection: Connection) -> None:
-        """Assign requests with unknown IDs to the client that had the ID before, or has it in another letter case."""
-        well_formed = [request.client_id for request in self.unknown if is_well_formed(request.client_id)]
+        """Assign requests with unknown IDs to the client that had the ID before, or whose ID is almost the same.
+
+        That is one in another letter case, or without the white space at its ends, which is then the reason (S10).
+        """
+        well_formed = [client_id for request in self.unknown if is_well_formed(client_id := request.client_id.strip())]
         clients = writer.clients_by_used_id(connection, well_formed) if well_formed else {}
         for _ in range(len(self.unknown)):
             request = self.unknown.popleft()
-            client_key = clients.get(request.client_id.casefold())
+            stripped = request.client_id.strip()
+            client_key = clients.get(stripped.casefold())
             if client_key is None:
                 self.unknown.append(request)
             else:
                 self.unknown_count -= 1
                 _, at, outcome, address, scope, request_id = request
+                if stripped != request.client_id and isinstance(outcome, AuthenticationFailure):
+                    outcome = AuthenticationFailure.WHITE_SPACE
                 self.add(RecordedRequest(client_key, at, outcome, None, address, scope, None, request_id))
 
 
@@ -134,6 +146,7 @@ class Recorder:
         self._pending = _PendingWrites()
         self._recent_writes: writer.RecentWrites = frozenset()
         self._thread: threading.Thread | None = None
+        self._is_starting = False
         self._at_exit: Finalize | None = None
         self._is_delayed = False
         self.restarts = 0
@@ -168,8 +181,12 @@ class Recorder:
                 self._pending.add(
                     RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
                 )
-            if self._thread is None or not self._thread.is_alive():
-                self._start()
+            starts = not self._is_starting and (self._thread is None or not self._thread.is_alive())
+            self._is_starting |= starts
+        if starts:
+            # Not within the lock: where threads are greenlets, starting one runs others, which may want the lock.
+            self._start()
+            self._is_starting = False
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._write_until_done, name="identity-clients-recorder", daemon=True)

@@ -7,7 +7,7 @@ import itertools
 import random
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -154,38 +154,53 @@ def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Map
 
 
 def note_refusals(connection: Connection, counts: Iterable[RequestCountKey], accounts: Mapping[uuid.UUID, str]) -> None:
-    """Note for each client with a refused request whether many were refused on that day, and may be on the next.
+    """Note for each counted client whether the share of refused requests is high on that day, and on the next.
 
-    Only refusals raise the share, so nothing is noted where all requests were issued.
+    Only a refusal raises the share, so that a client without one is looked at only where it is noted already.
     """
-    refused_on: dict[date, set[uuid.UUID]] = {}
+    clients_on: dict[date, dict[uuid.UUID, bool]] = {}
     for key in counts:
-        if key.outcome != Outcome.ISSUED and key.client_key in accounts:
-            refused_on.setdefault(key.day, set()).add(key.client_key)
-    for day, clients in sorted(refused_on.items()):
+        if key.client_key in accounts:
+            clients = clients_on.setdefault(key.day, {})
+            clients[key.client_key] = clients.get(key.client_key, False) or key.outcome != Outcome.ISSUED
+    for day, clients in sorted(clients_on.items()):
         for keys in _batches(sorted(clients, key=attrgetter("int"))):
-            today: Counter[uuid.UUID] = Counter()
-            both_days: Counter[uuid.UUID] = Counter()
-            rows = connection.execute(_SHARES, {"keys": keys, "days": [day - _DAY, day]})
-            for client_key, counted_day, refused, requests in rows:
-                surplus = int(refused) * 100 - int(requests) * REFUSED_PERCENT
-                both_days[client_key] += surplus
-                today[client_key] += surplus if counted_day == day else 0
-            for noted_day, surpluses in ((day, both_days), (day + _DAY, today)):
-                noted = [
-                    {"account_id": accounts[key], "day": noted_day, "client_key": key}
-                    for key in keys
-                    if surpluses[key] > 0
-                ]
-                connection.execute(
-                    delete(RefusalDay).where(
-                        RefusalDay.account_id.in_({accounts[key] for key in keys}),
-                        RefusalDay.day == noted_day,
-                        RefusalDay.client_key.in_([key for key in keys if surpluses[key] <= 0]),
-                    )
-                )
-                if noted:
-                    connection.execute(_NOTE_REFUSALS[connection.dialect.name], noted)
+            noted = set(
+                connection.scalars(_NOTED, {"accounts": _accounts_of(keys, accounts), "day": day, "keys": keys})
+            )
+            if changed := [key for key in keys if clients[key] or key in noted]:
+                _note_shares(connection, day, changed, accounts)
+
+
+def _note_shares(
+    connection: Connection, day: date, keys: Sequence[uuid.UUID], accounts: Mapping[uuid.UUID, str]
+) -> None:
+    shares = {noted_day: {key: [0, 0] for key in keys} for noted_day in (day, day + _DAY)}
+    # The next day too: what is written late must not take its requests from it.
+    parameters = {"keys": keys, "days": [day - _DAY, day, day + _DAY]}
+    for client_key, counted_day, refused, requests in connection.execute(_SHARES, parameters):
+        for noted_day in shares.keys() & {counted_day, counted_day + _DAY}:
+            shares[noted_day][client_key][0] += int(refused)
+            shares[noted_day][client_key][1] += int(requests)
+    for noted_day, of_clients in shares.items():
+        connection.execute(
+            delete(RefusalDay).where(
+                RefusalDay.account_id.in_(_accounts_of(keys, accounts)),
+                RefusalDay.day == noted_day,
+                RefusalDay.client_key.in_(keys),
+            )
+        )
+        rows = [
+            {"account_id": accounts[key], "day": noted_day, "client_key": key, "refused": refused, "requests": requests}
+            for key, (refused, requests) in of_clients.items()
+            if refused * 100 > requests * REFUSED_PERCENT
+        ]
+        if rows:
+            connection.execute(_NOTE_REFUSALS[connection.dialect.name], rows)
+
+
+def _accounts_of(keys: Iterable[uuid.UUID], accounts: Mapping[uuid.UUID, str]) -> list[str]:
+    return sorted({accounts[key] for key in keys})
 
 
 def _write_last_uses(
@@ -398,6 +413,11 @@ _SHARES = (
         TokenRequestCount.client_key.in_(bindparam("keys", expanding=True)),
     )
     .group_by(TokenRequestCount.client_key, TokenRequestCount.day)
+)
+_NOTED = select(RefusalDay.client_key).where(
+    RefusalDay.account_id.in_(bindparam("accounts", expanding=True)),
+    RefusalDay.day == bindparam("day"),
+    RefusalDay.client_key.in_(bindparam("keys", expanding=True)),
 )
 _NOTE_REFUSALS = {
     "sqlite": sqlite.insert(RefusalDay).on_conflict_do_nothing(),

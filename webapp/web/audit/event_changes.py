@@ -53,6 +53,7 @@ LABELS: Mapping[str, str] = {
 }
 """The fields of a client in audit events, in the order of the screens."""
 _STATES: Mapping[str, str] = {
+    # Translators: the state of a secret, as are the next ones.
     SecretState.CURRENT: lazy_gettext("current"),
     SecretState.ENDING: lazy_gettext("ending"),
     SecretState.PAUSED: lazy_gettext("paused"),
@@ -130,6 +131,7 @@ def _is_list_of_text(value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
+    # Translators: no value, such as an empty description.
     return gettext("none") if value == "" else to_text(value)
 
 
@@ -167,8 +169,10 @@ def _secrets(pair: list[Any], ends_at: Any, times: Times) -> Iterator[Change]:
     before, after = (side or {} for side in pair)
     ends_before, ends_after = ends_at if _is_pair_of_ends(ends_at) else ({}, {})
     for label in sorted({**before, **after}, key=lambda label: (len(label), label)):
+        # Translators: label is the letter of a secret: A, B, C.
         name = gettext("Secret %(label)s", label=label)
         if label not in before:
+            # Translators: a secret was created.
             yield Change(name, after=gettext("created"))
         elif label in ends_after:
             yield Change(name, _end(ends_before.get(label), times), _end(ends_after[label], times))
@@ -189,6 +193,7 @@ def _end(text: Any, times: Times) -> str | None:
         return gettext("no end date")
     try:
         at = datetime.fromisoformat(text)
+        # Translators: a secret ends at this time.
         return gettext("ends %(time)s", time=times.long(at)) if at.tzinfo else to_text(text)
     except (TypeError, ValueError, OverflowError):
         return to_text(text)

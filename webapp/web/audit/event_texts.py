@@ -15,6 +15,7 @@ from ..i18n.times import Times
 from .event_changes import Change, changes_of, to_text
 
 ACTION_LABELS: Mapping[str, str] = {
+    # Translators: an event of the audit log, in the list of filters, as are the next ones.
     Action.CREATED: lazy_gettext("Created"),
     Action.EDITED: lazy_gettext("Edited"),
     Action.ENABLED: lazy_gettext("Enabled"),
@@ -32,6 +33,7 @@ ACTION_LABELS: Mapping[str, str] = {
 }
 """The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
+    # Translators: who is the name or e-mail address of a person, also in the next ones.
     Action.CREATED: lazy_gettext("<b>%(who)s</b> created the client"),
     Action.EDITED: lazy_gettext("<b>%(who)s</b> edited the client"),
     Action.ENABLED: lazy_gettext("<b>%(who)s</b> enabled the client"),
@@ -44,6 +46,7 @@ SENTENCES: Mapping[str, str] = {
     Action.END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a secret"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
+    # Translators: attempt is one of the texts from "see the clients" on.
     Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
     Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
     Action.KEY_CREATED: lazy_gettext("<b>%(who)s</b> created a signing key"),
@@ -53,6 +56,7 @@ SENTENCES: Mapping[str, str] = {
     Action.RESOURCE_SERVER_REMOVED: lazy_gettext("<b>%(who)s</b> removed a resource server"),
     Action.PURGED: lazy_gettext("<b>%(who)s</b> deleted what was past its retention"),
 }
+# Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
@@ -81,6 +85,7 @@ REFUSAL_REASONS: Mapping[str, str] = {
     RefusalReason.THROTTLED: lazy_gettext("They had tried too often."),
 }
 ATTEMPTS: Mapping[str, str] = {
+    # Translators: what somebody tried to do; the value of %(attempt)s, as are the next ones.
     "list": lazy_gettext("see the clients"),
     "new": lazy_gettext("create a client"),
     "new_form": lazy_gettext("create a client"),
@@ -112,10 +117,14 @@ ATTEMPTS: Mapping[str, str] = {
 """The refused attempts, by the last part of the endpoint's name."""
 _REASONS: Mapping[str, str] = {"leaked": lazy_gettext("The secret had leaked.")}
 FILTER_LABELS: Mapping[str, str] = {
+    # Translators: who made a change; a column and a filter.
     "person": lazy_gettext("Person"),
     "client": lazy_gettext("Client ID"),
+    # Translators: what was done; a filter.
     "action": lazy_gettext("Action"),
+    # Translators: the first day of a range of dates.
     "since": lazy_gettext("From"),
+    # Translators: the last day of a range of dates.
     "until": lazy_gettext("To"),
 }
 
@@ -145,6 +154,7 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     note, labelled = _text_of(_REASONS, stored, "reason"), event.action not in _NAME_THE_FIELD
     if event.action == Action.REFUSED:
         attempt = to_text(_take(stored, "attempt")) or ""
+        # Translators: a page without a text of its own; the value of %(attempt)s.
         variables["attempt"] = str(ATTEMPTS.get(attempt) or gettext("use “%(page)s”", page=attempt))
         note = _text_of(REFUSAL_REASONS, stored, "refusal")
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):

@@ -62,9 +62,11 @@ def _rows(
 
 
 def _headings(times: Times) -> list[str]:
+    # Translators: the column of all values that have no column of their own.
     labels = [str(label) for label in LABELS.values()] + [gettext("Other")]
     return [
         gettext("Time (UTC)"),
+        # Translators: zone is the name of a time zone, such as Europe/London.
         gettext("Time (%(zone)s)", zone=times.zone_name),
         gettext("Person"),
         gettext("Person ID"),
@@ -76,6 +78,7 @@ def _headings(times: Times) -> list[str]:
             heading
             for label in labels
             for heading in (
+                # Translators: field is the name of a form field, such as "Client name".
                 gettext("%(field)s before", field=label),
                 gettext("%(field)s after", field=label),
             )

@@ -85,6 +85,7 @@ def _strip_words(reason: AttentionReason, summary: Summary) -> str:
 def format_capped(count: int, *, has_more: bool) -> str:
     """Return a number as the screens show it: "10,000+" where there are more than were counted."""
     number = format_number(count)
+    # Translators: more than so many, since counting stops there.
     return gettext("%(number)s+", number=number) if has_more else number
 
 
@@ -100,6 +101,7 @@ def attention_mark(one: Attention) -> str:
             )
         case AttentionReason.REFUSED:
             refused, requests = format_number(one.refused), format_number(one.requests)
+            # Translators: both are numbers.
             return gettext("%(refused)s of %(requests)s requests refused", refused=refused, requests=requests)
         case AttentionReason.UNUSED:
             return gettext("Never used")
@@ -135,6 +137,7 @@ _ADVICE: Mapping[AttentionReason, str] = {
 def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
     """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
+        # Translators: words is a text without a full stop, which becomes a sentence.
         Advice(gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
         for one in reasons
         if one.reason in _ADVICE

@@ -12,7 +12,7 @@ from ...core.errors import FieldError, InvalidFields, RateLimited
 from ...core.i18n import gettext
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
-from ..http.access import actor, sign_in_is_recent
+from ..http.access import Access, actor, sign_in_is_recent
 from ..http.htmx import close_dialog, htmx
 from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
@@ -30,6 +30,9 @@ def edit_client(key: str) -> ResponseReturnValue:
         return _show(EditForm(**edit_data(client, actor().grantable_roles)), client)
     form = EditForm()
     show = partial(_show, form, client)
+    if form.secret and not Access.SECRETS.allows(actor()):
+        form.add_errors([FieldError("client_secret", gettext("Your role may not change secrets. Leave this empty."))])
+        return show(status=422)
     if form.secret and not sign_in_is_recent():
         return sign_in_again(form, show)
     if not form.is_ready():

@@ -26,6 +26,7 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
         frozenset({"MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"}),
     ),
     "pay": (lazy_gettext("Create payments"), frozenset({"MerchantUser", "CreatePayment"})),
+    # Translators: a button that removes all chosen API roles.
     "none": (lazy_gettext("Clear"), frozenset()),
 }
 
@@ -48,6 +49,7 @@ class RolesField(Field):
 class NetworksForm(VersionForm):
     """The networks from which a client may call."""
 
+    # Translators: the name of a button, also inside sentences.
     button = lazy_gettext("Save")
     allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
     confirmed = StringField(lazy_gettext("Confirmation"), default="")

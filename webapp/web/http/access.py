@@ -19,6 +19,8 @@ from ...host import (
     check_configuration,
     check_trusted_host,
     current_actor,
+    may_view,
+    permissions_of,
     services,
     sign_in_url,
     unauthorized_response,
@@ -36,11 +38,26 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Access(Enum):
-    """Which permission a URL needs (A1, A2). A POST needs MANAGE in any case."""
+    """Which permission a URL needs (A1, A2); all but PUBLIC and VIEW are names of `settings.PERMISSIONS`."""
 
     PUBLIC = "none"
-    VIEW = "a role that may manage clients, or one that a setting allows to view them"
-    MANAGE = "a role that may manage clients"
+    VIEW = "view"
+    CHANGE = "any permission to change clients"
+    CREATE = "create"
+    EDIT = "edit"
+    SECRETS = "secrets"
+    DELETE = "delete"
+
+    def allows(self, actor: Actor) -> bool:
+        """Return whether the actor has this permission."""
+        match self:
+            case Access.PUBLIC:
+                return True
+            case Access.VIEW:
+                return may_view(actor)
+            case Access.CHANGE:
+                return bool(permissions_of(actor))
+        return self.value in permissions_of(actor)
 
 
 def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | None:
@@ -65,9 +82,7 @@ def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | Non
     writes = request.method not in ("GET", "HEAD")
     if writes:
         _refuse_other_sites()
-    manages = found.may_manage
-    views = manages or not found.roles.isdisjoint(services().settings.viewer_roles)
-    if not (manages if writes or access is Access.MANAGE else views):
+    if not access.allows(found) or (writes and not Access.CHANGE.allows(found)):
         record_refused_attempt(RefusalReason.FORBIDDEN)
         return render("components/no_access.html", "components/_no_access.html", status=403, actor=found)
     if not found.feature_enabled:

@@ -53,6 +53,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
             """Return the fields of a POST, without the JSON and files that Flask-WTF reads as well (I5)."""
             return request.form if formdata is not None and request.method == "POST" else None
 
+    # Translators: stands for the name of a button in "press %(button)s again".
     button: ClassVar[str] = lazy_gettext("the button")
 
     def __init__(self, **data: Any) -> None:
@@ -76,6 +77,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
             return False
         for field in self:
             if len(field.raw_data or ()) > 1 and not getattr(field, "takes_several_values", False):
+                # Translators: field is the name of a form field.
                 message = gettext("%(field)s was sent twice. Send one value.", field=field.label.text)
                 self.add_errors([FieldError(field.name, message)])
         return not (self.message or self.field_errors)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from ...core.errors import NotFound, NotWritable, RateLimited, Unavailable
 from ...core.i18n import lazy_gettext as _
-from ...host import request_id, services
+from ...host import permissions_of, request_id, services
 from ...security_headers import FILE_HEADERS, PAGE_HEADERS
 from ..i18n import times
 from .htmx import htmx, render
@@ -48,7 +48,8 @@ def template_context() -> dict[str, Any]:
         "htmx_file": HTMX,
         "host_loads_htmx": services().settings.host_loads_htmx,
         "platform_name": services().settings.platform_name,
-        "actor": g.get("identity_clients_actor"),  # not loaded again: an error page must not need the database (D8)
+        "actor": (actor := g.get("identity_clients_actor")),  # an error page must not need the database (D8)
+        "permissions": permissions_of(actor),
         "partial": htmx().partial,
         "times": times.Times(services().settings.time_zone),
     }

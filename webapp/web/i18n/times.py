@@ -38,6 +38,7 @@ class Times:
         if self.zone is UTC:
             return zone
         city = dates.get_timezone_location(self.zone_name, self.locale, return_city=True)
+        # Translators: such as "London time (GMT)".
         return gettext("%(city)s time (%(zone)s)", city=city, zone=zone)
 
     def machine(self, at: datetime) -> str:
@@ -62,7 +63,9 @@ class Times:
         """Return the time within a sentence: relative up to an hour, then date and time with zone."""
         minutes = (utc_now() - at) // MINUTE
         if not 0 <= minutes < 60:
+            # Translators: time is a date, such as "on 3 May".
             return gettext("on %(time)s", time=self.long(at))
+        # Translators: inside a sentence, with a small letter.
         return ngettext("%(number)s minute ago", "%(number)s minutes ago", minutes) if minutes else gettext("just now")
 
     def short(self, at: datetime) -> str:
@@ -71,6 +74,7 @@ class Times:
         past = now - at
         if timedelta(0) <= past < HOUR:
             minutes = past // MINUTE
+            # Translators: by itself, with a capital letter.
             return ngettext("%(number)s min ago", "%(number)s min ago", minutes) if minutes else gettext("Just now")
         local, today = self._local(at), self._local(now)
         days, time = (today.date() - local.date()).days, self._time(local)
@@ -93,6 +97,7 @@ class Times:
         local = self._local(at)
         this_year = local.year == self._local(utc_now()).year
         day = self._date("MMMMEEEEd", local) if this_year else dates.format_date(local, "full", self.locale)
+        # Translators: day is a date, time a time of day.
         return gettext("%(day)s at %(time)s", day=day, time=self.clock(at))
 
     def today_or_moment(self, at: datetime) -> str:

@@ -110,6 +110,7 @@ def _note_on_previous(previous: ClientSecret | None) -> str:
     if previous.paused_at is not None:
         return gettext("Secret %(label)s stays paused until it ends.", label=previous.label)
     moment = Times(services().settings.time_zone).moment(previous.ends_at)
+    # Translators: label is the letter of a secret, moment a date with time.
     return gettext("Secret %(label)s works until %(moment)s.", label=previous.label, moment=moment)
 
 

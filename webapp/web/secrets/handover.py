@@ -110,6 +110,7 @@ def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequen
         "SCOPE": shlex.quote(scope),
     }
     return (
+        # Translators: a tab with a ready command line.
         Snippet("cURL", gettext("cURL command"), " \\\n  ".join(curl), secret is not None),
         Snippet(
             ".env",

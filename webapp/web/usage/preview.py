@@ -53,6 +53,7 @@ def preview_of(client: IdentityClient) -> Preview:
         roles=[role.key for role in roles],
         scope=" ".join(scope for scope in scopes if scope in (chosen or scopes)),
         lifetime_seconds=int(lifetime.total_seconds()),
+        # Translators: in place of a value that is different in each token.
         jti=gettext("(new in each token)"),
         now=now,
     )

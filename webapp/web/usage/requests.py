@@ -25,11 +25,13 @@ from .chart import Bars, draw
 DAYS = 30
 SHOWN = 7
 _OUTCOME_LABELS: dict[str, str] = {
+    # Translators: the outcome of a token request, as are the next ones.
     Outcome.ISSUED: lazy_gettext("issued"),
     Outcome.THROTTLED: lazy_gettext("too many attempts"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
     Outcome.SCOPE_NOT_ALLOWED: lazy_gettext("scope not allowed"),
     Outcome.NO_ROLES: lazy_gettext("no roles left"),
+    Outcome.RESOURCE_NOT_ALLOWED: lazy_gettext("resource not allowed"),
     Outcome.PLAIN_HTTP: lazy_gettext("sent without https"),
     AuthenticationFailure.MALFORMED: lazy_gettext("malformed secret"),
     AuthenticationFailure.UNKNOWN: lazy_gettext("not this client ID"),
@@ -40,6 +42,7 @@ _OUTCOME_LABELS: dict[str, str] = {
     AuthenticationFailure.DISABLED: lazy_gettext("client disabled"),
     AuthenticationFailure.ACCOUNT_OFF: lazy_gettext("account switched off"),
     AuthenticationFailure.ADDRESS_NOT_ALLOWED: lazy_gettext("address not allowed"),
+    AuthenticationFailure.WHITE_SPACE: lazy_gettext("white space around the client ID"),
 }
 
 
@@ -145,6 +148,7 @@ def _main_reason(counts: Iterable[TokenRequestCount]) -> str:
             refused[count.outcome] += count.count
     for outcome, number in refused.most_common(1):
         reason = _label_of(outcome)
+        # Translators: reason is one of the outcomes of token requests.
         return reason if number == refused.total() else gettext("mostly %(reason)s", reason=reason)
     return ""
 

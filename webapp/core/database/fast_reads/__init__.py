@@ -3,7 +3,7 @@
 The interface is `FastReads.prepare`, which compiles a `select()` once, and `FastReads.rows`, which runs it.
 
 What it buys, as measured in benchmarks/README.md: a read takes 11 us on SQLite where `Connection.execute` takes 76, and
-on PostgreSQL libpq's blocking call gives about a quarter more tokens a second than psycopg's cursor.
+on PostgreSQL one wait on libpq gives about a quarter more tokens a second than psycopg's cursor, which waits in steps.
 
 To do without it, replace the body of `FastReads.rows` by `Connection.execute` of the same statement on the engine, and
 delete this package's other modules: every caller passes a `select()` and named parameters, and reads rows by position.

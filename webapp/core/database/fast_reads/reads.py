@@ -3,10 +3,10 @@
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakSet, finalize, ref
 
 from sqlalchemy import Dialect, Engine, Select, event
@@ -55,7 +55,7 @@ class FastReads:
         _instances.add(self)
 
     def _reset(self) -> None:
-        self._idle: deque[Any] = deque()
+        self._idle: deque[_Connection] = deque()
         self._finalizer = finalize(self, _close, self._idle)
         # Serves as a semaphore, since those of `threading` are written in Python and slower.
         self._slots: SimpleQueue[None] = SimpleQueue()
@@ -106,48 +106,46 @@ class FastReads:
 
     def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
+        errors = dialect.loaded_dbapi.Error
         try:
             while connection := self._take_idle():
-                try:
+                with suppress(_StaleConnection):
                     return self._run(connection, text, values)
-                except _StaleConnection:
-                    continue
-            pooled = self._engine.raw_connection()
             if not self._keeps_connections:
-                with closing(pooled):
+                with closing(self._engine.raw_connection()) as pooled:
                     return _DriverConnection(pooled, dialect).rows(text, values)
-            connection = cast(Any, pooled.driver_connection)
-            pooled.detach()
-            dialect.set_isolation_level(connection, "AUTOCOMMIT")
             try:
-                return self._run(self._wrap(connection), text, values)
+                return self._run(self._connect(), text, values)
             except _StaleConnection as stale:
                 raise stale.error from None
-        except dialect.loaded_dbapi.Error as error:
-            raise DBAPIError.instance(
-                None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
-            ) from error
+        except errors as error:
+            raise DBAPIError.instance(None, None, error, errors, hide_parameters=True, dialect=dialect) from error
 
-    def _take_idle(self) -> Any:
+    def _take_idle(self) -> "_Connection | None":
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _wrap(self, connection: Any) -> Any:
+    def _connect(self) -> "_Connection":
+        """Return a new connection of the engine, which its pool no longer knows."""
+        pooled = self._engine.raw_connection()
+        connection = cast(Any, pooled.driver_connection)
+        pooled.detach()
+        self._engine.dialect.set_isolation_level(connection, "AUTOCOMMIT")
         if not self._uses_libpq:
             return _DriverConnection(connection, self._engine.dialect)
         from .libpq import LibpqConnection  # needs psycopg, which is optional
 
         return LibpqConnection(connection, self._outage)
 
-    def _run(self, connection: Any, text: str, values: Any) -> Sequence[Any]:
+    def _run(self, connection: "_Connection", text: str, values: Any) -> Sequence[Any]:
         """Run the statement on a connection, and keep the connection for later reads unless it fails.
 
         :raises _StaleConnection: the statement may succeed on a new connection.
         """
         try:
-            fetched: Sequence[Any] = connection.rows(text, values)
+            fetched = connection.rows(text, values)
         except self._engine.dialect.loaded_dbapi.Error as error:
             is_stale = connection.is_stale(error)
             connection.close()
@@ -168,12 +166,31 @@ class FastReads:
 
 
 class _StaleConnection(Exception):
+    """A statement failed on a connection, and may succeed on a new one.
+
+    :param error: the driver's error.
+    """
+
     def __init__(self, error: Exception) -> None:
+        super().__init__()
         self.error = error
 
 
+class _Connection(Protocol):
+    """What `FastReads` needs of a connection."""
+
+    def rows(self, text: str, values: Any, /) -> Sequence[Any]:
+        """Return every row of a statement."""
+
+    def is_stale(self, error: Any, /) -> bool:
+        """Return whether an error means that the statement may succeed on a new connection."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
 class _DriverConnection:
-    """Runs statements on a cursor of the driver; has the interface of `LibpqConnection`."""
+    """Runs statements on a cursor of the driver."""
 
     def __init__(self, connection: Any, dialect: Dialect) -> None:
         self._connection = connection
@@ -193,7 +210,7 @@ class _DriverConnection:
         self._connection.close()
 
 
-def _close(idle: deque[Any]) -> None:
+def _close(idle: deque[_Connection]) -> None:
     while idle:
         idle.pop().close()
 
@@ -205,7 +222,7 @@ def _close_idle_of(reads: ref[FastReads], _engine: Engine) -> None:
 
 
 _instances: WeakSet[FastReads] = WeakSet()
-_parents_connections: list[deque[Any]] = []
+_parents_connections: list[deque[_Connection]] = []
 """Connections made before a fork, referenced so that garbage collection never closes them."""
 
 

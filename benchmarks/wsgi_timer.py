@@ -1,0 +1,67 @@
+"""Time pages of a WSGI application in this process. It uses the standard library only, so that any interpreter runs it.
+
+    python wsgi_timer.py MODULE:APPLICATION REPEATS < pages.json > times.json
+
+`pages.json` has a list of [name, path, cookie], `times.json` a list of [name, minimum ms, median ms, status, bytes].
+The first request of a page is not counted.
+"""
+
+import importlib
+import io
+import json
+import statistics
+import sys
+import time
+from urllib.parse import unquote
+
+
+def main() -> None:
+    """Time every page that the standard input names."""
+    module, _, name = sys.argv[1].partition(":")
+    repeats = int(sys.argv[2])
+    sys.path.insert(0, "")
+    application = getattr(importlib.import_module(module), name)
+    found = []
+    for label, url, cookie in json.load(sys.stdin):
+        times = []
+        for number in range(repeats + 1):
+            started = time.perf_counter()
+            status, size = ask(application, url, cookie)
+            if number:
+                times.append((time.perf_counter() - started) * 1000)
+        found.append([label, min(times), statistics.median(times), status, size])
+    json.dump(found, sys.stdout)
+
+
+def ask(application, url, cookie):  # type: ignore[no-untyped-def]
+    """Return status and size of the response to one GET."""
+    path, _, query = url.partition("?")
+    statuses = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(path),
+        "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "127.0.0.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_COOKIE": cookie,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    body = application(environ, lambda status, _headers, _error=None: statuses.append(status))
+    size = sum(map(len, body))
+    if hasattr(body, "close"):
+        body.close()
+    return statuses[0], size
+
+
+if __name__ == "__main__":
+    main()
