@@ -1,4 +1,4 @@
-"""What the token endpoint knows of a host's accounts (A4, A7)."""
+"""What the identity endpoint stores of a host's accounts (A4, A7)."""
 
 from sqlalchemy import Engine, event
 
@@ -9,26 +9,27 @@ from webapp.core.database.models import Account
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 
-def known(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]:
+def stored_account(engine: Engine, account_id: str) -> tuple[bool, frozenset[str] | None]:
+    """Return what is stored of an account."""
     with read_session(engine) as session:
         account = session.get_one(Account, account_id)
         return account.feature_enabled, account.grantable_roles
 
 
-def test_the_last_word_of_the_host_counts(engine: Engine) -> None:
-    """The last word of the host counts (A7)."""
+def test_the_latest_values_of_the_host_apply(engine: Engine) -> None:
+    """The host's last values replace the earlier ones (A7)."""
     make_account(engine, "northwind")
-    assert known(engine, "northwind") == (True, None)
+    assert stored_account(engine, "northwind") == (True, None)
     make_account(engine, "northwind", grantable_roles=["MerchantUser"])
-    assert known(engine, "northwind") == (True, frozenset({"MerchantUser"}))
+    assert stored_account(engine, "northwind") == (True, frozenset({"MerchantUser"}))
     make_account(engine, "northwind", feature_enabled=False, grantable_roles=[])
-    assert known(engine, "northwind") == (False, frozenset())
+    assert stored_account(engine, "northwind") == (False, frozenset())
     make_account(engine, "harbour")
-    assert known(engine, "northwind") == (False, frozenset())
+    assert stored_account(engine, "northwind") == (False, frozenset())
 
 
-def test_the_same_word_again_writes_nothing(engine: Engine) -> None:
-    """Every POST of a screen repeats it."""
+def test_equal_values_write_nothing(engine: Engine) -> None:
+    """Every POST of a screen repeats the values."""
     make_account(engine, "northwind", grantable_roles=["MerchantUser", "UploadBatches"])
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2].split()[0]))
@@ -39,8 +40,8 @@ def test_the_same_word_again_writes_nothing(engine: Engine) -> None:
     assert "UPDATE" in statements
 
 
-def test_of_two_first_words_of_a_new_account_the_later_one_counts(postgresql_url: str) -> None:
-    """Where another process makes the same account after it was looked for. (On SQLite none can.) (A7)."""
+def test_concurrent_first_values_of_an_account(postgresql_url: str) -> None:
+    """Another process inserts the account after it was looked for. On SQLite this cannot happen (A7)."""
     engine = make_engine(postgresql_url)
     with unit_of_work(engine) as session:
         event.listen(session, "before_flush", lambda *_: make_account(engine, "fable"), once=True)

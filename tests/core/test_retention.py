@@ -1,4 +1,4 @@
-"""`flask identity-clients purge`: what is past its retention goes, and nothing else (L1, T13)."""
+"""`flask identity-clients purge`: rows past their retention are deleted, and no others (L1, T13)."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -26,13 +26,13 @@ DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
 def purge(engine: Engine, **overrides: Any) -> Result:
-    """Run the command; single token requests are kept as long as their counts."""
+    """Run the command, with one retention for single token requests and their counts."""
     overrides = {"REQUEST_LOG_DAYS": overrides.get("TOKEN_REQUEST_RETENTION_DAYS", 90)} | overrides
     return Endpoint(engine, **overrides).app.test_cli_runner().invoke(args=["identity-clients", "purge"])
 
 
 def add_event(engine: Engine, age: timedelta, number: int = 0) -> None:
-    """Add an event of this age to the trail."""
+    """Add an audit event of this age."""
     row = {"account_id": "northwind", "actor_id": "42", "actor_label": "Hannah", "action": "edited", "changes": {}}
     with unit_of_work(engine) as session:
         session.execute(insert(AuditEvent).values(at=utc_now() - age, request_id=str(number), **row))
@@ -50,19 +50,19 @@ def add_request(engine: Engine, client: IdentityClient, age: timedelta, number: 
 
 
 def left(engine: Engine, table: type[Any]) -> int:
-    """Return how many rows a table has."""
+    """Return the number of rows of a table."""
     with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
 def events(engine: Engine, action: str) -> list[AuditEvent]:
-    """Return the events of one kind."""
+    """Return the events with this action."""
     with read_session(engine) as session:
         return list(session.scalars(select(AuditEvent).where(AuditEvent.action == action)))
 
 
-def test_only_what_is_past_its_retention_goes(engine: Engine) -> None:
-    """Events after 400 days, token requests and their counts after 90, by default (L1)."""
+def test_only_rows_past_their_retention_are_deleted(engine: Engine) -> None:
+    """Events after 400 days, token requests and counts after 90, by default (L1)."""
     client, other = make_client(engine), make_client(engine)
     for age in (0 * DAY, 30 * DAY, 399 * DAY, 400 * DAY + MINUTE, 401 * DAY, 1000 * DAY):
         add_event(engine, age)
@@ -82,14 +82,14 @@ def test_only_what_is_past_its_retention_goes(engine: Engine) -> None:
     assert ages == {0, 30, 399, 400}
     assert sorted(requests) == [0, 0, 89, 89]
     assert callers == ["day 0", "day 0", "day 89", "day 89"]
-    # Counts are kept by whole days, so near midnight the last day holds what is a minute too old as well.
+    # Counts are kept by whole days, so near midnight the last day includes requests that are a minute too old.
     asked = {(now - age).date() for age in (0 * DAY, 90 * DAY - MINUTE, 90 * DAY + MINUTE)}
     assert days == {day for day in asked if day >= (now - 90 * DAY).date()}
     assert len(events(engine, "created")) == 2
 
 
-def test_purging_is_itself_an_event(engine: Engine) -> None:
-    """Of the platform, in no account's trail; also where there is nothing to delete (L1)."""
+def test_purging_writes_an_event(engine: Engine) -> None:
+    """The event belongs to no account, and is written even if nothing is deleted (L1)."""
     for number in range(3):
         add_event(engine, 500 * DAY, number)
     purge(engine)
@@ -103,8 +103,8 @@ def test_purging_is_itself_an_event(engine: Engine) -> None:
     assert date.fromisoformat(first.changes["token_requests_since"][1][:10]) == utc_now().date() - 90 * DAY
 
 
-def test_nothing_goes_where_the_event_fails(engine: Engine) -> None:
-    """Nothing goes where the event fails (L1)."""
+def test_nothing_is_deleted_if_the_event_fails(engine: Engine) -> None:
+    """If the event cannot be written, the purge is rolled back (L1)."""
     client = make_client(engine)
     add_request(engine, client, 91 * DAY)
     with engine.begin() as connection:
@@ -113,8 +113,8 @@ def test_nothing_goes_where_the_event_fails(engine: Engine) -> None:
     assert left(engine, TokenRequest) == left(engine, TokenRequestCount) == 1
 
 
-def test_much_is_deleted_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no other write waits long; parts end in the middle of a client, and beside it."""
+def test_rows_are_deleted_in_batches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other writes do not wait long; a batch may end within a client's rows."""
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 3)
     clients = [make_client(engine) for _ in range(3)]
     for client in clients:
@@ -126,11 +126,11 @@ def test_much_is_deleted_in_parts(engine: Engine, monkeypatch: pytest.MonkeyPatc
     result = purge(engine)
     assert result.output.startswith("Deleted: 7 events, 12 token requests, ")
     assert left(engine, TokenRequest) == 12
-    assert left(engine, TokenRequestCount) in (12, 15)  # the 90th day is deleted when it is over
+    assert left(engine, TokenRequestCount) in (12, 15)  # the 90th day is deleted after it has ended
     assert len(events(engine, "edited")) == 0
 
 
-def test_records_of_tokens_that_have_ended_go_too(engine: Engine) -> None:
+def test_revocations_of_expired_tokens_are_deleted(engine: Engine) -> None:
     """Never before the token's `exp` (T13)."""
     now = utc_now()
     with unit_of_work(engine) as session:
@@ -151,8 +151,8 @@ def test_retention_may_be_longer(engine: Engine) -> None:
     assert (len(events(engine, "edited")), left(engine, TokenRequest)) == (0, 0)
 
 
-def test_single_requests_go_before_their_counts(engine: Engine) -> None:
-    """After 30 days, unless the setting says otherwise (L2)."""
+def test_single_requests_are_deleted_before_their_counts(engine: Engine) -> None:
+    """After 30 days, unless a setting says otherwise (L2)."""
     client = make_client(engine)
     for age in (7 * DAY - MINUTE, 7 * DAY + MINUTE, 31 * DAY):
         add_request(engine, client, age)
@@ -167,7 +167,7 @@ def test_single_requests_go_before_their_counts(engine: Engine) -> None:
     ("name", "least"), [("EVENT_RETENTION_DAYS", 400), ("TOKEN_REQUEST_RETENTION_DAYS", 30), ("REQUEST_LOG_DAYS", 1)]
 )
 def test_retention_is_never_shorter(name: str, least: int) -> None:
-    """The trail is kept for 400 days at least (L1)."""
+    """Audit events are kept for at least 400 days (L1)."""
     Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least}))
     with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} must be {least} or more"):
         Settings.from_config(settings(DATABASE_URL="sqlite://", **{name: least - 1}))

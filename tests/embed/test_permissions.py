@@ -52,8 +52,8 @@ def browser_of(engine: Engine, *roles: str) -> FlaskClient:
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_a2_each_route_needs_its_permission(sqlite_engine: Engine, client: IdentityClient, role: str) -> None:
-    """A2: enforced for GET and POST, whatever a page shows."""
+def test_each_route_needs_its_permission(sqlite_engine: Engine, client: IdentityClient, role: str) -> None:
+    """Enforced for GET and POST, whatever a page shows (A2)."""
     browser, allowed = browser_of(sqlite_engine, role), ALLOWED[role]
     for rule, endpoint, _, methods, access in ROUTES:
         if access is Access.PUBLIC:
@@ -67,30 +67,34 @@ def test_a2_each_route_needs_its_permission(sqlite_engine: Engine, client: Ident
 
 @pytest.mark.parametrize("role", [role for role in ALLOWED if ALLOWED[role]])
 @pytest.mark.parametrize("path", ["", "/menu"], ids=["details", "menu"])
-def test_a2_a_page_shows_what_its_reader_may_do(
+def test_a_page_shows_what_its_reader_may_do(
     sqlite_engine: Engine, client: IdentityClient, role: str, path: str
 ) -> None:
+    """A page shows what its reader may do (A2)."""
     page = browser_of(sqlite_engine, role).get(f"{PREFIX}/{client.id}{path}").text
     shown = {permission for permission, link in LINKS.items() if link in page}
     assert shown == ALLOWED[role]
 
 
 @pytest.mark.parametrize("role", [role for role in ALLOWED if ALLOWED[role]])
-def test_a2_new_client_is_offered_to_those_who_may_create(sqlite_engine: Engine, role: str) -> None:
+def test_new_client_is_offered_to_those_who_may_create(sqlite_engine: Engine, role: str) -> None:
+    """New client is offered to those who may create (A2)."""
     page = browser_of(sqlite_engine, role).get(PREFIX).text
     assert (f'href="{PREFIX}/new"' in page) is ("create" in ALLOWED[role])
 
 
-def test_a2_permissions_of_several_roles_add_up(sqlite_engine: Engine, client: IdentityClient) -> None:
+def test_permissions_of_several_roles_add_up(sqlite_engine: Engine, client: IdentityClient) -> None:
+    """Permissions of several roles add up (A2)."""
     browser = browser_of(sqlite_engine, "Editor", "Remover")
     statuses = {path: browser.get(f"{PREFIX}/{client.id}/{path}").status_code for path in ("edit", "delete", "secret")}
     assert statuses == {"edit": 200, "delete": 200, "secret": 403}
 
 
 @pytest.mark.parametrize(("roles", "status"), [(("Editor",), 422), (("Editor", "Rotator"), 200)])
-def test_a2_the_edit_form_changes_no_secret_without_that_permission(
+def test_the_edit_form_changes_no_secret_without_that_permission(
     sqlite_engine: Engine, client: IdentityClient, roles: tuple[str, ...], status: int
 ) -> None:
+    """The edit form changes no secret without that permission (A2)."""
     browser = browser_of(sqlite_engine, *roles)
     form = hidden(browser, f"{PREFIX}/{client.id}/edit")
     values = {**VALUES, "client_id": "first-client", **form}
@@ -106,7 +110,8 @@ def hidden(browser: FlaskClient, path: str) -> dict[str, str]:
     return dict(re.findall(r'name="(csrf_token|version)"[^>]*value="([^"]*)"', browser.get(path).text))
 
 
-def test_a2_creating_sets_the_first_secret(sqlite_engine: Engine) -> None:
+def test_creating_sets_the_first_secret(sqlite_engine: Engine) -> None:
+    """Creating sets the first secret (A2)."""
     assert create(browser_of(sqlite_engine, "Creator")).status_code == 200
 
 

@@ -127,7 +127,7 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_what_was_counted_is_written_at_sigterm(tmp_path: Path, sqlite_url: str, server: str) -> None:
-    """L2: every token of a burst is in the database after the server has ended, which takes less than 12 s."""
+    """Every token of a burst is in the database after the server has ended, which takes less than 12 s (L2)."""
     engine = make_engine(sqlite_url)
     make_client(engine, account_id="northwind", client_id="first-client")
     engine.dispose()
@@ -169,7 +169,7 @@ def test_uwsgi_without_threads_ends_in_time(tmp_path: Path, sqlite_url: str, mas
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["as in the guide", "without trusted_proxy"])
 def test_waitress_passes_the_scheme_of_a_trusted_proxy(tmp_path: Path, sqlite_url: str, trusted: bool) -> None:
-    """C6: it drops X-Forwarded-Proto unless told; the log line of the 400 then names that cause."""
+    """It drops X-Forwarded-Proto unless told; the log line of the 400 then names that cause (C6)."""
     engine = make_engine(sqlite_url)
     make_client(engine, account_id="northwind", client_id="first-client")
     engine.dispose()

@@ -53,10 +53,10 @@ def test_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> N
 @pytest.mark.parametrize("path", ["/connect/token/", "/connect/authorize", "/connect/a/b"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("csrf", [False, True], ids=["", "a host with CSRFProtect"])
-def test_p13_an_unknown_path_below_connect_is_404_in_json(
+def test_an_unknown_path_below_connect_is_404_in_json(
     sqlite_engine: Engine, path: str, method: str, csrf: bool
 ) -> None:
-    """P13: not a page of the host, and no redirect; a path of the host's own there stays the host's."""
+    """Not a page of the host, and no redirect; a path of the host's own there stays the host's (P13)."""
     app = hostile_host()
     app.add_url_rule("/connect/own", "own", lambda: "own")
     endpoint = Endpoint(sqlite_engine, app)

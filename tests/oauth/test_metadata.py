@@ -82,8 +82,8 @@ def test_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
 
 
 @pytest.mark.parametrize("path", [PATH, OPENID_PATH, "/.well-known/jwks.json"])
-def test_t14_tools_in_browsers_may_read_the_public_documents(sqlite_engine: Engine, path: str) -> None:
-    """T14, P13: from any origin, without credentials, whatever the host sets; and nothing else of the endpoint."""
+def test_tools_in_browsers_may_read_the_public_documents(sqlite_engine: Engine, path: str) -> None:
+    """From any origin, without credentials, whatever the host sets; and nothing else of the endpoint (T14, P13)."""
     app = hostile_host()
     endpoint = Endpoint(sqlite_engine, app)
     response = endpoint.client.get(path, headers={"Origin": "https://tool.example"})

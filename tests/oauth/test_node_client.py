@@ -98,10 +98,10 @@ def test_oauth4webapi_gets_along(node: str, live_server: servers.LiveServer, eng
     }
 
 
-def test_t14_openid_client_discovers_with_default_settings(
+def test_openid_client_discovers_with_default_settings(
     node: str, live_server: servers.LiveServer, engine: Engine
 ) -> None:
-    """T14: versions 5 and 6 ask at `/.well-known/openid-configuration` first."""
+    """Versions 5 and 6 ask at `/.well-known/openid-configuration` first (T14)."""
     client = make_client(engine, account_id="node")
     task = {"issuer": live_server.url, "id": client.client_id, "secret": SECRET}
     for version, seen in run_node(node, "discover.mjs", task).items():
@@ -113,10 +113,10 @@ def test_t14_openid_client_discovers_with_default_settings(
     ("offset", "refusing"),
     [("+0s", set()), ("-30s", set()), ("-55s", set()), ("-120s", {"jose", "jsonwebtoken", "oauth4webapi"})],
 )
-def test_t2_verifiers_whose_clock_is_behind_accept_a_fresh_token(
+def test_verifiers_whose_clock_is_behind_accept_a_fresh_token(
     node: str, live_server: servers.LiveServer, engine: Engine, offset: str, refusing: set[str]
 ) -> None:
-    """T2: three independent ones with default settings. PyJWT and Authlib, which judge `iat` too, need a leeway."""
+    """Three independent ones with default settings. PyJWT and Authlib, which judge `iat` too, need a leeway (T2)."""
     client = make_client(engine, account_id="node")
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     token = requests.post(f"{live_server.url}/connect/token", data=form, timeout=10).json()["access_token"]

@@ -282,10 +282,10 @@ def test_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status
         ([AUDIENCE.upper()], 400, "invalid_target"),
     ],
 )
-def test_p3_resource_may_repeat_and_must_be_our_audience(
+def test_resource_may_repeat_and_must_be_our_audience(
     endpoint: Endpoint, resources: list[str], status: int, error: str | None
 ) -> None:
-    """P3: RFC 8707 section 2; the reason stands on the client's page."""
+    """RFC 8707 section 2; the reason stands on the client's page (P3)."""
     response = endpoint.post([*RIGHT.items(), *(("resource", value) for value in resources)])
     assert (response.status_code, (response.json or {}).get("error")) == (status, error)
     endpoint.services.recorder.write()
@@ -294,12 +294,14 @@ def test_p3_resource_may_repeat_and_must_be_our_audience(
     assert (recorded.outcome, recorded.secret_label) == ("issued" if status == 200 else "resource not allowed", "A")
 
 
-def test_p3_a_foreign_resource_is_judged_after_authentication(endpoint: Endpoint) -> None:
+def test_a_foreign_resource_is_judged_after_authentication(endpoint: Endpoint) -> None:
+    """A foreign resource is judged after authentication (P3)."""
     wrong = {**RIGHT, "client_secret": "a-wrong-secret", "resource": "https://other.example"}
     assert endpoint.post(wrong).status_code == 401
 
 
-def test_p3_resource_excuses_no_other_repeated_parameter(endpoint: Endpoint) -> None:
+def test_resource_excuses_no_other_repeated_parameter(endpoint: Endpoint) -> None:
+    """Resource excuses no other repeated parameter (P3)."""
     repeated = [("resource", AUDIENCE)] * 2 + [("scope", "")] * 2
     response = endpoint.post([*RIGHT.items(), *repeated])
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_request")

@@ -149,8 +149,8 @@ def test_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path:
         "HEAD {} HTTP/1.0",
     ],
 )
-def test_d8_a_monitor_needs_no_host_header(live_server: servers.LiveServer, path: str, head: str) -> None:
-    """D8: it asks by address, or by HTTP/1.0 without `Host`."""
+def test_a_monitor_needs_no_host_header(live_server: servers.LiveServer, path: str, head: str) -> None:
+    """It asks by address, or by HTTP/1.0 without `Host` (D8)."""
     port = urlsplit(live_server.url).port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(f"{head.format(path)}\r\nConnection: close\r\n\r\n".encode())

@@ -142,6 +142,8 @@ class Window:
         self.context.on("weberror", lambda error: self.faults.append(str(error.error)))
         self.context.on("console", self._note_violation)
         self.tab = self.context.new_page()
+        # It stays open: detaching it would end the emulation of focus, and no element would count as focused.
+        self._protocol = self.context.new_cdp_session(self.tab)
 
     def _note_violation(self, message: ConsoleMessage) -> None:
         if "Content Security Policy" in message.text:
@@ -158,9 +160,7 @@ class Window:
         assert not self.tab.is_closed(), "a test that closes its tab needs a browser of its own"
         assert not self.tab.evaluate("'__pwClock' in window"), "a test that sets the clock needs a browser of its own"
         self.tab.evaluate("if (origin !== 'null') sessionStorage.clear()")
-        protocol = self.context.new_cdp_session(self.tab)
-        protocol.send("Storage.clearDataForOrigin", {"origin": self._options["base_url"], "storageTypes": "all"})
-        protocol.detach()
+        self._protocol.send("Storage.clearDataForOrigin", {"origin": self._options["base_url"], "storageTypes": "all"})
         self.context.clear_cookies()
         self.context.clear_permissions()
         self.context.unroute_all()

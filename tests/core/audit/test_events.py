@@ -1,4 +1,4 @@
-"""The trail: who, when, from where, before and after; and that nobody rewrites it (L1)."""
+"""Audit events: what they contain, and that they cannot be changed (L1)."""
 
 from datetime import timedelta
 
@@ -15,8 +15,8 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 
 @time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
-def test_what_an_event_tells(engine: Engine) -> None:
-    """Actor, account, action, object, before and after, address, request id, UTC time; never a secret (L1)."""
+def test_contents_of_an_event(engine: Engine) -> None:
+    """Actor, account, action, object, before and after, address, request id and UTC time; never a secret (L1)."""
     make_account(engine)
     client = create(
         engine,
@@ -40,8 +40,8 @@ def test_what_an_event_tells(engine: Engine) -> None:
     }
 
 
-def test_no_secret_and_no_hash_is_in_the_trail(engine: Engine) -> None:
-    """No secret and no hash is in the trail (L4)."""
+def test_no_secret_and_no_hash_is_in_the_audit_log(engine: Engine) -> None:
+    """Neither the secret nor its hash is in any column of an event (L4)."""
     client = make_client(engine)
     edit(engine, client, secret="another secret")
     hashes = [secret.secret_hash for secret in stored(engine, client.id).secrets]
@@ -53,7 +53,7 @@ def test_no_secret_and_no_hash_is_in_the_trail(engine: Engine) -> None:
 
 
 def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:
-    """A change whose event fails does not happen (L1)."""
+    """If the event cannot be written, the change is rolled back (L1)."""
     client = make_client(engine)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE identity_client_events RENAME TO elsewhere"))
@@ -65,7 +65,7 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:
 
 
 def test_an_event_cannot_be_changed(engine: Engine) -> None:
-    """Neither by a session nor by a bare statement, however old it is (L1)."""
+    """Neither by a session nor by a plain UPDATE, at any age (L1)."""
     add_event(engine, days_old=500)
     for column in AuditEvent.__table__.columns:
         if column.name == "id":
@@ -76,7 +76,7 @@ def test_an_event_cannot_be_changed(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("days_old", "kept"), [(0, True), (399, True), (401, False)])
 def test_an_event_can_be_deleted_only_past_its_retention(engine: Engine, days_old: int, kept: bool) -> None:
-    """400 days (L1)."""
+    """The database rejects the deletion of an event before 400 days (L1)."""
     add_event(engine, days_old=days_old)
     if kept:
         with pytest.raises(IntegrityError, match="kept for 400 days"), unit_of_work(engine) as session:
@@ -88,8 +88,8 @@ def test_an_event_can_be_deleted_only_past_its_retention(engine: Engine, days_ol
         assert len(session.scalars(select(AuditEvent)).all()) == kept
 
 
-def test_the_trail_cannot_be_truncated(postgresql_url: str) -> None:
-    """TRUNCATE passes by the triggers of rows (L1)."""
+def test_the_audit_log_cannot_be_truncated(postgresql_url: str) -> None:
+    """TRUNCATE does not fire row triggers, so it has a trigger of its own (L1)."""
     engine = make_engine(postgresql_url)
     with pytest.raises(IntegrityError, match="never changed"), unit_of_work(engine) as session:
         session.execute(text("TRUNCATE identity_client_events"))

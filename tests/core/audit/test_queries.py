@@ -1,4 +1,4 @@
-"""The trail as it is read: by page, with filters, as a file; and refusals and exports in it (L1, L2, L7)."""
+"""Queries of the audit log: pages, filters, exports and refused attempts (L1, L2, L7)."""
 
 import uuid
 from collections.abc import Iterator
@@ -30,13 +30,13 @@ LONDON = ZoneInfo("Europe/London")
 
 
 def find(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None = None, **arguments: Any) -> AuditPage:
-    """Ask as the address bar would."""
+    """Return the page for the query arguments of an address."""
     with read_session(engine) as session:
         query = AuditQuery.from_arguments(arguments)
         return list_events(session, account_id=account_id, query=query, zone=LONDON, key=key)
 
 
-def told(page: AuditPage) -> list[str | None]:
+def request_ids(page: AuditPage) -> list[str | None]:
     """Return the request id of each event."""
     return [row.request_id for row in page.events]
 
@@ -46,7 +46,7 @@ def told(page: AuditPage) -> list[str | None]:
 
 @pytest.fixture
 def long(engine: Engine) -> Engine:
-    """Return a trail of 120 events, three at each moment, among those of another account."""
+    """Return a database with 120 events of an account, three at each moment, among those of other accounts."""
     add_events(
         engine,
         *({"at": NOON + timedelta(minutes=number // 3), "request_id": str(number)} for number in range(120)),
@@ -56,42 +56,42 @@ def long(engine: Engine) -> Engine:
     return engine
 
 
-def test_walking_meets_every_event_once_the_newest_first(long: Engine) -> None:
+def test_paging_returns_every_event_once_newest_first(long: Engine) -> None:
     pages = [find(long)]
     while pages[-1].next_cursor:
         pages.append(find(long, after=pages[-1].next_cursor))
     assert [len(page.events) for page in pages] == [50, 50, 20]
-    assert [row for page in pages for row in told(page)] == [str(number) for number in range(119, -1, -1)]
+    assert [row for page in pages for row in request_ids(page)] == [str(number) for number in range(119, -1, -1)]
     back = [pages[-1]]
     while back[-1].previous_cursor:
         back.append(find(long, before=back[-1].previous_cursor))
-    # From the last page back 50 whole rows each time; the first page is always whole.
-    assert [told(page) for page in back] == [told(page) for page in reversed(pages)]
+    # Backwards from the last page there are always 50 rows; so has the first page.
+    assert [request_ids(page) for page in back] == [request_ids(page) for page in reversed(pages)]
 
 
-def test_what_is_added_on_the_way_moves_no_page(long: Engine) -> None:
+def test_events_added_while_paging_move_no_page(long: Engine) -> None:
     first = find(long)
     add_events(long, *({"at": NOON + timedelta(days=1), "request_id": f"new {number}"} for number in range(3)))
     second = find(long, after=str(first.next_cursor))
-    assert told(second) == [str(number) for number in range(69, 19, -1)]
+    assert request_ids(second) == [str(number) for number in range(69, 19, -1)]
     back = find(long, before=str(second.previous_cursor))
-    assert told(back) == told(first)
-    # Only three are newer still: the first page is shown whole.
-    assert told(find(long, before=str(back.previous_cursor)))[:4] == ["new 2", "new 1", "new 0", "119"]
+    assert request_ids(back) == request_ids(first)
+    # Only three events are newer, so the whole first page is returned.
+    assert request_ids(find(long, before=str(back.previous_cursor)))[:4] == ["new 2", "new 1", "new 0", "119"]
 
 
 @pytest.mark.parametrize("account_id", ["nobody", OTHER_ACCOUNT])
-def test_no_account_sees_anothers_trail_or_the_platforms(long: Engine, account_id: str) -> None:
-    """By whatever cursor or filter (A3)."""
+def test_no_account_sees_events_of_others_or_of_the_platform(long: Engine, account_id: str) -> None:
+    """No cursor or filter returns another account's events, or those without an account (A3)."""
     cursor = find(long).next_cursor or ""
     pages: list[dict[str, Any]] = [{}, {"after": cursor}, {"before": cursor}, {"person": "42"}, {"action": "edited"}]
     for arguments in pages:
         page = find(long, account_id, **arguments)
-        assert set(told(page)) <= {"foreign"}, arguments
+        assert set(request_ids(page)) <= {"foreign"}, arguments
 
 
 def test_a_forged_cursor_gives_the_first_page(long: Engine) -> None:
-    """A forged cursor gives the first page (I4)."""
+    """A forged cursor returns the first page of the account's own events (I4)."""
     own, foreign = find(long).events[20], find(long, OTHER_ACCOUNT).events[0]
     for cursor in (
         "x",
@@ -105,15 +105,17 @@ def test_a_forged_cursor_gives_the_first_page(long: Engine) -> None:
         cursor_of([NOON.isoformat(), uuid.uuid4().hex]),
         cursor_of([foreign.at.isoformat(), foreign.id.hex]),
     ):
-        assert told(find(long, after=cursor)) == told(find(long, before=cursor)) == told(find(long)), cursor
+        assert (
+            request_ids(find(long, after=cursor)) == request_ids(find(long, before=cursor)) == request_ids(find(long))
+        ), cursor
 
 
 # Filters
 
 
 @pytest.fixture
-def story(engine: Engine) -> Engine:
-    """Return the trail of two clients, one of them renamed and deleted, and of another account's with a like ID."""
+def two_clients(engine: Engine) -> Engine:
+    """Return a database with events of two clients, one renamed and deleted, and of one of another account."""
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         client = make_client(engine, client_id="acme-claims")
         clock.shift(86400)
@@ -121,8 +123,8 @@ def story(engine: Engine) -> Engine:
         clock.shift(86400)
         renamed = edit(
             engine,
-            edit_of(engine, client),
-            values=values_of(edit_of(engine, client), name="New"),
+            current(engine, client),
+            values=values_of(current(engine, client), name="New"),
             author=make_author(actor_id="7", label="Priya Nair"),
         )
         clock.shift(86400)
@@ -132,7 +134,7 @@ def story(engine: Engine) -> Engine:
     return engine
 
 
-def edit_of(engine: Engine, client: IdentityClient) -> IdentityClient:
+def current(engine: Engine, client: IdentityClient) -> IdentityClient:
     """Return a client as it is now."""
     with read_session(engine) as session:
         return session.get_one(IdentityClient, client.id)
@@ -158,31 +160,31 @@ def edit_of(engine: Engine, client: IdentityClient) -> IdentityClient:
         ({"client": "acme", "person": "7", "action": "edited", "since": "2026-03-03"}, ["edited"]),
     ],
 )
-def test_filters(story: Engine, arguments: dict[str, Any], found: list[str]) -> None:
-    """A former ID finds the client as well, and % and _ stand for themselves (I4)."""
-    assert [row.action for row in find(story, **arguments).events] == found
+def test_filters(two_clients: Engine, arguments: dict[str, Any], found: list[str]) -> None:
+    """A former client ID finds the client too, and % and _ are literal (I4)."""
+    assert [row.action for row in find(two_clients, **arguments).events] == found
 
 
 def test_a_day_begins_and_ends_in_the_zone_of_the_screens(engine: Engine) -> None:
-    """On 29 March 2026 London's day has 23 hours, and begins at midnight UTC."""
+    """On 29 March 2026 the day in London has 23 hours and begins at midnight UTC."""
     midnight = datetime(2026, 3, 29, tzinfo=UTC)
     for hours, name in ((-0.1, "before"), (0, "first"), (22.9, "last"), (23, "after")):
         add_events(engine, {"at": midnight + timedelta(hours=hours), "request_id": name})
-    assert told(find(engine, since="2026-03-29", until="2026-03-29")) == ["last", "first"]
+    assert request_ids(find(engine, since="2026-03-29", until="2026-03-29")) == ["last", "first"]
 
 
-def test_a_client_has_a_trail_of_its_own(story: Engine) -> None:
-    with read_session(story) as session:
+def test_events_of_one_client(two_clients: Engine) -> None:
+    with read_session(two_clients) as session:
         keys = {row.client_id: row.id for row in session.scalars(select(IdentityClient))}
-    assert [row.action for row in find(story, key=keys["other_path"]).events] == ["created"]
-    assert [row.action for row in find(story, key=keys["acme-renamed"], action="deleted").events] == ["deleted"]
-    assert find(story, key=keys["acme-foreign"]).events == []
+    assert [row.action for row in find(two_clients, key=keys["other_path"]).events] == ["created"]
+    assert [row.action for row in find(two_clients, key=keys["acme-renamed"], action="deleted").events] == ["deleted"]
+    assert find(two_clients, key=keys["acme-foreign"]).events == []
 
 
-def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
-    """Those of this account (A3)."""
-    add_events(story, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
-    with read_session(story) as session:
+def test_actors_are_listed_once_by_their_latest_name(two_clients: Engine) -> None:
+    """Only actors of the account are listed (A3)."""
+    add_events(two_clients, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
+    with read_session(two_clients) as session:
         assert queries.list_actors(session, ACCOUNT) == [
             AuditActor("admin@northwind.example", "admin@northwind.example"),
             AuditActor("1", "ann"),
@@ -208,11 +210,11 @@ def test_people_are_told_once_by_their_latest_name(story: Engine) -> None:
     ],
 )
 def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
-    """A bad value becomes the default (I4)."""
+    """A value that is not valid is replaced by the default (I4)."""
     assert AuditQuery.from_arguments(arguments) == AuditQuery()
 
 
-def test_an_address_carries_the_query() -> None:
+def test_query_arguments_of_an_address() -> None:
     arguments = {"person": "7", "client": "acme", "action": "edited", "since": "2026-03-01", "until": "2026-03-02"}
     query = AuditQuery.from_arguments(arguments | {"after": "x", "page": "2"})
     assert (query.since, query.until) == (date(2026, 3, 1), date(2026, 3, 2))
@@ -223,9 +225,9 @@ def test_an_address_carries_the_query() -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
-def test_whatever_stands_in_the_address_is_a_page(story: Engine, arguments: dict[str, Any]) -> None:
-    """The query string fuzzed (I4)."""
-    assert {row.account_id for row in find(story, **arguments).events} <= {ACCOUNT}
+def test_any_query_arguments_return_a_page(two_clients: Engine, arguments: dict[str, Any]) -> None:
+    """Fuzzed query arguments never cause an error (I4)."""
+    assert {row.account_id for row in find(two_clients, **arguments).events} <= {ACCOUNT}
 
 
 # Exports
@@ -239,26 +241,26 @@ def export(engine: Engine, account_id: str = ACCOUNT, *, key: uuid.UUID | None =
         return [each.action for each in events]
 
 
-def test_an_export_has_the_filters_of_the_page(story: Engine) -> None:
-    assert export(story, client="acme", since="2026-03-02") == ["deleted", "edited", "edited"]
+def test_an_export_has_the_filters_of_the_page(two_clients: Engine) -> None:
+    assert export(two_clients, client="acme", since="2026-03-02") == ["deleted", "edited", "edited"]
 
 
-def test_an_export_of_one_client(story: Engine) -> None:
-    """Only of the account's own clients, deleted ones too (A3)."""
-    with read_session(story) as session:
+def test_an_export_of_one_client(two_clients: Engine) -> None:
+    """An export contains only the account's own clients, deleted ones too (A3)."""
+    with read_session(two_clients) as session:
         clients = {row.client_id: row for row in session.scalars(select(IdentityClient))}
         for client_id, account_id in (("acme-renamed", ACCOUNT), ("acme-foreign", OTHER_ACCOUNT)):
             key = clients[client_id].id
             assert queries.get_client_or_deleted(session, account_id=account_id, key=key).client_id == client_id
             with pytest.raises(NotFound):
                 queries.get_client_or_deleted(session, account_id="nobody", key=key)
-    assert export(story, key=clients["acme-renamed"].id, action="deleted") == ["deleted"]
-    assert export(story, key=clients["other_path"].id) == ["created"]
-    assert export(story, key=clients["acme-foreign"].id) == []
+    assert export(two_clients, key=clients["acme-renamed"].id, action="deleted") == ["deleted"]
+    assert export(two_clients, key=clients["other_path"].id) == ["created"]
+    assert export(two_clients, key=clients["acme-foreign"].id) == []
 
 
 def test_an_export_has_10000_events_at_most(engine: Engine) -> None:
-    """The newest ones (L7)."""
+    """The newest 10,000 events are exported (L7)."""
     add_events(engine, *({"at": NOON + timedelta(seconds=number)} for number in range(10_002)))
     with read_session(engine) as session:
         times = [each.at for each in export_events(session, account_id=ACCOUNT, query=AuditQuery(), zone=LONDON)]
@@ -267,7 +269,7 @@ def test_an_export_has_10000_events_at_most(engine: Engine) -> None:
 
 
 def test_an_export_is_an_event_and_has_a_quota(engine: Engine) -> None:
-    """An export is an event and has a quota (L7, D5)."""
+    """An export writes an event and counts towards the quota (L7, D5)."""
     rate_limits = RateLimits("memory://", 20, exports_per_actor_and_hour=2)
     for _ in range(2):
         with unit_of_work(engine) as session:
@@ -285,7 +287,7 @@ def test_an_export_is_an_event_and_has_a_quota(engine: Engine) -> None:
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon."""
+    """Stop the clock at noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
 
@@ -293,14 +295,14 @@ def clock() -> Iterator[time_machine.Traveller]:
 def refuse(
     engine: Engine, rate_limits: RateLimits, refusal: RefusalReason = RefusalReason.STALE_VERSION, **overrides: Any
 ) -> None:
-    """Record that an administrator was refused."""
+    """Record that an administrator's attempt was refused."""
     given: dict[str, Any] = {"author": make_author(), "attempt": "edit", "key": None}
     with unit_of_work(engine) as session:
         record_refusal(session, refusal=refusal, rate_limits=rate_limits, **(given | overrides))
 
 
-def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
-    """With the client that it was about, if it is the account's own (L2, A3)."""
+def test_a_refused_attempt_is_an_event(engine: Engine) -> None:
+    """The event names the client if it belongs to the account (L2, A3)."""
     client, foreign = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
     for key in (client.id, foreign.id, uuid.uuid4(), None):
         refuse(engine, make_throttles(), key=key)
@@ -312,8 +314,8 @@ def test_a_refused_attempt_stands_in_the_trail(engine: Engine) -> None:
     assert [row.action for row in find(engine, OTHER_ACCOUNT).events] == ["created"]
 
 
-def test_refusals_cannot_flood_the_trail(engine: Engine, clock: time_machine.Traveller) -> None:
-    """20 within an hour for each person and kind (L2)."""
+def test_refused_attempts_are_limited(engine: Engine, clock: time_machine.Traveller) -> None:
+    """At most 20 refusals per actor, kind and hour are recorded (L2)."""
     rate_limits = make_throttles()
     for _ in range(22):
         refuse(engine, rate_limits)
@@ -329,7 +331,7 @@ def test_refusals_cannot_flood_the_trail(engine: Engine, clock: time_machine.Tra
 
 
 def test_every_page_is_found_by_an_index(engine: Engine) -> None:
-    """What a page costs does not grow with the events of others."""
+    """The cost of a page does not grow with other accounts' events."""
     client = make_client(engine)
     make_client(engine, account_id=OTHER_ACCOUNT)
     add_events(

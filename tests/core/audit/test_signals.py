@@ -1,4 +1,4 @@
-"""Signals: what a host hears of a change, once it is committed, and never a secret."""
+"""Signals to the host after a commit; they never contain a secret."""
 
 import logging
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NAMES = ("created", "changed", "enabled", "disabled", "deleted", "secret_changed
 
 @pytest.fixture
 def heard(engine: Engine) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Return what a host hears, by name; each time it looks the change up by another session."""
+    """Return the signals that were sent, by name; each receiver reads the change in a session of its own."""
     found: list[tuple[str, dict[str, Any]]] = []
 
     def listen(name: str) -> Any:
@@ -41,8 +41,8 @@ def heard(engine: Engine) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         getattr(signals, name).disconnect(receive, sender=engine)
 
 
-def test_every_change_is_heard_with_who_and_what(engine: Engine, heard: list[tuple[str, dict[str, Any]]]) -> None:
-    """Account, client and person; no secret (L4)."""
+def test_every_change_sends_a_signal(engine: Engine, heard: list[tuple[str, dict[str, Any]]]) -> None:
+    """A signal contains account, client and actor, and no secret (L4)."""
     client = make_client(engine, client_id="acme-claims")
     client = edit(engine, client, values=values_of(client, name="New name"))
     client = edit(engine, client, secret="a typed secret")
@@ -81,7 +81,7 @@ def test_every_change_is_heard_with_who_and_what(engine: Engine, heard: list[tup
         assert hidden not in str(heard)
 
 
-def test_what_was_rolled_back_is_not_heard(engine: Engine, heard: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_rolled_back_change_sends_no_signal(engine: Engine, heard: list[tuple[str, dict[str, Any]]]) -> None:
     """Neither a whole unit of work nor one of its savepoints."""
     client = make_client(engine)
     heard.clear()
@@ -103,10 +103,10 @@ def test_what_was_rolled_back_is_not_heard(engine: Engine, heard: list[tuple[str
     assert stored(engine, client.id).version == 1
 
 
-def test_a_receiver_that_fails_holds_nobody_up(
+def test_a_failing_receiver_does_not_stop_the_others(
     engine: Engine, heard: list[tuple[str, dict[str, Any]]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The change is done, and the others hear of it."""
+    """The change stays committed, and the other receivers are called."""
 
     def receive(_sender: Engine, **_: Any) -> None:
         raise OSError("no mail server")
@@ -119,7 +119,7 @@ def test_a_receiver_that_fails_holds_nobody_up(
 
 
 def test_another_engine_is_another_sender(engine: Engine, sqlite_url: str) -> None:
-    """Two applications in one process can be told apart (E6)."""
+    """Two applications in one process have different senders (E6)."""
     found: list[Any] = []
 
     def receive(sender: Engine, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""From where a client may call: reading the list, judging an address, and writing the list (I3, A8)."""
+"""Allowed networks: parsing the list, checking an address, and saving the list (I3, A8)."""
 
 import ipaddress
 import uuid
@@ -29,7 +29,7 @@ from webapp.core.errors import FieldError, InvalidFields, NotFound
 from webapp.core.usage.queries import LATEST_MAX
 from webapp.core.usage.recent_addresses import recent_addresses
 
-# Reading the list
+# Parsing the list
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ from webapp.core.usage.recent_addresses import recent_addresses
         ("192.0.2.7 # 3rd floor", "192.0.2.7/32", "# 3rd floor"),
     ],
 )
-def test_a_line_is_kept_in_canonical_form(line: str, network: str, label: str) -> None:
-    """A line is kept in canonical form (I3)."""
+def test_a_line_is_stored_in_canonical_form(line: str, network: str, label: str) -> None:
+    """An address or network is stored in canonical form, with its label (I3)."""
     assert check_networks(line) == (AllowedNetwork(network, label),)
 
 
@@ -108,19 +108,19 @@ NOT_A_NETWORK = "is neither an address nor a network. Write it like"
         ("192.0.2.7 half\ud800", "the label has a character that cannot be used"),
     ],
 )
-def test_a_wrong_line_is_named_by_its_number(line: str, message: str) -> None:
-    """A wrong line is named by its number (I3)."""
+def test_an_invalid_line_is_reported_with_its_number(line: str, message: str) -> None:
+    """The error of an invalid line contains its number (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks(f"198.51.100.0/24\r\n\r\n{line}\n203.0.113.7 the last one")
     assert caught.value.field == "allowed_networks"
     assert caught.value.message.startswith("Line 3: ")
     assert message in caught.value.message
     assert "Line 1" not in caught.value.message
-    caught.value.message.encode()  # it can be sent
+    caught.value.message.encode()  # its message can be encoded
 
 
-def test_every_wrong_line_is_named_up_to_five() -> None:
-    """Every wrong line is named up to five (I3)."""
+def test_up_to_five_invalid_lines_are_reported() -> None:
+    """Five invalid lines are reported one by one, the others by their number (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks("\n".join("abcdefg"))
     assert [f"Line {number}:" in caught.value.message for number in range(1, 8)] == [True] * 5 + [False] * 2
@@ -128,14 +128,14 @@ def test_every_wrong_line_is_named_up_to_five() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", " \r\n \t\r\n"])
-def test_an_empty_list_is_one(text: str) -> None:
-    """An empty list is one (I3)."""
+def test_an_empty_list_is_valid(text: str) -> None:
+    """Blank text is an empty list (I3)."""
     assert check_networks(text) == ()
 
 
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\r"])
-def test_repeats_are_left_out(separator: str) -> None:
-    """The order stays, and the first of them keeps its label (I3)."""
+def test_duplicates_are_removed(separator: str) -> None:
+    """The order is kept, and so is the label of the first occurrence (I3)."""
     lines = ["203.0.113.7 here", "192.0.2.0/28", "203.0.113.7/32 again", "::ffff:203.0.113.7", "192.0.2.0/28 later"]
     assert check_networks(separator.join(lines)) == (
         AllowedNetwork("203.0.113.7/32", "here"),
@@ -145,7 +145,7 @@ def test_repeats_are_left_out(separator: str) -> None:
 
 @pytest.mark.parametrize("count", [NETWORKS_MAX, NETWORKS_MAX + 1])
 def test_at_most_50_networks(count: int) -> None:
-    """Repeats are none (I3)."""
+    """Duplicates do not count towards the 50 (I3)."""
     text = "\n".join([f"192.0.2.{number}" for number in range(count)] + ["192.0.2.0"])
     if count <= NETWORKS_MAX:
         assert len(check_networks(text)) == count
@@ -162,16 +162,16 @@ NETWORKS = st.builds(
 
 
 @given(st.lists(st.tuples(NETWORKS, st.text("abc äß#1.", max_size=20)), max_size=10))
-def test_what_was_read_is_read_again_the_same(
+def test_parsing_the_stored_form_changes_nothing(
     lines: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]],
 ) -> None:
-    """What was read is read again the same (I3)."""
+    """The stored form of a list parses to the same list (I3)."""
     networks = check_networks("\n".join(f"{network} {label}" for network, label in lines))
     assert {network for network, _ in networks} == {str(network) for network, _ in lines}
     assert check_networks(format_networks(networks)) == networks
 
 
-# Judging an address
+# Checking an address
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_what_was_read_is_read_again_the_same(
         (None, False),
     ],
 )
-def test_an_address_is_judged_by_the_networks(address: str | None, allowed: bool) -> None:
-    """An IPv4-mapped address counts as IPv4, and what is no address is outside (A8)."""
+def test_an_address_is_checked_against_the_networks(address: str | None, allowed: bool) -> None:
+    """An IPv4-mapped address counts as IPv4; text that is no address is outside every network (A8)."""
     networks = check_networks("192.0.2.0/28 office\n2001:db8:1::/48")
     assert is_allowed(networks, address) is allowed
     assert is_allowed((), address)
@@ -216,7 +216,7 @@ def test_an_address_is_judged_by_the_networks(address: str | None, allowed: bool
         ("[]:1", None),
     ],
 )
-def test_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | None) -> None:
+def test_a_port_that_a_proxy_appends_is_ignored(text: str, address: str | None) -> None:
     """A port that a proxy appends is left out (C5)."""
     assert canonical_address(text) == address
 
@@ -233,13 +233,13 @@ def test_a_port_that_a_proxy_appends_is_left_out(text: str, address: str | None)
         ("", None, "unknown"),
     ],
 )
-def test_addresses_have_one_form_and_one_block(address: str, canonical: str | None, block: str) -> None:
+def test_addresses_have_one_form_and_one_rate_limit_key(address: str, canonical: str | None, block: str) -> None:
     """Addresses have one form and one block (D2, C5)."""
     assert canonical_address(address) == canonical
     assert rate_limit_address(address) == block
 
 
-# Writing the list
+# Saving the list
 
 
 def networks_of(engine: Engine, key: uuid.UUID) -> tuple[AllowedNetwork, ...]:
@@ -247,8 +247,8 @@ def networks_of(engine: Engine, key: uuid.UUID) -> tuple[AllowedNetwork, ...]:
         return session.get_one(IdentityClient, key).allowed_networks
 
 
-def test_the_list_is_kept_with_its_event(engine: Engine) -> None:
-    """The list before and after, in one transaction with the change; an equal list writes nothing (I3, L1)."""
+def test_the_list_is_saved_with_an_event(engine: Engine) -> None:
+    """The event contains the list before and after; saving an equal list writes nothing (I3, L1)."""
     client = make_client(engine)
     assert networks_of(engine, client.id) == ()
     for version, text in ((1, "192.0.2.0/28  Zürich “A”\n2001:db8::1"), (2, "2001:db8::1\r\n"), (3, "2001:db8::1/128")):
@@ -267,7 +267,7 @@ def test_the_list_is_kept_with_its_event(engine: Engine) -> None:
     ]
 
 
-def test_nothing_is_written_for_a_wrong_list_a_stale_version_or_a_stranger(engine: Engine) -> None:
+def test_nothing_is_written_for_an_invalid_list_a_stale_version_or_another_account(engine: Engine) -> None:
     """Nothing is written for a wrong list a stale version or a stranger (I3, I7, A3)."""
     client = make_client(engine)
     for author, version, text, error in (
@@ -281,11 +281,11 @@ def test_nothing_is_written_for_a_wrong_list_a_stale_version_or_a_stranger(engin
     assert networks_of(engine, client.id) == ()
 
 
-# What follows from another list
+# Addresses that a new list would refuse
 
 
-def change(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> None:
-    """Set the networks of a client as it stands."""
+def save(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> None:
+    """Set the networks of a client in its current version."""
     with unit_of_work(engine) as session:
         version = session.get_one(IdentityClient, client.id).version
         set_networks(
@@ -293,10 +293,10 @@ def change(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -
         )
 
 
-def refusals(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> dict[str, datetime]:
+def confirmations(engine: Engine, client: IdentityClient, text: str, *confirmed: str) -> dict[str, datetime]:
     """Return the addresses that have to be confirmed first."""
     with pytest.raises(NetworksUnconfirmed) as unconfirmed:
-        change(engine, client, text, *confirmed)
+        save(engine, client, text, *confirmed)
     return dict(unconfirmed.value.consequences.refused)
 
 
@@ -306,8 +306,8 @@ WEEK, DAY, SECOND = timedelta(days=7), timedelta(days=1), timedelta(seconds=1)
 
 
 @time_machine.travel(NOW, tick=False)
-def test_an_address_that_called_within_a_week_is_refused_only_knowingly(engine: Engine) -> None:
-    """Each is named with its last call; a confirmation counts for what it names (A8)."""
+def test_refusing_an_address_that_called_within_a_week_needs_confirmation(engine: Engine) -> None:
+    """Each address is listed with its last call, and a confirmation covers only what it lists (A8)."""
     client = make_client(engine)
     make_requests(engine, client, at=NOW - WEEK, address=CALLER)
     make_requests(engine, client, at=NOW - SECOND, address=CALLER, outcome=Outcome.SCOPE_NOT_ALLOWED)
@@ -316,18 +316,19 @@ def test_an_address_that_called_within_a_week_is_refused_only_knowingly(engine: 
     make_requests(engine, client, 9, address=GUESSER, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None)
     make_requests(engine, client, 9, address=GUESSER, outcome=Outcome.THROTTLED, secret_label=None)
     refused = {CALLER: NOW - SECOND, OTHER_CALLER: NOW - WEEK}
-    assert list(refusals(engine, client, "192.0.2.0/24").items()) == list(refused.items())
-    assert refusals(engine, client, "192.0.2.0/24", CALLER) == refused
-    assert refusals(engine, client, "203.0.113.0/28") == {OTHER_CALLER: NOW - WEEK}
+    assert list(confirmations(engine, client, "192.0.2.0/24").items()) == list(refused.items())
+    assert confirmations(engine, client, "192.0.2.0/24", CALLER) == refused
+    assert confirmations(engine, client, "203.0.113.0/28") == {OTHER_CALLER: NOW - WEEK}
     assert networks_of(engine, client.id) == ()
-    change(engine, client, "203.0.113.0/28\n192.0.2.0/24", OTHER_CALLER)
-    change(engine, client, "203.0.113.0/29\n192.0.2.0/24 Renamed")  # what is refused already is not news
-    assert refusals(engine, client, "192.0.2.0/24") == {CALLER: NOW - SECOND}
+    save(engine, client, "203.0.113.0/28\n192.0.2.0/24", OTHER_CALLER)
+    # An address that is refused already needs no confirmation.
+    save(engine, client, "203.0.113.0/29\n192.0.2.0/24 Renamed")
+    assert confirmations(engine, client, "192.0.2.0/24") == {CALLER: NOW - SECOND}
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
-    """Of a busy client 200 requests are seconds, and its secret remembers the last caller alone (A8)."""
+def test_a_rare_caller_is_known_beside_a_frequent_one(engine: Engine) -> None:
+    """The 200 latest requests of a busy client cover seconds, and its secret stores the last caller only (A8)."""
     client = make_client(engine)
     make_requests(engine, client, at=NOW - 6 * DAY, address=CALLER)
     make_requests(engine, client, 300, at=NOW - SECOND, address=OTHER_CALLER)
@@ -339,15 +340,15 @@ def test_a_slow_caller_is_known_beside_a_busy_one(engine: Engine) -> None:
     assert seen.complete_since == NOW
     assert seen.last_seen(AllowedNetwork(f"{CALLER}/32", "")) == NOW - 6 * DAY
     assert seen.last_seen(AllowedNetwork("192.0.2.0/28", "")) is None
-    assert refusals(engine, client, "192.0.2.0/24") == {OTHER_CALLER: NOW - SECOND, CALLER: NOW - 6 * DAY}
+    assert confirmations(engine, client, "192.0.2.0/24") == {OTHER_CALLER: NOW - SECOND, CALLER: NOW - 6 * DAY}
 
 
-def test_a_client_is_opened_to_everybody_only_knowingly(engine: Engine) -> None:
-    """An empty list allows all (A8)."""
+def test_allowing_all_addresses_needs_confirmation(engine: Engine) -> None:
+    """An empty list allows all addresses (A8)."""
     client = make_client(engine)
-    change(engine, client, "")
-    change(engine, client, "192.0.2.0/24")
-    assert refusals(engine, client, "  \n") == {}
+    save(engine, client, "")
+    save(engine, client, "192.0.2.0/24")
+    assert confirmations(engine, client, "  \n") == {}
     assert networks_of(engine, client.id) == (AllowedNetwork("192.0.2.0/24", ""),)
-    change(engine, client, "", ANYWHERE)
+    save(engine, client, "", ANYWHERE)
     assert networks_of(engine, client.id) == ()

@@ -1,4 +1,4 @@
-"""Which clients need attention and why: in the list, as a filter, in words and as a signal, all of one mind."""
+"""Which clients need attention and why: rows, filter, summary and signal agree."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -30,13 +30,13 @@ NEW = {"created_at": NOON - DAY}
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon."""
+    """Stop the clock at noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
 
 
 def reasons(engine: Engine, *clients: IdentityClient) -> list[list[Attention]]:
-    """Return why each of these clients needs attention, as its row says."""
+    """Return the reasons of each client that needs attention, as its row shows them."""
     with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
         found = attention.reasons(session, ACCOUNT, rows)
@@ -44,7 +44,7 @@ def reasons(engine: Engine, *clients: IdentityClient) -> list[list[Attention]]:
 
 
 def filtered(engine: Engine, reason: str, account_id: str = ACCOUNT) -> list[str]:
-    """Return what the list shows under a filter."""
+    """Return the client IDs that the list shows with a filter."""
     query = ListQuery.from_arguments({"attention": reason}, CATALOGUE)
     assert query.attention == reason
     with read_session(engine) as session:
@@ -54,7 +54,7 @@ def filtered(engine: Engine, reason: str, account_id: str = ACCOUNT) -> list[str
 
 
 def summary(engine: Engine, account_id: str = ACCOUNT) -> Summary:
-    """Return what the strip above the list says."""
+    """Return the counts above the list."""
     with read_session(engine) as session:
         return attention_queries.summary(session, account_id)
 
@@ -127,7 +127,7 @@ CASES: list[tuple[tuple[dict[str, Any], ...], dict[str, Any], list[Attention]]] 
         [Attention(AttentionReason.REFUSED, refused=2, requests=9)],
     ),
     ((), {"counts": {(2, "wrong secret"): 100}}, []),
-    # Several at once, in the order of what is urgent
+    # Several reasons, the most urgent first
     (
         ({"created_at": NOON - 400 * DAY, "ends_at": LATER}, {"created_at": NOON - 40 * DAY}),
         {"last_token_at": NOON - 100 * DAY, "counts": {(0, "ended secret"): 5}},
@@ -143,7 +143,7 @@ CASES: list[tuple[tuple[dict[str, Any], ...], dict[str, Any], list[Attention]]] 
 
 
 def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
-    """Each limit from both sides; disabled and deleted clients and those of others need none (I4, A3)."""
+    """Both sides of each limit; disabled and deleted clients and other accounts are left out (I4, A3)."""
     clients = []
     for secrets, columns, found in CASES:
         clients.append(client := make(engine, *secrets, **columns))
@@ -164,7 +164,7 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     assert told.first_end_at == NOON + SECOND
 
 
-def test_an_account_in_order_needs_nothing(engine: Engine) -> None:
+def test_an_account_without_findings(engine: Engine) -> None:
     make(engine)
     make(engine, {"ends_at": LATER}, account_id=OTHER_ACCOUNT)
     assert summary(engine) == Summary({})
@@ -172,12 +172,12 @@ def test_an_account_in_order_needs_nothing(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("days", "within"), [(1, 1), (2, 7), (7, 7), (8, 14), (14, 14), (15, 30), (30, 30)])
-def test_an_end_is_news_again_as_it_comes_nearer(days: int, within: int) -> None:
+def test_an_end_date_is_reported_again_at_each_threshold(days: int, within: int) -> None:
     one = Attention(AttentionReason.ENDING, "A", NOON, days)
     assert (one.within_days, one.key) == (within, f"ending A {within}")
 
 
-def test_a_page_of_rows_costs_two_statements(engine: Engine) -> None:
+def test_a_page_of_rows_takes_two_statements(engine: Engine) -> None:
     clients = [make(engine, {"ends_at": LATER}) for _ in range(3)]
     statements: list[str] = []
     with read_session(engine) as session:
@@ -187,8 +187,8 @@ def test_a_page_of_rows_costs_two_statements(engine: Engine) -> None:
     assert len(statements) == 2
 
 
-def test_what_attention_costs_does_not_grow_with_the_clients_of_others(engine: Engine) -> None:
-    """Filter and summary are found by the indexes of the account, of secrets and of counts."""
+def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
+    """Filter and summary use the indexes of the account, of secrets and of counts."""
     with engine.begin() as connection:
         connection.execute(insert(Account).values([{"id": ACCOUNT, "feature_enabled": True}]))
     fill(engine, OTHER_ACCOUNT, 5_000)
@@ -233,8 +233,8 @@ def test_what_attention_costs_does_not_grow_with_the_clients_of_others(engine: E
 # The last token
 
 
-def test_the_last_token_is_noted_once_a_minute(engine: Engine) -> None:
-    """A request that authenticated and got no token is a use of the secret, and no token."""
+def test_the_last_token_is_stored_once_a_minute(engine: Engine) -> None:
+    """A request that authenticated but got no token counts as a use of the secret, not as a token."""
     client, other = make(engine, last_token_at=None), make(engine, last_token_at=None)
     recorder = Recorder(engine, PEPPER)
 
@@ -254,7 +254,7 @@ def test_the_last_token_is_noted_once_a_minute(engine: Engine) -> None:
 
 
 def test_the_upgrade_takes_the_last_token_from_the_last_use(engine: Engine) -> None:
-    """What was known before the column was: when each secret was last used."""
+    """The migration fills the column from the last use of the client's secrets."""
     used = make(engine, {"last_used_at": NOON - DAY}, {"last_used_at": NOON - HOUR})
     unused = make(engine)
     migrations.downgrade(engine, "0004")
@@ -267,7 +267,7 @@ def test_the_upgrade_takes_the_last_token_from_the_last_use(engine: Engine) -> N
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, str]]]:
-    """Return which client needs attention for which reason, as a host hears it."""
+    """Return the signals that were sent: client and reason."""
     found: list[tuple[str, str]] = []
 
     def receive(_engine: Engine, *, client_id: str, attention: Attention, **facts: Any) -> None:
@@ -278,7 +278,7 @@ def heard() -> Iterator[list[tuple[str, str]]]:
         yield found
 
 
-def test_a_reason_is_told_once_and_again_when_it_comes_back(
+def test_a_reason_is_signalled_once_and_again_when_it_returns(
     engine: Engine, clock: time_machine.Traveller, heard: list[tuple[str, str]]
 ) -> None:
     client = make(engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="acme-claims")
@@ -305,7 +305,7 @@ def test_a_reason_is_told_once_and_again_when_it_comes_back(
     assert heard[4:] == [("acme-claims", "ending A 14")]
 
 
-def test_accounts_without_the_feature_are_not_told_of(engine: Engine, heard: list[tuple[str, str]]) -> None:
+def test_accounts_without_the_feature_send_no_signal(engine: Engine, heard: list[tuple[str, str]]) -> None:
     make(engine, {"ends_at": LATER})
     with unit_of_work(engine) as session:
         session.get_one(Account, ACCOUNT).feature_enabled = False
@@ -313,7 +313,7 @@ def test_accounts_without_the_feature_are_not_told_of(engine: Engine, heard: lis
     assert heard == []
 
 
-def test_a_receiver_that_fails_is_asked_again(engine: Engine, heard: list[tuple[str, str]]) -> None:
+def test_a_failing_receiver_is_called_again(engine: Engine, heard: list[tuple[str, str]]) -> None:
     make(engine, {"ends_at": LATER}, client_id="acme-claims")
     make(engine, {"ends_at": LATER}, client_id="acme-others")
 

@@ -1,4 +1,4 @@
-"""What happens when several people press the button at once: real threads, on both engines."""
+"""Concurrent changes of clients, in real threads on both engines."""
 
 from collections import Counter
 from functools import partial
@@ -21,7 +21,7 @@ from webapp.core.secrets.generation import Secret
 
 @pytest.fixture
 def engine(engine: Engine) -> Engine:
-    """Return an engine on a database with two accounts; the one secret is hashed, so that no thread has to."""
+    """Return an engine on a database with two accounts. The secret is hashed beforehand, so no thread does it."""
     make_account(engine)
     make_account(engine, OTHER_ACCOUNT)
     HASHER.hash(Secret(SECRET))
@@ -33,8 +33,8 @@ def count(engine: Engine, table: type) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
-    """Whatever the account and the letter case; the others get a field error (I6)."""
+def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
+    """In any account and letter case; the others get a field error (I6)."""
     outcomes = at_once(
         [
             partial(
@@ -54,7 +54,7 @@ def test_of_20_creates_of_one_id_one_wins(engine: Engine) -> None:
     assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
 
 
-def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
+def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
     values = make_values()
     outcomes = at_once([partial(create, engine, values=values, creation_key="one-time")] * 10)
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
@@ -63,8 +63,8 @@ def test_of_10_equal_creates_one_makes_a_client(engine: Engine) -> None:
     assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
 
 
-def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
-    """One new secret, one event, and nine stale versions that show what won (I7, S7)."""
+def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
+    """One new secret, one event, and nine stale versions that carry the current client (I7, S7)."""
     client = make_client(engine)
     outcomes = at_once(
         [
@@ -84,8 +84,8 @@ def test_of_10_edits_of_one_version_one_wins(engine: Engine) -> None:
     assert count(engine, AuditEvent) == 2
 
 
-def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
-    """On edit as on create (I6)."""
+def test_of_10_edits_to_one_id_one_succeeds(engine: Engine) -> None:
+    """Editing follows the same rule as creating (I6)."""
     clients = [make_client(engine) for _ in range(10)]
     outcomes = at_once(
         [
@@ -104,19 +104,19 @@ def test_of_10_clients_that_take_one_id_one_gets_it(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("moment", [0, 1])
-def test_a_twin_that_ends_between_two_looks_is_no_stranger(postgresql_url: str, moment: int) -> None:
-    """The same Create twice, where the other one is done just before this one's first or second look."""
+def test_an_equal_create_that_commits_in_between_is_recognised(postgresql_url: str, moment: int) -> None:
+    """The same Create is sent twice, and the other one commits just before the first or the second check."""
     engine, other = make_engine(postgresql_url), make_engine(postgresql_url)
     make_account(engine)
     create_it = partial(create, values=make_values(), creation_key="one-time")
     looks: list[str] = []
 
-    def let_the_twin_be_quicker(*arguments: Any) -> None:
+    def commit_the_other_first(*arguments: Any) -> None:
         looks.append(arguments[2])
         if len(looks) == moment + 1:
             create_it(other)
 
-    event.listen(engine, "before_cursor_execute", let_the_twin_be_quicker)
+    event.listen(engine, "before_cursor_execute", commit_the_other_first)
     with pytest.raises(AlreadyCreated):
         create_it(engine)
     assert all(look.startswith("SELECT") for look in looks[: moment + 1])

@@ -1,4 +1,4 @@
-"""Creating a client: what is kept, what is refused, and that all that is wrong is said at once."""
+"""Creating a client: stored values, validation, quotas and repeated requests."""
 
 import uuid
 
@@ -43,7 +43,7 @@ def count(engine: Engine, table: type) -> int:
 
 
 @time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
-def test_what_is_kept_of_a_new_client(engine: Engine) -> None:
+def test_stored_values_of_a_new_client(engine: Engine) -> None:
     made = create(
         engine,
         values=make_values(
@@ -69,8 +69,8 @@ def test_what_is_kept_of_a_new_client(engine: Engine) -> None:
     assert HASHER.verify(Secret(SECRET), StoredHash(secret.secret_hash, secret.pepper_version))
 
 
-def test_any_secret_of_6_to_100_printable_characters_is_taken_as_it_is(engine: Engine) -> None:
-    """Weak ones too, since the product allows them; nothing is trimmed (S4)."""
+def test_any_secret_of_6_to_100_printable_characters_is_accepted_unchanged(engine: Engine) -> None:
+    """Weak secrets are accepted too, and nothing is trimmed (S4)."""
     for secret in ("aaaaaa", "a" * 100, " spaces are kept ", "p%C3+q&="):
         [kept] = create(engine, secret=secret).secrets
         hashed = StoredHash(kept.secret_hash, kept.pepper_version)
@@ -78,8 +78,8 @@ def test_any_secret_of_6_to_100_printable_characters_is_taken_as_it_is(engine: E
         assert not HASHER.verify(Secret(secret.strip() + "x"), hashed)
 
 
-def test_setting_turns_a_weak_secret_into_an_error(engine: Engine) -> None:
-    """The message names the rule, and the same secret is taken without the setting (S4)."""
+def test_a_setting_turns_a_weak_secret_into_an_error(engine: Engine) -> None:
+    """The message names the rule; without the setting the same secret is accepted (S4)."""
     values = make_values(client_id="acme-claims-staging", name="acme claims staging")
     with pytest.raises(InvalidFields) as caught:
         create(engine, values=values, secret="ACME claims staging", refuse_weak=True)
@@ -90,7 +90,7 @@ def test_setting_turns_a_weak_secret_into_an_error(engine: Engine) -> None:
     create(engine, values=values, secret="ACME claims staging")
 
 
-def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_form(engine: Engine) -> None:
+def test_all_errors_are_reported_at_once_in_the_order_of_the_form(engine: Engine) -> None:
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     values = make_values(
         client_id="acme-claims", name="ab", description="a" * 1001, token_duration="90", roles=frozenset()
@@ -111,7 +111,7 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_form(engine: Engi
 @pytest.mark.parametrize("holder", [ACCOUNT, OTHER_ACCOUNT])
 @pytest.mark.parametrize("deleted", [False, True])
 def test_an_id_is_unique_over_all_accounts_and_for_ever(engine: Engine, holder: str, deleted: bool) -> None:
-    """Own or foreign, in whatever letter case, deleted or not: the same answer (I6, T3, A6)."""
+    """Own or foreign, in any letter case, deleted or not, the answer is the same (I6, T3, A6)."""
     make_client(engine, account_id=holder, client_id="acme-claims", deleted_at=utc_now() if deleted else None)
     for client_id in ("acme-claims", "ACME-CLAIMS", "Acme-Claims"):
         with pytest.raises(InvalidFields) as caught:
@@ -120,7 +120,7 @@ def test_an_id_is_unique_over_all_accounts_and_for_ever(engine: Engine, holder: 
     assert count(engine, IdentityClient) == 1
 
 
-def test_is_taken_answers_for_whatever_is_typed(engine: Engine) -> None:
+def test_is_taken_accepts_any_text(engine: Engine) -> None:
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     with read_session(engine) as session:
         for client_id, taken in (
@@ -135,8 +135,8 @@ def test_is_taken_answers_for_whatever_is_typed(engine: Engine) -> None:
             assert is_client_id_taken(session, client_id=client_id, account_id=ACCOUNT, key=None) is taken
 
 
-def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine: Engine) -> None:
-    """Naming another account's client as the one that is edited changes no answer (A3)."""
+def test_is_taken_does_not_reveal_ids_of_other_accounts(engine: Engine) -> None:
+    """Passing the key of another account's client as the edited one changes no answer (A3)."""
     other = make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     own = make_client(engine, client_id="own-claims")
     with read_session(engine) as session:
@@ -145,12 +145,12 @@ def test_is_taken_does_not_tell_that_a_key_holds_an_id_of_another_account(engine
         assert is_client_id_taken(session, client_id="Own-Claims", account_id=ACCOUNT, key=other.id)
 
 
-def test_a_repeated_create_makes_nothing(engine: Engine) -> None:
+def test_a_repeated_create_creates_nothing(engine: Engine) -> None:
     values = make_values()
     first = create(engine, values=values, creation_key="one-time")
     with pytest.raises(AlreadyCreated) as caught:
         create(engine, values=values, creation_key="one-time")
-    # The session is closed by now, and what it carries can still be shown.
+    # The session is closed, and the error's client is still readable.
     assert (caught.value.client.id, caught.value.client.client_id) == (first.id, first.client_id)
     assert [secret.label for secret in caught.value.client.secrets] == ["A"]
     assert count(engine, IdentityClient) == count(engine, AuditEvent) == 1
@@ -177,8 +177,8 @@ def test_a_forged_one_time_key_is_a_key_like_any_other(engine: Engine) -> None:
             create(engine, creation_key=creation_key)
 
 
-def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
-    """20 answers per actor and hour, whoever holds the ID; a free one is never blocked (A6)."""
+def test_beyond_the_quota_a_taken_id_is_not_reported(engine: Engine) -> None:
+    """20 answers per actor and hour, whoever owns the ID; a free ID is never blocked (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_throttles(taken_id_answers_per_hour=20)
     taken = make_values(client_id="acme-claims")
@@ -186,7 +186,7 @@ def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
         for _ in range(10):
             with pytest.raises(InvalidFields):
                 create(engine, values=taken, rate_limits=rate_limits)
-            assert rate_limits.may_answer_taken_id(make_author().actor_id)  # a check on leaving the field
+            assert rate_limits.may_answer_taken_id(make_author().actor_id)  # the check when the field loses focus
         with pytest.raises(RateLimited) as caught:
             create(engine, values=taken, rate_limits=rate_limits)
         assert caught.value.retry_after_seconds == 3600
@@ -199,8 +199,8 @@ def test_beyond_the_quota_a_taken_id_is_not_answered(engine: Engine) -> None:
             create(engine, values=taken, rate_limits=rate_limits)
 
 
-def test_beyond_the_quota_a_form_with_another_error_tells_nothing_of_the_id(engine: Engine) -> None:
-    """Otherwise a form that can never be saved would be an oracle without end (A6)."""
+def test_beyond_the_quota_other_errors_reveal_nothing_of_the_id(engine: Engine) -> None:
+    """Otherwise a form that can never be saved would answer without end (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_throttles(taken_id_answers_per_hour=1)
     told = []
@@ -213,7 +213,7 @@ def test_beyond_the_quota_a_form_with_another_error_tells_nothing_of_the_id(engi
     assert told[1].keys() == {"name"}
 
 
-def test_where_it_was_copied_from_stands_in_the_trail(engine: Engine) -> None:
+def test_the_event_names_the_copied_client(engine: Engine) -> None:
     source = make_client(engine, client_id="acme-claims")
     foreign = make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     found = []
@@ -227,7 +227,7 @@ def test_where_it_was_copied_from_stands_in_the_trail(engine: Engine) -> None:
 
 @pytest.mark.parametrize("table", ["identity_client_events", "identity_client_claimed_ids", "identity_client_secrets"])
 def test_a_create_that_fails_half_way_leaves_nothing(engine: Engine, table: str) -> None:
-    """No client without its event, its secret and its claim (L1)."""
+    """No client without its event, its secret and its claimed ID (L1)."""
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
     with pytest.raises(Exception, match=table):
@@ -243,8 +243,8 @@ FIELDS = ("client_id", "name", "description", "token_duration", "role", "secret"
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posted=st.dictionaries(st.sampled_from(FIELDS), hostile, min_size=1, max_size=2))
-def test_whatever_is_posted_is_kept_or_refused_by_field(engine: Engine, posted: dict[str, str]) -> None:
-    """Hostile Unicode is kept or ends in a field error, never in a database error (I1)."""
+def test_any_values_are_stored_or_refused_with_field_errors(engine: Engine, posted: dict[str, str]) -> None:
+    """Hostile Unicode is stored or ends in a field error, never in a database error (I1)."""
     secret, creation_key = posted.pop("secret", SECRET), posted.pop("creation_key", None)
     roles = frozenset({posted.pop("role", "MerchantUser")})
     try:

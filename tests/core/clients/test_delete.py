@@ -1,4 +1,4 @@
-"""Deleting a client: it leaves the list and its tokens stop; its ID stays taken and its trail stays."""
+"""Deleting a client: its tokens stop, its ID stays taken and its audit events stay."""
 
 from collections import Counter
 from functools import partial
@@ -38,7 +38,7 @@ from webapp.core.tokens import revocation
 
 
 def actions(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the trail says of a client after its making."""
+    """Return the actions of a client's events after its creation."""
     with read_session(engine) as session:
         rows = session.scalars(
             select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
@@ -52,18 +52,18 @@ def generation(engine: Engine, client: IdentityClient) -> int:
         return session.get_one(IdentityClient, client.id).token_generation
 
 
-def counts(engine: Engine, client: IdentityClient) -> bool:
-    """Tell whether the first token that the client got counts at introspection."""
+def is_active(engine: Engine, client: IdentityClient) -> bool:
+    """Return whether the first token of the client is active at introspection."""
     claims = {"client_id": client.client_id, "jti": urlsafe_b64encode(bytes(20)).decode()}
     with read_session(engine) as session:
         standing = revocation.get_token_status(session, claims)
     return standing is not None and standing.is_active
 
 
-def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -> None:
+def test_only_the_id_and_the_events_of_a_deleted_client_remain(engine: Engine) -> None:
     """A deleted client is not found, its ID stays taken, and the audit log still finds it (T3, A3)."""
     client = make_client(engine, client_id="acme-claims")
-    assert counts(engine, client)
+    assert is_active(engine, client)
     delete(engine, client, author=make_author(label="Hannah Okafor"))
     with read_session(engine) as session:
         assert list_clients(session, account_id=ACCOUNT, query=ListQuery()).account_total == 0
@@ -84,7 +84,7 @@ def test_a_deleted_client_is_gone_but_for_its_id_and_its_trail(engine: Engine) -
 
 
 def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
-    """It gets none, and those that it got count no more (A7, T11)."""
+    """It gets no new tokens, and its earlier ones are inactive (A7, T11)."""
     client = make_client(engine)
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
     come_in = partial(authenticator.authenticate, client.client_id, Secret(SECRET), address="192.0.2.1", now=utc_now())
@@ -93,11 +93,11 @@ def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
     with pytest.raises(AuthenticationFailed) as caught:
         come_in()
     assert caught.value.reason is AuthenticationFailure.DELETED
-    assert not counts(engine, client)
+    assert not is_active(engine, client)
 
 
 @pytest.mark.parametrize("typed", ["", "acme", "ACME-claims", "acme-claims-2", "acme claims"])
-def test_something_else_typed_deletes_nothing(engine: Engine, typed: str) -> None:
+def test_a_wrong_confirmation_deletes_nothing(engine: Engine, typed: str) -> None:
     client = make_client(engine, client_id="acme-claims")
     with pytest.raises(FieldError) as caught:
         delete(engine, client, typed_client_id=typed)
@@ -106,8 +106,8 @@ def test_something_else_typed_deletes_nothing(engine: Engine, typed: str) -> Non
     assert stored(engine, client.id).version == 1
 
 
-def test_a_space_around_what_was_typed_is_no_matter(engine: Engine) -> None:
-    """No client ID begins or ends with one, and pasting may bring one along."""
+def test_white_space_around_the_confirmation_is_ignored(engine: Engine) -> None:
+    """No client ID begins or ends with a space, and pasting may add one."""
     client = make_client(engine, client_id="acme-claims")
     delete(engine, client, typed_client_id=" acme-claims\n")
     with pytest.raises(NotFound):
@@ -116,7 +116,7 @@ def test_a_space_around_what_was_typed_is_no_matter(engine: Engine) -> None:
 
 @pytest.mark.parametrize("version", [None, 1, 3])
 def test_a_stale_version_deletes_nothing(engine: Engine, version: int | None) -> None:
-    """A stale version deletes nothing (I7)."""
+    """A stale or missing version is refused (I7)."""
     client = make_client(engine)
     edit(engine, client, values=values_of(client, name="Their name"))
     with pytest.raises(StaleVersion) as caught:
@@ -126,7 +126,7 @@ def test_a_stale_version_deletes_nothing(engine: Engine, version: int | None) ->
 
 
 def test_anothers_client_cannot_be_deleted(engine: Engine) -> None:
-    """It is not found, whatever was typed (A3)."""
+    """Another account's client is not found, whatever was typed (A3)."""
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     for typed in (foreign.client_id, ""):
         with pytest.raises(NotFound):
@@ -134,35 +134,35 @@ def test_anothers_client_cannot_be_deleted(engine: Engine) -> None:
     assert stored(engine, foreign.id, OTHER_ACCOUNT).version == 1
 
 
-def test_of_5_deletes_at_once_one_deletes(engine: Engine) -> None:
+def test_of_5_concurrent_deletes_one_succeeds(engine: Engine) -> None:
     client = make_client(engine)
     outcomes = at_once([partial(delete, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, NotFound: 4}
     assert len(actions(engine, client)) == 1
 
 
-def test_a_create_sent_again_after_the_delete_makes_nothing(engine: Engine) -> None:
+def test_a_create_repeated_after_the_delete_creates_nothing(engine: Engine) -> None:
     make_account(engine)
     delete(engine, create(engine, creation_key="one-time"))
     with pytest.raises(AlreadyCreated):
         create(engine, creation_key="one-time")
 
 
-# Disabling, which can be taken back
+# Disabling
 
 
 @pytest.mark.parametrize("revoke", [False, True])
 def test_disabling_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
-    """Else those of a client that is enabled again count again (T11, T13)."""
+    """Without it, the tokens of a client that is enabled again become active again (T11, T13)."""
     client = make_client(engine)
     switch = partial(set_enabled, author=make_author(), key=client.id)
     with unit_of_work(engine) as session:
         disabled = switch(session, version=1, enabled=False, revoke_tokens=revoke)
-    assert not counts(engine, client)
+    assert not is_active(engine, client)
     assert generation(engine, client) == int(revoke)
     with unit_of_work(engine) as session:
         switch(session, version=disabled.version, enabled=True)
-    assert counts(engine, client) is not revoke
+    assert is_active(engine, client) is not revoke
     assert [action for action, _ in actions(engine, client)] == [
         "disabled",
         *(["tokens revoked"] if revoke else []),
@@ -170,7 +170,7 @@ def test_disabling_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -
     ]
 
 
-def test_the_tokens_of_a_client_that_is_disabled_already_can_be_revoked(engine: Engine) -> None:
+def test_the_tokens_of_a_disabled_client_can_be_revoked(engine: Engine) -> None:
     client = make_client(engine, enabled=False)
     with unit_of_work(engine) as session:
         set_enabled(session, author=make_author(), key=client.id, version=None, enabled=False, revoke_tokens=True)
@@ -178,11 +178,11 @@ def test_the_tokens_of_a_client_that_is_disabled_already_can_be_revoked(engine: 
     assert actions(engine, client) == [("tokens revoked", {})]
 
 
-# What an edit does to roles
+# The roles that an edit adds and removes
 
 
 def test_the_difference_between_roles() -> None:
-    """In the order of the catalogue, with a key that left it at the end; those that move money are marked."""
+    """In the order of the catalogue, keys that left it last; roles that move money are marked."""
     difference = CATALOGUE.difference(
         {"MerchantUser", "UploadBatches", "Gone"}, {"MerchantUser", "CreatePayment", "AccountViewer"}
     )

@@ -1,4 +1,4 @@
-"""Editing, enabling and disabling: what changes, what does not, and who loses against whom."""
+"""Editing, enabling and disabling: what changes, what does not, and stale versions."""
 
 import uuid
 from datetime import timedelta
@@ -32,13 +32,14 @@ def events_of(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[st
 
 
 def switch(engine: Engine, client: IdentityClient, *, enabled: bool, **overrides: Any) -> IdentityClient:
+    """Enable or disable a client."""
     given: dict[str, Any] = {"author": make_author(), "key": client.id, "version": client.version, "enabled": enabled}
     with unit_of_work(engine) as session:
         return set_enabled(session, **(given | overrides))
 
 
 def test_every_field_can_be_edited(engine: Engine) -> None:
-    """Every field of the form, and nothing else of the row (A5)."""
+    """Every field of the form, and no other column (A5)."""
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         client = make_client(engine, client_id="acme-claims", name="Claims", roles={"MerchantUser", "UploadBatches"})
         clock.shift(60)
@@ -103,7 +104,7 @@ def test_a_typed_secret_replaces_the_others_at_once(engine: Engine) -> None:
     ]
 
 
-def test_labels_go_on_after_z(engine: Engine) -> None:
+def test_labels_continue_after_z(engine: Engine) -> None:
     client = make_client(engine)
     for _ in range(27):
         client = edit(engine, client, secret="one more secret")
@@ -123,7 +124,7 @@ def test_a_blank_secret_keeps_the_current_one(engine: Engine) -> None:
 
 
 def test_an_edit_that_changes_nothing_writes_nothing(engine: Engine) -> None:
-    """And a client never clashes with itself (I6)."""
+    """A client never clashes with its own ID (I6)."""
     client = make_client(engine, client_id="acme-claims", name="Zoë", description="one\ntwo")
     values = values_of(client, name=" Zoe\u0308 ", description="one\r\ntwo")
     assert edit(engine, client, values=values).version == client.version
@@ -133,7 +134,7 @@ def test_an_edit_that_changes_nothing_writes_nothing(engine: Engine) -> None:
 
 
 def test_a_client_may_take_its_own_former_id_back(engine: Engine) -> None:
-    """Only the client that held an ID may hold it again, whatever the letter case (T3)."""
+    """Only the client that had an ID may have it again, in any letter case (T3)."""
     client = make_client(engine, client_id="acme-claims")
     other = make_client(engine, client_id="acme-other")
     for client_id in ("ACME-claims", "acme-claims-2", "Acme-Claims", "acme-claims"):
@@ -145,7 +146,7 @@ def test_a_client_may_take_its_own_former_id_back(engine: Engine) -> None:
         assert messages(caught.value) == TAKEN
 
 
-def test_all_that_is_wrong_with_an_edit_is_said_at_once(engine: Engine) -> None:
+def test_all_errors_of_an_edit_are_reported_at_once(engine: Engine) -> None:
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     client = make_client(engine)
     values = make_values(client_id="Other-Claims", name="ab", token_duration="9", roles=frozenset({"Root"}))
@@ -156,7 +157,7 @@ def test_all_that_is_wrong_with_an_edit_is_said_at_once(engine: Engine) -> None:
 
 
 def test_a_role_that_the_account_lost_cannot_stay_on_an_edited_client(engine: Engine) -> None:
-    """What counts is what the account may grant at the moment of the edit (A4)."""
+    """The roles that the account may grant at the moment of the edit count (A4)."""
     limited = make_author(grantable_roles=frozenset({"MerchantUser"}))
     client = make_client(engine, roles={"MerchantUser", "UploadBatches"})
     with pytest.raises(InvalidFields) as caught:
@@ -166,8 +167,8 @@ def test_a_role_that_the_account_lost_cannot_stay_on_an_edited_client(engine: En
     assert edit(engine, client, values=values, author=limited).roles == {"MerchantUser"}
 
 
-def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:
-    """An edit counts like a create (A6)."""
+def test_a_taken_id_is_reported_within_the_quota_only(engine: Engine) -> None:
+    """Editing counts towards the same quota as creating (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     client = make_client(engine)
     rate_limits = make_throttles(taken_id_answers_per_hour=1)
@@ -181,7 +182,7 @@ def test_a_taken_id_is_answered_within_the_quota_only(engine: Engine) -> None:
 
 @pytest.mark.parametrize("version", [None, 0, 1, 3])
 def test_a_stale_or_missing_version_changes_nothing(engine: Engine, version: int | None) -> None:
-    """The error carries the client as it stands, usable after the session is closed (I7)."""
+    """The error carries the current client, readable after the session is closed (I7)."""
     client = make_client(engine)
     second = edit(engine, client, values=values_of(client, name="Their name"))
     for write in (
@@ -197,8 +198,8 @@ def test_a_stale_or_missing_version_changes_nothing(engine: Engine, version: int
     assert len(events_of(engine, client)) == 2
 
 
-def test_another_write_between_the_reading_and_the_update_is_a_stale_version(postgresql_url: str) -> None:
-    """The UPDATE itself asks for the version. (On SQLite nobody else can write in between.) (I7)."""
+def test_a_write_between_read_and_update_is_a_stale_version(postgresql_url: str) -> None:
+    """The UPDATE compares the version itself. On SQLite no other write can come in between (I7)."""
     engine = make_engine(postgresql_url)
     client = make_client(engine)
 
@@ -233,8 +234,8 @@ def test_disable_and_enable(engine: Engine) -> None:
     ]
 
 
-def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Engine) -> None:
-    """By the same number of statements (A3)."""
+def test_foreign_deleted_and_absent_clients_are_not_found(engine: Engine) -> None:
+    """With the same number of statements (A3)."""
     own = make_client(engine)
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     deleted = make_client(engine, deleted_at=utc_now())
@@ -260,8 +261,8 @@ def test_anothers_client_a_deleted_one_and_none_at_all_are_not_found(engine: Eng
 
 
 @time_machine.travel("2026-03-01 12:00:00+00:00", tick=False)
-def test_the_version_moves_even_where_the_clock_does_not(engine: Engine) -> None:
-    """A change of the secret alone, by the same person at the same moment, is a version like any other (I7)."""
+def test_the_version_changes_even_if_the_clock_does_not(engine: Engine) -> None:
+    """A change of the secret alone, by the same person at the same moment, increments the version (I7)."""
     client = make_client(engine)
     assert edit(engine, client, secret="another secret").version == 2
     with pytest.raises(StaleVersion):

@@ -1,4 +1,4 @@
-"""Finding clients: search, filters, order, pages by key, and that nothing of another account is ever met (I4)."""
+"""Listing clients: search, filters, sort orders and keyset pages, within the account (I4)."""
 
 import base64
 import uuid
@@ -26,7 +26,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find(engine: Engine, account_id: str = ACCOUNT, **arguments: Any) -> ListPage:
-    """Ask as the address bar would."""
+    """Return the page for the query arguments of an address."""
     with read_session(engine) as session:
         return list_clients(session, account_id=account_id, query=ListQuery.from_arguments(arguments, CATALOGUE))
 
@@ -45,7 +45,7 @@ def walk(engine: Engine, **arguments: Any) -> Iterator[ListPage]:
 
 @pytest.fixture
 def many(engine: Engine) -> Engine:
-    """120 clients with ties in every order, among those of another account and deleted ones."""
+    """Return a database with 120 clients with ties in every order, among deleted ones and those of another account."""
     template = make_client(engine, deleted_at=utc_now())
     make_client(engine, account_id=OTHER_ACCOUNT)
     columns = {column.key: getattr(template, column.key) for column in IdentityClient.__table__.columns}
@@ -68,7 +68,7 @@ def many(engine: Engine) -> Engine:
     return engine
 
 
-def test_walking_forwards_and_back_meets_every_row_once(many: Engine) -> None:
+def test_paging_forwards_and_back_returns_every_row_once(many: Engine) -> None:
     for sort in SORTS:
         pages = list(walk(many, sort=sort))
         rows = [client for page in pages for client in page.clients]
@@ -93,7 +93,7 @@ def test_walking_forwards_and_back_meets_every_row_once(many: Engine) -> None:
         assert pages[-1].next_cursor is None
 
 
-def test_walking_keeps_to_the_filters(many: Engine) -> None:
+def test_paging_keeps_the_filters(many: Engine) -> None:
     pages = list(walk(many, q="A", sort="-name"))
     assert [len(page.clients) for page in pages] == [50, 10]
     assert {page.total for page in pages} == {60}
@@ -101,8 +101,8 @@ def test_walking_keeps_to_the_filters(many: Engine) -> None:
     assert {client.name for page in pages for client in page.clients} == {"Alpha", "beta"}
 
 
-def test_rows_that_change_on_the_way_are_neither_lost_nor_met_twice(many: Engine) -> None:
-    """Those that did not change, that is: pages go by key, not by number."""
+def test_changes_while_paging_neither_hide_nor_repeat_other_rows(many: Engine) -> None:
+    """Pages continue after a key, not at an offset."""
     first = find(many)
     with unit_of_work(many) as session:
         for row in first.clients[:10]:
@@ -112,11 +112,11 @@ def test_rows_that_change_on_the_way_are_neither_lost_nor_met_twice(many: Engine
     second = find(many, after=str(first.next_cursor))
     assert ids(second) == [f"client-{number:03}" for number in range(50, 100)]
     assert (second.first, second.last, second.total) == (41, 90, 110)
-    # Going back there are fewer than 50 rows now: the first page is shown whole.
+    # Fewer than 50 rows are left backwards, so the whole first page is returned.
     back = find(many, before=str(second.previous_cursor))
     assert (back.first, back.last, len(back.clients)) == (1, 50, 50)
     assert back.clients[0].client_id == "AAA-first"
-    # Where all that followed is gone, the first page is better than an empty one.
+    # If no later row is left, the first page is returned instead of an empty one.
     with unit_of_work(many) as session:
         for row in find(many, after=str(second.next_cursor)).clients:
             session.get_one(IdentityClient, row.id).deleted_at = utc_now()
@@ -138,7 +138,7 @@ def few(engine: Engine) -> Engine:
 
 
 def test_search_and_filters(few: Engine) -> None:
-    """%, _ and \\ stand for themselves; letter case never matters in a search and always in a role (I4)."""
+    """%, _ and \\ are literal; letter case never matters in a search and always in a role (I4)."""
     for arguments, found in (
         ({}, ["ACME-claims", "acme_batch", "other/path", "zzz-last"]),
         ({"q": "acme"}, ["ACME-claims", "acme_batch"]),
@@ -236,11 +236,11 @@ def test_a_short_search_of_a_large_account_is_refused(many: Engine, monkeypatch:
     ],
 )
 def test_a_bad_value_becomes_the_default(arguments: dict[str, str]) -> None:
-    """A bad value becomes the default (I4)."""
+    """A value that is not valid is replaced by the default (I4)."""
     assert ListQuery.from_arguments(arguments, CATALOGUE) == ListQuery()
 
 
-def test_200_characters_may_be_searched_for() -> None:
+def test_a_search_has_at_most_200_characters() -> None:
     assert ListQuery.from_arguments({"q": "a" * 200}, CATALOGUE).q == "a" * 200
 
 
@@ -280,7 +280,7 @@ def test_a_forged_or_foreign_cursor_gives_the_first_page(many: Engine) -> None:
 
 
 def test_a_forged_time_is_no_error(many: Engine) -> None:
-    """A forged time is no error (I4)."""
+    """A cursor with an impossible time returns the first page (I4)."""
     own = find(many).clients[0]
     for value in ("", "yesterday", "2026-03-02", "2026-03-02T00:00:00", "0001-01-01T00:00:00+23:59"):
         for direction in ("after", "before"):
@@ -299,8 +299,8 @@ PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "si
         st.sampled_from(["q", "status", "role", "attention", "sort", "after", "before", "size", "page"]), hostile
     )
 )
-def test_whatever_stands_in_the_address_is_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
-    """The query string fuzzed (I4)."""
+def test_any_query_arguments_return_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
+    """Fuzzed query arguments never cause an error (I4)."""
     page = find(few, **arguments)
     assert {client.account_id for client in page.clients} <= {ACCOUNT}
     assert len(page.clients) == page.total <= 4
@@ -340,7 +340,7 @@ FILTERED: list[dict[str, str]] = [
 
 
 def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
-    """No plan reads all clients, or all rows of a table beside them: for each sort and each filter."""
+    """For each order and filter, no plan scans all clients or all rows of a related table."""
     statements: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -360,7 +360,7 @@ def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
     assert statements
     with large.connect() as connection:
         if large.dialect.name == "postgresql":
-            # A table this small may be read as a whole where an index would do as well.
+            # The planner may scan a table this small although it has an index.
             connection.exec_driver_sql("SET enable_seqscan = off")
         for statement, parameters in statements:
             plan = "\n".join(
@@ -375,10 +375,10 @@ def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
 @pytest.mark.parametrize(
     "arguments", [{}, {"sort": "-last_token"}, {"status": "enabled"}, {"role": "MerchantUser"}], ids=str
 )
-def test_what_a_page_costs_does_not_grow_with_the_account(
+def test_the_cost_of_a_page_does_not_grow_with_the_account(
     sqlite_url: str, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite counts the steps of its programs: they are the same in an account that is ten times as large."""
+    """SQLite counts the steps of its programs; an account ten times as large takes the same number."""
     monkeypatch.setattr(listing, "COUNT_MAX", 100)
     engine = make_engine(sqlite_url)
     steps = []

@@ -52,20 +52,20 @@ def test_the_built_in_catalogue() -> None:
         [replace(ROLE, scopes=("é",))],
     ],
 )
-def test_a_catalogue_that_no_token_could_carry_stops_the_start(roles: list[Any]) -> None:
+def test_an_invalid_catalogue_stops_the_start(roles: list[Any]) -> None:
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_API_ROLES"):
         RoleCatalogue(roles)
 
 
 def test_a_scope_given_without_its_comma_stops_the_start() -> None:
-    """`("API")` is a string: each of its letters would be a scope."""
+    """`("API")` is a string, and each of its letters would become a scope."""
     scopes: Any = "API"
     with pytest.raises(SettingsError, match="tuple of scopes"):
         RoleCatalogue([replace(ROLE, scopes=scopes)])
 
 
-def test_what_an_account_may_grant_and_what_a_client_still_has() -> None:
-    """What an account may grant and what a client still has (A4)."""
+def test_grantable_roles_and_effective_roles() -> None:
+    """A role that the account lost is not effective (A4)."""
     catalogue = RoleCatalogue(
         [replace(ROLE, key=key, scopes=scopes) for key, scopes in (("A", ("x", "y")), ("B", ("y", "z")))]
     )

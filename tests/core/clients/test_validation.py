@@ -1,4 +1,4 @@
-"""The limits of every field, with values on both sides (I1, I2, A4)."""
+"""The limits of every field, with values on both sides of each (I1, I2, A4)."""
 
 import unicodedata
 
@@ -16,7 +16,7 @@ from webapp.core.clients.validation import (
 )
 from webapp.core.errors import FieldError
 
-FAMILY = "👨‍👩‍👧"  # one sign for a reader, five code points
+FAMILY = "👨‍👩‍👧"  # one visible character, five code points
 CONTROLS = ("\x00", "\x01", "\x1b", "\x1f", "\x7f", "\x80", "\x85", "\x9f")
 BIDIRECTIONAL = ("\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069")
 SURROGATES = ("\ud800", "\udbff", "\udc00", "\udfff")
@@ -26,7 +26,7 @@ SURROGATES = ("\ud800", "\udbff", "\udc00", "\udfff")
     "value",
     ["a" * 6, "a" * 100, "ACME-1", "acme 1", "acme:1", "a/b?c=d&e", "~!@#$%^&*()_+", "'; DROP TABLE x --", "<script>"],
 )
-def test_client_id_is_kept_as_typed(value: str) -> None:
+def test_client_id_is_stored_as_typed(value: str) -> None:
     assert check_client_id(value) == value
 
 
@@ -73,7 +73,7 @@ def test_client_id_refused(value: str, message: str) -> None:
         ("اسم", "اسم"),
     ],
 )
-def test_name_is_kept_in_nfc(value: str, kept: str) -> None:
+def test_name_is_stored_in_nfc(value: str, kept: str) -> None:
     assert check_name(value) == kept
 
 
@@ -110,7 +110,7 @@ def test_name_refused(value: str, message: str) -> None:
         (" \r\n ", ""),
         ("a" * 1000, "a" * 1000),
         ("one\r\ntwo\rthree\nfour", "one\ntwo\nthree\nfour"),
-        ("a\r\n" * 499 + "aa", "a\n" * 499 + "aa"),  # 1,499 characters as a browser sends them, 1,000 as kept
+        ("a\r\n" * 499 + "aa", "a\n" * 499 + "aa"),  # 1,499 characters as a browser sends them, 1,000 as stored
         ("💳" * 1000, "💳" * 1000),
         ("e\u0301" * 1000, "é" * 1000),
         (f"Ask {FAMILY}\n\nfirst", f"Ask {FAMILY}\n\nfirst"),
@@ -179,7 +179,7 @@ def test_token_duration_allowed(minutes: int) -> None:
     ],
 )
 def test_token_duration_refused(value: str) -> None:
-    """Two plain digits and nothing else (I2)."""
+    """Only two plain digits are accepted (I2)."""
     with pytest.raises(FieldError) as caught:
         check_token_duration(value)
     assert (caught.value.field, caught.value.message) == ("token_duration", "Enter a whole number from 10 to 60.")
@@ -215,15 +215,15 @@ def test_roles_allowed(roles: set[str], granted: set[str] | None) -> None:
     ],
 )
 def test_roles_refused(roles: set[str], granted: set[str] | None, message: str) -> None:
-    """Only what the account may grant at that moment; the message names the others (A4)."""
+    """Only roles that the account may grant now; the message names the others (A4)."""
     with pytest.raises(FieldError) as caught:
         check_roles(roles, catalogue=CATALOGUE, grantable_roles=granted)
     assert (caught.value.field, caught.value.message) == ("roles", message)
 
 
 @given(st.text(max_size=120))
-def test_what_a_check_returns_it_returns_again(value: str) -> None:
-    """A form that is prefilled with what was kept can be saved as it is."""
+def test_validation_is_idempotent(value: str) -> None:
+    """A form that is prefilled with stored values can be saved unchanged."""
     for check in (check_name, check_description):
         try:
             kept = check(value)
@@ -234,7 +234,7 @@ def test_what_a_check_returns_it_returns_again(value: str) -> None:
         kept.encode()
 
 
-def test_every_message_says_how_to_mend_it() -> None:
+def test_every_message_says_how_to_correct_the_value() -> None:
     for call, value in (
         (check_client_id, "a"),
         (check_client_id, "a" * 101),

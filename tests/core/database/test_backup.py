@@ -1,4 +1,4 @@
-"""`flask identity-clients backup`: a copy that is whole, closed to others, and as good as the database (C4)."""
+"""`flask identity-clients backup`: a complete copy that only its owner can read (C4)."""
 
 import os
 import sqlite3
@@ -25,16 +25,16 @@ from webapp.core.database.unit_of_work import read_session
 
 @pytest.fixture
 def endpoint(sqlite_url: str) -> Iterator[Endpoint]:
-    """Return an application at work on SQLite."""
+    """Return an endpoint on SQLite that has served requests."""
     engine = make_engine(sqlite_url)
     yield Endpoint(engine)
     engine.dispose()
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Path:
+def private_directory(tmp_path: Path) -> Path:
     """Return a directory that only its owner can enter."""
-    directory = tmp_path / "vault"
+    directory = tmp_path / "private_directory"
     directory.mkdir(mode=0o700)
     return directory
 
@@ -45,17 +45,17 @@ def back_up(endpoint: Endpoint, file: Path) -> Result:
 
 
 def gets_a_token(engine: Engine, client: IdentityClient) -> bool:
-    """Tell whether a server on this database gives a client a token."""
+    """Return whether a server on this database issues a token to the client."""
     return Endpoint(engine).ask(client).status_code == 200
 
 
 def published(endpoint: Endpoint) -> Any:
-    """Return the key set that APIs read."""
+    """Return the published key set."""
     return endpoint.client.get("/.well-known/jwks.json").json
 
 
-def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault: Path) -> None:
-    """It is as the database stood at one moment: what one transaction wrote is there, or not, as a whole."""
+def test_a_backup_during_writes_is_consistent(endpoint: Endpoint, private_directory: Path) -> None:
+    """Each transaction is in it as a whole or not at all, and it issues tokens."""
     client = make_client(endpoint.engine)
     assert gets_a_token(endpoint.engine, client)
     keys = published(endpoint)
@@ -72,13 +72,13 @@ def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault
             enough = len(written) + 10
             while len(written) < enough:
                 pass
-            assert back_up(endpoint, vault / f"{number}.sqlite3").exit_code == 0
+            assert back_up(endpoint, private_directory / f"{number}.sqlite3").exit_code == 0
     finally:
         stop.set()
         writer.join()
     sizes = []
     for number in range(3):
-        file = vault / f"{number}.sqlite3"
+        file = private_directory / f"{number}.sqlite3"
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -96,8 +96,8 @@ def test_a_backup_made_while_others_write_gives_tokens(endpoint: Endpoint, vault
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_only_the_owner_can_read_a_backup(endpoint: Endpoint, tmp_path: Path, umask: int) -> None:
-    """0600, in a directory that is made 0700 where it is missing; nothing else is left there (C4)."""
-    file = tmp_path / "new" / "vault" / "backup.sqlite3"
+    """Mode 0600, in a directory that is created with 0700 if it is missing; no other file is left there (C4)."""
+    file = tmp_path / "new" / "private_directory" / "backup.sqlite3"
     before = os.umask(umask)
     try:
         assert back_up(endpoint, file).exit_code == 0
@@ -108,52 +108,54 @@ def test_only_the_owner_can_read_a_backup(endpoint: Endpoint, tmp_path: Path, um
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_a_backup_overwrites_nothing(endpoint: Endpoint, vault: Path) -> None:
-    file = vault / "backup.sqlite3"
+def test_a_backup_overwrites_nothing(endpoint: Endpoint, private_directory: Path) -> None:
+    file = private_directory / "backup.sqlite3"
     file.write_text("precious")
     result = back_up(endpoint, file)
     assert (result.exit_code, result.output) == (1, f"Error: {file} exists. Name a file that does not.\n")
-    file.rename(vault / "backup.sqlite3.part")
+    file.rename(private_directory / "backup.sqlite3.part")
     result = back_up(endpoint, file)
     assert result.exit_code == 1
     assert "another backup is running, or one was interrupted" in result.output
-    assert [entry.name for entry in vault.iterdir()] == ["backup.sqlite3.part"]
-    assert (vault / "backup.sqlite3.part").read_text() == "precious"
+    assert [entry.name for entry in private_directory.iterdir()] == ["backup.sqlite3.part"]
+    assert (private_directory / "backup.sqlite3.part").read_text() == "precious"
 
 
 @pytest.mark.parametrize("loose", [0o755, 0o710, 0o701])
-def test_a_directory_that_others_can_enter_gets_no_backup(endpoint: Endpoint, vault: Path, loose: int) -> None:
-    """And the message says what to run (C4)."""
-    vault.chmod(loose)
-    result = back_up(endpoint, vault / "backup.sqlite3")
-    assert result.exit_code == 1
-    assert f"Run: chmod 700 {vault}" in result.output
-    assert list(vault.iterdir()) == []
-
-
-def test_a_backup_that_breaks_off_leaves_nothing(
-    endpoint: Endpoint, vault: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_directory_that_others_can_enter_gets_no_backup(
+    endpoint: Endpoint, private_directory: Path, loose: int
 ) -> None:
-    """No half of a database is ever taken for one."""
+    """The error says what to run (C4)."""
+    private_directory.chmod(loose)
+    result = back_up(endpoint, private_directory / "backup.sqlite3")
+    assert result.exit_code == 1
+    assert f"Run: chmod 700 {private_directory}" in result.output
+    assert list(private_directory.iterdir()) == []
+
+
+def test_an_aborted_backup_leaves_no_file(
+    endpoint: Endpoint, private_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An incomplete file could be mistaken for a backup."""
 
     def no_space(_part: Path, _file: Path) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "rename", no_space)
-    result = back_up(endpoint, vault / "backup.sqlite3")
+    result = back_up(endpoint, private_directory / "backup.sqlite3")
     assert result.exit_code == 1
     assert "No backup was made: [Errno 28] No space left on device" in result.output
-    assert list(vault.iterdir()) == []
+    assert list(private_directory.iterdir()) == []
 
 
 def test_on_postgresql_the_command_says_what_to_run_and_that_works(
-    postgresql_url: str, postgresql_server: Engine, vault: Path
+    postgresql_url: str, postgresql_server: Engine, private_directory: Path
 ) -> None:
-    """Exit code 2; what it prints makes a backup from which an empty database gives tokens."""
+    """Exit code 2; the printed command makes a backup from which an empty database issues tokens."""
     engine = make_engine(postgresql_url)
     client = make_client(engine)
     assert gets_a_token(engine, client)
-    file = vault / "a backup"
+    file = private_directory / "a backup"
     result = back_up(Endpoint(engine), file)
     engine.dispose()
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""The engine, the sessions and the one place that commits."""
+"""The engine, sessions and units of work."""
 
 import os
 import sqlite3
@@ -35,7 +35,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) -> None:
-    """Whatever the umask, the database and both its helpers are 0600, in a directory of 0700 (C4)."""
+    """With any umask the database and its two side files are 0600, in a directory of 0700 (C4)."""
     path = tmp_path / "new" / "instance" / "mas.sqlite3"
     before = os.umask(umask)
     try:
@@ -53,7 +53,7 @@ def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) 
 @pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm"])
 @pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o660])
 def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, loose: int) -> None:
-    """And the message says what to run (C4)."""
+    """The error says what to run (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir(mode=0o700)
     file = directory / name
@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("loose", [0o755, 0o750, 0o701, 0o1777])
 def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose: int) -> None:
-    """It may be one that others need, such as /tmp, so the message names both ways out; nothing is left behind (C4)."""
+    """Others may need the directory, as with /tmp, so the message offers two solutions; no file is left there (C4)."""
     directory = tmp_path / "shared"
     directory.mkdir()
     directory.chmod(loose)
@@ -95,8 +95,8 @@ def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose
     assert mode(directory) == loose
 
 
-def test_a_directory_of_a_group_that_only_the_owner_can_enter_is_fine(tmp_path: Path) -> None:
-    """New directories inherit the set-group-ID bit on some systems; it opens nothing (C4)."""
+def test_a_set_group_id_bit_is_accepted(tmp_path: Path) -> None:
+    """Some systems give new directories this bit, which lets nobody in (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir()
     directory.chmod(0o2700)
@@ -107,7 +107,7 @@ def test_a_directory_of_a_group_that_only_the_owner_can_enter_is_fine(tmp_path: 
     "url",
     ["", "mas.sqlite3", "nonsense://password@host", "sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true"],
 )
-def test_an_address_that_is_none_stops_the_start(url: str) -> None:
+def test_an_invalid_url_stops_the_start(url: str) -> None:
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_DATABASE_URL") as caught:
         make_engine(url)
     assert "password" not in str(caught.value)
@@ -138,8 +138,8 @@ def test_a_unit_of_work_commits_once_or_not_at_all(engine: Engine) -> None:
         assert session.scalars(select(Account.id)).all() == ["kept"]
 
 
-def test_what_was_read_can_be_shown_after_the_session(engine: Engine) -> None:
-    """What a view passes to a template is whole, and free of the database."""
+def test_loaded_objects_are_readable_after_the_session(engine: Engine) -> None:
+    """Objects that a view passes to a template are fully loaded and detached."""
     client = make_client(engine)
     with read_session(engine) as session:
         read = session.get_one(IdentityClient, client.id)
@@ -149,7 +149,7 @@ def test_what_was_read_can_be_shown_after_the_session(engine: Engine) -> None:
         assert session.get_one(IdentityClient, client.id).name == ""
 
 
-def test_a_savepoint_takes_back_its_own_part_only(engine: Engine) -> None:
+def test_a_savepoint_rolls_back_its_own_part_only(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         session.add(Account(id="kept", feature_enabled=True))
         session.flush()
@@ -160,7 +160,7 @@ def test_a_savepoint_takes_back_its_own_part_only(engine: Engine) -> None:
 
 
 def test_on_sqlite_a_unit_of_work_holds_the_lock_from_its_first_statement(sqlite_url: str) -> None:
-    """Two writers that have both read first could only fail; readers are never kept waiting."""
+    """Of two writers that read first, one would fail at its write; readers never wait."""
     engine = make_engine(sqlite_url)
     other = sqlite3.connect(str(engine.url.database), timeout=0, isolation_level=None)
     with unit_of_work(engine) as session:
@@ -187,7 +187,7 @@ def test_a_unit_of_work_waits_for_the_disk(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
+def test_a_read_session_sees_one_state(sqlite_url: str) -> None:
     """A page and its total come from the same moment."""
     engine = make_engine(sqlite_url)
     with read_session(engine) as session:
@@ -197,8 +197,8 @@ def test_reading_sees_one_state_throughout(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
-    """Its driver begins late, so that a savepoint would commit by itself; ours must not let that happen (E6)."""
+def test_a_hosts_sqlite_engine_commits_no_savepoint_by_itself(sqlite_url: str) -> None:
+    """The driver of a plain engine begins a transaction late, so that releasing a savepoint would commit (E6)."""
     host = create_engine(sqlite_url)
     client = make_client(host)
     other = sqlite3.connect(str(host.url.database), timeout=0, isolation_level=None)
@@ -218,7 +218,7 @@ def test_a_hosts_own_sqlite_engine_is_as_safe(sqlite_url: str) -> None:
 # Errors
 
 
-def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_unavailable(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked database is busy (D8)."""
     monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
     engine = make_engine(sqlite_url)
@@ -231,10 +231,10 @@ def test_a_locked_database_is_busy(sqlite_url: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("session_of", SESSIONS)
-def test_a_database_out_of_reach_is_busy(
+def test_an_unreachable_database_is_unavailable(
     session_of: Callable[[Engine], AbstractContextManager[Session]], tmp_path: Path
 ) -> None:
-    """Both where it was never there and where it goes away (D8)."""
+    """Both if it was never there and if it goes away (D8)."""
     (tmp_path / "gone").mkdir(mode=0o700)
     gone = make_engine(f"sqlite:///{tmp_path / 'gone' / 'mas.sqlite3'}")
     (tmp_path / "gone" / "mas.sqlite3").unlink()
@@ -244,7 +244,7 @@ def test_a_database_out_of_reach_is_busy(
             session.execute(select(Account))
 
 
-def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url: str) -> None:
+def test_a_lost_connection_is_unavailable_and_the_next_one_works(postgresql_url: str) -> None:
     """A connection that breaks is busy and the next one works (D8)."""
     engine = make_engine(postgresql_url)
     with pytest.raises(Unavailable), unit_of_work(engine) as session:
@@ -254,7 +254,7 @@ def test_a_connection_that_breaks_is_busy_and_the_next_one_works(postgresql_url:
     engine.dispose()
 
 
-def test_a_pool_that_stays_empty_is_busy(postgresql_url: str) -> None:
+def test_an_exhausted_pool_is_unavailable(postgresql_url: str) -> None:
     engine = create_engine(postgresql_url, pool_size=1, max_overflow=0, pool_timeout=0.01)
     with engine.connect(), pytest.raises(Unavailable), read_session(engine) as session:
         session.execute(select(Account))
@@ -262,8 +262,8 @@ def test_a_pool_that_stays_empty_is_busy(postgresql_url: str) -> None:
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM missing", "SELEC", "SELECT missing FROM identity_clients"])
-def test_a_wrong_statement_is_not_busy(engine: Engine, statement: str) -> None:
-    """A fault of ours must not pass for an outage."""
+def test_a_wrong_statement_is_not_unavailable(engine: Engine, statement: str) -> None:
+    """A programming error must not look like an outage."""
     for session_of in SESSIONS:
         with pytest.raises(DatabaseError), session_of(engine) as session:
             session.execute(text(statement))
@@ -274,7 +274,7 @@ def test_a_wrong_statement_is_not_busy(engine: Engine, statement: str) -> None:
     [("label", "uq_identity_client_secrets_client_key_label"), ("created_by", None), ("client_key", None)],
 )
 def test_no_secret_and_no_hash_is_in_a_database_error(engine: Engine, column: str, constraint: str | None) -> None:
-    """Neither what the statement carried nor the row that PostgreSQL repeats; the key that was broken is known (L5)."""
+    """Neither parameters nor the row that PostgreSQL repeats; the violated constraint is known (L5)."""
     client = make_client(engine)
     [kept] = client.secrets
     row = {
@@ -296,7 +296,7 @@ def test_no_secret_and_no_hash_is_in_a_database_error(engine: Engine, column: st
         assert hidden not in shown
 
 
-def test_a_rule_that_is_no_key_is_named_or_not_but_never_taken_for_one(engine: Engine) -> None:
+def test_another_constraint_is_never_taken_for_a_unique_key(engine: Engine) -> None:
     client = make_client(engine)
     with pytest.raises(IntegrityError) as caught, unit_of_work(engine) as session:
         session.get_one(IdentityClient, client.id).token_duration_minutes = 9
@@ -314,8 +314,8 @@ def test_a_rule_that_is_no_key_is_named_or_not_but_never_taken_for_one(engine: E
         ("roles", frozenset()),
     ],
 )
-def test_the_database_keeps_the_rules_as_well(sqlite_url: str, postgresql_url: str, column: str, value: object) -> None:
-    """The last line, on both engines (I1)."""
+def test_constraints_enforce_the_rules(sqlite_url: str, postgresql_url: str, column: str, value: object) -> None:
+    """The database enforces the limits of the fields as well, on both engines (I1)."""
     for url in (sqlite_url, postgresql_url):
         engine = make_engine(url)
         client = make_client(engine)
@@ -325,10 +325,10 @@ def test_the_database_keeps_the_rules_as_well(sqlite_url: str, postgresql_url: s
 
 
 @pytest.mark.parametrize("change", ["RENAME TO elsewhere", "RENAME COLUMN name TO title"])
-def test_missing_tables_are_told_with_the_way_out(
+def test_missing_tables_are_logged_with_the_command_to_run(
     engine: Engine, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
-    """Somebody forgot to upgrade; the log says it in a line, the page shows none of it (L5)."""
+    """After a forgotten upgrade the log names the command in one line, and the page shows no detail (L5)."""
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE identity_clients {change}"))
     with pytest.raises(DatabaseError), read_session(engine) as session:

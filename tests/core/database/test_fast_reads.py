@@ -1,4 +1,4 @@
-"""Reads on the driver's own cursor: the same values, and no lost connection is ever noticed."""
+"""Reads with the driver's own cursor: the same values as SQLAlchemy's, and recovery from lost connections."""
 
 from threading import Barrier, Thread
 from typing import Any
@@ -24,12 +24,12 @@ STATEMENT = (
 )
 
 
-def test_it_gives_what_a_connection_gives(engine: Engine) -> None:
+def test_values_equal_those_of_a_connection(engine: Engine) -> None:
     client = make_client(engine)
     reads = FastReads(engine)
     with connect(engine) as connection:
         expected = [list(row) for row in connection.execute(STATEMENT, {"client_id": client.client_id})]
-    for _ in range(8):  # PostgreSQL's driver prepares a statement when it comes again and again
+    for _ in range(8):  # psycopg prepares a statement that is run repeatedly
         rows = reads.rows(reads.prepare(STATEMENT), client_id=client.client_id)
         assert rows == expected
         assert [type(value) for value in rows[0]] == [type(value) for value in expected[0]]
@@ -38,7 +38,7 @@ def test_it_gives_what_a_connection_gives(engine: Engine) -> None:
 
 
 def test_lost_connections_are_replaced(postgresql_url: str) -> None:
-    """PostgreSQL was restarted (D8)."""
+    """As after a restart of PostgreSQL (D8)."""
     engine = make_engine(postgresql_url)
     reads = FastReads(engine)
     one = reads.prepare(select(literal(1)))
@@ -50,8 +50,8 @@ def test_lost_connections_are_replaced(postgresql_url: str) -> None:
     engine.dispose()
 
 
-def test_an_upgrade_under_a_prepared_statement_is_survived(postgresql_url: str) -> None:
-    """PostgreSQL refuses its plan from then on; the read is done again on a new connection."""
+def test_a_schema_change_under_a_prepared_statement(postgresql_url: str) -> None:
+    """PostgreSQL rejects the cached plan, and the read is repeated on a new connection."""
     engine = make_engine(postgresql_url)
     reads, things = FastReads(engine), select(text("*")).select_from(text("things"))
     with engine.begin() as connection:
@@ -64,8 +64,8 @@ def test_an_upgrade_under_a_prepared_statement_is_survived(postgresql_url: str) 
     engine.dispose()
 
 
-def test_what_the_database_refuses_is_an_error_that_shows_no_value(engine: Engine) -> None:
-    """And the connection is not kept (L5)."""
+def test_a_database_error_shows_no_value(engine: Engine) -> None:
+    """The connection is closed as well (L5)."""
     reads = FastReads(engine)
     wrong = reads.prepare(select(text("missing")).select_from(text("nothing")).where(text("1 = :value")))
     with pytest.raises(DBAPIError) as caught:
@@ -75,8 +75,8 @@ def test_what_the_database_refuses_is_an_error_that_shows_no_value(engine: Engin
     assert not reads._idle
 
 
-def test_a_value_with_nul_is_refused_not_cut(postgresql_url: str) -> None:
-    """libpq's texts end at NUL: cut there, a value would be another's."""
+def test_a_value_with_nul_is_rejected(postgresql_url: str) -> None:
+    """libpq's strings end at NUL, so the rest of the value would be lost."""
     engine = make_engine(postgresql_url)
     client, reads = make_client(engine), FastReads(engine)
     with pytest.raises(DBAPIError):
@@ -84,13 +84,13 @@ def test_a_value_with_nul_is_refused_not_cut(postgresql_url: str) -> None:
     engine.dispose()
 
 
-def test_a_database_out_of_reach_is_busy() -> None:
+def test_an_unreachable_database_is_unavailable() -> None:
     reads = FastReads(create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
     with pytest.raises(Unavailable):
         reads.rows(reads.prepare(select(literal(1))))
 
 
-def test_a_database_in_memory_is_read_where_it_is() -> None:
+def test_a_database_in_memory_is_read_on_its_own_connection() -> None:
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE things (name TEXT)"))
@@ -99,7 +99,7 @@ def test_a_database_in_memory_is_read_where_it_is() -> None:
     assert reads.rows(reads.prepare(select(text("name")).select_from(text("things")))) == [["here"]]
 
 
-def test_it_keeps_few_connections_and_none_that_was_disposed_of(engine: Engine) -> None:
+def test_few_connections_are_kept_and_none_after_disposal(engine: Engine) -> None:
     reads = FastReads(engine)
     _at_once(reads, reads.prepare(select(literal(1))), threads=3 * CONNECTIONS_MAX)
     assert 1 <= len(reads._idle) <= CONNECTIONS_MAX

@@ -1,4 +1,4 @@
-"""The tables are made by migrations alone, and these agree with the models."""
+"""Migrations create all tables, and agree with the models."""
 
 import os
 import subprocess
@@ -19,13 +19,13 @@ from webapp.core.database.models import Base
 
 
 def our_tables(engine: Engine) -> set[str]:
-    """Return our tables, but for the search index, which consists of tables of the engine's own."""
+    """Return our tables, without the tables that the search index consists of."""
     names = {name for name in inspect(engine).get_table_names() if name.startswith("identity_client")}
     return {name for name in names if not name.startswith("identity_client_search_index")}
 
 
 def test_models_and_migrations_agree(engine: Engine) -> None:
-    """The same tables, columns, types, nullability, indexes and keys."""
+    """Tables, columns, types, nullability, indexes and keys are equal."""
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -42,8 +42,8 @@ def test_models_and_migrations_agree(engine: Engine) -> None:
     assert differences == []
 
 
-def test_checks_and_names_agree_too(engine: Engine) -> None:
-    """Alembic does not compare CHECK constraints, nor the names of keys."""
+def test_check_constraints_and_names_agree(engine: Engine) -> None:
+    """Alembic compares neither CHECK constraints nor constraint names."""
 
     def description(of: Engine) -> dict[str, object]:
         tables = inspect(of)
@@ -73,8 +73,8 @@ def test_upgrade_again_changes_nothing(engine: Engine) -> None:
         assert connection.execute(text("SELECT client_id FROM identity_clients")).scalars().all() == [client.client_id]
 
 
-def test_downgrade_leaves_nothing_and_upgrade_makes_all_again(engine: Engine) -> None:
-    make_client(engine)  # its event, too young to be deleted, goes with the table
+def test_downgrade_drops_all_tables_and_upgrade_creates_them(engine: Engine) -> None:
+    make_client(engine)  # the table is dropped with an event that could not be deleted yet
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE the_hosts_own (id INTEGER)"))
     migrations.downgrade(engine, "base")
@@ -94,24 +94,26 @@ def test_downgrade_leaves_nothing_and_upgrade_makes_all_again(engine: Engine) ->
 def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
     migrations.downgrade(engine, "base")
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))  # the last one of 0001
+        connection.execute(
+            text("CREATE TABLE identity_client_signing_keys (id INTEGER)")
+        )  # the last table of revision 0001
     with pytest.raises(Exception, match="already exists"):
         migrations.upgrade(engine)
     assert our_tables(engine) == {"identity_client_signing_keys"}
 
 
-def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> None:
+def test_concurrent_upgrades_create_the_tables_once(engine: Engine) -> None:
     migrations.downgrade(engine, "base")
     program = (
         "import sys; from webapp.core.database import engine, migrations; e = engine.make_engine(sys.argv[1]);"
         "print(flush=True); sys.stdin.read(); migrations.upgrade(e)"
     )
     url = engine.url.render_as_string(hide_password=False)
-    starting_line, gun = os.pipe()
+    start_read, start_write = os.pipe()
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", program, url],
-            stdin=starting_line,
+            stdin=start_read,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -120,16 +122,16 @@ def test_processes_that_start_at_once_make_the_tables_once(engine: Engine) -> No
     ]
     for process in processes:
         assert process.stdout
-        process.stdout.readline()  # it is ready, and waits for the end of its input
-    os.close(gun)
+        process.stdout.readline()  # it is ready, and waits until its input is closed
+    os.close(start_write)
     errors = [process.communicate(timeout=60)[1] for process in processes]
-    os.close(starting_line)
+    os.close(start_read)
     assert [process.returncode for process in processes] == [0] * 2, errors
     assert our_tables(engine) == {*Base.metadata.tables, IDENTITY_CLIENTS.version_table}
 
 
 def test_two_histories_share_a_database(engine: Engine, tmp_path: Path) -> None:
-    """Each upgrades and downgrades its own tables, whatever the other one does."""
+    """Each upgrades and downgrades only its own tables."""
     metadata = MetaData()
     Table("another", metadata, Column("id", Integer, primary_key=True))
     (tmp_path / "versions of another").mkdir()
@@ -148,8 +150,8 @@ def test_two_histories_share_a_database(engine: Engine, tmp_path: Path) -> None:
     assert not {"another", "another_version"} & set(inspect(engine).get_table_names())
 
 
-def test_a_hosts_own_sqlite_engine_is_upgraded_as_a_whole(tmp_path: Path) -> None:
-    """Its driver opens no transaction for CREATE TABLE by itself."""
+def test_a_hosts_sqlite_engine_is_upgraded_in_one_transaction(tmp_path: Path) -> None:
+    """The driver of a plain engine does not begin a transaction before CREATE TABLE."""
     engine = create_engine(f"sqlite:///{tmp_path / 'host.sqlite3'}")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE identity_client_signing_keys (id INTEGER)"))
@@ -163,8 +165,8 @@ def test_a_hosts_own_sqlite_engine_is_upgraded_as_a_whole(tmp_path: Path) -> Non
     engine.dispose()
 
 
-def test_revisions_are_one_line_numbered_and_free_of_the_models(tmp_path: Path) -> None:
-    """A revision says what was true when it was written: it must not change with the code."""
+def test_revisions_are_numbered_and_import_no_models(tmp_path: Path) -> None:
+    """A revision describes the schema of its time and must not change with the code."""
     (tmp_path / "database").mkdir(mode=0o700)
     engine = make_engine(f"sqlite:///{tmp_path / 'database' / 'x.sqlite3'}")
     scripts = ScriptDirectory.from_config(migrations.alembic_config(engine))

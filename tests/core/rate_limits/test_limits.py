@@ -1,4 +1,4 @@
-"""Quotas, in this process and shared (A6)."""
+"""Quotas in one process and shared by several (A6)."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from webapp.core.rate_limits.limits import RateLimits
 
 
 def test_20_answers_in_any_hour() -> None:
-    """An hour that moves on, not one of the clock; asking counts as much as being refused (A6)."""
+    """The window slides, and both answers and refusals count (A6)."""
     rate_limits = RateLimits("memory://", 20)
     with time_machine.travel("2026-03-01 12:30:00+00:00", tick=False) as clock:
         for answer in range(20):
@@ -40,17 +40,17 @@ def test_processes_share_a_quota(redis_url: str) -> None:
     with pytest.raises(RateLimited) as caught:
         two.count_taken_id_answer("hannah")
     assert 3590 < caught.value.retry_after_seconds <= 3600
-    for rate_limits in (one, two):  # an application keeps its connection until it ends; this test must not
+    for rate_limits in (one, two):  # the application would keep it open until it ends
         storage: Any = rate_limits.counters._shared.storage  # type: ignore[union-attr]
         storage.storage.connection_pool.disconnect()
 
 
 @pytest.mark.parametrize("step_seconds", [3600, -3600])
 @pytest.mark.parametrize("store", ["memory", "redis"])
-def test_a_refusal_outlives_no_step_of_the_clock(
+def test_a_step_of_the_clock_does_not_prolong_a_refusal(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, store: str, step_seconds: int
 ) -> None:
-    """After a step back `Retry-After` stays what is left of the window, and the window ends then (T8).
+    """After a step back `Retry-After` stays the rest of the window, and the window ends then (T8).
 
     In Redis the uses carry the wall clock's times, but the key ends by the clock of Redis.
     """

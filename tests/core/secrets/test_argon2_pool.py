@@ -1,4 +1,4 @@
-"""The bounds of argon2id computations: at once, waiting, and refused (D7)."""
+"""The limits of argon2id computations: how many run, how many wait, and for how long (D7)."""
 
 import subprocess
 import sys
@@ -51,14 +51,14 @@ def all_threads_busy() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _new_pool() -> Iterator[None]:
-    """Leave no pool with the limits of a test behind."""
+    """Replace the pool after a test that changed its limits."""
     yield
     set_pool_size(1)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a tenth of a second for a thread."""
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a thread for a tenth of a second at most."""
     monkeypatch.setattr(argon2_pool, "WAIT_SECONDS", 0.1)
 
 
@@ -102,7 +102,7 @@ def test_at_most_four_computations_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_eight_requests_wait_and_the_next_is_refused_at_once() -> None:
-    """And those that wait are served in their order once a thread is free (D7)."""
+    """Waiting requests are served in order once a thread is free (D7)."""
     assert WAITING_MAX == 8
     done: list[int] = []
     with ThreadPoolExecutor(WAITING_MAX) as waiting:
@@ -120,16 +120,16 @@ def test_eight_requests_wait_and_the_next_is_refused_at_once() -> None:
     assert run_in_pool(lambda: "free again") == "free again"
 
 
-def test_work_within_work_needs_no_second_thread(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
-    """One request computes several hashes in one thread of the pool (D7)."""
+def test_nested_calls_run_in_the_same_thread(monkeypatch: pytest.MonkeyPatch, short_wait: None) -> None:
+    """A call within the pool does not wait for a second thread, so it cannot block itself (D7)."""
     monkeypatch.setattr(argon2_pool, "POOL_SIZE_MAX", 1)
     set_pool_size(1)
     assert pool_size() == 1
     assert run_in_pool(lambda: run_in_pool(lambda: "inner")) == "inner"
 
 
-def test_a_thread_is_waited_for_two_seconds() -> None:
-    """Then the work is given up before it has begun (D7)."""
+def test_a_request_waits_two_seconds_for_a_thread() -> None:
+    """After that the call is cancelled before it has started (D7)."""
     done: list[int] = []
     with all_threads_busy():
         began = time.monotonic()
@@ -141,8 +141,8 @@ def test_a_thread_is_waited_for_two_seconds() -> None:
     assert done == [2]
 
 
-def test_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> None:
-    """The two seconds are for a thread; an error of the work is raised here (D7)."""
+def test_a_started_call_is_never_cut_short(short_wait: None) -> None:
+    """The two seconds apply to the wait for a thread, and an exception of the call is raised to the caller (D7)."""
 
     def late() -> None:
         time.sleep(0.3)
@@ -153,8 +153,8 @@ def test_work_that_has_begun_is_waited_for_to_its_end(impatient: None) -> None:
 
 
 @pytest.mark.parametrize("path", ["/connect/token", "/connect/introspect", "/connect/revocation"])
-def test_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str, impatient: None) -> None:
-    """Right and wrong secrets, known and unknown IDs alike; it is no failure, so it counts for none (D7, D2, P13)."""
+def test_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str, short_wait: None) -> None:
+    """The answer is the same for any ID and secret, and counts as no failed authentication (D7, D2, P13)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1)
     client = make_client(endpoint.engine)
     with argon2_computations() as hashed, all_threads_busy():
@@ -174,8 +174,8 @@ def test_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str
     assert limited.ask(client).status_code == 200
 
 
-def test_a_generated_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
-    """Right or wrong, seen before or not (D7)."""
+def test_a_generated_secret_needs_no_thread(endpoint: Endpoint, short_wait: None) -> None:
+    """Right or wrong, verified before or not (D7)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
     with all_threads_busy():
         assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
@@ -183,15 +183,15 @@ def test_a_generated_secret_needs_no_thread(endpoint: Endpoint, impatient: None)
         assert endpoint.ask("nobodys-id", WRONG_GENERATED_SECRET).status_code == 401
 
 
-def test_a_remembered_secret_needs_no_thread(endpoint: Endpoint, impatient: None) -> None:
-    """A remembered secret needs no thread (D7)."""
+def test_a_cached_secret_needs_no_thread(endpoint: Endpoint, short_wait: None) -> None:
+    """A secret that was verified before needs no computation (D7)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     with all_threads_busy():
         assert endpoint.ask(client).status_code == 200
 
 
-def test_without_a_thread_a_renewal_is_left_for_later(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_the_hash_is_renewed_later(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret was right, so the request succeeds (D7, S1)."""
     monkeypatch.setattr(SecretHasher, "needs_renewal", lambda *_: True)
     client = make_client(endpoint.engine)
@@ -203,8 +203,8 @@ def test_without_a_thread_a_renewal_is_left_for_later(endpoint: Endpoint, monkey
     assert endpoint.ask(client).status_code == 200
 
 
-def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, impatient: None) -> None:
-    """Nothing is created, nobody is signed in, and the person may try again in a second (D7)."""
+def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, short_wait: None) -> None:
+    """Nothing is created, nobody is signed in, and `Retry-After` is one second (D7)."""
     mas = Mas(app)
     mas.add_user()
     browser = app.test_client()
@@ -219,7 +219,7 @@ def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, impatient: No
     }
     other = app.test_client()
     with all_threads_busy():
-        attempts = [sign_in(other, EMAIL) for _ in range(6)]  # more than may fail
+        attempts = [sign_in(other, EMAIL) for _ in range(6)]  # more than the sign-in limit
         for response in (browser.post(f"{PREFIX}/new", data=form), *attempts):
             assert response.status_code == 503
             assert response.headers["Retry-After"] == "1"
@@ -254,11 +254,11 @@ assert threading.active_count() == before
 """
 
 
-def test_the_pool_is_made_at_its_first_use() -> None:
-    """A server may fork, or replace the threads by its own, after it has imported the application."""
+def test_the_pool_is_created_at_its_first_use() -> None:
+    """A server may fork after it has imported the application."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", UNUSED], cwd=Path(servers.ROOT), check=True, timeout=30)
 
 
 def test_a_forked_process_has_threads_of_its_own() -> None:
-    """A server that loads the application and forks then: threads do not come along (D7)."""
+    """Threads do not survive a fork, as of a server that loads the application first (D7)."""
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], cwd=Path(servers.ROOT), check=True, timeout=30)

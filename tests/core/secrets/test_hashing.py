@@ -1,4 +1,4 @@
-"""Secrets: how they are made, kept and compared, and that none leaks by accident (S1-S5, L4)."""
+"""Secrets: generation, policy, hashing and comparison, and protection against leaks (S1-S5, L4)."""
 
 import base64
 import copy
@@ -30,12 +30,12 @@ CANARY = "canary-7f3a9c"
 printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=100)
 
 
-# What may be a secret
+# Valid secrets
 
 
 @given(printable)
-def test_whatever_is_printable_ascii_is_taken_as_it_is(value: str) -> None:
-    """Whatever is printable ascii is taken as it is (S4)."""
+def test_printable_ascii_is_accepted_unchanged(value: str) -> None:
+    """Any 6 to 100 printable characters are accepted, and nothing is trimmed (S4)."""
     assert check_secret(value).reveal() == value
 
 
@@ -53,13 +53,13 @@ def test_whatever_is_printable_ascii_is_taken_as_it_is(value: str) -> None:
     ],
 )
 def test_secret_refused(value: str, message: str) -> None:
-    """Nothing that was typed is repeated (I1)."""
+    """The message repeats nothing that was typed (I1)."""
     with pytest.raises(FieldError) as caught:
         check_secret(value)
     assert (caught.value.field, caught.value.message) == ("client_secret", message)
 
 
-# What is a poor choice
+# Weak secrets
 
 
 @pytest.mark.parametrize(
@@ -77,35 +77,35 @@ def test_secret_refused(value: str, message: str) -> None:
         ("PassWord", ["It has fewer than 16 characters.", "It is on the list of common passwords."]),
     ],
 )
-def test_every_weakness_has_its_sentence(value: str, rules: list[str]) -> None:
-    """15 and 16 characters, one sign, the ID and the name in any letter case, the list (S4)."""
+def test_every_weakness_has_its_message(value: str, rules: list[str]) -> None:
+    """Length, repetition, equality with ID or name in any letter case, and common secrets (S4)."""
     assert weaknesses(Secret(value), "Acme-Claims-Staging", "Acme claims (staging)") == rules
 
 
-def test_an_empty_name_equals_nothing() -> None:
+def test_an_empty_name_is_no_weakness() -> None:
     assert weaknesses(Secret(SECRET), "acme-claims", "") == []
 
 
 @pytest.mark.parametrize(("value", "warned"), [("a+b" * 6, True), ("a%b" * 6, True), ("a-b_c~d.e f" * 2, False)])
-def test_signs_that_callers_forget_to_encode_are_warned_of(value: str, warned: bool) -> None:
-    """Warned of, and no weakness (S4)."""
+def test_characters_that_need_encoding_give_a_warning(value: str, warned: bool) -> None:
+    """The warning is no weakness, so a setting does not turn it into an error (S4)."""
     assert needs_form_encoding(Secret(value)) is warned
     assert weaknesses(Secret(value), "acme-claims", "") == []
 
 
 def test_the_list_of_common_secrets() -> None:
-    """At least 3,000, each of a length that a secret can have, in the form in which it is compared (S4)."""
+    """At least 3,000, each of a valid length, in the form in which they are compared (S4)."""
     assert len(common_secrets()) >= 3000
     for value in common_secrets():
         assert check_secret(value).reveal() == value.casefold() == value.strip()
     assert {"password", "123456", "qwerty", "iloveyou", "letmein"} <= common_secrets()
 
 
-# Generated ones
+# Generated secrets
 
 
 def test_generated_secrets() -> None:
-    """Prefix, 264 random bits, checksum; no character that form-encoding changes; no repeats (S3)."""
+    """Prefix, 264 random bits and checksum; no character that form encoding changes; no repeats (S3)."""
     made = [generate_secret("vcs_").reveal() for _ in range(10_000)]
     assert len(set(made)) == 10_000
     assert {len(value) for value in made} == {4 + 44 + 6}
@@ -119,8 +119,8 @@ def test_generated_secrets() -> None:
 @pytest.mark.parametrize(
     ("prefix", "fit"), [("vcs_", True), ("a" * 40, True), ("a" * 41, False), ("", False), ("a+", False)]
 )
-def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str, fit: bool) -> None:
-    """With the longest prefix a generated secret still is one that may be kept (S3)."""
+def test_an_invalid_prefix_stops_the_start(prefix: str, fit: bool) -> None:
+    """With the longest prefix a generated secret is still valid (S3)."""
     config = {
         "IDENTITY_CLIENTS_ISSUER": "https://identity.example",
         "IDENTITY_CLIENTS_AUDIENCE": "https://api.example",
@@ -136,15 +136,15 @@ def test_a_prefix_that_would_spoil_generated_secrets_stops_the_start(prefix: str
             Settings.from_config(config)
 
 
-def test_every_place_of_a_generated_secret_takes_every_character() -> None:
-    """264 bits are 44 characters of 6 bits, none of them fixed (S3)."""
+def test_every_position_of_a_generated_secret_takes_every_character() -> None:
+    """264 bits are 44 characters of 6 bits, and none of them is fixed (S3)."""
     made = [generate_secret("").reveal() for _ in range(2_000)]
     for place in range(44):
         assert len({value[place] for value in made}) == 64
 
 
-def test_a_checksum_tells_a_mistyped_secret() -> None:
-    """A checksum tells a mistyped secret (S3)."""
+def test_the_checksum_detects_a_mistyped_secret() -> None:
+    """A change of one character invalidates the checksum (S3)."""
     value = generate_secret("vcs_").reveal()
     for place in range(len(value)):
         wrong = value[:place] + ("A" if value[place] != "A" else "B") + value[place + 1 :]
@@ -153,7 +153,7 @@ def test_a_checksum_tells_a_mistyped_secret() -> None:
     assert not is_generated(Secret(""))
 
 
-# Stored ones
+# Stored hashes
 
 
 def test_parameters_of_a_stored_hash() -> None:
@@ -167,7 +167,7 @@ def test_parameters_of_a_stored_hash() -> None:
 
 
 def test_a_generated_secret_is_stored_as_a_salted_hmac() -> None:
-    """Under a key that is derived from the pepper; the pepper itself keys the input of argon2id (S1)."""
+    """Its key is derived from the pepper; the pepper itself keys the input of argon2id (S1)."""
     hasher, secret = SecretHasher({1: PEPPER}), generate_secret("vcs_")
     stored = hasher.hash(secret)
     assert re.fullmatch(r"\$hmac-sha256\$v=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}", stored.value)
@@ -185,18 +185,18 @@ def test_a_generated_secret_is_stored_as_a_salted_hmac() -> None:
 
 @given(printable)
 def test_a_typed_secret_never_gets_the_fast_scheme(value: str) -> None:
-    """264 random bits and a valid checksum are what it takes (S1)."""
+    """The fast scheme needs 264 random bits and a valid checksum (S1)."""
     assert scheme_of(Secret(value)) is HashScheme.ARGON2ID
 
 
 @pytest.mark.parametrize(("prefix", "fast"), [("v", True), ("a" * 40, True), ("a" * 41, False), ("v.", False)])
-def test_the_form_of_a_generated_secret_has_any_prefix_that_a_setting_may_give(prefix: str, fast: bool) -> None:
+def test_generated_secrets_are_recognised_with_any_prefix(prefix: str, fast: bool) -> None:
     """Secrets that were generated before the setting changed keep their scheme (S1, S3)."""
     assert is_generated(generate_secret(prefix)) is fast
 
 
 def test_only_the_secret_itself_verifies() -> None:
-    """No trim, no letter case, no cutting off (P6)."""
+    """Nothing is trimmed, folded or cut off (P6)."""
     long = "a" * 99
     stored, long_stored = HASHER.hash(Secret(SECRET)), HASHER.hash(Secret(long + "b"))
     assert HASHER.verify(Secret(SECRET), stored)
@@ -206,8 +206,8 @@ def test_only_the_secret_itself_verifies() -> None:
     assert not HASHER.verify(Secret(long + "c"), long_stored)
 
 
-def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
-    """The pepper goes into the hash, by its version (S2)."""
+def test_a_hash_does_not_verify_without_its_pepper() -> None:
+    """The pepper of the stored version keys the hash (S2)."""
     stored = HASHER.hash(Secret(SECRET))
     assert not SecretHasher({1: b"another pepper, also of 32 bytes"}).verify(Secret(SECRET), stored)
     assert not SecretHasher({2: PEPPER}).verify(Secret(SECRET), stored)
@@ -217,7 +217,7 @@ def test_a_hash_is_worth_nothing_without_its_pepper() -> None:
 
 @pytest.mark.parametrize("secret", [Secret(SECRET), generate_secret("vcs_")], ids=["typed", "generated"])
 def test_a_former_pepper_verifies_until_the_hash_is_renewed(secret: Secret) -> None:
-    """Newest first; a hash with an older pepper, at a lower cost or of the former scheme is to be renewed (S2, S1)."""
+    """A hash with an older pepper, a lower cost or the former scheme needs renewal (S2, S1)."""
     old = SecretHasher({1: PEPPER})
     new = SecretHasher({2: b"another pepper, also of 32 bytes", 1: PEPPER})
     stored = old.hash(secret)
@@ -232,8 +232,8 @@ def test_a_former_pepper_verifies_until_the_hash_is_renewed(secret: Secret) -> N
     assert new.needs_renewal(StoredHash(renewed.value, 2, is_legacy=True))
 
 
-def test_what_is_stored_is_never_accepted_as_the_secret() -> None:
-    """Neither the PHC string, which is a well-formed secret itself, nor its tag, nor the peppered value (S5)."""
+def test_the_stored_hash_is_never_accepted_as_the_secret() -> None:
+    """Neither the PHC string, which is a valid secret itself, nor its tag, nor the peppered value (S5)."""
     stored = HASHER.hash(Secret(SECRET))
     for value in (check_secret(stored.value).reveal(), stored.value.rsplit("$", 1)[1], stored.value.split("$", 1)[1]):
         assert not HASHER.verify(Secret(value), stored)
@@ -258,7 +258,7 @@ def test_a_damaged_hash_verifies_nothing(value: str) -> None:
         assert not HASHER.verify(secret, StoredHash(value, 1))
 
 
-# A secret in the clear
+# The type of a secret
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ def test_a_damaged_hash_verifies_nothing(value: str) -> None:
         "{!r}".format,
         "{:>10}".format,
         lambda secret: f"{secret} {secret!r} {secret!s:>20}",
-        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031 - how the logging module does it
+        lambda secret: "%s %r" % (secret, secret),  # noqa: UP031 - as the logging module formats
         lambda secret: str([secret]) + str({"secret": secret}),
         lambda secret: str(ValueError(secret)),
         lambda secret: string.Template("$secret").substitute(secret=secret),
     ],
 )
 def test_a_secret_prints_as_three_stars(show: Callable[[Secret], str]) -> None:
-    """A secret prints as three stars (L4)."""
+    """Every way to print a secret shows `***` (L4)."""
     shown = show(Secret(CANARY))
     assert "***" in shown
     assert CANARY not in shown
@@ -303,15 +303,15 @@ def test_a_secret_prints_as_three_stars(show: Callable[[Secret], str]) -> None:
         bytes,
     ],
 )
-def test_a_secret_refuses_to_be_serialised(serialise: Callable[[Any], object]) -> None:
-    """A secret refuses to be serialised (L4)."""
+def test_a_secret_cannot_be_serialised(serialise: Callable[[Any], object]) -> None:
+    """Pickling, copying and JSON raise an error (L4)."""
     with pytest.raises(TypeError) as caught:
         serialise(Secret(CANARY))
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_logged_secret_is_three_stars(caplog: pytest.LogCaptureFixture) -> None:
-    """A logged secret is three stars (L4)."""
+    """A secret as an argument of a log message prints as `***` (L4)."""
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("test").debug("sent %s and %r", Secret(CANARY), Secret(CANARY), extra={"s": Secret(CANARY)})
     assert "sent *** and ***" in caplog.text

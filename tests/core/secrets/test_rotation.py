@@ -1,4 +1,4 @@
-"""The next secret and the end of the old one, without a gap and never without a secret that works (S6-S8)."""
+"""Rotation: the next secret, the end of the old one, and never a client without a live secret (S6-S8)."""
 
 import uuid
 from collections import Counter
@@ -40,7 +40,7 @@ SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 
 @pytest.fixture
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon."""
+    """Stop the clock at noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
 
@@ -70,8 +70,8 @@ def ends(engine: Engine, client: IdentityClient) -> dict[str, datetime | None]:
     return {secret.label: secret.ends_at for secret in stored(engine, client.id).secrets}
 
 
-def trail(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
-    """Return what the trail says of a client after its making."""
+def events(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, Any]]]:
+    """Return action and changes of a client's events after its creation."""
     with read_session(engine) as session:
         rows = session.scalars(
             select(AuditEvent).where(AuditEvent.client_key == client.id).order_by(AuditEvent.at, AuditEvent.id)
@@ -79,8 +79,8 @@ def trail(engine: Engine, client: IdentityClient) -> list[tuple[str, dict[str, A
         return [(row.action, row.changes) for row in rows][1:]
 
 
-def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: str) -> AuthenticationFailure | None:
-    """Ask the one function that authenticates; return why not, None if it may."""
+def refusal(authenticator: Authenticator, client: IdentityClient, secret: str) -> AuthenticationFailure | None:
+    """Authenticate the client, and return why it is refused, or None."""
     try:
         authenticator.authenticate(client.client_id, Secret(secret), address="192.0.2.1", now=utc_now())
     except AuthenticationFailed as refused:
@@ -94,10 +94,10 @@ def may_come_in(authenticator: Authenticator, client: IdentityClient, secret: st
 @pytest.mark.parametrize(
     ("overlap", "later"), [(Overlap.NOW, 0 * HOUR), (Overlap.HOUR, HOUR), (Overlap.DAY, DAY), (Overlap.WEEK, 7 * DAY)]
 )
-def test_the_old_secret_ends_when_the_person_chose(
+def test_the_old_secret_ends_after_the_chosen_overlap(
     engine: Engine, clock: time_machine.Traveller, overlap: Overlap, later: timedelta
 ) -> None:
-    """Now, in 1 hour, in 24 hours, in 7 days; the trail tells both secrets and the end date (S8, L1)."""
+    """Now, in 1 hour, in 24 hours or in 7 days; the event contains both secrets and the end date (S8, L1)."""
     client = make_client(engine)
     changed, added = change(engine, client, overlap=overlap, author=make_author(label="Hannah Okafor"))
     assert (added.label, added.created_at, added.created_by) == ("B", NOON, "Hannah Okafor")
@@ -107,23 +107,23 @@ def test_the_old_secret_ends_when_the_person_chose(
     changes: dict[str, Any] = {"client_secret": [{"A": "current"}, states(engine, client)]}
     if later:
         changes["ends_at"] = [{"A": None}, {"A": (NOON + later).isoformat()}]
-    assert trail(engine, client) == [("secret changed", changes)]
+    assert events(engine, client) == [("secret changed", changes)]
 
 
 @pytest.mark.parametrize("revoke", [False, True])
 def test_a_change_can_revoke_the_tokens_as_well(engine: Engine, revoke: bool) -> None:
-    """A change can revoke the tokens as well (T13)."""
+    """The tokens that the client got before become inactive (T13)."""
     client = make_client(engine)
     change(engine, client, revoke_tokens=revoke)
     assert stored(engine, client.id).token_generation == int(revoke)
-    assert [action for action, _ in trail(engine, client)] == [
+    assert [action for action, _ in events(engine, client)] == [
         "secret changed",
         *(["tokens revoked"] if revoke else []),
     ]
 
 
-def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: time_machine.Traveller) -> None:
-    """At -1 s, 0 s and +1 s; that it was right a second ago does not help it (S8, S9)."""
+def test_a_secret_verifies_until_its_end_date(engine: Engine, clock: time_machine.Traveller) -> None:
+    """At -1 s, 0 s and +1 s, even if it was verified a second ago (S8, S9)."""
     client = make_client(engine)
     change(engine, client, overlap=Overlap.HOUR)
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
@@ -133,12 +133,12 @@ def test_a_secret_verifies_to_the_second_before_its_end(engine: Engine, clock: t
         (SECOND, AuthenticationFailure.ENDED_SECRET),
     ):
         clock.move_to(NOON + HOUR + moment)
-        assert may_come_in(authenticator, client, SECRET) is answer, moment
-        assert may_come_in(authenticator, client, NEXT) is None, moment
+        assert refusal(authenticator, client, SECRET) is answer, moment
+        assert refusal(authenticator, client, NEXT) is None, moment
 
 
 def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_machine.Traveller) -> None:
-    """At most two that have not ended, a paused one among them (S7)."""
+    """At most two secrets have not ended, and a paused one counts (S7)."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
     with pytest.raises(TwoActiveSecrets) as caught:
@@ -154,8 +154,8 @@ def test_a_third_secret_needs_the_end_of_the_first(engine: Engine, clock: time_m
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "ending", "D": "current"}
 
 
-def test_the_same_post_again_sets_no_secret_and_shows_none(engine: Engine) -> None:
-    """A repeated rotation is a stale version (S7)."""
+def test_a_repeated_rotation_sets_no_secret_and_shows_none(engine: Engine) -> None:
+    """A repeated rotation has a stale version (S7)."""
     client = make_client(engine)
     change(engine, client)
     for again in (change, leak):
@@ -163,24 +163,24 @@ def test_the_same_post_again_sets_no_secret_and_shows_none(engine: Engine) -> No
             again(engine, client)
         assert [secret.label for secret in caught.value.current.secrets] == ["A", "B"]
     assert states(engine, client).keys() == {"A", "B"}
-    assert len(trail(engine, client)) == 1
+    assert len(events(engine, client)) == 1
 
 
-def test_of_5_rotations_of_one_version_one_wins(engine: Engine) -> None:
-    """One new secret; the others are told that they came too late (S7)."""
+def test_of_5_rotations_of_one_version_one_succeeds(engine: Engine) -> None:
+    """One new secret; the others get a stale version (S7)."""
     client = make_client(engine)
     HASHER.hash(Secret(NEXT))
     outcomes = at_once([partial(change, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {tuple: 1, StaleVersion: 4}
     assert states(engine, client) == {"A": "ending", "B": "current"}
-    assert len(trail(engine, client)) == 1
+    assert len(events(engine, client)) == 1
 
 
 @pytest.mark.parametrize(
     ("secret", "refuse_weak"), [("12345", False), ("é" * 10, False), ("", False), ("aaaaaa", True), (SECRET, False)]
 )
-def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
-    """The rules of every secret hold here too; and the new one must be another (S4)."""
+def test_an_invalid_secret_changes_nothing(engine: Engine, secret: str, refuse_weak: bool) -> None:
+    """The rules of every secret apply, and the new one must differ (S4)."""
     client = make_client(engine)
     with pytest.raises(FieldError) as caught:
         change(engine, client, secret, refuse_weak=refuse_weak)
@@ -196,18 +196,18 @@ def test_a_secret_that_cannot_be_used_changes_nothing(engine: Engine, secret: st
 def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     engine: Engine, clock: time_machine.Traveller
 ) -> None:
-    """One step, one event for each part of it."""
+    """One call, one event for each part."""
     client, _ = change(engine, make_client(engine))
     client = pause(engine, client, "A")
     client, newest = leak(engine, client)
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
-    assert may_come_in(authenticator, client, SECRET) is not None
-    assert may_come_in(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
-    assert may_come_in(authenticator, client, newest.reveal()) is None
+    assert refusal(authenticator, client, SECRET) is not None
+    assert refusal(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
+    assert refusal(authenticator, client, newest.reveal()) is None
     reason = {"reason": [None, "leaked"]}
-    assert trail(engine, client)[2:] == [
+    assert events(engine, client)[2:] == [
         ("secret ended", {"client_secret": [{"A": "paused"}, {"A": "ended"}], **reason}),
         ("secret ended", {"client_secret": [{"B": "current"}, {"B": "ended"}], **reason}),
         ("tokens revoked", {}),
@@ -219,7 +219,7 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
 
 
 def test_end_pause_resume_and_end_date(engine: Engine, clock: time_machine.Traveller) -> None:
-    """Each writes its state and its event, and doing it again writes nothing, whatever the version (I7, L1)."""
+    """Each writes its state and its event; repeating it writes nothing, with any version (I7, L1)."""
     client, _ = change(engine, make_client(engine))
     moment = NOON + 2 * DAY
     for function, overrides, state, action, moved in (
@@ -235,49 +235,49 @@ def test_end_pause_resume_and_end_date(engine: Engine, clock: time_machine.Trave
         changes: dict[str, Any] = {"client_secret": [{"A": before}, {"A": state}]}
         if moved:
             changes["ends_at"] = [{"A": end and end.isoformat()} for end in moved]
-        assert trail(engine, client)[-1] == (action, changes)
-        events = len(trail(engine, client))
+        assert events(engine, client)[-1] == (action, changes)
+        count = len(events(engine, client))
         again = function(engine, client, "A", **(overrides | {"version": None}))
-        assert (again.version, len(trail(engine, client))) == (client.version, events)
+        assert (again.version, len(events(engine, client))) == (client.version, count)
 
 
 @pytest.mark.parametrize("function", [pause, resume, set_end])
 def test_nothing_brings_an_ended_secret_back(
     engine: Engine, clock: time_machine.Traveller, function: Callable[..., Any]
 ) -> None:
-    """Pause, pass the end, resume: refused, as is every request with it (S8)."""
+    """A paused secret whose end passes cannot be resumed, and no request with it succeeds (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
-    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.PAUSED_SECRET
+    assert refusal(authenticator, client, SECRET) is AuthenticationFailure.PAUSED_SECRET
     clock.shift(HOUR)
     with pytest.raises(SecretHasEnded) as caught:
         function(engine, client, "A")
     assert caught.value.secret.label == "A"
-    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
+    assert refusal(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
     assert ends(engine, client) == {"A": NOON + HOUR, "B": None}
 
 
 def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Traveller) -> None:
-    """Resuming never moves the end (S8)."""
+    """Resuming a paused secret keeps its end date (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
     clock.shift(HOUR - SECOND)
     client = resume(engine, client, "A")
     authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
-    assert may_come_in(authenticator, client, SECRET) is None
+    assert refusal(authenticator, client, SECRET) is None
     clock.shift(SECOND)
-    assert may_come_in(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
+    assert refusal(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
 
 
 @pytest.mark.parametrize(
     ("later", "accepted"),
     [(-SECOND, False), (0 * SECOND, False), (SECOND, True), (365 * DAY, True), (365 * DAY + SECOND, False)],
 )
-def test_an_end_date_is_to_come_and_within_a_year(
+def test_an_end_date_is_in_the_future_and_within_a_year(
     engine: Engine, clock: time_machine.Traveller, later: timedelta, accepted: bool
 ) -> None:
-    """Up to 365 days ahead (S8)."""
+    """At most 365 days ahead (S8)."""
     client, _ = change(engine, make_client(engine))
     if accepted:
         set_end(engine, client, "A", ends_at=NOON + later)
@@ -306,10 +306,10 @@ ENDING = {"ends_at": NOON + DAY}
         ({"A": ENDED, "B": {}, "C": {}}, set()),
     ],
 )
-def test_the_last_secret_that_works_can_be_neither_ended_nor_paused(
+def test_the_last_live_secret_can_be_neither_ended_nor_paused(
     engine: Engine, clock: time_machine.Traveller, secrets: dict[str, dict[str, Any]], refused: set[str]
 ) -> None:
-    """And the control says why before anybody presses it (S7)."""
+    """The screen shows the reason beforehand (S7)."""
     client = with_secrets(engine, **secrets)
     for control in available_actions(client, NOON):
         label = control.secret.label
@@ -323,7 +323,7 @@ def test_the_last_secret_that_works_can_be_neither_ended_nor_paused(
     assert stored(engine, client.id).version == client.version
 
 
-def test_what_can_be_done_to_a_secret_follows_from_its_state(clock: time_machine.Traveller) -> None:
+def test_available_actions_follow_from_the_state(clock: time_machine.Traveller) -> None:
     states = {"A": ENDED, "B": PAUSED, "C": ENDING, "D": {}}
     client = IdentityClient(
         secrets=[ClientSecret(label=label, created_at=NOON, **columns) for label, columns in states.items()][::-1]
@@ -337,10 +337,10 @@ def test_what_can_be_done_to_a_secret_follows_from_its_state(clock: time_machine
 
 
 @pytest.mark.parametrize("functions", [(end, end), (pause, pause), (end, pause)])
-def test_two_requests_at_once_leave_one_secret_that_works(
+def test_two_concurrent_requests_leave_one_live_secret(
     engine: Engine, functions: tuple[Callable[..., Any], Callable[..., Any]]
 ) -> None:
-    """Each takes another of two, and one of them comes too late (S7)."""
+    """Each request takes one of two secrets, and one of them has a stale version (S7)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.WEEK)
     first, second = functions
     outcomes = at_once(
@@ -353,7 +353,7 @@ def test_two_requests_at_once_leave_one_secret_that_works(
 
 
 def live(engine: Engine, client: IdentityClient) -> set[str]:
-    """Return the labels of the secrets that work."""
+    """Return the labels of the live secrets."""
     return {label for label, state in states(engine, client).items() if state in ("current", "ending")}
 
 
@@ -370,10 +370,10 @@ def live(engine: Engine, client: IdentityClient) -> set[str]:
         ({"last_used_at": NOON, **PAUSED}, False),
     ],
 )
-def test_ending_a_secret_that_is_in_use_asks_once_more(
+def test_ending_a_secret_in_use_needs_confirmation(
     engine: Engine, clock: time_machine.Traveller, columns: dict[str, Any], asked: bool
 ) -> None:
-    """It says when and from where; pausing it does not ask, since that can be taken back."""
+    """The error says when and from where it was used; pausing needs no confirmation, since it can be undone."""
     client = with_secrets(engine, A={"last_used_address": "203.0.113.7", **columns}, B={})
     if asked:
         with pytest.raises(SecretRecentlyUsed) as caught:
@@ -407,7 +407,7 @@ FAR = {"ends_at": NOON + 30 * DAY}
         ({"A": FAR, "B": PAUSED}, end, "B", {}, None),
     ],
 )
-def test_what_leaves_a_client_with_an_end_asks_before(
+def test_leaving_only_an_ending_secret_needs_confirmation(
     engine: Engine,
     clock: time_machine.Traveller,
     secrets: dict[str, dict[str, Any]],
@@ -416,7 +416,7 @@ def test_what_leaves_a_client_with_an_end_asks_before(
     overrides: dict[str, Any],
     last: tuple[str, datetime] | None,
 ) -> None:
-    """The last live secret gets an end date only after a warning, whichever way it comes to be the last (S8)."""
+    """The last live secret gets an end date only after a warning, in whichever way it becomes the last (S8)."""
     client = with_secrets(engine, **secrets)
     if last:
         with pytest.raises(LastSecretWouldEnd) as caught:
@@ -428,14 +428,14 @@ def test_what_leaves_a_client_with_an_end_asks_before(
         assert function(engine, with_secrets(engine, **secrets), label, **overrides).version == 2
 
 
-# Whose it is, and what is kept of it
+# Other accounts, and stored values
 
 
 @pytest.mark.parametrize("version", [None, 0, 1, 3])
 def test_a_stale_or_missing_version_changes_nothing(
     engine: Engine, clock: time_machine.Traveller, version: int | None
 ) -> None:
-    """A stale or missing version changes nothing (I7)."""
+    """The call raises a stale version and writes nothing (I7)."""
     client, _ = change(engine, make_client(engine))
     client = stored(engine, client.id)
     for call in (
@@ -451,8 +451,8 @@ def test_a_stale_or_missing_version_changes_nothing(
     assert states(engine, client) == {"A": "ending", "B": "current"}
 
 
-def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
-    """By the same number of statements as an absent one, and before anything else is judged (A3)."""
+def test_foreign_clients_and_secrets_are_not_found(engine: Engine) -> None:
+    """With the same number of statements as absent ones, and before any other check (A3)."""
     own = make_client(engine)
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
     deleted = make_client(engine, deleted_at=utc_now())
@@ -484,7 +484,7 @@ def test_anothers_client_and_secret_are_not_found(engine: Engine) -> None:
 
 
 def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_machine.Traveller) -> None:
-    """A change whose event fails does not happen (L1)."""
+    """If the event cannot be written, the change is rolled back (L1)."""
     client, _ = change(engine, make_client(engine))
     client = stored(engine, client.id)
     with engine.begin() as connection:
@@ -503,16 +503,16 @@ def test_a_change_whose_event_fails_does_not_happen(engine: Engine, clock: time_
     assert ends(engine, client) == {"A": NOON + DAY, "B": None}
 
 
-def test_no_secret_and_no_hash_is_in_the_database_or_the_trail(engine: Engine) -> None:
-    """Nowhere but in the column of hashes (S6, L4)."""
+def test_no_secret_and_no_hash_is_stored_elsewhere(engine: Engine) -> None:
+    """Neither is in any table but the column of hashes (S6, L4)."""
     client, _ = change(engine, make_client(engine))
     client, newest = leak(engine, stored(engine, client.id))
     hashes = [str(secret.secret_hash) for secret in stored(engine, client.id).secrets]
     with engine.connect() as connection:
-        trail = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
+        events = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
         rows = str(connection.execute(text("SELECT * FROM identity_client_secrets")).all())
     for hidden in (SECRET, NEXT, newest.reveal()):
-        assert hidden not in trail + rows
+        assert hidden not in events + rows
     for hidden in ("argon2", *hashes):
-        assert hidden not in trail
-    assert ACCOUNT in trail
+        assert hidden not in events
+    assert ACCOUNT in events

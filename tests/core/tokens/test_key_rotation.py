@@ -1,4 +1,4 @@
-"""When each key signs, is published and goes (T8); by the schedule, by command, and in an emergency."""
+"""When each key signs, is published and is removed: by schedule, by command and in an emergency (T8)."""
 
 import base64
 import threading
@@ -31,7 +31,7 @@ TOKENS = AccessTokens(ISSUER, AUDIENCE)
 
 @pytest.fixture(autouse=True)
 def _every_process_reads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second of real time, for which a process remembers the keys, would be days of the tests' time."""
+    """Disable the cache of keys: its one second of real time would be days of the tests' clock."""
     monkeypatch.setattr("webapp.core.tokens.signing_keys.RELOAD_SECONDS", 0)
 
 
@@ -53,11 +53,11 @@ def events(engine: Engine) -> list[tuple[str | None, str, str, dict[str, Any]]]:
     return [(row.account_id, row.actor_label, row.action, row.changes) for row in rows]
 
 
-def test_a_key_has_its_time_to_the_second(engine: Engine) -> None:
-    """Made a day before it signs, it signs 90 days, and stays 65 minutes and what clocks may differ by (T8)."""
+def test_the_schedule_of_a_key(engine: Engine) -> None:
+    """Created a day before it signs, it signs for 90 days and stays published for 65 minutes more (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
-    begins = NOW - CLOCK_SKEW  # where the first one is counted from
+    begins = NOW - CLOCK_SKEW  # the reference for the first key
     due = begins + ROTATION - PUBLICATION
     assert ring.signing_key(due - SECOND).kid == first
     assert published(ring, due - SECOND) == {first}
@@ -83,7 +83,7 @@ def test_a_key_has_its_time_to_the_second(engine: Engine) -> None:
     assert events(engine)[1][3] == {"signing_key": [first, second], "signs_from": [None, takes_over.isoformat()]}
 
 
-def test_after_a_long_silence_the_old_key_signs_until_the_new_one_is_known(engine: Engine) -> None:
+def test_after_a_long_idle_time_the_old_key_signs_until_the_new_one_is_published(engine: Engine) -> None:
     """After a long silence the old key signs until the new one is known (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
@@ -94,7 +94,7 @@ def test_after_a_long_silence_the_old_key_signs_until_the_new_one_is_known(engin
     assert ring.signing_key(late + PUBLICATION).kid == second
 
 
-def test_asking_for_the_key_set_rotates_too(endpoint: Endpoint) -> None:
+def test_a_request_for_the_key_set_rotates_too(endpoint: Endpoint) -> None:
     """Asking for the key set rotates too (T8)."""
 
     def kids() -> list[str]:
@@ -108,7 +108,7 @@ def test_asking_for_the_key_set_rotates_too(endpoint: Endpoint) -> None:
 
 
 class Verifier:
-    """An API: it knows no more than the published keys, and reads them anew when they are 300 seconds old.
+    """An API that knows the published keys only, and fetches them again after 300 seconds.
 
     :param second_read: when it does so for the first time, so that APIs do not all read at once.
     """
@@ -125,7 +125,7 @@ class Verifier:
         key = self._keys.get(jwt.get_unverified_header(token)["kid"])
         if key is None:
             return False
-        # The times by the test's clock.
+        # All times are those of the test's clock.
         claims = jwt.decode(
             token,
             key,
@@ -150,8 +150,8 @@ def issue(ring: SigningKeys, now: datetime) -> str:
     )
 
 
-def test_verifiers_that_cache_refuse_no_live_token_and_forget_a_withdrawn_key(sqlite_engine: Engine) -> None:
-    """Through three rotations, with two processes that issue and verifiers that read at different times (T8)."""
+def test_caching_verifiers_reject_no_live_token_and_drop_a_withdrawn_key(sqlite_engine: Engine) -> None:
+    """Through three rotations, with two issuing processes and verifiers that fetch at different times (T8)."""
     periods = {"rotation": 9 * HOUR, "publication": HOUR}
     rings = [make_ring(sqlite_engine, **periods) for _ in range(2)]
     verifiers = [Verifier(ring, phase * MINUTE) for ring in rings for phase in (2, 5)]
@@ -179,7 +179,7 @@ def test_verifiers_that_cache_refuse_no_live_token_and_forget_a_withdrawn_key(sq
 # By command
 
 
-def test_rotate_makes_the_next_key_in_time_and_only_one(engine: Engine) -> None:
+def test_rotate_creates_exactly_one_next_key(engine: Engine) -> None:
     """Rotate makes the next key in time and only one (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
@@ -198,14 +198,14 @@ def test_rotate_makes_the_next_key_in_time_and_only_one(engine: Engine) -> None:
     ]
 
 
-def test_rotate_before_any_key_was_needed_makes_both(engine: Engine) -> None:
+def test_rotate_without_any_key_creates_both(engine: Engine) -> None:
     ring = make_ring(engine)
     second = ring.rotate(NOW, "tests")
     assert ring.signing_key(NOW).kid != second.kid
     assert published(ring, NOW) == {ring.signing_key(NOW).kid, second.kid}
 
 
-def test_many_processes_at_once_make_one_next_key(engine: Engine) -> None:
+def test_concurrent_processes_create_one_next_key(engine: Engine) -> None:
     """Many processes at once make one next key (T8)."""
     make_ring(engine).signing_key(NOW)
     url = engine.url.render_as_string(hide_password=False)
@@ -233,7 +233,7 @@ def test_many_processes_at_once_make_one_next_key(engine: Engine) -> None:
 def test_a_rotation_that_cannot_be_written_fails_no_request(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old key signs on, and the next request tries again."""
+    """The old key continues to sign, and the next request tries again."""
     ring = make_ring(sqlite_engine)
     first = ring.signing_key(NOW).kid
 
@@ -258,8 +258,8 @@ def ends(ring: SigningKeys, now: datetime) -> dict[str, datetime | None]:
 
 
 @pytest.mark.parametrize("by", ["the schedule", "a command"])
-def test_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, by: str) -> None:
-    """The clock of one host stands 400 days ahead for a moment, and a key would sign until then (T8)."""
+def test_a_schedule_from_a_fast_clock_is_corrected(engine: Engine, by: str) -> None:
+    """One host's clock was 400 days ahead for a moment, and a key would sign until then (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     wrong = make_ring(engine)
@@ -282,7 +282,7 @@ def test_a_schedule_of_a_clock_that_stood_ahead_is_corrected(engine: Engine, by:
 
 
 def test_rotate_always_rotates(engine: Engine) -> None:
-    """Also where a clock that stood ahead made a key that would wait for 401 days (T8)."""
+    """Even if a fast clock created a key that would wait for 401 days (T8)."""
     ring = make_ring(engine)
     first = ring.signing_key(NOW).kid
     far = make_ring(engine).rotate(NOW + AHEAD, "tests")
@@ -296,8 +296,8 @@ def test_rotate_always_rotates(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("step", [MINUTE, HOUR, DAY, AHEAD])
-def test_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timedelta) -> None:
-    """And no key goes that other hosts, whose clocks are right, sign with or publish (T8)."""
+def test_signing_continues_after_a_step_back(engine: Engine, step: timedelta) -> None:
+    """No key is removed that hosts with right clocks sign with or publish (T8)."""
     ring, right = make_ring(engine), make_ring(engine)
     first = ring.signing_key(NOW).kid
     back = ring.signing_key(NOW - step)
@@ -314,8 +314,8 @@ def test_a_clock_that_steps_back_goes_on_signing(engine: Engine, step: timedelta
     assert {first, waiting.kid} <= published(right, waiting.signs_from + MINUTE)
 
 
-def test_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine) -> None:
-    """Each corrects what the other wrote, but neither creates a key again and again (T8)."""
+def test_hosts_with_clocks_100_days_apart_create_few_keys(engine: Engine) -> None:
+    """Each corrects the other's schedule, but neither creates keys again and again (T8)."""
     right, ahead = make_ring(engine), make_ring(engine)
     right.signing_key(NOW)
     for seconds in range(50):
@@ -327,7 +327,7 @@ def test_hosts_that_disagree_by_100_days_make_no_flood_of_keys(engine: Engine) -
 # In an emergency
 
 
-def test_the_only_key_withdrawn_is_replaced_at_once(each_endpoint: Endpoint) -> None:
+def test_withdrawing_the_only_key_replaces_it_at_once(each_endpoint: Endpoint) -> None:
     """Its tokens are inactive at the next introspection; a new key signs at the next request, in each process (T8)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
@@ -355,7 +355,7 @@ def test_the_only_key_withdrawn_is_replaced_at_once(each_endpoint: Endpoint) -> 
     ]
 
 
-def test_a_waiting_key_steps_in_for_a_withdrawn_one(engine: Engine) -> None:
+def test_a_published_next_key_replaces_a_withdrawn_one(engine: Engine) -> None:
     """Verifiers know it already (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests").kid
@@ -365,7 +365,7 @@ def test_a_waiting_key_steps_in_for_a_withdrawn_one(engine: Engine) -> None:
     assert events(engine)[-1][2:] == ("key rotated", {"signing_key": [None, second]})
 
 
-def test_a_waiting_key_withdrawn_leaves_the_old_one_signing_until_it_has_another_successor(engine: Engine) -> None:
+def test_withdrawing_the_next_key_keeps_the_current_one_signing(engine: Engine) -> None:
     """A waiting key withdrawn leaves the old one signing until it has another successor (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests")
@@ -377,7 +377,7 @@ def test_a_waiting_key_withdrawn_leaves_the_old_one_signing_until_it_has_another
     assert ring.signing_key(third.signs_from).kid == third.kid
 
 
-def test_a_staying_key_withdrawn_disturbs_nothing_else(engine: Engine) -> None:
+def test_withdrawing_a_former_key_changes_no_other_key(engine: Engine) -> None:
     """A staying key withdrawn disturbs nothing else (T8)."""
     ring = make_ring(engine)
     first, second = ring.signing_key(NOW).kid, ring.rotate(NOW, "tests")
@@ -398,7 +398,7 @@ def test_withdrawing_again_or_an_unknown_key_changes_nothing(engine: Engine) -> 
 
 
 def test_a_key_that_does_not_decrypt_can_be_withdrawn(engine: Engine) -> None:
-    """After the encryption key was lost: otherwise nothing would ever be issued again (T9)."""
+    """After the loss of the encryption key no token could be issued otherwise (T9)."""
     kid = make_ring(engine).signing_key(NOW).kid
     other = SigningKeys(engine, [b"l" * 32])
     with pytest.raises(SigningKeyUnusable):
@@ -468,7 +468,7 @@ def test_the_commands_list_rotate_and_withdraw(endpoint: Endpoint, run: Run) -> 
 
 @pytest.mark.parametrize("kid", ["-" + "x" * 42, "--" + "x" * 41, "-h" + "x" * 41])
 def test_a_key_id_may_begin_with_a_hyphen(endpoint: Endpoint, run: Run, kid: str) -> None:
-    """One in 64 does, being base64url; it must not pass for an option when every second counts."""
+    """One base64url ID in 64 does, and it must not be parsed as an option."""
     endpoint.services.keys.signing_key(NOW)
     with unit_of_work(endpoint.engine) as session:
         session.execute(update(StoredSigningKey).values(kid=kid))
@@ -476,7 +476,7 @@ def test_a_key_id_may_begin_with_a_hyphen(endpoint: Endpoint, run: Run, kid: str
 
 
 def test_no_command_prints_a_private_key(endpoint: Endpoint, run: Run) -> None:
-    """And one that meets a key that does not decrypt says what to look at (T9)."""
+    """If a key does not decrypt, the message says which setting to check (T9)."""
     key = endpoint.services.keys.signing_key(datetime.now(UTC))
     number = str(key.jwk.as_dict(private=True)["d"])
     printed = run("list") + run("rotate") + run("withdraw", key.kid) + run("list")

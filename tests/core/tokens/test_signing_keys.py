@@ -1,4 +1,4 @@
-"""The keys that sign: made once, stored encrypted, published (T7, T9)."""
+"""Signing keys: created once, stored encrypted, published (T7, T9)."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ def rows(engine: Engine) -> list[StoredSigningKey]:
 
 
 def make_key(engine: Engine) -> None:
-    """Make one more key, as if there were none."""
+    """Create one more key, as if there were none."""
     with unit_of_work(engine) as session:
         session.execute(update(StoredSigningKey).values(withdrawn=True))
     SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
@@ -38,7 +38,7 @@ def make_key(engine: Engine) -> None:
         session.execute(update(StoredSigningKey).values(withdrawn=False))
 
 
-def test_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> None:
+def test_the_key_set_contains_public_keys_only(each_endpoint: Endpoint) -> None:
     """The key set holds public halves only (T7)."""
     make_key(each_endpoint.engine)
     make_key(each_endpoint.engine)
@@ -60,14 +60,14 @@ def test_the_key_set_holds_public_halves_only(each_endpoint: Endpoint) -> None:
 
 
 def test_the_first_key_is_published_before_it_signs(endpoint: Endpoint) -> None:
-    """A resource server that starts before the first token must not remember an empty key set (T7)."""
+    """An API that starts before the first token must not cache an empty key set (T7)."""
     (before,) = (endpoint.client.get(JWKS).json or {})["keys"]
     token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
     header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
     assert header["kid"] == before["kid"]
 
 
-def test_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
+def test_a_withdrawn_key_is_not_published(endpoint: Endpoint) -> None:
     """A withdrawn key is published no more (T7)."""
     make_key(endpoint.engine)
     make_key(endpoint.engine)
@@ -77,7 +77,7 @@ def test_a_withdrawn_key_is_published_no_more(endpoint: Endpoint) -> None:
     assert [key["kid"] for key in (endpoint.client.get(JWKS).json or {})["keys"]] == [stays.kid]
 
 
-def test_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -> None:
+def test_the_private_key_is_stored_encrypted_and_bound_to_its_id(engine: Engine) -> None:
     """The private half is stored encrypted under its own id (T9)."""
     key = SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     (row,) = rows(engine)
@@ -90,7 +90,7 @@ def test_the_private_half_is_stored_encrypted_under_its_own_id(engine: Engine) -
     assert "d" not in key.public_jwk
 
 
-def test_a_dump_of_the_database_holds_no_private_key(sqlite_engine: Engine) -> None:
+def test_a_dump_of_the_database_contains_no_private_key(sqlite_engine: Engine) -> None:
     """A dump of the database holds no private key (T9)."""
     key = SigningKeys(sqlite_engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     number = key.jwk.as_dict(private=True)["d"]
@@ -147,7 +147,7 @@ TAMPERING: dict[str, Callable[[Engine], None]] = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERING)
-def test_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tampering: str) -> None:
+def test_a_changed_row_fails_closed(endpoint: Endpoint, tampering: str) -> None:
     """A row that was tampered with fails closed (T9)."""
     client = make_client(endpoint.engine)
     make_key(endpoint.engine)
@@ -158,7 +158,7 @@ def test_a_row_that_was_tampered_with_fails_closed(endpoint: Endpoint, tampering
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 
-def test_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine) -> None:
+def test_another_encryption_key_fails_closed_and_creates_no_key(engine: Engine) -> None:
     """Another encryption key fails closed and makes no new key (T9)."""
     SigningKeys(engine, [ENCRYPTION_KEY]).signing_key(utc_now())
     with pytest.raises(SigningKeyUnusable):
@@ -167,7 +167,7 @@ def test_another_encryption_key_fails_closed_and_makes_no_new_key(engine: Engine
 
 
 def test_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
-    """Known everywhere, then used first, then the former one is left out, once no key is under it any more (T9)."""
+    """Configured everywhere, then used first, then the former one is removed once no row needs it (T9)."""
     old, new = ENCRYPTION_KEY, b"n" * 32
     kid = SigningKeys(engine, [old]).signing_key(utc_now()).kid
     for ring in (SigningKeys(engine, [old, new]), SigningKeys(engine, [new, old])):
@@ -180,7 +180,7 @@ def test_the_encryption_key_is_changed_step_by_step(engine: Engine) -> None:
     assert SigningKeys(engine, [new]).signing_key(utc_now()).kid == successor
 
 
-def test_many_processes_that_start_at_once_make_one_key(engine: Engine) -> None:
+def test_concurrent_starts_create_one_key(engine: Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
     rings = [SigningKeys(make_engine(url), [ENCRYPTION_KEY]) for _ in range(8)]
     barrier = threading.Barrier(len(rings))
@@ -204,7 +204,7 @@ def test_many_processes_that_start_at_once_make_one_key(engine: Engine) -> None:
 
 
 def test_another_process_signs_with_a_new_key_within_seconds(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is published and verified is asked of the database each time."""
+    """Published keys and verification are read from the database each time."""
     clock = [0.0]
     monkeypatch.setattr("webapp.core.tokens.signing_keys.time.monotonic", lambda: clock[0])
     ring = SigningKeys(engine, [ENCRYPTION_KEY])

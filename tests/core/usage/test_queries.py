@@ -1,4 +1,4 @@
-"""Token requests: counted, the latest kept in full, and seen by their own account alone (L2, L3)."""
+"""Token requests: counted, the latest stored one by one, and visible to their own account only (L2, L3)."""
 
 import logging
 from collections import Counter
@@ -27,12 +27,12 @@ SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days
 
 @pytest.fixture
 def recorder(engine: Engine) -> Recorder:
-    """Return a recorder that writes when it is told to."""
+    """Return a recorder that writes only when the test calls it."""
     return Recorder(engine, PEPPER)
 
 
 def kept(engine: Engine) -> int:
-    """Return how many token requests the database holds."""
+    """Return the number of token requests in the database."""
     with read_session(engine) as session:
         return session.scalar(select(func.count()).select_from(TokenRequest)) or 0
 
@@ -41,7 +41,7 @@ def kept(engine: Engine) -> int:
 
 
 def test_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorder: Recorder) -> None:
-    """Days are those of UTC; what is written later adds up (L2)."""
+    """Days are UTC, and later writes are added (L2)."""
     client, other = make_client(engine), make_client(engine)
     midnight = datetime(2026, 3, 2, tzinfo=UTC)
     for at in (midnight - SECOND, midnight, midnight + SECOND):
@@ -64,7 +64,7 @@ def test_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorde
 
 
 @time_machine.travel("2026-03-31 23:59:00+00:00", tick=False)
-def test_the_days_to_show_end_today(engine: Engine, recorder: Recorder) -> None:
+def test_the_shown_days_end_today(engine: Engine, recorder: Recorder) -> None:
     client = make_client(engine)
     for days_ago in (0, 1, 29, 30):
         note(recorder, client, at=datetime.now(UTC) - days_ago * DAY)
@@ -75,8 +75,8 @@ def test_the_days_to_show_end_today(engine: Engine, recorder: Recorder) -> None:
     assert shown == [date(2026, 3, 2), date(2026, 3, 30), date(2026, 3, 31)]
 
 
-def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
-    """Four writers with engines of their own, each with the same clients in another order (L2)."""
+def test_concurrent_writers_lose_nothing(engine: Engine) -> None:
+    """Four writers with their own engines update the same clients in different orders (L2)."""
     clients = [make_client(engine) for _ in range(6)]
     barrier = Barrier(4)
 
@@ -89,7 +89,7 @@ def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
                     note(recorder, client, at=NOON + (10 * round_number + second) * SECOND)
             barrier.wait()
             recorder.write()
-            while recorder._pending:  # the database was busy with the others
+            while recorder._pending:  # the other writers locked the database
                 recorder.write()
         own.dispose()
 
@@ -100,11 +100,11 @@ def test_processes_that_write_at_once_lose_nothing(engine: Engine) -> None:
         assert len(recent(engine, client)) == 200
 
 
-# The latest
+# Single requests
 
 
-def test_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None:
-    """Time, true reason, secret label and address; and the scope that was asked for (L2)."""
+def test_the_latest_requests_are_stored(engine: Engine, recorder: Recorder) -> None:
+    """Time, true reason, secret label, address and requested scope (L2)."""
     client = make_client(engine)
     note(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
     note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
@@ -126,15 +126,15 @@ def test_the_latest_are_kept_in_full(engine: Engine, recorder: Recorder) -> None
     ],
     ids=["too long", "not printable", "awkward"],
 )
-def test_whatever_is_asked_for_can_be_stored(engine: Engine, recorder: Recorder, asked: str, shown: str) -> None:
+def test_any_requested_scope_can_be_stored(engine: Engine, recorder: Recorder, asked: str, shown: str) -> None:
     client = make_client(engine)
     note(recorder, client, Outcome.SCOPE_MALFORMED, scope=asked)
     recorder.write()
     assert [row.scope for row in recent(engine, client)] == [shown]
 
 
-def test_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorder) -> None:
-    """100,000 refusals, in ten writes; memory is bounded as well, and every one is counted (L2)."""
+def test_a_flood_of_refusals_stores_few_rows(engine: Engine, recorder: Recorder) -> None:
+    """100,000 refusals in ten writes: memory is bounded, and every one is counted (L2)."""
     client, bystander = make_client(engine), make_client(engine)
     note(recorder, bystander)
     for number in range(100_000):
@@ -152,7 +152,7 @@ def test_a_flood_of_refusals_keeps_few_rows(engine: Engine, recorder: Recorder) 
 
 
 def test_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Recorder) -> None:
-    """Of one write the latest issued and the latest refused requests are stored (L2)."""
+    """Each write stores the latest issued and the latest refused requests (L2)."""
     client = make_client(engine)
     note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
     for number in range(1, 2 * writer.REQUESTS_PER_WRITE_MAX):
@@ -162,7 +162,7 @@ def test_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Reco
 
 
 def test_the_requests_of_a_day_are_bounded(engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each client and day (UTC); a few more only until one of the next is the occasion to delete (L2)."""
+    """Per client and UTC day; rows over the limit are deleted with the next write (L2)."""
     monkeypatch.setattr(writer, "REQUESTS_PER_DAY_MAX", 200)
     monkeypatch.setitem(writer.TRIM_AFTER, "requests", 50)
     client, bystander = make_client(engine), make_client(engine)
@@ -182,7 +182,7 @@ def test_the_requests_of_a_day_are_bounded(engine: Engine, recorder: Recorder, m
 
 
 def test_requests_carry_account_and_request_id(engine: Engine, recorder: Recorder) -> None:
-    """The account is looked up where the request does not tell it."""
+    """The account is read from the database where the request does not know it."""
     client = make_client(engine, account_id=OTHER_ACCOUNT)
     for account_id in (None, OTHER_ACCOUNT):
         recorder.record(
@@ -202,10 +202,10 @@ def test_requests_carry_account_and_request_id(engine: Engine, recorder: Recorde
     ] * 2
 
 
-def test_what_waits_in_memory_is_bounded(
+def test_the_queue_is_bounded(
     engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where there are more than fit, the oldest are only counted, and a count too many is told (L2)."""
+    """Of too many requests the oldest are only counted, and counts that do not fit are logged (L2)."""
     monkeypatch.setattr(recorder_module, "REQUESTS_MAX", 3)
     monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
     monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
@@ -226,8 +226,8 @@ def test_what_waits_in_memory_is_bounded(
 # Last used
 
 
-def test_last_used_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> None:
-    """At a grain of a minute, so that a busy secret is written to once a minute; it never goes back."""
+def test_last_use_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
+    """A busy secret is written once a minute, and the time never goes back."""
     for moments, told in (
         ([NOON], NOON),
         ([NOON + 5 * SECOND, NOON + 59 * SECOND], NOON + 5 * SECOND),
@@ -241,7 +241,7 @@ def test_last_used_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> 
         assert last_used(engine, client) == (told, ADDRESS, "A"), moments
 
 
-def test_last_used_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recorder: Recorder) -> None:
+def test_last_use_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recorder: Recorder) -> None:
     client, unused = make_client(engine), make_client(engine)
     add_secret(engine, client, "another-secret-of-the-client")
     note(recorder, client, label="B", at=NOON)
@@ -254,8 +254,8 @@ def test_last_used_of_a_client_is_the_latest_of_its_secrets(engine: Engine, reco
     assert {secret.label: secret.last_used_at for secret in secrets} == {"A": NOON + MINUTE, "B": NOON + 2 * SECOND}
 
 
-def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: Recorder) -> None:
-    """Also where the scope was then refused; not where it matched but had ended, or where none matched."""
+def test_a_successful_authentication_is_a_use_of_the_secret(engine: Engine, recorder: Recorder) -> None:
+    """Even if the scope was refused; not if the secret had ended, or none matched."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         note(recorder, client, outcome, "A")
@@ -266,11 +266,11 @@ def test_a_secret_is_used_where_it_let_its_client_in(engine: Engine, recorder: R
     assert not any(last_used(engine, client) for outcome, client in clients.items() if outcome not in used)
 
 
-# From where a client calls
+# Caller addresses
 
 
-def test_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Recorder) -> None:
-    """Also where the scope was then refused; not where the secret had ended, or none matched (A8)."""
+def test_a_successful_authentication_records_the_caller(engine: Engine, recorder: Recorder) -> None:
+    """Even if the scope was refused; not if the secret had ended, or none matched (A8)."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         note(recorder, client, outcome, "A")
@@ -281,8 +281,8 @@ def test_whoever_showed_a_right_secret_is_a_caller(engine: Engine, recorder: Rec
     assert callers(engine, clients[Outcome.ISSUED]) == {ADDRESS: NOON}
 
 
-def test_a_callers_time_is_true_to_the_minute(engine: Engine, recorder: Recorder) -> None:
-    """Each process writes it once a minute at most; it never goes back."""
+def test_a_callers_time_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
+    """Each process writes it once a minute at most, and it never goes back."""
     client = make_client(engine)
     for moment, address, told in (
         (NOON, ADDRESS, {ADDRESS: NOON}),
@@ -296,8 +296,8 @@ def test_a_callers_time_is_true_to_the_minute(engine: Engine, recorder: Recorder
         assert callers(engine, client) == told
 
 
-def test_a_client_is_known_to_call_from_about_200_addresses(engine: Engine, recorder: Recorder) -> None:
-    """Within one write and over many; those that called longest ago go."""
+def test_about_200_addresses_of_a_client_are_kept(engine: Engine, recorder: Recorder) -> None:
+    """Within one write and over many; those with the oldest calls are removed."""
     at_once, one_by_one = make_client(engine), make_client(engine)
     for number in range(260):
         note(recorder, at_once, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
@@ -311,11 +311,11 @@ def test_a_client_is_known_to_call_from_about_200_addresses(engine: Engine, reco
     assert known.keys() >= {f"2001:db8::{number:x}" for number in range(500, 700)}
 
 
-# Whose they are
+# Other accounts
 
 
 def test_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> None:
-    """Another account sees nothing (L2, A3)."""
+    """Another account's queries return nothing (L2, A3)."""
     client = make_client(engine)
     make_client(engine, account_id=OTHER_ACCOUNT)
     note(recorder, client, at=datetime.now(UTC))
@@ -338,10 +338,10 @@ def everything_in(engine: Engine) -> str:
         return "".join(str(connection.execute(text(f"SELECT * FROM {table}")).all()) for table in tables)
 
 
-def test_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
+def test_an_unknown_client_id_is_logged_as_four_characters_and_a_digest(
     engine: Engine, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """People paste secrets there. The digest is keyed, and the same in every process (L3)."""
+    """People paste secrets there. The digest is keyed, and equal in every process (L3)."""
     make_client(engine)
     caplog.set_level(logging.DEBUG)
     lines = []
@@ -362,8 +362,8 @@ def test_an_unknown_client_id_is_told_by_four_characters_and_a_digest(
     assert CANARY[4:12] not in caplog.text
 
 
-def test_an_id_that_was_once_a_clients_is_told_to_its_owner(engine: Engine, recorder: Recorder) -> None:
-    """A caller that still sends a former ID, or the right one in other letters, is what its owner looks for."""
+def test_a_former_id_is_recorded_at_its_client(engine: Engine, recorder: Recorder) -> None:
+    """The owner can find a caller that still sends a former ID, or other letter case."""
     client = make_client(engine, client_id="northwind-old")
     make_client(engine, client_id="northwind-ol2")
     with unit_of_work(engine) as session:

@@ -1,4 +1,4 @@
-"""Writing in the background: what a busy or broken database, forks and the end of a process do to it (L2)."""
+"""The background writer: unavailable databases, forks and the end of a process (L2)."""
 
 import ctypes
 import itertools
@@ -32,12 +32,12 @@ def issued(engine: Engine, client: IdentityClient) -> int:
     return sum(counts(engine, client).values())
 
 
-# A database that does not take it
+# Unavailable databases
 
 
 @contextmanager
 def locked(engine: Engine) -> Iterator[None]:
-    """Lock a SQLite database against writers, who give up soon."""
+    """Lock a SQLite database; writers time out soon."""
 
     def wait_shortly(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA busy_timeout=20")
@@ -55,7 +55,7 @@ def locked(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def closed(engine: Engine) -> Iterator[None]:
-    """Let a PostgreSQL database refuse everybody, and end the connections that there are."""
+    """Let a PostgreSQL database refuse connections, and end the existing ones."""
     name = engine.url.database
     server = make_engine(engine.url.set(database="postgres").render_as_string(hide_password=False))
     with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -66,8 +66,8 @@ def closed(engine: Engine) -> Iterator[None]:
     server.dispose()
 
 
-def test_what_a_busy_database_does_not_take_is_kept(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """It is tried again, and said once; nobody who asks for a token notices."""
+def test_requests_are_kept_while_the_database_is_unavailable(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """The write is repeated and logged once, and no token request fails."""
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     away = locked if engine.dialect.name == "sqlite" else closed
     with away(engine):
@@ -86,8 +86,8 @@ def test_what_a_busy_database_does_not_take_is_kept(engine: Engine, caplog: pyte
     assert "The database cannot be used" in caplog.text
 
 
-def test_what_no_database_could_take_is_dropped(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """A table that is missing, say: it must not stand in the way of what comes later. No value is told."""
+def test_requests_that_can_never_be_written_are_dropped(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """With a missing table, for example, later requests must still be written. The log contains no values."""
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE identity_client_token_requests RENAME TO elsewhere"))
@@ -108,13 +108,13 @@ def test_what_no_database_could_take_is_dropped(engine: Engine, caplog: pytest.L
 
 
 @pytest.fixture
-def in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let recorders write by themselves, as everywhere but in tests."""
+def background_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let recorders start their thread, as outside of tests."""
     monkeypatch.setattr(Recorder, "_start", START)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -122,12 +122,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def writers() -> int:
-    """Return how many threads write in the background."""
+    """Return the number of background threads."""
     return sum(thread.name == "identity-clients-recorder" for thread in threading.enumerate())
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.usefixtures("in_the_background")
+@pytest.mark.usefixtures("background_writer")
 def test_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """What it had not written is written by the next one (D10)."""
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
@@ -143,8 +143,8 @@ def test_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog:
     wait_for(lambda: writers() == 0)
 
 
-@pytest.mark.usefixtures("in_the_background")
-def test_one_thread_writes_within_a_second_and_goes_when_nothing_is_left(engine: Engine) -> None:
+@pytest.mark.usefixtures("background_writer")
+def test_one_thread_writes_within_a_second_and_ends_when_idle(engine: Engine) -> None:
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     for so_far in (0, 3):
         started = time.monotonic()
@@ -152,12 +152,12 @@ def test_one_thread_writes_within_a_second_and_goes_when_nothing_is_left(engine:
             note(recorder, client, at=NOW)
         assert writers() == 1
         wait_for(lambda expected=so_far + 3: issued(engine, client) == expected)  # type: ignore[misc]
-        assert time.monotonic() - started < 5  # a second on a machine that has nothing else to do
+        assert time.monotonic() - started < 5  # one second, on an idle machine
         wait_for(lambda: writers() == 0)
 
 
-@pytest.mark.usefixtures("in_the_background")
-def test_a_process_that_may_have_no_more_threads_serves_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("background_writer")
+def test_a_process_without_free_threads_continues_to_serve(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
 
     def no_more_threads(_thread: threading.Thread) -> None:
@@ -171,7 +171,7 @@ def test_a_process_that_may_have_no_more_threads_serves_on(engine: Engine, monke
     wait_for(lambda: writers() == 0)
 
 
-def test_noting_never_waits_for_the_database(sqlite_url: str) -> None:
+def test_recording_never_waits_for_the_database(sqlite_url: str) -> None:
     engine = make_engine(sqlite_url)
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     with locked(engine):
@@ -237,10 +237,10 @@ ENDS = {
 @pytest.mark.parametrize(
     ("database", "end"), [*itertools.product(["sqlite_url"], ENDS), ("postgresql_url", "in a forked worker")]
 )
-def test_nothing_is_lost_where_a_process_ends(
+def test_nothing_is_lost_when_a_process_ends(
     request: pytest.FixtureRequest, tmp_path: Path, database: str, end: str
 ) -> None:
-    """Each process writes what it noted itself, once."""
+    """Each process writes its own requests, once."""
     program, expected = ENDS[end]
     engine = make_engine(request.getfixturevalue(database))
     client = make_client(engine)
@@ -250,7 +250,7 @@ def test_nothing_is_lost_where_a_process_ends(
     engine.dispose()
 
 
-def test_what_is_lost_at_the_end_is_told(sqlite_url: str, tmp_path: Path) -> None:
+def test_requests_lost_at_the_end_are_logged(sqlite_url: str, tmp_path: Path) -> None:
     engine = make_engine(sqlite_url)
     client = make_client(engine)
     impatient = "event.listen(engine, 'connect', lambda connection, _: connection.execute('PRAGMA busy_timeout=20'))\n"
