@@ -102,7 +102,7 @@ SWITCH = """([ours, on]) => { for (const sheet of document.styleSheets)
 # What `.ic` inherits on purpose, or what shows nowhere in it.
 INHERITED = {
     *("box-sizing", "color-scheme", "tab-size", "text-rendering", "text-size-adjust", "text-underline-offset"),
-    *("-webkit-tap-highlight-color", "background-repeat"),
+    *("-webkit-tap-highlight-color", "background-repeat", "background-position", "background-size"),
 }
 
 

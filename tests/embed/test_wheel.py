@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         if path.parts[0] == "identity_clients":
             folder = path.parts[1] if path.parts[1] in KINDS else ""
             assert path.suffix in KINDS[folder], path
-    assert not [path for path in found if re.search(r"standalone|demo|test|conftest|\.env|\.git|sqlite", str(path))]
+    assert not [path for path in found if re.search(r"standalone|demo|test|conftest|\.env|\.git|\.sqlite", str(path))]
 
 
 def test_every_file_of_the_product_is_in_it(wheel: Path) -> None:

@@ -49,7 +49,7 @@ identity_clients.actor_loader(
 identity_clients.init_app(app)
 app.add_url_rule("/healthz", "healthz", lambda: "ok")
 """
-SERVERS = ("gunicorn", "gunicorn with gevent", "waitress", "uvicorn", "uWSGI", "granian")
+SERVERS = ("gunicorn", "gunicorn with gevent", "waitress", "uvicorn", "granian")
 
 
 @dataclass
@@ -146,25 +146,6 @@ def test_what_was_counted_is_written_at_sigterm(tmp_path: Path, sqlite_url: str,
     engine.dispose()
     assert counted == REQUESTS, log
     assert "Traceback" not in log, log
-
-
-@pytest.mark.parametrize("master", ["--master", ""], ids=["master", "single process"])
-def test_uwsgi_without_threads_ends_in_time(tmp_path: Path, sqlite_url: str, master: str) -> None:
-    """An operator may have forgotten --enable-threads: the thread that writes then runs only while a request does."""
-    engine = make_engine(sqlite_url)
-    make_client(engine, account_id="northwind", client_id="first-client")
-    engine.dispose()
-    command = f"uwsgi --http-socket 127.0.0.1:5000 --module app:app {master} --die-on-term"
-    with serve(tmp_path, sqlite_url, command, None) as served:
-        assert [served.token() for _ in range(5)] == [200] * 5
-        time.sleep(1.2)  # the thread wakes up at the next request
-        assert [served.token() for _ in range(5)] == [200] * 5
-        served.process.terminate()
-        served.process.wait(STOP_SECONDS)
-        log = served.log.read_text()
-    with engine.connect() as connection:
-        assert connection.scalar(select(func.sum(TokenRequestCount.count))) == 10, log
-    engine.dispose()
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["as in the guide", "without trusted_proxy"])

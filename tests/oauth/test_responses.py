@@ -157,7 +157,7 @@ def test_no_secret_hash_or_token_reaches_a_log(
     captured = capfd.readouterr()
     logged = "\n".join([caplog.text, captured.out, captured.err])
     assert "UPDATE identity_client_secrets" in logged
-    for secret in (SECRET, canary, token, "argon2id"):
+    for secret in (SECRET, canary, token, "$argon2id$", "$hmac-sha256$"):
         assert secret not in logged
 
 

@@ -191,7 +191,7 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
     """Filter and summary use the indexes of the account, of secrets and of counts."""
     with engine.begin() as connection:
         connection.execute(insert(Account).values([{"id": ACCOUNT, "feature_enabled": True}]))
-    fill(engine, OTHER_ACCOUNT, 5_000)
+    fill(engine, OTHER_ACCOUNT, 20_000)
     fill(engine, ACCOUNT, 500)
     secret = "SELECT id, id, 'A', '', 1, created_at, '', NULL, NULL, NULL, NULL FROM identity_clients"
     columns = (

@@ -30,12 +30,6 @@ from . import writer
 from .writer import RecordedRequest, RequestCount, RequestCountKey
 
 WRITE_EVERY_SECONDS = 1
-WRITE_PAUSE_MAX_SECONDS = 5
-IDLE_PER_WRITE = 3
-"""How much longer than a write the pause after it is, so that writing takes a quarter of a process's time at most.
-
-Where each request is of another client, writing one costs as much as answering it.
-"""
 BACKGROUND_RESPONSE_SECONDS = 8.0
 """How long a statement of the background thread may wait for the database server."""
 REQUESTS_MAX = 10_000
