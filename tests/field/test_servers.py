@@ -1,4 +1,4 @@
-"""Every WSGI server that the guide names: it serves, and at SIGTERM it ends in time and loses no counted request.
+"""Every WSGI server that the guide names, but for uWSGI: it serves, and at SIGTERM it ends in time and loses no counted request.
 
 The lines of each server are those of the section "Serving" in docs/embedding.md.
 """
