@@ -1,6 +1,6 @@
-"""Every WSGI server that the guide names, but for uWSGI: it serves, and at SIGTERM it ends in time and loses no counted request.
+"""The WSGI servers of the guide serve, end in time at SIGTERM, and lose no counted request.
 
-The lines of each server are those of the section "Serving" in docs/embedding.md.
+uWSGI is left out: it sometimes ends before the last second is recorded, as the guide says. The lines of each server are those of the section "Serving" in docs/embedding.md.
 """
 
 import os
