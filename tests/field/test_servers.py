@@ -1,6 +1,7 @@
 """The WSGI servers of the guide serve, end in time at SIGTERM, and lose no counted request.
 
-uWSGI is left out: it sometimes ends before the last second is recorded, as the guide says. The lines of each server are those of the section "Serving" in docs/embedding.md.
+uWSGI is left out: it sometimes ends before the last second is recorded, as the guide says. The lines of each
+server are those of the section "Serving" in docs/embedding.md.
 """
 
 import os
