@@ -1,4 +1,4 @@
-"""Who comes in, and what a refusal tells and costs (P6-P8, S1, S2, S5, S8, S9)."""
+"""Client authentication: refusals and their cost, hashing, cached secrets (P6-P8, S1, S2, S5, S8, S9)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def frozen(moment: datetime = NOW) -> Iterator[None]:
         yield
 
 
-def seen_by_the_caller(response: TestResponse) -> tuple[object, ...]:
+def response_without_request_id(response: TestResponse) -> tuple[object, ...]:
     headers = {name: value for name, value in response.headers.items() if name != "Date"}
     return response.status, headers, response.data
 
@@ -67,17 +67,19 @@ def stored_secret(engine: Engine, client: IdentityClient) -> ClientSecret:
 
 @pytest.mark.parametrize(("generated", "cause"), CAUSES)
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_every_failed_authentication_looks_the_same(
+def test_authentication_failures_are_indistinguishable(
     endpoint: Endpoint, generated: bool, cause: str, basic: bool
 ) -> None:
-    """Every failed authentication looks the same (P7)."""
+    """Return the same status, body and headers for every failed authentication (P7)."""
     _, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
     client = make_client(endpoint.engine, secret=GENERATED_SECRET if generated else SECRET)
     arrange(endpoint, client)
     with frozen():
         response = endpoint.ask(client, secret, basic=basic)
-    assert seen_by_the_caller(response) == seen_by_the_caller(endpoint.post([("grant_type", "client_credentials")]))
-    assert seen_by_the_caller(response) == (
+    assert response_without_request_id(response) == response_without_request_id(
+        endpoint.post([("grant_type", "client_credentials")])
+    )
+    assert response_without_request_id(response) == (
         "401 UNAUTHORIZED",
         {
             "Content-Type": "application/json",
@@ -93,14 +95,14 @@ def test_every_failed_authentication_looks_the_same(
 
 
 @pytest.mark.parametrize(("generated", "cause"), CAUSES)
-def test_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
+def test_cost_of_a_refusal_depends_on_the_sent_secret_only(
     each_endpoint: Endpoint, generated: bool, cause: str
 ) -> None:
-    """HMACs or two argon2id computations, and one statement, also where the right secret came in before (P8)."""
+    """Refuse with HMACs or two argon2id computations and one statement, also after an earlier success (P8)."""
     reason, arrange, secret = (GENERATED_REFUSALS if generated else REFUSALS)[cause]
     right = GENERATED_SECRET if generated else SECRET
     client = make_client(each_endpoint.engine, secret=right)
-    know_whether_a_hash_is_legacy(each_endpoint)
+    refresh_legacy_hash_check(each_endpoint)
     with frozen():
         assert each_endpoint.ask(client, right).status_code == 200
         arrange(each_endpoint, client)
@@ -130,10 +132,12 @@ def test_the_form_of_the_sent_secret_decides_the_work_of_a_refusal(
         ("another_prefix_ewzvheApU_nR4YmxVViC0SN2lR3oe6pIDG1uvEs5CkhA2JLA3J", 0),
     ],
 )
-def test_what_is_stored_never_matters(endpoint: Endpoint, stored: str | None, sent: str, computations: int) -> None:
-    """Neither for a client with a typed secret, nor with a generated one, nor for an unknown ID (P8)."""
+def test_cost_of_a_refusal_does_not_depend_on_stored_secrets(
+    endpoint: Endpoint, stored: str | None, sent: str, computations: int
+) -> None:
+    """Do the same work for clients with a typed secret, with a generated one, and for unknown IDs (P8)."""
     client = make_client(endpoint.engine, secret=stored) if stored else "nobodys-id"
-    know_whether_a_hash_is_legacy(endpoint)
+    refresh_legacy_hash_check(endpoint)
     with argon2_computations() as hashed, statements(endpoint.engine) as seen:
         assert endpoint.ask(client, sent).status_code == 401
     assert (len(hashed), len(seen)) == (computations, 1)
@@ -144,7 +148,7 @@ def test_a_client_may_have_a_typed_and_a_generated_secret(each_endpoint: Endpoin
     first, second = (SECRET, GENERATED_SECRET) if labels == "AB" else (GENERATED_SECRET, SECRET)
     client = make_client(each_endpoint.engine, secret=first)
     add_secret(each_endpoint.engine, client, second)
-    know_whether_a_hash_is_legacy(each_endpoint)
+    refresh_legacy_hash_check(each_endpoint)
     with argon2_computations() as hashed:
         assert each_endpoint.ask(client, GENERATED_SECRET).status_code == 200
         assert not hashed
@@ -152,15 +156,15 @@ def test_a_client_may_have_a_typed_and_a_generated_secret(each_endpoint: Endpoin
         assert len(hashed) == 1
 
 
-def know_whether_a_hash_is_legacy(endpoint: Endpoint) -> None:
-    """Let the endpoint ask the database whether there are legacy hashes, which it does once a minute."""
+def refresh_legacy_hash_check(endpoint: Endpoint) -> None:
+    """Make the endpoint query whether legacy hashes exist, which it does once a minute."""
     with pytest.raises(AuthenticationFailed):
         endpoint.services.authenticator.authenticate(
             "nobodys-id", Secret(WRONG_GENERATED_SECRET), address="203.0.113.99", now=NOW
         )
 
 
-def test_the_secret_that_matched_is_named_in_a_refusal(endpoint: Endpoint) -> None:
+def test_refusal_records_the_matching_secret(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, OTHER_SECRET, "B", paused_at=NOW)
     with pytest.raises(AuthenticationFailed) as refused:
@@ -196,7 +200,7 @@ def is_malformed(value: str) -> bool:
 def test_malformed_values_are_refused_without_query_or_hash(
     each_endpoint: Endpoint, value: str, basic: bool, is_id: bool
 ) -> None:
-    """Malformed values are refused without query or hash (P6)."""
+    """Reject malformed credentials before any database query or hash (P6)."""
     try:
         value.encode()
     except UnicodeEncodeError:  # a lone surrogate cannot be sent
@@ -212,20 +216,20 @@ def test_malformed_values_are_refused_without_query_or_hash(
 @given(value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=6, max_size=100))
 @example(value="'; DROP TABLE identity_clients; --")
 @example(value='%_\\"<script>')
-def test_any_printable_value_is_judged_on_both_engines(each_endpoint: Endpoint, value: str) -> None:
-    """Any printable value is judged on both engines (P6)."""
+def test_printable_values_are_compared_on_both_engines(each_endpoint: Endpoint, value: str) -> None:
+    """Compare any printable value without an error, on SQLite and PostgreSQL (P6)."""
     assert each_endpoint.ask(value, value).status_code == 401
 
 
 @pytest.mark.parametrize("length", [6, 100])
-def test_values_at_the_limits_come_in(each_endpoint: Endpoint, length: int) -> None:
-    """Values at the limits come in (P6)."""
+def test_values_at_the_limits_authenticate(each_endpoint: Endpoint, length: int) -> None:
+    """Accept credentials of the longest allowed length (P6)."""
     client = make_client(each_endpoint.engine, client_id="i" * length, secret="s" * length)
     assert each_endpoint.ask(client, "s" * length).status_code == 200
 
 
-def test_comparison_is_exact(each_endpoint: Endpoint) -> None:
-    """Comparison is exact (P6)."""
+def test_secret_comparison_is_exact(each_endpoint: Endpoint) -> None:
+    """Compare secrets byte for byte, without trimming or case folding (P6)."""
     make_client(each_endpoint.engine, client_id="northwind-api")
     for client_id, secret in (
         ("Northwind-api", SECRET),
@@ -244,8 +248,8 @@ def test_comparison_is_exact(each_endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
-def test_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool) -> None:
-    """The stored hash is never the secret (S5)."""
+def test_stored_hash_is_not_accepted_as_secret(endpoint: Endpoint, basic: bool) -> None:
+    """Refuse a request that sends the stored hash as the secret (S5)."""
     client = make_client(endpoint.engine)
     stored = stored_secret(endpoint.engine, client).secret_hash
     peppered = HASHER._peppered(Secret(SECRET), 1)
@@ -258,8 +262,8 @@ def test_the_stored_hash_is_never_the_secret(endpoint: Endpoint, basic: bool) ->
         assert endpoint.ask(generated, value, basic=basic).status_code == 401
 
 
-def test_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpoint) -> None:
-    """A hash made at a lower cost verifies, and is replaced by one at today's; only once (S1, S2)."""
+def test_hash_with_old_parameters_is_renewed_once(each_endpoint: Endpoint) -> None:
+    """Verify a hash of a lower cost, and replace it once by a hash with the current parameters (S1, S2)."""
     client = make_client(each_endpoint.engine)
     hash_cheaply(each_endpoint.engine, client)
     assert each_endpoint.ask(client, "a-wrong-secret").status_code == 401
@@ -275,8 +279,8 @@ def test_an_older_hash_is_renewed_at_its_next_success(each_endpoint: Endpoint) -
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endpoint: Endpoint, secret: str) -> None:
-    """Every secret used to be stored as argon2id; one token request renews it, by the form of the secret (S1)."""
+def test_legacy_argon2id_hash_is_renewed_at_next_success(each_endpoint: Endpoint, secret: str) -> None:
+    """Replace a legacy argon2id hash at the next token request, by the form of the secret (S1)."""
     client = make_client(each_endpoint.engine, secret=secret)
     make_legacy(each_endpoint.engine, client, secret)
     with argon2_computations() as hashed:
@@ -296,16 +300,14 @@ def test_a_hash_of_the_former_scheme_is_renewed_at_its_next_success(each_endpoin
 
 
 @pytest.mark.parametrize("cause", GENERATED_REFUSALS)
-def test_while_there_are_legacy_hashes_every_generated_secret_costs_the_same(
-    each_endpoint: Endpoint, cause: str
-) -> None:
-    """Two argon2id computations, for the clients that have one, those that have none, and unknown IDs (P8)."""
+def test_cost_of_generated_secrets_with_legacy_hashes(each_endpoint: Endpoint, cause: str) -> None:
+    """Compute two argon2id hashes for clients with and without a legacy hash and for unknown IDs (P8)."""
     engine, (reason, arrange, secret) = each_endpoint.engine, GENERATED_REFUSALS[cause]
     legacy, renewed = (make_client(engine, secret=GENERATED_SECRET) for _ in range(2))
     make_legacy(engine, make_client(engine), SECRET)
     make_legacy(engine, legacy, GENERATED_SECRET)
     with frozen():
-        know_whether_a_hash_is_legacy(each_endpoint)
+        refresh_legacy_hash_check(each_endpoint)
         for client in (legacy, renewed):
             arrange(each_endpoint, client)
             with argon2_computations() as hashed, statements(engine) as seen:
@@ -325,10 +327,10 @@ LEGACY_IS_GONE: dict[str, Callable[[Engine, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("how", LEGACY_IS_GONE)
-def test_without_legacy_hashes_generated_secrets_cost_hmacs_again(
+def test_cost_of_generated_secrets_without_legacy_hashes(
     each_endpoint: Endpoint, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that has ended does not count, so that an operator can finish what no caller renews (P8)."""
+    """Ignore the legacy hash of an ended secret, so that an operator can complete the migration (P8)."""
     monkeypatch.setattr(legacy_hashes, "CHECK_EVERY_SECONDS", 0)
     client = make_client(each_endpoint.engine)
     make_legacy(each_endpoint.engine, client, SECRET, ends_at=datetime.now(UTC) + HOUR)
@@ -340,8 +342,8 @@ def test_without_legacy_hashes_generated_secrets_cost_hmacs_again(
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
-    """Version 1 beside version 2; afterwards version 1 may go (S2)."""
+def test_previous_pepper_verifies_until_renewal(each_endpoint: Endpoint, secret: str) -> None:
+    """Verify with pepper version 1 beside version 2; after renewal version 1 can be removed (S2)."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine, secret=secret)
     newest = b"the newest pepper of 32 bytes or more"
     both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
@@ -352,8 +354,8 @@ def test_a_former_pepper_verifies_until_the_hash_is_renewed(each_endpoint: Endpo
 
 
 @pytest.mark.parametrize("secret", [SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint: Endpoint, secret: str) -> None:
-    """A hash under a lost pepper matches nothing at the same cost (S2)."""
+def test_missing_pepper_is_refused_at_the_same_cost(endpoint: Endpoint, secret: str) -> None:
+    """Refuse a secret whose pepper version is missing, at the cost of any other refusal (S2)."""
     client = make_client(endpoint.engine, secret=secret)
     without = Authenticator(
         endpoint.engine,
@@ -369,10 +371,8 @@ def test_a_hash_under_a_lost_pepper_matches_nothing_at_the_same_cost(endpoint: E
 @pytest.mark.parametrize(
     ("after_end", "status"), [(timedelta(seconds=-1), 200), (timedelta(0), 401), (timedelta(seconds=1), 401)]
 )
-def test_the_end_is_exclusive_and_judged_at_each_request(
-    each_endpoint: Endpoint, after_end: timedelta, status: int
-) -> None:
-    """The end is exclusive and judged at each request (S8)."""
+def test_secret_end_is_exclusive(each_endpoint: Endpoint, after_end: timedelta, status: int) -> None:
+    """Refuse a secret from the exact moment of its end on, checked at each request (S8)."""
     client = make_client(each_endpoint.engine)
     change_secret(each_endpoint.engine, client, ends_at=NOW)
     with frozen(NOW - HOUR):
@@ -381,8 +381,8 @@ def test_the_end_is_exclusive_and_judged_at_each_request(
         assert each_endpoint.ask(client).status_code == status
 
 
-def test_a_paused_secret_resumes_but_not_past_its_end(endpoint: Endpoint) -> None:
-    """A paused secret resumes but not past its end (S8)."""
+def test_resumed_secret_keeps_its_end(endpoint: Endpoint) -> None:
+    """Accept a resumed secret until its end date, and not afterwards (S8)."""
     client = make_client(endpoint.engine)
     change_secret(endpoint.engine, client, ends_at=NOW + HOUR, paused_at=NOW)
     with frozen():
@@ -393,8 +393,8 @@ def test_a_paused_secret_resumes_but_not_past_its_end(endpoint: Endpoint) -> Non
         assert endpoint.ask(client).status_code == 401
 
 
-def test_both_live_secrets_come_in_whatever_ended_between_them(endpoint: Endpoint) -> None:
-    """Two live secrets are found among any number of ended ones (S7, S8)."""
+def test_both_active_secrets_authenticate(endpoint: Endpoint) -> None:
+    """Accept both active secrets, with any number of ended ones between them (S7, S8)."""
     client = make_client(endpoint.engine)
     for label in "BCDEF":
         add_secret(endpoint.engine, client, f"an-ended-secret-{label}", label, ends_at=NOW - HOUR)
@@ -404,15 +404,15 @@ def test_both_live_secrets_come_in_whatever_ended_between_them(endpoint: Endpoin
         assert endpoint.ask(client, OTHER_SECRET).status_code == 200
 
 
-def test_one_value_in_two_secrets_counts_while_one_of_them_is_live(endpoint: Endpoint) -> None:
-    """One value in two secrets counts while one of them is live (S8)."""
+def test_same_value_in_two_secrets(endpoint: Endpoint) -> None:
+    """Accept a value that two secrets share while one of them is active (S8)."""
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, SECRET, "B", paused_at=NOW)
     assert endpoint.ask(client).status_code == 200
 
 
-def test_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -> None:
-    """A success is remembered and costs no hash (S9)."""
+def test_verified_secret_is_cached(each_endpoint: Endpoint) -> None:
+    """Verify a cached secret without a hash computation (S9)."""
     client = make_client(each_endpoint.engine)
     with argon2_computations() as hashed:
         assert each_endpoint.ask(client).status_code == 200
@@ -422,8 +422,8 @@ def test_a_success_is_remembered_and_costs_no_hash(each_endpoint: Endpoint) -> N
     assert len(hashed) == 1
 
 
-def test_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
-    """Their comparison costs no more than looking it up (S9)."""
+def test_generated_secrets_are_not_cached(endpoint: Endpoint) -> None:
+    """Do not cache generated secrets, whose comparison costs as little as a look-up (S9)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
     assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
     assert len(endpoint.services.authenticator._verified) == 0
@@ -433,8 +433,8 @@ def test_generated_secrets_are_not_remembered(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("cause", [cause for cause, (_, _, secret) in REFUSALS.items() if secret == SECRET])
-def test_a_remembered_check_decides_nothing_else(endpoint: Endpoint, cause: str) -> None:
-    """A remembered check decides nothing else (S9)."""
+def test_cached_secret_skips_no_other_check(endpoint: Endpoint, cause: str) -> None:
+    """Check the state of client, account and secret also when the secret is cached (S9)."""
     client = make_client(endpoint.engine)
     with frozen():
         assert endpoint.ask(client).status_code == 200
@@ -442,8 +442,8 @@ def test_a_remembered_check_decides_nothing_else(endpoint: Endpoint, cause: str)
         assert endpoint.ask(client).status_code == 401
 
 
-def test_a_changed_secret_forgets_the_old_value(endpoint: Endpoint) -> None:
-    """A changed secret forgets the old value (S9)."""
+def test_changed_secret_invalidates_the_cache(endpoint: Endpoint) -> None:
+    """Refuse the old value of a changed secret although it was cached (S9)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     changed = HASHER.hash(Secret(OTHER_SECRET))
@@ -452,8 +452,8 @@ def test_a_changed_secret_forgets_the_old_value(endpoint: Endpoint) -> None:
     assert endpoint.ask(client, OTHER_SECRET).status_code == 200
 
 
-def test_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
-    """Wrong secrets are not remembered (S9)."""
+def test_wrong_secrets_are_not_cached(endpoint: Endpoint) -> None:
+    """Do not cache failed verifications (S9)."""
     client = make_client(endpoint.engine)
     for _ in range(2):
         with argon2_computations() as hashed:
@@ -461,8 +461,8 @@ def test_wrong_secrets_are_not_remembered(endpoint: Endpoint) -> None:
         assert len(hashed) == 2
 
 
-def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
-    """The memory is bounded and forgets the least recently used (S9)."""
+def test_cache_evicts_the_least_recently_used() -> None:
+    """Limit the size of the cache, and evict the least recently used entry (S9)."""
     checks = VerifiedSecrets(most=2)
     one, two, three = (StoredHash(f"$argon2id${number}", 1) for number in range(3))
     secret = Secret(SECRET)
@@ -477,8 +477,8 @@ def test_the_memory_is_bounded_and_forgets_the_least_recently_used() -> None:
 
 
 @pytest.mark.parametrize(("after", "held"), [(12 * HOUR - timedelta(seconds=1), True), (12 * HOUR, False)])
-def test_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta, held: bool) -> None:
-    """The memory lasts twelve hours even when it is used (S9)."""
+def test_cache_entry_expires_after_twelve_hours(after: timedelta, held: bool) -> None:
+    """Expire an entry twelve hours after verification, also when it is in use (S9)."""
     checks, secret, stored = VerifiedSecrets(), Secret(SECRET), StoredHash("$argon2id$", 1)
     with frozen():
         checks.add(secret, stored)
@@ -488,8 +488,8 @@ def test_the_memory_lasts_twelve_hours_even_when_it_is_used(after: timedelta, he
         assert checks.contains(secret, stored) is held
 
 
-def test_the_memory_holds_no_plain_text() -> None:
-    """The memory holds no plain text (S9)."""
+def test_cache_holds_no_plain_text() -> None:
+    """Keep only keyed digests in the cache, with a key per process (S9)."""
     checks, other = VerifiedSecrets(), VerifiedSecrets()
     for memory in (checks, other):
         memory.add(Secret(SECRET), StoredHash("$argon2id$", 1))
@@ -509,8 +509,8 @@ CHANGES: dict[str, Callable[[Engine, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_counts_at_the_next_request_of_every_process(endpoint: Endpoint, change: str) -> None:
-    """A change counts at the next request of every process (A7)."""
+def test_change_applies_to_next_request_of_every_process(endpoint: Endpoint, change: str) -> None:
+    """Apply changes of client and account to the next request of every process (A7)."""
     client = make_client(endpoint.engine)
     processes = (endpoint, Endpoint(endpoint.engine))
     with frozen():

@@ -1,4 +1,4 @@
-"""Hosts and verifiers whose clocks differ, as processes of their own (T2, T5, T8)."""
+"""Hosts and verifiers whose clocks differ, each in its own process (T2, T5, T8)."""
 
 import os
 import subprocess
@@ -42,7 +42,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, server
 
 @pytest.fixture(scope="module")
 def engine(hosts: dict[str, servers.LiveServer]) -> Iterator[Engine]:
-    """Return an engine of ours on the shared database."""
+    """Return the product's engine on the shared database."""
     engine = make_engine(hosts["right"].database_url)
     yield engine
     engine.dispose()
@@ -69,10 +69,10 @@ def is_active(host: servers.LiveServer, token: str, api: tuple[str, str]) -> boo
 
 @pytest.mark.parametrize("other", [name for name in OFFSETS if name != "right"])
 @pytest.mark.parametrize("issues_first", [True, False], ids=["right issues", "other issues"])
-def test_introspection_and_revocation_work_on_hosts_whose_clocks_differ(
+def test_introspection_and_revocation_with_clock_skew(
     hosts: dict[str, servers.LiveServer], engine: Engine, api: tuple[str, str], other: str, issues_first: bool
 ) -> None:
-    """A token of one host is active on the other, and revoked there it is inactive on both (T5, T12)."""
+    """Introspect and revoke a token of one host on the other, and see it inactive on both (T5, T12)."""
     client = make_client(engine)
     issuing, asked = (hosts["right"], hosts[other]) if issues_first else (hosts[other], hosts["right"])
     issued = token(issuing, client.client_id)
@@ -87,7 +87,7 @@ def test_introspection_and_revocation_work_on_hosts_whose_clocks_differ(
 
 
 def run_keys(host: servers.LiveServer, *arguments: str, offset: str | None = None) -> str:
-    """Run `flask identity-clients keys ...` on the database of a host, perhaps under a wrong clock."""
+    """Run `flask identity-clients keys ...` on the database of a host, optionally with a wrong clock."""
     instance = host.database_url.removeprefix("sqlite:///").rpartition("/")[0]
     environment = {
         "PATH": os.environ["PATH"],
@@ -102,10 +102,10 @@ def run_keys(host: servers.LiveServer, *arguments: str, offset: str | None = Non
     return done.stdout
 
 
-def test_a_command_under_a_clock_that_stands_400_days_ahead_does_no_lasting_harm(
+def test_keys_command_with_clock_400_days_ahead(
     hosts: dict[str, servers.LiveServer], engine: Engine, api: tuple[str, str]
 ) -> None:
-    """The key that signs does not sign for 401 days, every host goes on, and `keys rotate` rotates (T8)."""
+    """Recover from a key created under a clock 400 days ahead: hosts keep signing, `keys rotate` rotates (T8)."""
     client = make_client(engine)
     before = token(hosts["right"], client.client_id)
     far = run_keys(hosts["right"], "rotate", offset="+400d").split()[1]

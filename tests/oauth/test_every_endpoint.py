@@ -1,4 +1,4 @@
-"""What holds at introspection and revocation as it does at the token endpoint (P1-P7, P13, D1, D8, E1)."""
+"""Rules that the token, introspection and revocation endpoints share (P1-P7, P13, D1, D8, E1)."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
 
 
 def test_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> None:
-    """Every route is public or authenticates clients (A1)."""
+    """Require that each route is listed as public or authenticates the client (A1)."""
     rules = {
         rule.rule
         for rule in endpoint.app.url_map.iter_rules()
@@ -53,10 +53,8 @@ def test_every_route_is_public_or_authenticates_clients(endpoint: Endpoint) -> N
 @pytest.mark.parametrize("path", ["/connect/token/", "/connect/authorize", "/connect/a/b"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PROPFIND"])
 @pytest.mark.parametrize("csrf", [False, True], ids=["", "a host with CSRFProtect"])
-def test_an_unknown_path_below_connect_is_404_in_json(
-    sqlite_engine: Engine, path: str, method: str, csrf: bool
-) -> None:
-    """Not a page of the host, and no redirect; a path of the host's own there stays the host's (P13)."""
+def test_unknown_path_below_connect_is_json_404(sqlite_engine: Engine, path: str, method: str, csrf: bool) -> None:
+    """Return 404 as JSON without redirect; the host's own paths below /connect keep working (P13)."""
     app = hostile_host()
     app.add_url_rule("/connect/own", "own", lambda: "own")
     endpoint = Endpoint(sqlite_engine, app)
@@ -70,8 +68,8 @@ def test_an_unknown_path_below_connect_is_404_in_json(
 
 @every_path
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
-def test_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, method: str) -> None:
-    """Any other method is 405 with allow (P1)."""
+def test_other_methods_are_405_with_allow(endpoint: Endpoint, path: str, method: str) -> None:
+    """Return 405 with an Allow header for any method but POST (P1)."""
     response = endpoint.client.open(path, method=method, data=RIGHT, content_type=FORM)
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
@@ -80,24 +78,24 @@ def test_any_other_method_is_405_with_allow(endpoint: Endpoint, path: str, metho
 
 @every_path
 @pytest.mark.parametrize("content_type", [None, "application/json", "multipart/form-data; boundary=x", "text/plain"])
-def test_only_form_encoding_is_read(endpoint: Endpoint, path: str, content_type: str | None) -> None:
-    """Only form encoding is read (P1)."""
+def test_other_content_types_are_refused(endpoint: Endpoint, path: str, content_type: str | None) -> None:
+    """Refuse any content type but application/x-www-form-urlencoded (P1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     assert is_refused(endpoint.client.post(path, data=body, content_type=content_type), 400, "invalid_request")
 
 
 @every_path
 @pytest.mark.parametrize("query", ["token=x", "client_id=x", "client_secret", "%74oken=x", "foo=1&scope="])
-def test_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, path: str, query: str) -> None:
-    """A protocol parameter in the query is refused (P2)."""
+def test_protocol_parameter_in_query_is_refused(endpoint: Endpoint, path: str, query: str) -> None:
+    """Return invalid_request for a protocol parameter in the query string (P2)."""
     assert is_refused(endpoint.post(RIGHT, f"{path}?{query}"), 400, "invalid_request")
     assert endpoint.post(RIGHT, f"{path}?tenant=1").status_code == 200
 
 
 @every_path
 @pytest.mark.parametrize("name", ["token", "token_type_hint", "client_id", "client_secret", "foo"])
-def test_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, path: str, name: str) -> None:
-    """A parameter that is there twice is refused (P3)."""
+def test_repeated_parameter_is_refused(endpoint: Endpoint, path: str, name: str) -> None:
+    """Return invalid_request for a repeated parameter (P3)."""
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, "same"), (name, "same")]
     assert is_refused(endpoint.post(parameters, path), 400, "invalid_request")
 
@@ -124,10 +122,10 @@ TOKEN = {"token": "garbage"}
         ("Basic !!!!", {}, 401),
     ],
 )
-def test_one_way_of_authenticating(
+def test_client_authentication_methods(
     endpoint: Endpoint, path: str, header: str | None, body: dict[str, str], status: int
 ) -> None:
-    """The same bytes and headers whatever is wrong with the credentials (P7, P4, P5)."""
+    """Return the same bytes and headers for every fault of the credentials (P7, P4, P5)."""
     response = endpoint.post(TOKEN | body, path, headers={"Authorization": header} if header else {})
     assert response.status_code == status
     if status == 401:
@@ -140,7 +138,7 @@ def test_one_way_of_authenticating(
 @every_path
 @pytest.mark.parametrize("basic", [True, False])
 def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, basic: bool) -> None:
-    """Credentials are decoded exactly once (P5)."""
+    """Form-decode the ID and secret of the Basic header once (P5)."""
     client_id, secret = "id with % + : ok", "a+b%c:d e"
     make_client(endpoint.engine, client_id=client_id, secret=secret)
     if basic:
@@ -154,7 +152,7 @@ def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, path: str, bas
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.one_of(st.text("abc\0\r\né�\x7f ", min_size=1, max_size=5), st.just("x" * 101)))
 def test_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoint, path: str, value: str) -> None:
-    """Malformed values are refused without query or hash (P6)."""
+    """Reject malformed credentials before any database query or hash (P6)."""
     for credentials in ((value, SECRET), (CLIENT_ID, value)):
         with argon2_computations() as hashed, statements(endpoint.engine) as seen:
             response = endpoint.post(TOKEN | dict(zip(("client_id", "client_secret"), credentials, strict=True)), path)
@@ -165,8 +163,8 @@ def test_malformed_values_are_refused_without_query_or_hash(endpoint: Endpoint, 
 
 @every_path
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413)])
-def test_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, status: int) -> None:
-    """A body has at most 8 kib (D1)."""
+def test_body_limit_is_8_kib(endpoint: Endpoint, path: str, size: int, status: int) -> None:
+    """Accept a body of 8 KiB and refuse a longer one (D1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     response = endpoint.client.post(path, data=body + "x" * (size - len(body)), content_type=FORM)
     assert response.status_code == status
@@ -186,17 +184,15 @@ def test_a_body_has_at_most_8_kib(endpoint: Endpoint, path: str, size: int, stat
         (503, {"data": RIGHT, "headers": {"X-Trouble": "503"}}),
     ],
 )
-def test_every_status_is_json_without_the_hosts_doing(
-    sqlite_engine: Engine, path: str, status: int, options: dict[str, Any]
-) -> None:
-    """Every status is json without the hosts doing (P13)."""
+def test_errors_are_json_in_any_host(sqlite_engine: Engine, path: str, status: int, options: dict[str, Any]) -> None:
+    """Return JSON with the product's headers for every error status, whatever the host adds (P13)."""
     hosted = Endpoint(sqlite_engine, hostile_host())
     assert_is_ours(hosted.client.open(path, **{"method": "POST", "content_type": FORM} | options), status)
 
 
 @every_path
-def test_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
-    """The body of a revocation is empty (T12, P13)."""
+def test_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
+    """Send the same headers with a success; the body of a revocation is empty (T12, P13)."""
     response = Endpoint(sqlite_engine, hostile_host()).post(RIGHT, path)
     assert response.status_code == 200
     assert response.data == {"/connect/introspect": b'{"active": false}', "/connect/revocation": b""}[path]
@@ -213,10 +209,10 @@ def test_a_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> Non
 @pytest.mark.parametrize(
     "place", ["webapp.core.authentication.authenticator.FastReads.rows", "webapp.core.tokens.signing_keys.connect"]
 )
-def test_a_database_out_of_reach_is_503(
+def test_unreachable_database_is_503(
     endpoint: Endpoint, path: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database out of reach is 503 (P13, D8)."""
+    """Return 503 with Retry-After when the database is unreachable (P13, D8)."""
     monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
     assert_is_ours(response, 503)
@@ -225,8 +221,8 @@ def test_a_database_out_of_reach_is_503(
 
 @every_path
 @pytest.mark.parametrize("csrf_first", [True, False])
-def test_a_hosts_csrf_layer_lets_machines_through(sqlite_engine: Engine, path: str, csrf_first: bool) -> None:
-    """A hosts csrf layer lets machines through (E1)."""
+def test_endpoints_are_exempt_from_host_csrf(sqlite_engine: Engine, path: str, csrf_first: bool) -> None:
+    """Exempt the endpoints from the host's CSRF protection (E1)."""
     app, csrf = Flask("host"), CSRFProtect()
     app.secret_key = "s" * 32
     if csrf_first:

@@ -1,4 +1,4 @@
-"""What fails, fails closed, soon and quietly (D8)."""
+"""Outages of databases and shared stores: every request fails closed, in time, and without details (D8)."""
 
 import shutil
 import socket
@@ -56,7 +56,7 @@ def assert_busy(response: TestResponse) -> None:
 
 
 class OwnPostgresql:
-    """A PostgreSQL server that a test may stop and start again; with nothing on its port its clients are refused."""
+    """A PostgreSQL server that a test can stop and restart; while it is stopped, connections are refused."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._data = directory, directory / "one" / "data"
@@ -87,7 +87,7 @@ class OwnPostgresql:
 
 @pytest.fixture
 def own_postgresql() -> Iterator[OwnPostgresql]:
-    """Return a PostgreSQL server of the test's own."""
+    """Return a PostgreSQL server for one test."""
     directory = Path(tempfile.mkdtemp(prefix="ic-", dir="/tmp"))
     directory.chmod(0o711)
     server = OwnPostgresql(directory)
@@ -96,8 +96,8 @@ def own_postgresql() -> Iterator[OwnPostgresql]:
     shutil.rmtree(directory)
 
 
-def test_a_database_that_is_cut_off_is_503_until_it_is_back(own_postgresql: OwnPostgresql, tmp_path: Path) -> None:
-    """At the token endpoint, the screens and the sign-in, in the middle of a connection and without one (D8)."""
+def test_stopped_database_is_503_until_it_is_back(own_postgresql: OwnPostgresql, tmp_path: Path) -> None:
+    """Return 503 from token endpoint, screens and sign-in, with and without open connections (D8)."""
     app = mas_on(own_postgresql.url, tmp_path)
     engine = app.extensions[EXTENSION].engine
     migrate_everything(engine)
@@ -131,8 +131,8 @@ def test_a_database_that_is_cut_off_is_503_until_it_is_back(own_postgresql: OwnP
     engine.dispose()
 
 
-def test_a_database_that_never_answers_is_503_soon() -> None:
-    """Its host is cut off, so that not even a refusal comes back (D8)."""
+def test_unresponsive_database_is_503_in_time() -> None:
+    """Return 503 in time when packets to the database host are dropped (D8)."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         engine = make_engine(f"postgresql+psycopg://mas@127.0.0.1:{silent.getsockname()[1]}/mas")
         began = time.monotonic()
@@ -142,7 +142,7 @@ def test_a_database_that_never_answers_is_503_soon() -> None:
 
 
 def assert_health(client: FlaskClient, *, ready: bool) -> None:
-    """Ok or not, no version and no cause (D8)."""
+    """Require a health response of ok or not, without version or cause (D8)."""
     alive, usable = client.get("/healthz"), client.get("/readyz")
     assert (alive.status_code, alive.data, alive.mimetype) == (200, b"ok\n", "text/plain")
     assert (usable.status_code, usable.data) == ((200, b"ok\n") if ready else (503, b"not ready\n"))
@@ -151,8 +151,8 @@ def assert_health(client: FlaskClient, *, ready: bool) -> None:
         assert "Retry-After" not in response.headers
 
 
-def test_readiness_is_of_database_and_keys(app: Flask, client: FlaskClient) -> None:
-    """A key that cannot be used is told like a database that cannot (D8)."""
+def test_readiness_checks_database_and_keys(app: Flask, client: FlaskClient) -> None:
+    """Report an unusable signing key like an unreachable database (D8)."""
     assert_health(client, ready=True)
     services = app.extensions[EXTENSION]
     make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
@@ -169,10 +169,10 @@ def test_readiness_is_of_database_and_keys(app: Flask, client: FlaskClient) -> N
     assert_health(client, ready=False)
 
 
-def test_a_locked_sqlite_is_503_and_tokens_go_on(
+def test_locked_sqlite_is_503_for_writers_only(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer waits less than five seconds; a reader does not wait at all (D8)."""
+    """Return 503 to a writer within five seconds, and keep serving readers (D8)."""
     assert sqlite.BUSY_TIMEOUT_SECONDS < 5
     monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 1)
     app = mas_on(sqlite_url, tmp_path)
@@ -206,8 +206,8 @@ def test_a_locked_sqlite_is_503_and_tokens_go_on(
     services.engine.dispose()
 
 
-def test_without_the_shared_store_sign_ins_are_throttled_all_the_same(sqlite_url: str, tmp_path: Path) -> None:
-    """Each process counts; none lets anybody guess for ever (D8, D6)."""
+def test_sign_in_rate_limit_without_shared_store(sqlite_url: str, tmp_path: Path) -> None:
+    """Count sign-in failures per process while the shared store is unavailable (D8, D6)."""
     app = mas_on(sqlite_url, tmp_path, THROTTLE_STORAGE_URL=f"redis://{NOBODY_LISTENS}/0")
     Mas(app).add_user()
     client = app.test_client()

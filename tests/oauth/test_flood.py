@@ -1,4 +1,4 @@
-"""A flood of wrong secrets against the live server (D2, D7). `benchmarks/flood.py` runs the long one."""
+"""A flood of wrong secrets against the live server (D2, D7). `benchmarks/flood.py` is the long-running variant."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ HASH_BYTES = 19 * 2**20
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveServer]:
-    """Return the server with two processes, behind one proxy: each request may come from another address."""
+    """Return a server with two processes behind one proxy, so that each request can have another address."""
     with servers.serve(
         tmp_path_factory.mktemp("flood"),
         WEB_CONCURRENCY="2",
@@ -30,10 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveSer
 
 @pytest.mark.parametrize("addresses", [True, False], ids=["many addresses", "one address"])
 @pytest.mark.parametrize("secrets", [TYPED, GENERATED])
-def test_a_flood_leaves_clients_people_monitors_and_memory_alone(
-    server: servers.LiveServer, secrets: str, addresses: bool
-) -> None:
-    """Each client with a generated secret asks for the first time, and gets its token at once (D7, D2).
+def test_flood_does_not_affect_other_traffic(server: servers.LiveServer, secrets: str, addresses: bool) -> None:
+    """Issue first tokens to clients with generated secrets during a flood without delay (D7, D2).
 
     The bounds allow for a busy machine.
     """
@@ -53,8 +51,8 @@ def test_a_flood_leaves_clients_people_monitors_and_memory_alone(
     assert max(report.grown_bytes) <= POOL_SIZE_MAX * HASH_BYTES, report
 
 
-def test_a_flood_locks_nobody_out(server: servers.LiveServer) -> None:
-    """The client that was attacked gets a token from its own address, on both processes (D3)."""
+def test_flood_does_not_lock_the_client_out(server: servers.LiveServer) -> None:
+    """Issue a token to the attacked client from its own address, on both processes (D3)."""
     engine = make_engine(server.database_url)
     client_id = make_client(engine, account_id="flooded").client_id
     engine.dispose()

@@ -1,4 +1,4 @@
-"""Introspection (RFC 7662): who may ask about which token, and what they learn (T3, T5, T6, T8, T10, T11, A7)."""
+"""Introspection (RFC 7662): authorised callers and responses (T3, T5, T6, T8, T10, T11, A7)."""
 
 import base64
 import json
@@ -54,7 +54,7 @@ def is_active(response: TestResponse) -> bool:
 def issue(
     endpoint: Endpoint, client: IdentityClient, tokens: AccessTokens | None = None, lifetime_seconds: int = 600
 ) -> str:
-    """Sign a token with the endpoint's own key."""
+    """Sign a token with the endpoint's key."""
     return (tokens or endpoint.services.tokens).issue(
         endpoint.services.keys.signing_key(utc_now()),
         client_id=client.client_id,
@@ -68,8 +68,8 @@ def issue(
 
 
 @pytest.mark.parametrize("by", ["resource server", "the client itself"])
-def test_an_active_token_is_repeated(each_endpoint: Endpoint, by: str) -> None:
-    """An active token is repeated (T10, T11)."""
+def test_active_token_returns_its_claims(each_endpoint: Endpoint, by: str) -> None:
+    """Return `active: true` and the claims of the token (T10, T11)."""
     client = make_client(each_endpoint.engine, roles=("MerchantUser", "CreatePayment"))
     token = each_endpoint.token(client, scope="API stored-recipients")
     caller = client if by == "the client itself" else add_api(each_endpoint.engine)
@@ -81,8 +81,8 @@ def test_an_active_token_is_repeated(each_endpoint: Endpoint, by: str) -> None:
     assert (response.json["scope"], response.json["aud"]) == ("API stored-recipients", AUDIENCE)
 
 
-def test_anybody_else_learns_nothing(each_endpoint: Endpoint) -> None:
-    """Another client's token, of this account or another, and garbage: the same bytes and headers (T10)."""
+def test_tokens_of_other_clients_are_inactive(each_endpoint: Endpoint) -> None:
+    """Return identical bytes and headers for other clients' tokens, of any account, and for garbage (T10)."""
     engine = each_endpoint.engine
     client, neighbour = make_client(engine), make_client(engine)
     foreigner = make_client(engine, account_id=OTHER_ACCOUNT)
@@ -95,7 +95,7 @@ def test_anybody_else_learns_nothing(each_endpoint: Endpoint) -> None:
 
 
 def resigned(header: dict[str, Any]) -> Callable[[Endpoint, str], str]:
-    """Return what signs a token's claims anew, with the right key under another header."""
+    """Return a function that signs the claims of a token with the right key under another header."""
 
     def sign(endpoint: Endpoint, token: str) -> str:
         encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
@@ -127,8 +127,8 @@ HOSTILE: dict[str, Callable[[Endpoint, str], str]] = {
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing is fetched; any connection would raise (T6, T5)."""
+def test_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report a crafted token as inactive without any outgoing connection (T6, T5)."""
     client = make_client(endpoint.engine)
     token = HOSTILE[hostile](endpoint, endpoint.token(client))
 
@@ -139,8 +139,8 @@ def test_a_hostile_token_is_inactive(endpoint: Endpoint, hostile: str, monkeypat
     assert endpoint.introspect(token, client).data == INACTIVE
 
 
-def test_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -> None:
-    """A token of another audience or issuer is inactive (T4, T5)."""
+def test_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -> None:
+    """Report tokens with another audience or issuer as inactive (T4, T5)."""
     client = make_client(endpoint.engine)
     assert is_active(endpoint.introspect(issue(endpoint, client), client))
     for tokens in (AccessTokens(ISSUER, "https://other.example"), AccessTokens("https://other.example", AUDIENCE)):
@@ -148,8 +148,8 @@ def test_a_token_of_another_audience_or_issuer_is_inactive(endpoint: Endpoint) -
 
 
 @pytest.mark.parametrize(("after", "active"), [(599, True), (600, False)])
-def test_a_token_ends_with_its_exp(endpoint: Endpoint, after: int, active: bool) -> None:
-    """A token ends with its exp (T11)."""
+def test_token_is_inactive_from_exp(endpoint: Endpoint, after: int, active: bool) -> None:
+    """Report a token as inactive from its `exp` on (T11)."""
     client, api = make_client(endpoint.engine, token_duration=10), add_api(endpoint.engine)
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         token = endpoint.token(client)
@@ -176,8 +176,8 @@ STOPS: dict[str, Callable[[Endpoint, IdentityClient], None]] = {
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_stop_counts_at_the_next_introspection_of_every_process(each_endpoint: Endpoint, stop: str) -> None:
-    """Even if that process has just found the token active and caches keys and verified secrets (T8, T11, A7)."""
+def test_disabling_and_revoking_apply_to_every_process(each_endpoint: Endpoint, stop: str) -> None:
+    """Report a token as inactive at once, also where its key and secret are cached (T8, T11, A7)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
     token = each_endpoint.token(client)
@@ -186,8 +186,8 @@ def test_a_stop_counts_at_the_next_introspection_of_every_process(each_endpoint:
     assert [is_active(process.introspect(token, api)) for process in processes] == [False, False]
 
 
-def test_a_client_enabled_again_has_its_tokens_back(endpoint: Endpoint) -> None:
-    """A client enabled again has its tokens back (T11)."""
+def test_tokens_are_active_after_client_is_enabled_again(endpoint: Endpoint) -> None:
+    """Report unexpired tokens as active after the client is enabled again (T11)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
     change_client(endpoint.engine, client, enabled=False)
@@ -196,8 +196,8 @@ def test_a_client_enabled_again_has_its_tokens_back(endpoint: Endpoint) -> None:
     assert is_active(endpoint.introspect(token, api))
 
 
-def test_a_token_signed_a_moment_ago_by_another_process_is_known(endpoint: Endpoint) -> None:
-    """With a key that this process has not seen yet."""
+def test_token_with_new_key_of_another_process_is_active(endpoint: Endpoint) -> None:
+    """Load a signing key that this process has not seen yet."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     other = Endpoint(endpoint.engine)
     first = other.token(client)
@@ -208,8 +208,8 @@ def test_a_token_signed_a_moment_ago_by_another_process_is_known(endpoint: Endpo
     assert not is_active(endpoint.introspect(first, api))
 
 
-def test_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: Endpoint) -> None:
-    """The ID in the token is nobody's now, and yet it is known whose it was (T3)."""
+def test_token_of_former_client_id_belongs_to_client(each_endpoint: Endpoint) -> None:
+    """Match a token to its client after the client ID was changed (T3)."""
     engine = each_endpoint.engine
     client, api = make_client(engine, client_id="Northwind-Old"), add_api(engine)
     token = each_endpoint.token(client)
@@ -224,8 +224,8 @@ def test_a_token_stays_its_clients_after_the_id_was_edited(each_endpoint: Endpoi
 
 
 @pytest.mark.parametrize("parameters", [{}, {"token": ""}, {"token_type_hint": "access_token"}])
-def test_a_request_without_a_token_is_refused(endpoint: Endpoint, parameters: dict[str, str]) -> None:
-    """A request without a token is refused (T10)."""
+def test_missing_token_parameter_is_refused(endpoint: Endpoint, parameters: dict[str, str]) -> None:
+    """Return invalid_request without the `token` parameter (T10)."""
     header = {"Authorization": basic_header(*add_api(endpoint.engine))}
     response = endpoint.post(parameters, "/connect/introspect", headers=header)
     assert (response.status_code, response.json) == (
@@ -236,8 +236,8 @@ def test_a_request_without_a_token_is_refused(endpoint: Endpoint, parameters: di
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "pass_token", "é"])
-def test_the_hint_and_unknown_parameters_change_nothing(endpoint: Endpoint, hint: str) -> None:
-    """The hint and unknown parameters change nothing (T10)."""
+def test_hint_and_unknown_parameters_are_ignored(endpoint: Endpoint, hint: str) -> None:
+    """Ignore `token_type_hint` and unknown parameters (T10)."""
     client = make_client(endpoint.engine)
     form = {"client_id": client.client_id, "client_secret": SECRET, "token": endpoint.token(client)}
     assert is_active(endpoint.post({**form, "token_type_hint": hint, "more": "1"}, "/connect/introspect"))
@@ -263,8 +263,8 @@ CAUSES: dict[str, tuple[str, str, Arrange]] = {
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_every_refusal_looks_the_same_and_costs_the_same(each_endpoint: Endpoint, cause: str) -> None:
-    """Also where both callers were seen coming in before (P8, P7)."""
+def test_refusals_are_identical_in_response_and_cost(each_endpoint: Endpoint, cause: str) -> None:
+    """Return identical refusals at identical cost, also after earlier successes of both callers (P8, P7)."""
     client, (api, secret) = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     token = each_endpoint.token(client)
     assert is_active(each_endpoint.introspect(token, client))
@@ -279,8 +279,8 @@ def test_every_refusal_looks_the_same_and_costs_the_same(each_endpoint: Endpoint
     assert len(seen) == 2
 
 
-def test_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
-    """A resource server may only ask (T10)."""
+def test_resource_server_may_only_introspect(endpoint: Endpoint) -> None:
+    """Refuse token requests and revocations of a resource server (T10)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
     assert endpoint.ask(*api).status_code == 401
@@ -288,8 +288,8 @@ def test_a_resource_server_may_only_ask(endpoint: Endpoint) -> None:
     assert is_active(endpoint.introspect(token, api))
 
 
-def test_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint: Endpoint) -> None:
-    """Argon2id at our parameters; a success is remembered (S1, S9)."""
+def test_resource_server_secret_is_hashed_like_a_clients(each_endpoint: Endpoint) -> None:
+    """Store argon2id with the product's parameters, and cache a successful verification (S1, S9)."""
     api, token = add_api(each_endpoint.engine), each_endpoint.token(make_client(each_endpoint.engine))
     with read_session(each_endpoint.engine) as session:
         stored = session.scalars(select(ResourceServer.secret_hash)).one()
@@ -301,8 +301,8 @@ def test_the_secret_of_a_resource_server_is_stored_as_a_clients(each_endpoint: E
 
 
 @pytest.mark.parametrize("secret", [API_SECRET, GENERATED_SECRET], ids=["typed", "generated"])
-def test_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
-    """And until then every generated secret costs two argon2id computations (S1, P8)."""
+def test_legacy_hash_of_resource_server_is_renewed(each_endpoint: Endpoint, secret: str) -> None:
+    """Renew a legacy hash; until then generated secrets cost two argon2id computations (S1, P8)."""
     engine = each_endpoint.engine
     (server_id, _), token = add_api(engine), each_endpoint.token(make_client(engine))
     stored = HASHER.argon2id(secret)
@@ -321,8 +321,8 @@ def test_a_legacy_hash_of_a_resource_server_is_renewed(each_endpoint: Endpoint, 
     assert not hashed
 
 
-def test_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> None:
-    """An older hash of a resource server is renewed (S1)."""
+def test_old_parameters_of_resource_server_hash_are_renewed(endpoint: Endpoint) -> None:
+    """Replace a hash with old parameters at the next success (S1)."""
     api, token = add_api(endpoint.engine), endpoint.token(make_client(endpoint.engine))
     with unit_of_work(endpoint.engine) as session:
         session.execute(
@@ -333,8 +333,8 @@ def test_an_older_hash_of_a_resource_server_is_renewed(endpoint: Endpoint) -> No
         assert session.scalars(select(ResourceServer.secret_hash)).one().startswith(PARAMETERS)
 
 
-def test_a_removed_resource_server_is_refused_at_once(each_endpoint: Endpoint) -> None:
-    """A removed resource server is refused at once (T10)."""
+def test_removed_resource_server_is_refused(each_endpoint: Endpoint) -> None:
+    """Refuse a resource server from the first request after its removal (T10)."""
     engine = each_endpoint.engine
     api, other = add_api(engine), add_api(engine, "accounts-api")
     processes = (each_endpoint, Endpoint(engine))
@@ -346,8 +346,8 @@ def test_a_removed_resource_server_is_refused_at_once(each_endpoint: Endpoint) -
         assert [server.name for server in list_resource_servers(session)] == ["accounts-api"]
 
 
-def test_no_client_can_have_the_id_of_a_resource_server(engine: Engine) -> None:
-    """Not even in other letters, nor after it was removed; so an ID never names two callers."""
+def test_resource_server_id_is_reserved(engine: Engine) -> None:
+    """Refuse the ID of a resource server for a client in any letter case, also after its removal."""
     make_account(engine)
     api, _ = add_api(engine)
     for _ in range(2):
@@ -364,7 +364,7 @@ def test_no_client_can_have_the_id_of_a_resource_server(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "ab", "x" * 101, "a\x00bc", "payments-api", " payments-api "])
-def test_a_resource_server_needs_a_name_of_its_own(engine: Engine, name: str) -> None:
+def test_resource_server_name_is_unique(engine: Engine, name: str) -> None:
     add_api(engine)
     with pytest.raises(FieldError) as refused, unit_of_work(engine) as session:
         add_resource_server(session, actor="tests", name=name, secret=Secret(SECRET), hasher=HASHER)
@@ -373,8 +373,8 @@ def test_a_resource_server_needs_a_name_of_its_own(engine: Engine, name: str) ->
         assert len(list_resource_servers(session)) == 1
 
 
-def test_resource_servers_leave_events_of_the_platform(engine: Engine) -> None:
-    """Resource servers leave events of the platform (L1)."""
+def test_resource_server_changes_are_audit_events(engine: Engine) -> None:
+    """Record additions and removals of resource servers as platform audit events (L1)."""
     api, _ = add_api(engine)
     remove(engine, "payments-api")
     with read_session(engine) as session:
@@ -387,8 +387,8 @@ def test_resource_servers_leave_events_of_the_platform(engine: Engine) -> None:
     assert events[1].changes == {"name": ["payments-api", None], "resource_server_id": [api, None]}
 
 
-def test_the_commands_for_resource_servers(endpoint: Endpoint) -> None:
-    """The secret is printed once, and works; a rule that refuses says how to mend it."""
+def test_resource_server_commands(endpoint: Endpoint) -> None:
+    """Print the secret once; error messages say how to correct the input."""
     run = endpoint.app.test_cli_runner().invoke
     group = ["identity-clients", "resource-server"]
     added = run(args=[*group, "add", "Payments API"])
@@ -407,10 +407,10 @@ def test_the_commands_for_resource_servers(endpoint: Endpoint) -> None:
     assert endpoint.introspect(token, (lines["ID"], lines["Secret"])).status_code == 401
 
 
-def test_no_token_or_secret_reaches_a_log_or_the_database(
+def test_no_token_or_secret_in_logs_or_database(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Through introspection and revocation, at the most talkative level of every logger there is (L4)."""
+    """Keep tokens and secrets out of logs at the lowest level of every logger, and out of the database (L4)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     token = each_endpoint.token(client)
     with caplog.at_level(logging.DEBUG):

@@ -1,4 +1,4 @@
-"""The endpoint as `make run` serves it, asked by independent clients over HTTP."""
+"""The endpoint as `make run` serves it, called by independent client libraries over HTTP."""
 
 import http.client
 import json
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.LiveSer
 
 @pytest.fixture(scope="module")
 def engine(server: servers.LiveServer) -> Iterator[Engine]:
-    """Return an engine of ours on the server's database."""
+    """Return the product's engine on the server's database."""
     engine = make_engine(server.database_url)
     make_account(engine, ACCOUNT)
     yield engine
@@ -56,7 +56,7 @@ def engine(server: servers.LiveServer) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def metadata(server: servers.LiveServer) -> dict[str, Any]:
-    """Return what a client discovers from the issuer alone."""
+    """Return the server metadata, discovered from the issuer."""
     document = requests.get(f"{server.url}/.well-known/oauth-authorization-server", timeout=10).json()
     assert document["issuer"] == server.url
     return dict(document)
@@ -69,7 +69,7 @@ def _plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def claims_of(token: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Verify a token as an API does, with nothing but the issuer's metadata."""
+    """Verify a token with only the issuer's metadata, as an API does; return its claims."""
     key = jwt.PyJWKClient(metadata["jwks_uri"]).get_signing_key_from_jwt(token)
     claims: dict[str, Any] = jwt.decode(
         token,
@@ -116,7 +116,7 @@ def test_requests_oauthlib_gets_a_token(engine: Engine, metadata: dict[str, Any]
 
 
 def introspect(metadata: dict[str, Any], token: str, caller: tuple[str, str]) -> dict[str, Any]:
-    """Ask about a token as whoever this is."""
+    """Introspect a token with the credentials of this caller."""
     response = requests.post(
         metadata["introspection_endpoint"], {"token": token}, auth=HTTPBasicAuth(*caller), timeout=10
     )
@@ -125,8 +125,8 @@ def introspect(metadata: dict[str, Any], token: str, caller: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_authlib_asks_about_its_token_and_revokes_it(engine: Engine, metadata: dict[str, Any], method: str) -> None:
-    """Authlib asks about its token and revokes it (T10, T12)."""
+def test_authlib_introspects_and_revokes_its_token(engine: Engine, metadata: dict[str, Any], method: str) -> None:
+    """Introspect and revoke a token with Authlib (T10, T12)."""
     client = make_client(engine, account_id=ACCOUNT)
     assert method in metadata["introspection_endpoint_auth_methods_supported"]
     assert method in metadata["revocation_endpoint_auth_methods_supported"]
@@ -143,7 +143,7 @@ def test_authlib_asks_about_its_token_and_revokes_it(engine: Engine, metadata: d
 
 
 def test_requests_oauthlib_revokes_its_token(engine: Engine, metadata: dict[str, Any]) -> None:
-    """Requests oauthlib revokes its token (T12)."""
+    """Revoke a token with requests-oauthlib (T12)."""
     client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of requests-oauthlib")
     basic = HTTPBasicAuth(client.client_id, SECRET)
     with OAuth2Session(client=BackendApplicationClient(client.client_id)) as session:
@@ -155,7 +155,7 @@ def test_requests_oauthlib_revokes_its_token(engine: Engine, metadata: dict[str,
     assert introspect(metadata, token, api) == {"active": False}
 
 
-def test_both_libraries_understand_a_refusal(engine: Engine, metadata: dict[str, Any]) -> None:
+def test_both_libraries_parse_error_responses(engine: Engine, metadata: dict[str, Any]) -> None:
     client = make_client(engine, account_id=ACCOUNT)
     with (
         AuthlibSession(client.client_id, "a-wrong-secret") as authlib,
@@ -171,20 +171,20 @@ def test_both_libraries_understand_a_refusal(engine: Engine, metadata: dict[str,
 
 
 def statuses(server: servers.LiveServer, client_id: str, count: int = 12) -> set[int]:
-    """Ask with a new connection each time, so that both processes answer."""
+    """Send requests, each over a new connection so that both processes answer; return the statuses."""
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}
     return {requests.post(f"{server.url}/connect/token", form, timeout=10).status_code for _ in range(count)}
 
 
 def roles_of_tokens(server: servers.LiveServer, client_id: str, count: int = 12) -> set[tuple[str, ...]]:
-    """Ask with a new connection each time, so that both processes answer."""
+    """Request tokens, each over a new connection so that both processes answer; return their roles."""
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}
     tokens = [requests.post(f"{server.url}/connect/token", form, timeout=10).json() for _ in range(count)]
     return {tuple(jwt.decode(token["access_token"], options={"verify_signature": False})["roles"]) for token in tokens}
 
 
-def test_a_change_counts_on_both_processes_at_once(server: servers.LiveServer, engine: Engine) -> None:
-    """A change counts on both processes at once (A7)."""
+def test_change_applies_to_both_processes(server: servers.LiveServer, engine: Engine) -> None:
+    """Apply a change to the next request on both processes (A7)."""
     client = make_client(engine, account_id="account-a7")
     client_id = client.client_id
     assert statuses(server, client_id) == {200}
@@ -206,8 +206,8 @@ def test_a_change_counts_on_both_processes_at_once(server: servers.LiveServer, e
     assert statuses(server, client_id) == {401}
 
 
-def test_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine, metadata: dict[str, Any]) -> None:
-    """And at once means within the second (T13)."""
+def test_revoking_all_tokens_applies_to_both_processes(engine: Engine, metadata: dict[str, Any]) -> None:
+    """Revoke all tokens on both processes within a second (T13)."""
     client, api = make_client(engine, account_id=ACCOUNT), add_api(engine, "the API of two processes")
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
 
@@ -227,7 +227,7 @@ def test_revoking_all_tokens_counts_on_both_processes_at_once(engine: Engine, me
 
 
 def exchange(server: servers.LiveServer, method: str, headers: list[tuple[str, str]], body: bytes) -> tuple[int, Any]:
-    """Send a request byte for byte, and read the JSON of the answer."""
+    """Send a raw request, and return the JSON of the response."""
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
     connection.putrequest(method, "/connect/token")
     for name, value in headers:
@@ -249,10 +249,10 @@ def chunked(body: bytes, size: int = 1000) -> bytes:
 
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413), (60_000, 413)])
 @pytest.mark.parametrize("by_chunks", [False, True], ids=["with length", "chunked"])
-def test_the_body_ends_at_8_kib(
+def test_body_limit_on_the_wire_is_8_kib(
     server: servers.LiveServer, engine: Engine, size: int, status: int, by_chunks: bool
 ) -> None:
-    """Also chunked without a length, which the framework would cut off without a word (D1)."""
+    """Refuse longer bodies, also chunked ones, which the framework would truncate silently (D1)."""
     client = make_client(engine, account_id=ACCOUNT)
     form = urlencode(
         {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET, "pad": ""}
@@ -265,14 +265,14 @@ def test_the_body_ends_at_8_kib(
 
 
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE", "PROPFIND", "INVENTED"])
-def test_any_other_method_is_answered_in_json(server: servers.LiveServer, method: str) -> None:
-    """Any other method is answered in json (P1, P13)."""
+def test_other_methods_are_json_405(server: servers.LiveServer, method: str) -> None:
+    """Return 405 as JSON from the server process (P1, P13)."""
     status, answer = exchange(server, method, [], b"")
     assert (status, answer["error"]) == (405, "invalid_request")
 
 
-def test_two_authorization_headers_let_nobody_in(server: servers.LiveServer, engine: Engine) -> None:
-    """Two authorization headers let nobody in (P4, P5)."""
+def test_two_authorization_headers_are_refused(server: servers.LiveServer, engine: Engine) -> None:
+    """Refuse a request with two Authorization headers (P4, P5)."""
     client = make_client(engine, account_id=ACCOUNT)
     body = b"grant_type=client_credentials"
     headers = [("Content-Type", FORM), ("Content-Length", str(len(body)))]
@@ -282,7 +282,7 @@ def test_two_authorization_headers_let_nobody_in(server: servers.LiveServer, eng
     assert status in (400, 401)
 
 
-def test_a_fresh_server_asked_by_many_at_once_makes_one_key(
+def test_concurrent_first_requests_create_one_signing_key(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     directory = tmp_path_factory.mktemp("fresh")

@@ -1,4 +1,4 @@
-"""What the endpoint says of itself (T14)."""
+"""Authorization server metadata (RFC 8414, T14)."""
 
 import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
@@ -11,8 +11,8 @@ PATH, OPENID_PATH = "/.well-known/oauth-authorization-server", "/.well-known/ope
 
 @pytest.mark.parametrize("path", [PATH, OPENID_PATH])
 @pytest.mark.parametrize("headers", [{}, {"Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"}])
-def test_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[str, str], path: str) -> None:
-    """The metadata come from the settings (T14)."""
+def test_metadata_follow_the_settings(endpoint: Endpoint, headers: dict[str, str], path: str) -> None:
+    """Derive the metadata from the settings, not from request headers (T14)."""
     response = endpoint.client.get(path, headers=headers)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
@@ -42,16 +42,16 @@ def test_the_metadata_come_from_the_settings(endpoint: Endpoint, headers: dict[s
     }
 
 
-def test_a_standard_library_finds_them_in_order(endpoint: Endpoint) -> None:
-    """Except `response_types_supported`: RFC 8414 contradicts itself (erratum 7793), and `[]` is sent (T14)."""
+def test_library_validates_the_metadata(endpoint: Endpoint) -> None:
+    """Skip `response_types_supported`, where RFC 8414 contradicts itself (erratum 7793); `[]` is sent (T14)."""
     metadata = AuthorizationServerMetadata(endpoint.client.get(PATH).json or {})
     for name in metadata.REGISTRY_KEYS:
         if name not in ("response_types_supported", "authorization_endpoint"):
             getattr(metadata, f"validate_{name}")()
 
 
-def test_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
-    """The issuer is the tokens own (T14)."""
+def test_issuer_equals_the_iss_claim(endpoint: Endpoint) -> None:
+    """Publish the issuer that tokens carry in `iss` (T14)."""
     assert (endpoint.client.get(PATH).json or {})["issuer"] == endpoint.services.tokens.issuer
     assert settings()["IDENTITY_CLIENTS_ISSUER"] == ISSUER
 
@@ -69,10 +69,8 @@ def test_the_issuer_is_the_tokens_own(endpoint: Endpoint) -> None:
         ("https://id.example/mas", f"{PATH}/other", 404),
     ],
 )
-def test_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
-    sqlite_engine: Engine, issuer: str, path: str, status: int
-) -> None:
-    """An issuer with a path is found where the rfc puts it (T14)."""
+def test_metadata_url_of_an_issuer_with_a_path(sqlite_engine: Engine, issuer: str, path: str, status: int) -> None:
+    """Serve the metadata at the well-known URL of an issuer with a path (RFC 8414 section 3.1, T14)."""
     response = Endpoint(sqlite_engine, ISSUER=issuer).client.get(path)
     assert response.status_code == status
     if status == 200:
@@ -82,8 +80,8 @@ def test_an_issuer_with_a_path_is_found_where_the_rfc_puts_it(
 
 
 @pytest.mark.parametrize("path", [PATH, OPENID_PATH, "/.well-known/jwks.json"])
-def test_tools_in_browsers_may_read_the_public_documents(sqlite_engine: Engine, path: str) -> None:
-    """From any origin, without credentials, whatever the host sets; and nothing else of the endpoint (T14, P13)."""
+def test_cors_of_public_documents_only(sqlite_engine: Engine, path: str) -> None:
+    """Allow any origin without credentials for metadata and keys, and for no other endpoint (T14, P13)."""
     app = hostile_host()
     endpoint = Endpoint(sqlite_engine, app)
     response = endpoint.client.get(path, headers={"Origin": "https://tool.example"})

@@ -1,4 +1,4 @@
-"""From where a client may call, at every endpoint where it authenticates (A7, A8), and whose word on it counts (C5)."""
+"""Allowed networks at every authenticated endpoint (A7, A8), and the caller's address behind proxies (C5)."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ INSIDE, MAPPED, OUTSIDE = "192.0.2.7", "::ffff:192.0.2.7", "198.51.100.7"
 
 
 def allow(engine: Engine, client: IdentityClient, text: str) -> None:
-    """Give a client these networks, as its administrator does."""
+    """Set the allowed networks of a client as its administrator does."""
     with unit_of_work(engine) as session:
         version = session.get_one(IdentityClient, client.id).version
         set_networks(session, author=make_author(), key=client.id, version=version, text=text, confirmed=[ANYWHERE])
 
 
 def ask(endpoint: Endpoint, path: str, client: IdentityClient, address: str, **headers: str) -> TestResponse:
-    """Ask as the client, at any of the endpoints, from an address."""
+    """Call an endpoint as the client from an address."""
     form = {"client_id": client.client_id, "client_secret": SECRET, "grant_type": "client_credentials", "token": "none"}
     return endpoint.client.post(path, data=form, headers=headers, environ_base={"REMOTE_ADDR": address})
 
@@ -49,10 +49,10 @@ def ask(endpoint: Endpoint, path: str, client: IdentityClient, address: str, **h
         ("192.0.2.7", "", 401),
     ],
 )
-def test_networks_hold_at_every_endpoint(
+def test_allowed_networks_apply_to_every_endpoint(
     endpoint: Endpoint, path: str, networks: str, address: str, status: int
 ) -> None:
-    """Also for a secret that is remembered, and at the price of any other refusal (A8, P8)."""
+    """Refuse other addresses, also with a cached secret, at the cost of any other refusal (A8, P8)."""
     client = make_client(endpoint.engine)
     assert ask(endpoint, path, client, OUTSIDE).status_code == 200
     allow(endpoint.engine, client, networks)
@@ -61,8 +61,8 @@ def test_networks_hold_at_every_endpoint(
     assert len(hashed) == (2 if status == 401 else 0)
 
 
-def test_networks_count_at_the_next_request_of_every_process(each_endpoint: Endpoint) -> None:
-    """Added, changed and taken away (A7, A8)."""
+def test_network_changes_apply_to_next_request(each_endpoint: Endpoint) -> None:
+    """Apply added, changed and removed networks to the next request of every process (A7, A8)."""
     client = make_client(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
     for networks, status in (("", 200), ("192.0.2.0/28", 401), ("198.51.100.0/24", 200), ("192.0.2.7", 401), ("", 200)):
@@ -70,8 +70,8 @@ def test_networks_count_at_the_next_request_of_every_process(each_endpoint: Endp
         assert [ask(process, ENDPOINTS[0], client, OUTSIDE).status_code for process in processes] == [status] * 2
 
 
-def test_the_activity_tells_the_true_reason(endpoint: Endpoint) -> None:
-    """The merchant sees what the caller does not (A8, L2)."""
+def test_network_refusal_is_recorded_for_the_account(endpoint: Endpoint) -> None:
+    """Show the merchant the reason that the caller does not see (A8, L2)."""
     client = make_client(endpoint.engine)
     allow(endpoint.engine, client, "192.0.2.0/28")
     ask(endpoint, ENDPOINTS[0], client, OUTSIDE)
@@ -112,10 +112,10 @@ PEER = "10.0.0.1"
         (2, f"192.0.2.7, 192.0.2.8, {OUTSIDE}, 10.0.0.2", OUTSIDE),
     ],
 )
-def test_the_address_is_counted_from_the_right(
+def test_forwarded_address_is_counted_from_the_right(
     sqlite_engine: Engine, hops: int, forwarded: str | None, address: str | None
 ) -> None:
-    """What the caller writes itself never matters (C5)."""
+    """Ignore X-Forwarded-For values that the caller sent itself (C5)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops)
     headers = SPOOFED | ({} if forwarded is None else {"X-Forwarded-For": forwarded})
     with endpoint.app.test_request_context(headers=headers, environ_base={"REMOTE_ADDR": PEER}):
@@ -123,8 +123,8 @@ def test_the_address_is_counted_from_the_right(
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_spoofing_changes_neither_bucket_nor_verdict(sqlite_engine: Engine, hops: int) -> None:
-    """For the allowlist, the throttle and the record, with none, one and two proxies in front (C5, A8, D2)."""
+def test_spoofed_forwarded_headers_have_no_effect(sqlite_engine: Engine, hops: int) -> None:
+    """Use the proxies' address for allowlist, rate limit and record, with no, one and two proxies (C5, A8, D2)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops, FAILURES_PER_ADDRESS=3, FAILURES_PER_CLIENT_AND_ADDRESS=3)
     client = make_client(sqlite_engine)
     allow(sqlite_engine, client, INSIDE)
@@ -154,10 +154,10 @@ def test_spoofing_changes_neither_bucket_nor_verdict(sqlite_engine: Engine, hops
         (2, "http", "http, https", True),
     ],
 )
-def test_the_scheme_is_the_nearest_proxys_word(
+def test_scheme_comes_from_the_nearest_proxy(
     sqlite_engine: Engine, hops: int, scheme: str, forwarded: str | None, secure: bool
 ) -> None:
-    """The scheme is the nearest proxys word (C6)."""
+    """Use the X-Forwarded-Proto value of the nearest trusted proxy (C6)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_PROXIES=hops)
     headers = {"Forwarded": "proto=https", "X-Forwarded-Ssl": "on", "Front-End-Https": "on"}
     headers |= {} if forwarded is None else {"X-Forwarded-Proto": forwarded}
@@ -188,8 +188,8 @@ def test_the_scheme_is_the_nearest_proxys_word(
         (("127.0.0.1", "[::1]"), "[::2]:5000", False),
     ],
 )
-def test_a_foreign_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...], host: str, accepted: bool) -> None:
-    """At every URL of ours, whatever a proxy's headers say, and at none of the host's (C5, E2)."""
+def test_untrusted_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...], host: str, accepted: bool) -> None:
+    """Return 400 at every URL of the product and at none of the host's, with any proxy headers (C5, E2)."""
     endpoint = Endpoint(sqlite_engine, TRUSTED_HOSTS=trusted, TRUSTED_PROXIES=1)
     endpoint.app.secret_key = "k" * 32
     LoginManager(endpoint.app).user_loader(lambda _: None)
@@ -205,8 +205,8 @@ def test_a_foreign_host_is_400(sqlite_engine: Engine, trusted: tuple[str, ...], 
 
 
 @pytest.mark.parametrize("host", ["https://id.example", "id.example:443", "ID.example", "", "*", "a b", "id.example/"])
-def test_a_trusted_host_that_is_none_stops_the_start(sqlite_engine: Engine, host: str) -> None:
-    """A trusted host that is none stops the start (C5)."""
+def test_invalid_trusted_host_stops_the_start(sqlite_engine: Engine, host: str) -> None:
+    """Refuse to start with an invalid trusted host name (C5)."""
     given: dict[str, Any] = {"TRUSTED_HOSTS": (host,)}
     with pytest.raises(SettingsError, match="TRUSTED_HOSTS must be"):
         Endpoint(sqlite_engine, **given)

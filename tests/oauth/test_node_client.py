@@ -27,7 +27,7 @@ AWKWARD_SECRET = "a+b%c:d e&f=g/?"
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """Return the program, or say what is missing."""
+    """Return the Node program, or fail with the reason."""
     program = shutil.which("node")
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout if program else ""
     number = re.match(r"v(\d+)", version)
@@ -54,14 +54,14 @@ def run_node(node: str, script: str, task: dict[str, Any], **environment: str) -
 
 @pytest.fixture
 def engine(live_server: servers.LiveServer) -> Iterator[Engine]:
-    """Return an engine of ours on the server's database."""
+    """Return the product's engine on the server's database."""
     engine = make_engine(live_server.database_url)
     yield engine
     engine.dispose()
 
 
-def test_oauth4webapi_gets_along(node: str, live_server: servers.LiveServer, engine: Engine) -> None:
-    """Discovery, client credentials by both methods, introspection, revocation, JWT access-token validation.
+def test_oauth4webapi_client(node: str, live_server: servers.LiveServer, engine: Engine) -> None:
+    """Use discovery, client credentials, introspection, revocation and JWT validation of oauth4webapi.
 
     P5: it form-encodes ID and secret for Basic as RFC 6749 section 2.3.1 says, so the awkward secret works too.
     """
@@ -101,7 +101,7 @@ def test_oauth4webapi_gets_along(node: str, live_server: servers.LiveServer, eng
 def test_openid_client_discovers_with_default_settings(
     node: str, live_server: servers.LiveServer, engine: Engine
 ) -> None:
-    """Versions 5 and 6 ask at `/.well-known/openid-configuration` first (T14)."""
+    """Discover the issuer at `/.well-known/openid-configuration`, as versions 5 and 6 do first (T14)."""
     client = make_client(engine, account_id="node")
     task = {"issuer": live_server.url, "id": client.client_id, "secret": SECRET}
     for version, seen in run_node(node, "discover.mjs", task).items():
@@ -113,10 +113,10 @@ def test_openid_client_discovers_with_default_settings(
     ("offset", "refusing"),
     [("+0s", set()), ("-30s", set()), ("-55s", set()), ("-120s", {"jose", "jsonwebtoken", "oauth4webapi"})],
 )
-def test_verifiers_whose_clock_is_behind_accept_a_fresh_token(
+def test_verifiers_with_slow_clocks_accept_a_new_token(
     node: str, live_server: servers.LiveServer, engine: Engine, offset: str, refusing: set[str]
 ) -> None:
-    """Three independent ones with default settings. PyJWT and Authlib, which judge `iat` too, need a leeway (T2)."""
+    """Verify with three default set-ups; PyJWT and Authlib also check `iat` and need a leeway (T2)."""
     client = make_client(engine, account_id="node")
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     token = requests.post(f"{live_server.url}/connect/token", data=form, timeout=10).json()["access_token"]

@@ -1,4 +1,4 @@
-"""The example API accepts our tokens, and nothing else."""
+"""The example API accepts the issuer's tokens only."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ ROLES = ("AccountViewer", "CreatePayment")
 
 @pytest.fixture
 def issuer(sqlite_engine: Engine) -> Iterator[Endpoint]:
-    """Return the endpoint, which answers on the loopback address too."""
+    """Return the endpoint, also served on the loopback address."""
     port = servers.free_port()
     endpoint = Endpoint(sqlite_engine, None, ISSUER=f"http://127.0.0.1:{port}", DEVELOPMENT=True)
     server = make_server("127.0.0.1", port, endpoint.app, threaded=True)
@@ -79,7 +79,7 @@ def header_of(token: str) -> dict[str, Any]:
     return jwt.get_unverified_header(token)
 
 
-def under_another_header(issuer: Endpoint, token: str, **changes: Any) -> str:
+def sign_with_header(issuer: Endpoint, token: str, **changes: Any) -> str:
     """Sign the token's claims with the right key under a changed header; None takes a member away."""
     header = {name: value for name, value in (header_of(token) | changes).items() if value is not None}
     unsigned = f"{part(header)}.{token.split('.')[1]}"
@@ -100,13 +100,13 @@ def issued_by(issuer: Endpoint, tokens: AccessTokens) -> str:
     )
 
 
-def by_another_key(_: Endpoint, token: str) -> str:
+def signed_with_another_key(_: Endpoint, token: str) -> str:
     claims = jwt.decode(token, options={"verify_signature": False})
     return jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256", header_of(token))
 
 
-def with_our_public_key(issuer: Endpoint, token: str) -> str:
-    """HS256, keyed with what everybody can read."""
+def signed_with_public_key(issuer: Endpoint, token: str) -> str:
+    """Sign with HS256, keyed with the public key."""
     claims = jwt.decode(token, options={"verify_signature": False})
     public = issuer.services.keys.signing_key(utc_now()).public_jwk["x"]
     return jwt.encode(claims, public, "HS256", {"kid": header_of(token)["kid"], "typ": "at+jwt"})
@@ -119,14 +119,14 @@ FORGED: dict[str, Forge] = {
     "not ASCII": lambda _, token: f"{token}\u00e9",
     "changed roles": lambda _, token: f"{token.split('.')[0]}.{part({'roles': ROLES})}.{token.split('.')[2]}",
     "no signature": lambda _, token: f"{part({**header_of(token), 'alg': 'none'})}.{token.split('.')[1]}.",
-    "another key": by_another_key,
-    "HS256": with_our_public_key,
-    "typ JWT": lambda issuer, token: under_another_header(issuer, token, typ="JWT"),
-    "no typ": lambda issuer, token: under_another_header(issuer, token, typ=None),
-    "no kid": lambda issuer, token: under_another_header(issuer, token, kid=None),
-    "unknown kid": lambda issuer, token: under_another_header(issuer, token, kid="unknown"),
-    "a list of kids": lambda issuer, token: under_another_header(issuer, token, kid=[header_of(token)["kid"]]),
-    "crit": lambda issuer, token: under_another_header(issuer, token, crit=["exp"]),
+    "another key": signed_with_another_key,
+    "HS256": signed_with_public_key,
+    "typ JWT": lambda issuer, token: sign_with_header(issuer, token, typ="JWT"),
+    "no typ": lambda issuer, token: sign_with_header(issuer, token, typ=None),
+    "no kid": lambda issuer, token: sign_with_header(issuer, token, kid=None),
+    "unknown kid": lambda issuer, token: sign_with_header(issuer, token, kid="unknown"),
+    "a list of kids": lambda issuer, token: sign_with_header(issuer, token, kid=[header_of(token)["kid"]]),
+    "crit": lambda issuer, token: sign_with_header(issuer, token, crit=["exp"]),
     "another issuer": lambda issuer, _: issued_by(issuer, AccessTokens("https://other.example", AUDIENCE)),
     "another audience": lambda issuer, _: issued_by(
         issuer, AccessTokens(issuer.services.settings.issuer, "https://other.example")
@@ -136,7 +136,7 @@ FORGED: dict[str, Forge] = {
 
 @pytest.mark.parametrize("forged", FORGED)
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
-def test_401_for_a_token_that_is_not_ours(issuer: Endpoint, api: FlaskClient, forged: str) -> None:
+def test_401_for_a_foreign_token(issuer: Endpoint, api: FlaskClient, forged: str) -> None:
     token = issuer.token(make_client(issuer.engine, roles=ROLES))
     assert status(api, token) == 200
     assert status(api, issued_by(issuer, issuer.services.tokens)) == 200
@@ -150,7 +150,7 @@ def test_401_without_a_token(api: FlaskClient, headers: dict[str, str]) -> None:
     assert api.get("/accounts", headers=headers).status_code == 401
 
 
-def test_401_when_it_has_ended(issuer: Endpoint, api: FlaskClient) -> None:
+def test_401_for_an_expired_token(issuer: Endpoint, api: FlaskClient) -> None:
     token = issuer.token(make_client(issuer.engine, roles=ROLES, token_duration=10))
     issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
     for seconds, expected in ((599, 200), (601, 401)):
@@ -160,16 +160,16 @@ def test_401_when_it_has_ended(issuer: Endpoint, api: FlaskClient) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the seconds that the API takes for the time."""
+    """Return the clock of the API, in seconds, which a test can advance."""
     seconds = [1000.0]
     monkeypatch.setattr("examples.payments_api.time.monotonic", lambda: seconds[0])
     return seconds
 
 
-def test_keys_are_cached_and_a_new_one_is_read_at_once(
+def test_key_cache_reloads_for_an_unknown_key(
     issuer: Endpoint, api: FlaskClient, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No live token is refused when keys change, and none is accepted 300 s after its key was withdrawn (T8)."""
+    """Accept every active token across key changes; refuse withdrawn keys after 300 s (T8)."""
     reads: list[str] = []
     issuer.app.before_request(lambda: reads.append(request.path))
     client = make_client(issuer.engine, roles=ROLES)
@@ -178,7 +178,7 @@ def test_keys_are_cached_and_a_new_one_is_read_at_once(
     assert [status(api, first) for _ in range(5)] == [200] * 5
     assert reads == ["/.well-known/oauth-authorization-server", "/.well-known/jwks.json"]
     clock[0] += 100
-    assert [status(api, by_another_key(issuer, first).replace(".", "x.", 1)) for _ in range(5)] == [401] * 5
+    assert [status(api, signed_with_another_key(issuer, first).replace(".", "x.", 1)) for _ in range(5)] == [401] * 5
     keys = issuer.services.keys
     keys.withdraw(header_of(first)["kid"], utc_now(), "tests")
     second = issuer.token(client)

@@ -1,4 +1,4 @@
-"""Credentials over plain http (C6)."""
+"""Credentials sent over plain HTTP (C6)."""
 
 import logging
 from typing import Any
@@ -30,7 +30,7 @@ BASIC = {"Authorization": basic_header("northwind-api", SECRET)}
 def test_plain_http_is_400_and_recorded(
     endpoint: Endpoint, path: str, options: dict[str, Any], exposed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a redirect, without a look at the secret; the client's owner sees that it is exposed (L2, C6, P13)."""
+    """Return 400 without redirect or verification, and show the owner the exposed secret (L2, C6, P13)."""
     client = make_client(endpoint.engine, client_id="northwind-api")
     with argon2_computations() as hashed, statements(endpoint.engine) as seen:
         response = endpoint.client.open(path, **{"method": "POST", "base_url": PLAIN} | options)
@@ -50,16 +50,16 @@ def test_plain_http_is_400_and_recorded(
     assert SECRET not in caplog.text
 
 
-def test_an_unknown_id_over_plain_http_is_not_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
-    """It may be a secret in the wrong field (C6, L3)."""
+def test_unknown_id_over_plain_http_is_not_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """Keep an unknown client ID out of the log, since it may be a misplaced secret (C6, L3)."""
     form = {**RIGHT, "client_id": "a-secret-in-the-wrong-field"}
     assert endpoint.client.post(ENDPOINTS[0], base_url=PLAIN, data=form).status_code == 400
     endpoint.services.recorder.write()
     assert "a-secret-in-the-wrong-field" not in caplog.text
 
 
-def test_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(sqlite_engine: Engine) -> None:
-    """A proxy that ends tls is believed where it is trusted (C6)."""
+def test_tls_terminating_proxy_must_be_trusted(sqlite_engine: Engine) -> None:
+    """Accept X-Forwarded-Proto from a trusted proxy only (C6)."""
     make_client(sqlite_engine, client_id="northwind-api")
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
     for hops, status in ((0, 400), (1, 200), (2, 200)):
@@ -68,8 +68,8 @@ def test_a_proxy_that_ends_tls_is_believed_where_it_is_trusted(sqlite_engine: En
         assert response.status_code == status
 
 
-def test_a_developers_own_machine_may_use_http(sqlite_engine: Engine) -> None:
-    """A developers own machine may use http (C6)."""
+def test_loopback_may_use_http_in_development(sqlite_engine: Engine) -> None:
+    """Allow plain HTTP on the loopback address in development mode (C6)."""
     endpoint = Endpoint(sqlite_engine, DEVELOPMENT=True)
     make_client(sqlite_engine, client_id="northwind-api")
     response = endpoint.client.post(ENDPOINTS[0], base_url="http://127.0.0.1:5000", data=RIGHT, content_type=FORM)

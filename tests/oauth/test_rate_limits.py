@@ -1,4 +1,4 @@
-"""Guessing is stopped before it costs anything, and nobody healthy with it (D2-D5, D8, S9)."""
+"""Rate limits and quotas of the endpoint, in memory and in Redis (D2-D5, D8, S9)."""
 
 import gc
 import logging
@@ -39,12 +39,12 @@ WINDOW_SECONDS = 300
 
 
 def guess(endpoint: Endpoint, client: IdentityClient | str, times: int, address: str = HERE) -> list[int]:
-    """Ask with wrong secrets; return the statuses."""
+    """Send wrong secrets; return the statuses."""
     return [endpoint.ask(client, f"{WRONG}-{number}", address=address).status_code for number in range(times)]
 
 
 def retry_after(response: TestResponse) -> int:
-    """Check an answer that asks the caller to wait; return for how many seconds (D4, P13)."""
+    """Check a 429 response, and return its Retry-After in seconds (D4, P13)."""
     assert (response.status_code, response.data) == (429, b'{"error": "temporarily_unavailable"}')
     assert response.headers["Cache-Control"] == "no-store"
     text = response.headers["Retry-After"]
@@ -55,27 +55,27 @@ def retry_after(response: TestResponse) -> int:
 
 @pytest.fixture(params=["memory", "redis"])
 def store_url(request: pytest.FixtureRequest) -> str:
-    """Return where rate limits are counted: in this process, and in Redis."""
+    """Return the URL of the rate-limit store: memory of this process, and Redis."""
     return "memory://" if request.param == "memory" else str(request.getfixturevalue("redis_url"))
 
 
 @pytest.fixture
 def each_store(sqlite_engine: Engine, store_url: str) -> Iterator[Endpoint]:
-    """Return the endpoint with rate_limits of its own, and with shared ones."""
+    """Return the endpoint with its rate limits in memory, and in Redis."""
     endpoint = Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=store_url)
     yield endpoint
     close(endpoint)
 
 
 def close(endpoint: Endpoint) -> None:
-    """Close what an application keeps until it ends: its connections to Redis."""
+    """Close the Redis connections that an application keeps until it ends."""
     shared: Any = endpoint.services.rate_limits.counters._shared
     if shared is not None:
         shared.storage.storage.connection_pool.disconnect()
 
 
-def test_a_right_generated_secret_is_never_throttled(each_store: Endpoint) -> None:
-    """Comparing it costs no argon2id, so a caller with an old secret never blocks others at its address (D2)."""
+def test_correct_generated_secret_is_not_rate_limited(each_store: Endpoint) -> None:
+    """Compare it without argon2id, so a caller with an old secret never blocks others at its address (D2)."""
     client = make_client(each_store.engine, secret=GENERATED_SECRET)
     wrong = [generate_secret("vcs_").reveal() for _ in range(11)]
     assert [each_store.ask(client, secret, address=HERE).status_code for secret in wrong] == [401] * 10 + [429]
@@ -84,8 +84,8 @@ def test_a_right_generated_secret_is_never_throttled(each_store: Endpoint) -> No
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known ID", "unknown ID"])
-def test_the_11th_guess_is_429_before_any_hash(each_store: Endpoint, known: bool) -> None:
-    """For a known ID as for an unknown one, also with the right secret, as long as nobody remembers it (D2, D4)."""
+def test_11th_failure_is_429_without_hash(each_store: Endpoint, known: bool) -> None:
+    """Limit known and unknown IDs alike, also for the correct secret while it is not cached (D2, D4)."""
     client = make_client(each_store.engine, client_id="northwind-api")
     client_id = client.client_id if known else "southwind-api"
     with time_machine.travel(NOW) as clock:
@@ -100,8 +100,8 @@ def test_the_11th_guess_is_429_before_any_hash(each_store: Endpoint, known: bool
         assert each_store.ask(client_id, SECRET, address=HERE).status_code == (200 if known else 401)
 
 
-def test_the_wait_is_exact_and_told_in_whole_seconds(endpoint: Endpoint) -> None:
-    """A second before its end is too early, however often one asks; at its end one may (D4)."""
+def test_retry_after_is_exact_in_whole_seconds(endpoint: Endpoint) -> None:
+    """Refuse a second before the window ends, and accept at its end, however often one asks (D4)."""
     client = make_client(endpoint.engine)
     with time_machine.travel(NOW, tick=False) as clock:
         assert guess(endpoint, client, 1) == [401]
@@ -117,8 +117,8 @@ def test_the_wait_is_exact_and_told_in_whole_seconds(endpoint: Endpoint) -> None
         assert endpoint.ask(client, address=HERE).status_code == 200
 
 
-def test_where_both_windows_are_used_up_the_longer_wait_is_told(endpoint: Endpoint) -> None:
-    """Where both windows are used up the longer wait is told (D4)."""
+def test_retry_after_is_the_longer_of_two_windows(endpoint: Endpoint) -> None:
+    """Return the longer wait when both windows are used up (D4)."""
     client = make_client(endpoint.engine)
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1, FAILURES_PER_ADDRESS=2)
     with time_machine.travel(NOW, tick=False) as clock:
@@ -131,31 +131,31 @@ def test_where_both_windows_are_used_up_the_longer_wait_is_told(endpoint: Endpoi
         assert limited.ask(client, address=HERE).status_code == 200
 
 
-def test_one_line_in_the_log_tells_of_a_window(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, with the client where there is one, and nothing of what was sent (D4, L3)."""
+def test_exceeded_limit_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """Log once per window, with a known client's ID and nothing that was sent (D4, L3)."""
     client = make_client(endpoint.engine)
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2, FAILURES_PER_ADDRESS=1_000)
 
-    def told() -> list[tuple[object, ...]]:
+    def log_lines() -> list[tuple[object, ...]]:
         lines = [record for record in caplog.records if record.name == "webapp.core.authentication.authenticator"]
         caplog.clear()
         return [(line.levelno, line.getMessage(), vars(line)["client_key"], vars(line)["address"]) for line in lines]
 
     with time_machine.travel(NOW, tick=False) as clock:
         assert guess(limited, client, 1) == [401]
-        assert told() == []
+        assert log_lines() == []
         assert guess(limited, client, 9) == [401, *[429] * 8]
-        assert told() == [(logging.WARNING, "authentication throttled", str(client.id), HERE)]
+        assert log_lines() == [(logging.WARNING, "authentication throttled", str(client.id), HERE)]
         clock.shift(WINDOW_SECONDS)
         assert guess(limited, client, 3) == [401, 401, 429]
-        assert len(told()) == 1
+        assert len(log_lines()) == 1
         assert guess(limited, "a-secret-as-an-id", 3) == [401, 401, 429]
         assert "a-secret-as-an-id" not in caplog.text
-        assert told() == [(logging.WARNING, "authentication throttled", "unknown", HERE)]
+        assert log_lines() == [(logging.WARNING, "authentication throttled", "unknown", HERE)]
 
 
-def test_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store_url: str) -> None:
-    """One stale caller behind a shared address never blocks a healthy one, and it asks no throttle at all (D2)."""
+def test_cached_secret_is_not_rate_limited(sqlite_engine: Engine, store_url: str) -> None:
+    """Accept a cached secret without consulting the rate limits behind a shared address (D2)."""
     limits: dict[str, Any] = {"FAILURES_PER_CLIENT_AND_ADDRESS": 2, "FAILURES_PER_ADDRESS": 3}
     limited = Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=store_url, **limits)
     healthy, stale = make_client(sqlite_engine), make_client(sqlite_engine)
@@ -170,8 +170,8 @@ def test_a_remembered_secret_comes_in_at_no_cost(sqlite_engine: Engine, store_ur
     close(limited)
 
 
-def test_a_remembered_secret_that_counts_no_more_is_throttled(endpoint: Endpoint) -> None:
-    """The memory excuses nobody who may not come in (S9, P8)."""
+def test_invalid_cached_secret_is_rate_limited(endpoint: Endpoint) -> None:
+    """Apply the rate limit to a cached secret that is no longer valid (S9, P8)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2)
     client = make_client(endpoint.engine)
     assert limited.ask(client, address=HERE).status_code == 200
@@ -179,8 +179,8 @@ def test_a_remembered_secret_that_counts_no_more_is_throttled(endpoint: Endpoint
     assert [limited.ask(client, address=HERE).status_code for _ in range(3)] == [401] * 2 + [429]
 
 
-def test_30_failures_of_one_address_whatever_the_id(endpoint: Endpoint) -> None:
-    """30 failures of one address whatever the id (D2)."""
+def test_30_failures_per_address(endpoint: Endpoint) -> None:
+    """Limit an address after 30 failures with any IDs (D2)."""
     client = make_client(endpoint.engine)
     for number in range(30):
         assert guess(endpoint, f"client-{number}", 1) == [401]
@@ -200,16 +200,16 @@ def test_30_failures_of_one_address_whatever_the_id(endpoint: Endpoint) -> None:
     ],
     ids=["mapped", "one /64", "two /64", "two /32"],
 )
-def test_what_one_address_is(endpoint: Endpoint, addresses: list[str], throttled: bool) -> None:
-    """An IPv6 customer's /64 is one; an IPv4-mapped address is the IPv4 one (A8, D2)."""
+def test_addresses_are_grouped_by_network(endpoint: Endpoint, addresses: list[str], throttled: bool) -> None:
+    """Count an IPv6 /64 as one address, and an IPv4-mapped address as the IPv4 one (A8, D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_ADDRESS=2)
     for number in range(2):
         assert guess(limited, f"client-{number}", 1, addresses[0]) == [401]
     assert guess(limited, "client-3", 1, addresses[1]) == [429 if throttled else 401]
 
 
-def test_nobody_can_lock_a_client_out(endpoint: Endpoint) -> None:
-    """Attacked from 50 addresses, each until it is throttled, the merchant's own call still comes in (D3)."""
+def test_attack_does_not_lock_the_client_out(endpoint: Endpoint) -> None:
+    """Accept the merchant's own call while 50 attacking addresses are limited (D3)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1)
     client = make_client(endpoint.engine)
     for number in range(50):
@@ -221,7 +221,7 @@ def test_nobody_can_lock_a_client_out(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
 def test_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -> None:
-    """Neither a success, nor a refused scope, nor what is malformed and costs no hash (P6, D2)."""
+    """Count neither successes, refused scopes, nor malformed requests that cost no hash (P6, D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1, FAILURES_PER_ADDRESS=1)
     client = make_client(endpoint.engine)
     for _ in range(3):
@@ -234,8 +234,8 @@ def test_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -> N
 
 
 @pytest.mark.parametrize("path", ["/connect/introspect", "/connect/revocation"])
-def test_every_endpoint_counts_alike(endpoint: Endpoint, path: str) -> None:
-    """Guessing goes on nowhere else (D2)."""
+def test_endpoints_share_the_limits(endpoint: Endpoint, path: str) -> None:
+    """Count failures of all endpoints together (D2)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2)
     client = make_client(endpoint.engine)
     form = {"client_id": client.client_id, "client_secret": WRONG, "token": "x"}
@@ -245,8 +245,8 @@ def test_every_endpoint_counts_alike(endpoint: Endpoint, path: str) -> None:
     retry_after(limited.ask(client))
 
 
-def test_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
-    """Those who wait for a thread are refused once enough have failed before them (D2)."""
+def test_concurrent_failures_cost_few_extra_hashes(endpoint: Endpoint) -> None:
+    """Refuse requests that wait for a thread once enough earlier ones have failed (D2)."""
     at_once = pool_size() + WAITING_MAX
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=3)
     client = make_client(endpoint.engine)
@@ -264,7 +264,7 @@ def test_guesses_at_once_cost_few_hashes_more(endpoint: Endpoint) -> None:
 
 
 def test_processes_share_the_count_in_redis(sqlite_engine: Engine, redis_url: str) -> None:
-    """Two applications with one Redis count together; neither the ID nor the secret stands in it (D2)."""
+    """Count two applications together; Redis stores neither the ID nor the secret (D2)."""
     one, two = (Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=redis_url) for _ in range(2))
     client = make_client(sqlite_engine)
     found = [guess((one, two)[number % 2], client, 1)[0] for number in range(11)]
@@ -282,7 +282,7 @@ def test_processes_share_the_count_in_redis(sqlite_engine: Engine, redis_url: st
 
 
 def start_redis(directory: Path, port: int) -> servers.Server:
-    """Start a Redis of our own, which a test may stop."""
+    """Start a Redis server that a test can stop."""
     program = shutil.which("redis-server")
     script = f'exec "{program}" --bind 127.0.0.1 --port {port} --save "" --appendonly no'
     server = servers.Server("Redis", directory, script)
@@ -296,10 +296,10 @@ def start_redis(directory: Path, port: int) -> servers.Server:
             return server
 
 
-def test_without_the_shared_store_each_process_counts(
+def test_each_process_counts_without_shared_store(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From the next request on, at once and by itself; and together again when the store is back (D8)."""
+    """Fall back to counts per process at once, and share counts again when the store is back (D8)."""
     tmp_path.chmod(0o711)
     for parent in tmp_path.parents:
         if parent.owner() == "root" and parent.is_relative_to("/tmp/"):
@@ -327,8 +327,8 @@ def test_without_the_shared_store_each_process_counts(
         close(endpoint)
 
 
-def test_a_store_that_never_answers_costs_no_time(sqlite_engine: Engine) -> None:
-    """The application starts without it, and a request waits for it a quarter of a second at most (D8)."""
+def test_unresponsive_store_delays_by_a_quarter_second(sqlite_engine: Engine) -> None:
+    """Start without the store, and wait at most a quarter of a second per request (D8)."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -342,7 +342,7 @@ def test_a_store_that_never_answers_costs_no_time(sqlite_engine: Engine) -> None
 
 
 @pytest.mark.parametrize("url", ["memcached://127.0.0.1", "redis", "", "http://127.0.0.1", "async+redis://127.0.0.1"])
-def test_a_store_that_is_none_stops_the_start(sqlite_engine: Engine, url: str) -> None:
+def test_invalid_store_url_stops_the_start(sqlite_engine: Engine, url: str) -> None:
     with pytest.raises(SettingsError, match="THROTTLE_STORAGE_URL must be"):
         Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=url)
 
@@ -350,8 +350,8 @@ def test_a_store_that_is_none_stops_the_start(sqlite_engine: Engine, url: str) -
 # What is kept in memory is bounded
 
 
-def test_windows_keep_no_more_keys_than_they_may() -> None:
-    """A flood of distinct IDs and addresses: the windows used last stay, the others go."""
+def test_number_of_keys_is_bounded() -> None:
+    """Keep the most recently used keys under a flood of distinct IDs and addresses."""
     storage = BoundedMemoryStorage(keys_max=100)
     for number in range(1_000):
         assert storage.acquire_entry(f"key-{number}", 1, 300)
@@ -361,7 +361,7 @@ def test_windows_keep_no_more_keys_than_they_may() -> None:
     assert not storage.acquire_entry("key-999", 1, 300)
 
 
-def test_windows_forget_what_has_passed() -> None:
+def test_expired_windows_are_removed() -> None:
     storage = BoundedMemoryStorage()
     with time_machine.travel(NOW, tick=False) as clock:
         for number in range(1_000):
@@ -376,8 +376,8 @@ def test_windows_forget_what_has_passed() -> None:
         assert storage.get_moving_window("short-1", 10, 300) == (NOW.timestamp() + 299, 1)
 
 
-def test_a_flood_of_keys_stays_quick_and_small() -> None:
-    """Counting costs the same however many keys there are."""
+def test_cost_does_not_grow_with_the_number_of_keys() -> None:
+    """Count in constant time for any number of keys."""
     counted = WindowCounters("memory://")
     quota = RateLimitItemPerMinute(10, 5)
     began = time.process_time()
@@ -392,8 +392,8 @@ def test_a_flood_of_keys_stays_quick_and_small() -> None:
 # Quotas (D5)
 
 
-def test_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
-    """Tokens of a client in a minute (D5)."""
+def test_token_quota_per_client_and_minute(endpoint: Endpoint) -> None:
+    """Limit the tokens of a client per minute (D5)."""
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=3)
     client, other = make_client(endpoint.engine), make_client(endpoint.engine)
     with time_machine.travel(NOW, tick=False) as clock:
@@ -408,16 +408,16 @@ def test_tokens_of_a_client_in_a_minute(endpoint: Endpoint) -> None:
         assert [limited.ask(client).status_code for _ in range(4)] == [200] * 3 + [429]
 
 
-def test_without_a_quota_tokens_ask_no_store(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a quota tokens ask no store (D5)."""
+def test_no_token_quota_means_no_store_access(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue tokens without store access when no quota is set (D5)."""
     client = make_client(endpoint.engine)
     assert endpoint.ask(client).status_code == 200
     monkeypatch.delattr(WindowCounters, "_call")
     assert [endpoint.ask(client).status_code for _ in range(100)] == [200] * 100
 
 
-def test_exports_of_an_actor_in_an_hour() -> None:
-    """Exports of an actor in an hour (D5)."""
+def test_export_quota_per_actor_and_hour() -> None:
+    """Limit the exports of a person per hour (D5)."""
     rate_limits = make_throttles()
     with time_machine.travel(NOW, tick=False) as clock:
         for _ in range(10):
@@ -440,8 +440,8 @@ def test_exports_of_an_actor_in_an_hour() -> None:
         ("NEW_CLIENTS_PER_ACCOUNT_AND_HOUR", -1),
     ],
 )
-def test_an_unfit_quota_stops_the_start(sqlite_engine: Engine, name: str, unfit: int) -> None:
-    """An unfit quota stops the start (D5)."""
+def test_invalid_quota_stops_the_start(sqlite_engine: Engine, name: str, unfit: int) -> None:
+    """Refuse to start with an invalid quota (D5)."""
     given: dict[str, Any] = {name: unfit}
     with pytest.raises(SettingsError, match=f"{name} must be"):
         Endpoint(sqlite_engine, **given)
@@ -450,22 +450,22 @@ def test_an_unfit_quota_stops_the_start(sqlite_engine: Engine, name: str, unfit:
 # The memory of successful checks (S9)
 
 
-def test_no_object_holds_a_secret_that_came_in(sqlite_url: str) -> None:
-    """Of all that the application keeps between requests nothing holds a secret, right or wrong (S9, L4)."""
+def test_no_long_lived_object_holds_a_sent_secret(sqlite_url: str) -> None:
+    """Keep no correct or wrong secret in any object that lives between requests (S9, L4)."""
     engine = make_engine(sqlite_url)
     endpoint = Endpoint(engine)
     canaries = ["canary-right-5f0c9e", "canary-wrong-81d7aa"]
     client = make_client(engine, secret=canaries[0])
     assert [endpoint.ask(client, canary).status_code for canary in canaries] == [200, 401]
-    assert "canary" not in "".join(texts_held_by(endpoint.services))
+    assert "canary" not in "".join(texts_reachable_from(endpoint.services))
     endpoint.services.rate_limits.count_new_client("canary")
     endpoint.services.rate_limits.count_export("canary")
-    assert "canary" in "".join(texts_held_by(endpoint.services))
+    assert "canary" in "".join(texts_reachable_from(endpoint.services))
     engine.dispose()
 
 
-def texts_held_by(root: object) -> Iterator[str]:
-    """Give every text that an object holds, at whatever depth; not those of the code."""
+def texts_reachable_from(root: object) -> Iterator[str]:
+    """Yield every string that is reachable from an object, without those of the code."""
     seen: dict[int, object] = {}
     waiting = [root]
     while waiting:

@@ -1,4 +1,4 @@
-"""What the endpoint tells of each token request to the account that owns the client (L2, L3, D4, D5)."""
+"""Records of token requests for the account that owns the client (L2, L3, D4, D5)."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from webapp.core.usage import queries
 Told = tuple[str, str | None, str | None, str]
 
 
-def told(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[Told]:
+def recorded(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[Told]:
     """Return outcome, secret, address and scope of a client's latest requests, the newest first."""
     endpoint.services.recorder.write()
     with read_session(endpoint.engine) as session:
@@ -33,15 +33,15 @@ def told(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) 
 
 
 @pytest.mark.parametrize("cause", REFUSALS)
-def test_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str) -> None:
-    """To the merchant, with the secret that matched, while the caller sees P7's one answer (L2)."""
+def test_refusals_are_recorded_with_their_reason(endpoint: Endpoint, cause: str) -> None:
+    """Record reason and matching secret for the merchant; the caller sees the uniform P7 response (L2)."""
     reason, arrange, secret = REFUSALS[cause]
     client = make_client(endpoint.engine)
     arrange(endpoint, client)
     with time_machine.travel(NOW, tick=False):
         assert endpoint.ask(client.client_id, secret, scope="API", address="192.0.2.7").status_code == 401
     label = None if reason in ("wrong secret", "unknown") else "B" if secret == OTHER_SECRET else "A"
-    assert told(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
+    assert recorded(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
     with read_session(endpoint.engine) as session:
         counts = [
             (row.day, row.secret_label, row.outcome, row.count) for row in session.scalars(select(TokenRequestCount))
@@ -49,8 +49,8 @@ def test_every_refusal_is_told_by_its_true_reason(endpoint: Endpoint, cause: str
     assert counts == [(NOW.date(), label or "", reason, 1)]
 
 
-def test_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
-    """As requested, but for unknown names; a request refused for its scope shows that its secret is in use (L2, L3)."""
+def test_requested_scope_is_recorded(each_endpoint: Endpoint) -> None:
+    """Record known scopes as requested; a request refused for its scope shows its secret as used (L2, L3)."""
     client = make_client(each_endpoint.engine, roles=("MerchantUser",))
     add_secret(each_endpoint.engine, client, OTHER_SECRET)
     asked = [(SECRET, None, 200), (OTHER_SECRET, "API", 200), (SECRET, "Nothing", 400), (OTHER_SECRET, 'a"b\0', 400)]
@@ -61,48 +61,51 @@ def test_what_becomes_of_the_scope_is_told(each_endpoint: Endpoint) -> None:
         clock.shift(60)
         make_account(each_endpoint.engine, grantable_roles=())
         assert each_endpoint.ask(client, scope="API").status_code == 400
-    assert told(each_endpoint, client) == [
+    assert recorded(each_endpoint, client) == [
         ("no roles left", "A", "127.0.0.1", "API"),
         ("scope malformed", "B", "127.0.0.1", "other"),
         ("scope not allowed", "A", "127.0.0.1", "other"),
         ("issued", "B", "127.0.0.1", "API"),
         ("issued", "A", "127.0.0.1", ""),
     ]
-    assert told(each_endpoint, client, OTHER_ACCOUNT) == []
+    assert recorded(each_endpoint, client, OTHER_ACCOUNT) == []
     with read_session(each_endpoint.engine) as session:
         use = queries.last_uses(session, ACCOUNT, [client.id])[client.id]
     assert use == (NOW + timedelta(minutes=5), "127.0.0.1", "A")
 
 
-def test_throttled_requests_are_told(endpoint: Endpoint) -> None:
-    """Those that guess, where no secret was looked at (L2, D2)."""
+def test_rate_limited_requests_are_recorded(endpoint: Endpoint) -> None:
+    """Record rate-limited requests, whose secret was not checked (L2, D2)."""
     client = make_client(endpoint.engine)
     statuses = [endpoint.ask(client, "a-wrong-secret", address="192.0.2.7").status_code for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
     assert (
-        told(endpoint, client)
+        recorded(endpoint, client)
         == [("throttled", None, "192.0.2.7", "")] * 2 + [("wrong secret", None, "192.0.2.7", "")] * 10
     )
 
 
-def test_a_used_up_quota_is_told(endpoint: Endpoint) -> None:
-    """The secret was right, and is in use (L2, D5)."""
+def test_exceeded_quota_is_recorded(endpoint: Endpoint) -> None:
+    """Record the refusal with its secret, which was correct and is in use (L2, D5)."""
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=1)
     client = make_client(endpoint.engine)
     assert [limited.ask(client).status_code for _ in range(2)] == [200, 429]
-    assert [(outcome, label) for outcome, label, *_ in told(limited, client)] == [("throttled", "A"), ("issued", "A")]
+    assert [(outcome, label) for outcome, label, *_ in recorded(limited, client)] == [
+        ("throttled", "A"),
+        ("issued", "A"),
+    ]
 
 
 @pytest.mark.parametrize("secret", [SECRET, "a-wrong-secret"])
-def test_of_a_scope_only_names_of_the_catalogue_are_kept(
+def test_only_catalogue_scopes_are_recorded(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, secret: str
 ) -> None:
-    """People paste secrets there, and whoever knows an ID could write to its owner (L3)."""
+    """Drop unknown scopes, which may be secrets or messages of a third party who knows the ID (L3)."""
     client = make_client(each_endpoint.engine)
     caplog.set_level("DEBUG")
     message = "URGENT: account suspended, call API +44 20 7946 0000 reports:read URGENT:"
     assert each_endpoint.ask(client, secret, scope=message).status_code in (400, 401)
-    assert [scope for *_, scope in told(each_endpoint, client)] == ["other API reports:read"]
+    assert [scope for *_, scope in recorded(each_endpoint, client)] == ["other API reports:read"]
     assert "URGENT" not in caplog.text
     with each_endpoint.engine.connect() as connection:
         for table in IdentityClient.metadata.sorted_tables:
@@ -119,20 +122,20 @@ def test_of_a_scope_only_names_of_the_catalogue_are_kept(
         ("NORTHWIND-API", "unknown"),
     ],
 )
-def test_white_space_around_a_client_id_is_told(each_endpoint: Endpoint, sent: str, reason: str) -> None:
-    """Refused like any unknown ID (P7), and the reason stands on the page of the client that was meant (S10)."""
+def test_white_space_around_client_id_is_recorded(each_endpoint: Endpoint, sent: str, reason: str) -> None:
+    """Refuse it like an unknown ID (P7), and show the reason on the page of the intended client (S10)."""
     client = make_client(each_endpoint.engine, client_id="northwind-api")
     other = make_client(each_endpoint.engine, client_id="northwind-ap")
     response = each_endpoint.ask(sent)
     assert (response.status_code, response.json) == (401, {"error": "invalid_client"})
-    assert [(outcome, label) for outcome, label, *_ in told(each_endpoint, client)] == [(reason, None)]
-    assert told(each_endpoint, other) == []
+    assert [(outcome, label) for outcome, label, *_ in recorded(each_endpoint, client)] == [(reason, None)]
+    assert recorded(each_endpoint, other) == []
 
 
-def test_a_secret_sent_as_client_id_is_nowhere(
+def test_secret_sent_as_client_id_is_not_stored(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither in the log nor in the database, whole or by more than its first four characters (L3)."""
+    """Keep at most its first four characters in log and database (L3)."""
     make_client(each_endpoint.engine)
     caplog.set_level("DEBUG")
     canary = "vcs_a-secret-that-somebody-pasted-into-the-wrong-field"
@@ -148,17 +151,17 @@ def test_a_secret_sent_as_client_id_is_nowhere(
     assert canary[:8] not in output.out + output.err
 
 
-def test_introspection_and_revocation_are_no_token_requests(endpoint: Endpoint) -> None:
+def test_introspection_and_revocation_are_not_recorded(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     token = endpoint.token(client)
     endpoint.introspect(token, add_api(endpoint.engine))
     endpoint.introspect(token, client)
     endpoint.revoke(token, client)
-    assert len(told(endpoint, client)) == 1
+    assert len(recorded(endpoint, client)) == 1
 
 
 def test_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None:
-    """Nor a hash; whatever became of the request (P8)."""
+    """Record any outcome without an extra statement or hash in the request (P8)."""
     client = make_client(endpoint.engine)
     endpoint.ask(client)
     with statements(endpoint.engine) as seen, argon2_computations() as hashed:
@@ -198,10 +201,8 @@ def get_token(server: servers.LiveServer, client_id: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite_url", "postgresql_url"])
-def test_nothing_is_lost_when_the_server_is_told_to_stop(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str
-) -> None:
-    """Two processes, stopped by SIGTERM right after the last token (L2)."""
+def test_sigterm_loses_no_record(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    """Write all records of two processes after SIGTERM right after the last token (L2)."""
     url = request.getfixturevalue(database)
     with servers.serve(
         tmp_path,
@@ -217,8 +218,8 @@ def test_nothing_is_lost_when_the_server_is_told_to_stop(
     assert (after[0] - before[0], after[1] - before[1]) == (30, 30)
 
 
-def test_a_crash_loses_a_second_at_most(tmp_path: Path) -> None:
-    """Every process is killed, two seconds after one token and right after another (L2)."""
+def test_crash_loses_at_most_one_second(tmp_path: Path) -> None:
+    """Keep the token of two seconds before all processes were killed (L2)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_PEPPER=PEPPER_SETTING) as server:
         client_id = client_of(server.database_url)
         before = counted(server.database_url)[0]

@@ -1,4 +1,4 @@
-"""What a request to the token endpoint may look like (P1-P5, P9, D1)."""
+"""Syntax of requests to the token endpoint (P1-P5, P9, D1)."""
 
 import base64
 import io
@@ -29,8 +29,8 @@ def is_refused(response: TestResponse, status: int, error: str) -> bool:
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "INVENTED"]
 )
-def test_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) -> None:
-    """Any other method is 405 with allow (P1)."""
+def test_other_methods_are_405_with_allow(endpoint: Endpoint, method: str) -> None:
+    """Return 405 with an Allow header for any method but POST (P1)."""
     response = endpoint.client.open("/connect/token", method=method, data=RIGHT, content_type=FORM)
     assert response.status_code == 405
     assert response.headers["Allow"] == "POST"
@@ -38,8 +38,8 @@ def test_any_other_method_is_405_with_allow(endpoint: Endpoint, method: str) -> 
     assert method == "HEAD" or (response.json and response.json["error"] == "invalid_request")
 
 
-def test_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
-    """The hosts tools see a post route (P1)."""
+def test_url_map_lists_only_post(endpoint: Endpoint) -> None:
+    """Register the route for POST only, as tools that read the URL map expect (P1)."""
     (rule,) = endpoint.app.url_map.iter_rules("identity_clients_endpoint.token")
     assert list(rule.methods or ()) == ["POST"]
 
@@ -59,8 +59,8 @@ def test_the_hosts_tools_see_a_post_route(endpoint: Endpoint) -> None:
         (f"{FORM}x", 400),
     ],
 )
-def test_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | None, status: int) -> None:
-    """Only form encoding is read (P1)."""
+def test_other_content_types_are_refused(endpoint: Endpoint, content_type: str | None, status: int) -> None:
+    """Refuse any content type but application/x-www-form-urlencoded (P1)."""
     body = "&".join(f"{name}={value}" for name, value in RIGHT.items())
     response = endpoint.client.post("/connect/token", data=body, content_type=content_type)
     assert response.status_code == status
@@ -83,8 +83,8 @@ def test_only_form_encoding_is_read(endpoint: Endpoint, content_type: str | None
         ("CLIENT_ID=x", 200),
     ],
 )
-def test_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
-    """Even where the body is complete and right (P2)."""
+def test_protocol_parameter_in_query_is_refused(endpoint: Endpoint, query: str, status: int) -> None:
+    """Return invalid_request even if the body is complete and correct (P2)."""
     response = endpoint.client.post(f"/connect/token?{query}", data=RIGHT, content_type=FORM)
     assert response.status_code == status
     assert status == 200 or is_refused(response, 400, "invalid_request")
@@ -93,8 +93,8 @@ def test_a_protocol_parameter_in_the_query_is_refused(endpoint: Endpoint, query:
 
 @pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
 @pytest.mark.parametrize("values", [("same", "same"), ("one", "other"), ("", "other")])
-def test_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
-    """Also with equal values (P3)."""
+def test_repeated_parameter_is_refused(endpoint: Endpoint, name: str, values: tuple[str, str]) -> None:
+    """Return invalid_request for a repeated parameter, also with equal values (P3)."""
     parameters = [pair for pair in RIGHT.items() if pair[0] != name] + [(name, value) for value in values]
     assert is_refused(endpoint.post(parameters), 400, "invalid_request")
 
@@ -110,10 +110,10 @@ def test_a_parameter_that_is_there_twice_is_refused(endpoint: Endpoint, name: st
         ({**RIGHT, "client_id": ""}, 401, "invalid_client"),
     ],
 )
-def test_an_empty_value_counts_as_absent_and_unknown_ones_are_ignored(
+def test_empty_and_unknown_parameters(
     endpoint: Endpoint, parameters: Parameters, status: int, error: str | None
 ) -> None:
-    """An empty value counts as absent and unknown ones are ignored (P3)."""
+    """Treat an empty value as absent, and ignore unknown parameters (P3)."""
     response = endpoint.post(parameters)
     assert response.status_code == status
     assert (response.json or {}).get("error") == error
@@ -143,10 +143,10 @@ RIGHT_BASIC, WRONG_BASIC = basic_header(CLIENT_ID, SECRET), basic_header(CLIENT_
         (None, {}, 401, "invalid_client"),
     ],
 )
-def test_one_way_of_authenticating_per_request(
+def test_two_authentication_methods_are_refused(
     endpoint: Endpoint, header: str | None, body: dict[str, str], status: int, error: str | None
 ) -> None:
-    """One way of authenticating per request (P4)."""
+    """Refuse a request that uses more than one authentication method (P4)."""
     headers = {"Authorization": header} if header else {}
     response = endpoint.post({**dict([GRANT]), **body}, headers=headers)
     assert response.status_code == status
@@ -154,8 +154,8 @@ def test_one_way_of_authenticating_per_request(
 
 
 @pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC ", "bAsIc  "])
-def test_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: str) -> None:
-    """The scheme is read in any letter case (P5)."""
+def test_scheme_is_case_insensitive(endpoint: Endpoint, scheme: str) -> None:
+    """Accept the scheme name Basic in any letter case (P5)."""
     header = scheme + RIGHT_BASIC.removeprefix("Basic ")
     assert endpoint.post([GRANT], headers={"Authorization": header}).status_code == 200
 
@@ -163,14 +163,14 @@ def test_the_scheme_is_read_in_any_letter_case(endpoint: Endpoint, scheme: str) 
 @pytest.mark.parametrize("secret", ["a+b%c:d e", "%2541%2541", "percent%41", "plus+plus", "col:on:s", "quote\"'&=\\"])
 @pytest.mark.parametrize("basic", [True, False])
 def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
-    """Credentials are decoded exactly once (P5)."""
+    """Decode the ID and secret once, in the Basic header and in the body (P5)."""
     client = make_client(endpoint.engine, client_id="id with % + : ok", secret=secret)
     assert endpoint.ask(client, secret, basic=basic).status_code == 200
     assert endpoint.ask(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code == 401
 
 
-def test_twice_encoded_is_not_decoded_twice(endpoint: Endpoint) -> None:
-    """Twice encoded is not decoded twice (P5)."""
+def test_double_encoded_credentials_are_refused(endpoint: Endpoint) -> None:
+    """Refuse credentials that were encoded twice (P5)."""
     client = make_client(endpoint.engine, secret="secret-A-1")
     raw = base64.b64encode(f"{client.client_id}:secret-%2541-1".encode()).decode()
     assert endpoint.post([GRANT], headers={"Authorization": f"Basic {raw}"}).status_code == 401
@@ -203,8 +203,8 @@ def encoded(raw: bytes) -> str:
         "Negotiate",
     ],
 )
-def test_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, header: str) -> None:
-    """An undecodable header is an invalid client (P5)."""
+def test_undecodable_header_is_invalid_client(endpoint: Endpoint, header: str) -> None:
+    """Return invalid_client for a Basic header that cannot be decoded (P5)."""
     with statements(endpoint.engine) as seen:
         response = endpoint.post([GRANT], environ_overrides={"HTTP_AUTHORIZATION": header})
     assert is_refused(response, 401, "invalid_client")
@@ -212,8 +212,8 @@ def test_an_undecodable_header_is_an_invalid_client(endpoint: Endpoint, header: 
 
 
 @pytest.mark.parametrize("body", [b"grant_type=%FF&client_id=x", b"grant_type=\xff", b"\xc3\x28=1", b"%ff=1"])
-def test_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) -> None:
-    """A body that is not utf 8 is refused (P5)."""
+def test_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) -> None:
+    """Return invalid_request for a body that is not UTF-8 (P5)."""
     response = endpoint.client.post("/connect/token", data=body, content_type=FORM)
     assert is_refused(response, 400, "invalid_request")
 
@@ -231,8 +231,8 @@ def test_a_body_that_is_not_utf_8_is_refused(endpoint: Endpoint, body: bytes) ->
         ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unsupported_grant_type"),
     ],
 )
-def test_the_only_grant_is_client_credentials(endpoint: Endpoint, grant_type: str | None, error: str) -> None:
-    """The only grant is client credentials (P9)."""
+def test_only_client_credentials_grant(endpoint: Endpoint, grant_type: str | None, error: str) -> None:
+    """Refuse a missing grant_type and any grant but client_credentials (P9)."""
     parameters = {**RIGHT, "grant_type": grant_type} if grant_type is not None else {**RIGHT}
     if grant_type is None:
         del parameters["grant_type"]
@@ -246,8 +246,8 @@ def body_of(size: int) -> bytes:
 
 @pytest.mark.parametrize(("size", "status"), [(8192, 200), (8193, 413), (100_000, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int, chunked: bool) -> None:
-    """A body has at most 8 kib (D1)."""
+def test_body_limit_is_8_kib(endpoint: Endpoint, size: int, status: int, chunked: bool) -> None:
+    """Accept a body of 8 KiB and refuse a longer one (D1)."""
     if chunked:
         environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
         response = endpoint.client.post(
@@ -263,8 +263,8 @@ def test_a_body_has_at_most_8_kib(endpoint: Endpoint, size: int, status: int, ch
 
 
 @pytest.mark.parametrize(("count", "status"), [(50, 200), (51, 413)])
-def test_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status: int) -> None:
-    """A body has at most 50 parameters (D1)."""
+def test_body_limit_is_50_parameters(endpoint: Endpoint, count: int, status: int) -> None:
+    """Accept 50 parameters and refuse 51 (D1)."""
     more = [(f"p{number}", "") for number in range(count - len(RIGHT))]
     assert endpoint.post([*RIGHT.items(), *more]).status_code == status
 
@@ -282,10 +282,10 @@ def test_a_body_has_at_most_50_parameters(endpoint: Endpoint, count: int, status
         ([AUDIENCE.upper()], 400, "invalid_target"),
     ],
 )
-def test_resource_may_repeat_and_must_be_our_audience(
+def test_resource_must_be_the_audience(
     endpoint: Endpoint, resources: list[str], status: int, error: str | None
 ) -> None:
-    """RFC 8707 section 2; the reason stands on the client's page (P3)."""
+    """Accept repeated `resource` values (RFC 8707 section 2), and record the reason of a refusal (P3)."""
     response = endpoint.post([*RIGHT.items(), *(("resource", value) for value in resources)])
     assert (response.status_code, (response.json or {}).get("error")) == (status, error)
     endpoint.services.recorder.write()
@@ -294,14 +294,14 @@ def test_resource_may_repeat_and_must_be_our_audience(
     assert (recorded.outcome, recorded.secret_label) == ("issued" if status == 200 else "resource not allowed", "A")
 
 
-def test_a_foreign_resource_is_judged_after_authentication(endpoint: Endpoint) -> None:
-    """A foreign resource is judged after authentication (P3)."""
+def test_resource_is_checked_after_authentication(endpoint: Endpoint) -> None:
+    """Return invalid_client before invalid_target (P3)."""
     wrong = {**RIGHT, "client_secret": "a-wrong-secret", "resource": "https://other.example"}
     assert endpoint.post(wrong).status_code == 401
 
 
-def test_resource_excuses_no_other_repeated_parameter(endpoint: Endpoint) -> None:
-    """Resource excuses no other repeated parameter (P3)."""
+def test_other_parameters_may_not_repeat_beside_resource(endpoint: Endpoint) -> None:
+    """Refuse other repeated parameters beside a repeated `resource` (P3)."""
     repeated = [("resource", AUDIENCE)] * 2 + [("scope", "")] * 2
     response = endpoint.post([*RIGHT.items(), *repeated])
     assert (response.status_code, (response.json or {})["error"]) == (400, "invalid_request")

@@ -1,4 +1,4 @@
-"""How the endpoint answers, whatever the host does and whatever breaks (P12, P13, L4, L5, W15, W16, D8, E1)."""
+"""Responses of the endpoint in any host and under any fault (P12, P13, L4, L5, W15, W16, D8, E1)."""
 
 import io
 import logging
@@ -53,8 +53,8 @@ def hosted(sqlite_engine: Engine) -> Endpoint:
         (500, {"data": RIGHT, "headers": {"X-Trouble": "crash"}}),
     ],
 )
-def test_every_status_is_json_without_the_hosts_doing(hosted: Endpoint, status: int, options: dict[str, Any]) -> None:
-    """Also where the host sets cookies and CORS headers, and has an HTML page for every error (P13, W15, W16)."""
+def test_errors_are_json_in_any_host(hosted: Endpoint, status: int, options: dict[str, Any]) -> None:
+    """Return JSON although the host sets cookies, CORS headers and HTML error pages (P13, W15, W16)."""
     given = {"method": "POST", "content_type": FORM} | options
     assert_is_ours(hosted.client.open("/connect/token", **given), status)
 
@@ -62,8 +62,8 @@ def test_every_status_is_json_without_the_hosts_doing(hosted: Endpoint, status: 
 @pytest.mark.parametrize(
     ("error", "retry_after"), [(TooManyRequests(retry_after=7), "7"), (ServiceUnavailable(retry_after=9), "9")]
 )
-def test_a_wait_that_the_host_asks_for_is_passed_on(sqlite_engine: Engine, error: Exception, retry_after: str) -> None:
-    """A wait that the host asks for is passed on (P13)."""
+def test_retry_after_of_the_host_is_kept(sqlite_engine: Engine, error: Exception, retry_after: str) -> None:
+    """Keep the Retry-After of an HTTP error that the host raises (P13)."""
     endpoint = Endpoint(sqlite_engine)
     endpoint.app.before_request(raising(error))
     response = endpoint.ask("northwind-api")
@@ -72,8 +72,8 @@ def test_a_wait_that_the_host_asks_for_is_passed_on(sqlite_engine: Engine, error
 
 
 @pytest.mark.parametrize("service", ["authenticator", "keys"])
-def test_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database out of reach is 503 (P13, D8)."""
+def test_unreachable_database_is_503(hosted: Endpoint, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Return 503 with Retry-After when the database is unreachable (P13, D8)."""
     method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
     monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Unavailable()))
     response = hosted.post(RIGHT)
@@ -82,8 +82,8 @@ def test_a_database_out_of_reach_is_503(hosted: Endpoint, service: str, monkeypa
     assert response.headers["Retry-After"] == "5"
 
 
-def test_a_real_outage_is_503(sqlite_url: str) -> None:
-    """The file of the database becomes unreadable, then every connection is in use (D8)."""
+def test_unreadable_file_and_exhausted_pool_are_503(sqlite_url: str) -> None:
+    """Return 503 when the database file is unreadable and when every connection is in use (D8)."""
     engine = make_engine(sqlite_url)
     endpoint = Endpoint(engine)
     make_client(engine, client_id="northwind-api")
@@ -98,8 +98,8 @@ def test_a_real_outage_is_503(sqlite_url: str) -> None:
     engine.dispose()
 
 
-def test_a_locked_postgresql_server_that_goes_away_is_503(postgresql_url: str, postgresql_server: Engine) -> None:
-    """A locked postgresql server that goes away is 503 (D8)."""
+def test_locked_postgresql_that_stops_is_503(postgresql_url: str, postgresql_server: Engine) -> None:
+    """Return 503 when PostgreSQL stops while a request waits for a lock (D8)."""
     engine = make_engine(postgresql_url)
     endpoint = Endpoint(engine)
     make_client(engine, client_id="northwind-api")
@@ -117,14 +117,14 @@ def test_a_locked_postgresql_server_that_goes_away_is_503(postgresql_url: str, p
 
 
 class Leaky(Exception):
-    """Carries what was sent, as exceptions of libraries do."""
+    """An exception that carries the sent values, as those of libraries do."""
 
 
 @pytest.mark.parametrize("place", ["authenticator", "tokens"])
-def test_an_unforeseen_error_tells_nothing(
+def test_unexpected_error_reveals_nothing(
     hosted: Endpoint, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the answer nor the log carries the message, local variables or the body (L5, L4)."""
+    """Keep message, local variables and body out of the response and the log (L5, L4)."""
     method = {"authenticator": "authenticate", "tokens": "issue"}[place]
     monkeypatch.setattr(type(getattr(hosted.services, place)), method, raising(Leaky(f"secret={SECRET}")))
     with caplog.at_level(logging.DEBUG):
@@ -137,10 +137,10 @@ def test_an_unforeseen_error_tells_nothing(
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records])
 
 
-def test_no_secret_hash_or_token_reaches_a_log(
+def test_no_secret_hash_or_token_in_logs(
     each_endpoint: Endpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Through success, refusal and renewal, at the most talkative level of every logger there is (L4)."""
+    """Log none of them at the lowest level of every logger, through success, refusal and renewal (L4)."""
     client = make_client(each_endpoint.engine)
     canary = "canary-of-a-wrong-secret"
     with caplog.at_level(logging.DEBUG):
@@ -161,15 +161,15 @@ def test_no_secret_hash_or_token_reaches_a_log(
         assert secret not in logged
 
 
-def test_every_text_is_within_the_characters_of_the_rfc() -> None:
-    """RFC 6749 section 5.2 allows %x20-21 / %x23-5B / %x5D-7E (P12)."""
+def test_error_descriptions_use_allowed_characters() -> None:
+    """Use only %x20-21 / %x23-5B / %x5D-7E (RFC 6749 section 5.2, P12)."""
     for refusal in ErrorKind:
         _, code, description = refusal.value
         assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", code + (description or ""))
 
 
-def test_only_invalid_client_has_no_text() -> None:
-    """Only invalid client has no text (P7)."""
+def test_only_invalid_client_has_no_description() -> None:
+    """Omit error_description for invalid_client only (P7)."""
     assert [refusal.name for refusal in ErrorKind if refusal.value[2] is None] == ["INVALID_CLIENT"]
 
 
@@ -181,8 +181,8 @@ def csrf_host() -> Flask:
 
 
 @pytest.mark.parametrize("order", ["csrf first", "csrf last", "csrf without app first", "none"])
-def test_only_our_machine_posts_are_exempt_whatever_the_order(sqlite_engine: Engine, order: str) -> None:
-    """Only our machine posts are exempt whatever the order (E1)."""
+def test_csrf_exemptions_in_any_start_order(sqlite_engine: Engine, order: str) -> None:
+    """Exempt the three endpoints from the host's CSRF protection, before or after its set-up (E1)."""
     app, csrf = csrf_host(), CSRFProtect()
     if order == "csrf first":
         csrf.init_app(app)
@@ -208,15 +208,15 @@ def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) ->
         endpoint.engine.dispose()
 
 
-def test_a_body_cut_short_is_refused(endpoint: Endpoint) -> None:
-    """The caller hangs up in the middle of what it announced (D1)."""
+def test_truncated_body_is_refused(endpoint: Endpoint) -> None:
+    """Refuse a body that is shorter than its Content-Length (D1)."""
     response = endpoint.client.post(
         "/connect/token", input_stream=io.BytesIO(b"grant_type=client_cred"), content_type=FORM, content_length=500
     )
     assert response.status_code in (400, 401)
 
 
-def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
+def test_cached_client_costs_one_statement(endpoint: Endpoint) -> None:
     make_client(endpoint.engine, client_id="northwind-api")
     assert endpoint.post(RIGHT).status_code == 200
     with statements(endpoint.engine) as seen:
@@ -224,8 +224,8 @@ def test_a_remembered_client_costs_one_statement(endpoint: Endpoint) -> None:
     assert len(seen) == 1
 
 
-def test_a_failing_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next success tries again."""
+def test_failed_hash_renewal_does_not_fail_the_request(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue the token, and retry the renewal at the next success."""
     make_client(endpoint.engine, client_id="northwind-api")
     monkeypatch.setattr(type(endpoint.services.secrets.hasher), "needs_renewal", lambda *_: True)
     monkeypatch.setattr("webapp.core.authentication.authenticator.unit_of_work", raising(Unavailable()))

@@ -1,4 +1,4 @@
-"""Taking tokens back: one by its client (RFC 7009, T12), all of a client's at once (T13)."""
+"""Revocation of one token by its client (RFC 7009, T12), and of all tokens of a client (T13)."""
 
 import threading
 from collections.abc import Callable
@@ -32,8 +32,8 @@ def records(engine: Engine) -> list[RevokedToken]:
         return list(session.scalars(select(RevokedToken)))
 
 
-def test_a_client_revokes_its_own_token_and_no_other(each_endpoint: Endpoint) -> None:
-    """A client revokes its own token and no other (T12)."""
+def test_client_revokes_only_the_sent_token(each_endpoint: Endpoint) -> None:
+    """Revoke the sent token of the client and keep its others (T12)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     token, other = each_endpoint.token(client), each_endpoint.token(client)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
@@ -68,8 +68,8 @@ NEED_NO_REVOKING: dict[str, Callable[[Endpoint, IdentityClient], str]] = {
 
 
 @pytest.mark.parametrize("kind", NEED_NO_REVOKING)
-def test_a_token_that_does_not_count_needs_no_revoking(endpoint: Endpoint, kind: str) -> None:
-    """A token that does not count needs no revoking (T12)."""
+def test_invalid_tokens_need_no_revocation(endpoint: Endpoint, kind: str) -> None:
+    """Return 200 and store nothing for malformed, expired and withdrawn-key tokens (T12)."""
     client = make_client(endpoint.engine)
     response = endpoint.revoke(NEED_NO_REVOKING[kind](endpoint, client), client)
     assert (response.status_code, response.data) == (200, b"")
@@ -77,8 +77,8 @@ def test_a_token_that_does_not_count_needs_no_revoking(endpoint: Endpoint, kind:
 
 
 @pytest.mark.parametrize("account", ["northwind", OTHER_ACCOUNT])
-def test_another_clients_token_stays_active(each_endpoint: Endpoint, account: str) -> None:
-    """Another clients token stays active (T12)."""
+def test_token_of_another_client_stays_active(each_endpoint: Endpoint, account: str) -> None:
+    """Return 200, and keep another client's token active (T12)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     other = make_client(each_endpoint.engine, account_id=account)
     token = each_endpoint.token(client)
@@ -92,8 +92,8 @@ def test_another_clients_token_stays_active(each_endpoint: Endpoint, account: st
     assert is_active(each_endpoint, token, api)
 
 
-def test_a_client_revokes_what_it_got_under_its_former_id(each_endpoint: Endpoint) -> None:
-    """A client revokes what it got under its former id (T3, T12)."""
+def test_client_revokes_tokens_of_its_former_id(each_endpoint: Endpoint) -> None:
+    """Revoke a token that was issued under a former client ID (T3, T12)."""
     engine = each_endpoint.engine
     client, api, other = make_client(engine, client_id="northwind-old"), add_api(engine), make_client(engine)
     token = each_endpoint.token(client)
@@ -105,16 +105,16 @@ def test_a_client_revokes_what_it_got_under_its_former_id(each_endpoint: Endpoin
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "something-else", ""])
-def test_the_hint_is_ignored(endpoint: Endpoint, hint: str) -> None:
-    """The hint is ignored (T12)."""
+def test_token_type_hint_is_ignored(endpoint: Endpoint, hint: str) -> None:
+    """Ignore `token_type_hint` (T12)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
     assert endpoint.revoke(token, client, token_type_hint=hint).status_code == 200
     assert not is_active(endpoint, token, api)
 
 
-def test_a_request_without_a_token_is_refused(endpoint: Endpoint) -> None:
-    """A request without a token is refused (T12)."""
+def test_missing_token_parameter_is_refused(endpoint: Endpoint) -> None:
+    """Return invalid_request without the `token` parameter (T12)."""
     client = make_client(endpoint.engine)
     form = {"client_id": client.client_id, "client_secret": SECRET}
     response = endpoint.post(form, "/connect/revocation")
@@ -122,8 +122,8 @@ def test_a_request_without_a_token_is_refused(endpoint: Endpoint) -> None:
     assert endpoint.post({**form, "client_secret": "a-wrong-secret"}, "/connect/revocation").status_code == 401
 
 
-def test_one_token_revoked_by_many_at_once(each_endpoint: Endpoint) -> None:
-    """One token revoked by many at once (T12)."""
+def test_concurrent_revocations_of_one_token(each_endpoint: Endpoint) -> None:
+    """Store one record for concurrent revocations of a token (T12)."""
     client = make_client(each_endpoint.engine)
     token = each_endpoint.token(client)
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -158,8 +158,8 @@ def revoke_all(engine: Engine, client: IdentityClient) -> None:
 
 
 @time_machine.travel(NOW, tick=False)
-def test_earlier_tokens_end_and_one_of_the_same_moment_counts(each_endpoint: Endpoint) -> None:
-    """With a frozen clock, in two processes: issue, revoke all, issue; and once more (T13)."""
+def test_revoke_all_ends_earlier_tokens_only(each_endpoint: Endpoint) -> None:
+    """Keep a token of the same second that is issued after revoking all, across two processes (T13)."""
     client, api = make_client(each_endpoint.engine), add_api(each_endpoint.engine)
     processes = (each_endpoint, Endpoint(each_endpoint.engine))
     untouched = each_endpoint.token(make_client(each_endpoint.engine))
@@ -174,8 +174,8 @@ def test_earlier_tokens_end_and_one_of_the_same_moment_counts(each_endpoint: End
         earlier += later
 
 
-def test_it_stands_in_the_trail_and_disturbs_no_open_form(engine: Engine) -> None:
-    """The version stays, so that an open edit form can still be saved (T13, L1)."""
+def test_revoke_all_is_audited_and_keeps_the_version(engine: Engine) -> None:
+    """Record the event, and keep the version so that an open edit form can still be saved (T13, L1)."""
     client = make_client(engine)
     author = make_author(label="Hannah", address="192.0.2.7")
     with unit_of_work(engine) as session:
@@ -189,8 +189,8 @@ def test_it_stands_in_the_trail_and_disturbs_no_open_form(engine: Engine) -> Non
 
 
 @pytest.mark.parametrize("reason", ["another account", "deleted"])
-def test_nobody_revokes_the_tokens_of_another_accounts_client(engine: Engine, reason: str) -> None:
-    """Nobody revokes the tokens of another accounts client (A3)."""
+def test_revoke_all_of_another_account_is_not_found(engine: Engine, reason: str) -> None:
+    """Refuse to revoke tokens of another account's client (A3)."""
     client = make_client(engine, deleted_at=NOW if reason == "deleted" else None)
     author = make_author(OTHER_ACCOUNT if reason == "another account" else client.account_id)
     with pytest.raises(NotFound), unit_of_work(engine) as session:
@@ -200,8 +200,8 @@ def test_nobody_revokes_the_tokens_of_another_accounts_client(engine: Engine, re
         assert session.scalar(select(func.count()).where(AuditEvent.action == "tokens revoked")) == 0
 
 
-def test_two_who_revoke_at_once_both_count(engine: Engine) -> None:
-    """Two who revoke at once both count (T13)."""
+def test_concurrent_revoke_all(engine: Engine) -> None:
+    """Accept two concurrent revocations of all tokens (T13)."""
     client, barrier = make_client(engine), threading.Barrier(2)
 
     def revoke() -> None:
@@ -225,10 +225,10 @@ def test_two_who_revoke_at_once_both_count(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("after_end", "purged"), [(-SECOND, 0), (timedelta(0), 0), (CLOCK_SKEW - SECOND, 0), (CLOCK_SKEW, 1)]
 )
-def test_a_record_is_purged_only_after_the_tokens_end(
+def test_revocation_record_is_kept_until_token_expiry(
     each_endpoint: Endpoint, after_end: timedelta, purged: int
 ) -> None:
-    """By the clock of every host; those of hosts differ by a little (T13)."""
+    """Purge a record after the token has expired by the clock of every host (T13)."""
     client, api = make_client(each_endpoint.engine, token_duration=10), add_api(each_endpoint.engine)
     with time_machine.travel(NOW, tick=False):
         token = each_endpoint.token(client)

@@ -1,4 +1,4 @@
-"""What a token grants: scopes and roles (P10, P11, P12, A4)."""
+"""Scopes and roles of tokens (P10, P11, P12, A4)."""
 
 import pytest
 from sqlalchemy import Engine
@@ -29,8 +29,8 @@ NO_ROLES = "The account holds none of the client's API roles any more."
         (" " * 997 + "API", "API"),
     ],
 )
-def test_the_scope_is_what_was_asked_for_or_all(endpoint: Endpoint, asked: str | None, granted: str) -> None:
-    """The scope is what was asked for or all (P10, P12)."""
+def test_scope_is_the_requested_or_all(endpoint: Endpoint, asked: str | None, granted: str) -> None:
+    """Grant the requested scopes, or all when none is requested (P10, P12)."""
     client = make_client(endpoint.engine, roles=ROLES)
     response = endpoint.ask(client, scope=asked)
     assert response.status_code == 200
@@ -64,16 +64,16 @@ def test_the_scope_is_what_was_asked_for_or_all(endpoint: Endpoint, asked: str |
         ("*", NOT_ALLOWED),
     ],
 )
-def test_one_scope_too_many_refuses_the_request(endpoint: Endpoint, asked: str, description: str) -> None:
-    """Never a narrowed token; a scope that exists and one that does not give the same bytes (P11, P10)."""
+def test_unavailable_scope_refuses_the_request(endpoint: Endpoint, asked: str, description: str) -> None:
+    """Never narrow the scope; existing and unknown scopes get the same bytes (P11, P10)."""
     response = endpoint.ask(make_client(endpoint.engine, roles=ROLES), scope=asked)
     assert response.status_code == 400
     assert response.json == {"error": "invalid_scope", "error_description": description}
 
 
 @pytest.mark.parametrize("scope", ["no-such-scope", "\t", "reports:read"])
-def test_scopes_are_judged_only_after_authentication(endpoint: Endpoint, scope: str) -> None:
-    """Scopes are judged only after authentication (P11)."""
+def test_scope_is_checked_after_authentication(endpoint: Endpoint, scope: str) -> None:
+    """Return invalid_client before invalid_scope (P11)."""
     client = make_client(endpoint.engine)
     with argon2_computations() as hashed:
         assert endpoint.ask(client, "a-wrong-secret", scope=scope).status_code == 401
@@ -92,8 +92,8 @@ def roles_and_scope(endpoint: Endpoint, scope: str | None = None) -> tuple[int, 
     return 200, claims["roles"], claims["scope"]
 
 
-def test_a_role_withdrawn_from_the_account_is_absent_from_the_next_token(each_endpoint: Endpoint) -> None:
-    """A role withdrawn from the account is absent from the next token (A4)."""
+def test_role_withdrawn_from_account_is_not_granted(each_endpoint: Endpoint) -> None:
+    """Leave a role out of the next token once the account has lost it (A4)."""
     engine: Engine = each_endpoint.engine
     make_client(engine, client_id="northwind-api", roles=ROLES)
     assert roles_and_scope(each_endpoint) == (200, list(ROLES), ALL)
@@ -105,8 +105,8 @@ def test_a_role_withdrawn_from_the_account_is_absent_from_the_next_token(each_en
 
 
 @pytest.mark.parametrize("asked", [None, "API", "\t"])
-def test_a_client_without_any_role_left_gets_no_token(endpoint: Endpoint, asked: str | None) -> None:
-    """A client without any role left gets no token (A4)."""
+def test_client_without_roles_gets_no_token(endpoint: Endpoint, asked: str | None) -> None:
+    """Refuse a client all of whose roles were withdrawn from the account (A4)."""
     client = make_client(endpoint.engine, roles=ROLES)
     make_account(endpoint.engine, ACCOUNT, grantable_roles={"ReportViewer"})
     response = endpoint.ask(client, scope=asked)
@@ -114,15 +114,15 @@ def test_a_client_without_any_role_left_gets_no_token(endpoint: Endpoint, asked:
     assert response.json == {"error": "invalid_scope", "error_description": NO_ROLES}
 
 
-def test_a_role_that_left_the_catalogue_counts_no_more(sqlite_engine: Engine) -> None:
+def test_role_removed_from_catalogue_is_not_granted(sqlite_engine: Engine) -> None:
     role = ApiRole("MerchantUser", "API access", "Read.", "Read", ("API",))
     endpoint = Endpoint(sqlite_engine, API_ROLES=(role,))
     make_client(sqlite_engine, client_id="northwind-api", roles=ROLES)
     assert roles_and_scope(endpoint) == (200, ["MerchantUser"], "API")
 
 
-def test_a_role_added_or_taken_counts_at_the_next_request(each_endpoint: Endpoint) -> None:
-    """A role added or taken counts at the next request (A7)."""
+def test_role_change_applies_to_next_request(each_endpoint: Endpoint) -> None:
+    """Apply added and removed roles to the next token request (A7)."""
     client = make_client(each_endpoint.engine, client_id="northwind-api", roles=ROLES)
     assert roles_and_scope(each_endpoint)[1] == list(ROLES)
     change_client(each_endpoint.engine, client, roles=frozenset({"ReportViewer"}))
@@ -130,8 +130,8 @@ def test_a_role_added_or_taken_counts_at_the_next_request(each_endpoint: Endpoin
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(10, 600), (37, 2220), (60, 3600)])
-def test_a_success_has_exactly_these_members(endpoint: Endpoint, minutes: int, seconds: int) -> None:
-    """A success has exactly these members (P12)."""
+def test_members_of_a_success_response(endpoint: Endpoint, minutes: int, seconds: int) -> None:
+    """Return access_token, token_type, expires_in and scope only (P12)."""
     client = make_client(endpoint.engine, token_duration=minutes)
     response = endpoint.ask(client)
     assert response.json is not None
@@ -142,8 +142,8 @@ def test_a_success_has_exactly_these_members(endpoint: Endpoint, minutes: int, s
 
 
 @pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "scope", "foo", "client_assertion"])
-def test_a_reply_repeats_no_input(endpoint: Endpoint, name: str) -> None:
-    """A reply repeats no input (P12)."""
+def test_response_echoes_no_input(endpoint: Endpoint, name: str) -> None:
+    """Echo no request value in a response (P12)."""
     canary = "<script>canary</script>"
     parameters = {
         "grant_type": "client_credentials",

@@ -1,4 +1,4 @@
-"""What a token says, and which ones this issuer takes for its own (T1-T6)."""
+"""Claims of issued tokens, and verification by the issuer (T1-T6)."""
 
 import base64
 import hashlib
@@ -80,8 +80,8 @@ def published_key(endpoint: Endpoint, token: str) -> jwt.PyJWK:
     return keys[jwt.get_unverified_header(token)["kid"]]
 
 
-def test_the_header_is_exactly_this(endpoint: Endpoint) -> None:
-    """The header is exactly this (T1)."""
+def test_token_header(endpoint: Endpoint) -> None:
+    """Sign with ES256, `typ` at+jwt and the key ID, without other header members (T1)."""
     token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
     (kid,) = [key["kid"] for key in (endpoint.client.get("/.well-known/jwks.json").json or {})["keys"]]
     assert decoded(token, 0) == {"alg": "ES256", "typ": "at+jwt", "kid": kid}
@@ -90,8 +90,8 @@ def test_the_header_is_exactly_this(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("minutes", [10, 60])
-def test_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
-    """The claims are exactly these (T2, T3)."""
+def test_token_claims(endpoint: Endpoint, minutes: int) -> None:
+    """Issue exactly the documented claims (T2, T3)."""
     client = make_client(
         endpoint.engine, token_duration=minutes, roles=("MerchantUser", "CreatePayment"), name="A name", description="D"
     )
@@ -115,14 +115,14 @@ def test_the_claims_are_exactly_these(endpoint: Endpoint, minutes: int) -> None:
     assert {type(claims[name]) for name in ("iat", "nbf", "exp")} == {int}
 
 
-def test_every_token_has_an_id_of_its_own(endpoint: Endpoint) -> None:
-    """Every token has an id of its own (T2)."""
+def test_jti_is_unique(endpoint: Endpoint) -> None:
+    """Give each token its own `jti` (T2)."""
     client = make_client(endpoint.engine)
     assert len({decoded((endpoint.ask(client).json or {})["access_token"], 1)["jti"] for _ in range(20)}) == 20
 
 
-def test_an_edited_id_is_the_subject_of_the_next_token(endpoint: Endpoint) -> None:
-    """An edited id is the subject of the next token (T3)."""
+def test_changed_client_id_is_the_next_subject(endpoint: Endpoint) -> None:
+    """Use the new client ID as `sub` of the next token (T3)."""
     client = make_client(endpoint.engine, client_id="northwind-old")
     change_client(endpoint.engine, client, client_id="northwind-new")
     assert endpoint.ask("northwind-old").status_code == 401
@@ -147,8 +147,8 @@ def starts(database_url: str, catalogue: tuple[ApiRole, ...]) -> bool:
     return True
 
 
-def test_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqlite_url: str) -> None:
-    """The largest catalogue that starts makes tokens below 4096 bytes (T2)."""
+def test_largest_accepted_catalogue_fits_4096_bytes(sqlite_url: str) -> None:
+    """Refuse to start with a role catalogue whose tokens could exceed 4096 bytes (T2)."""
     largest = next(count for count in range(90, 0, -1) if starts(sqlite_url, roles(count)))
     assert largest > 2 * len(DEFAULT_ROLES)
     catalogue = roles(largest)
@@ -168,13 +168,13 @@ def test_the_largest_catalogue_that_starts_makes_tokens_below_4096_bytes(sqlite_
 @pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE"])
 @pytest.mark.parametrize("value", ["", None])
 def test_issuer_and_audience_are_required(sqlite_engine: Engine, name: str, value: str | None) -> None:
-    """Issuer and audience are required (T4)."""
+    """Refuse to start without issuer and audience (T4)."""
     with pytest.raises(SettingsError, match=f"IDENTITY_CLIENTS_{name} is missing"):
         Endpoint(sqlite_engine, None, **{name: value})
 
 
-def test_our_own_token_counts_from_its_start_to_its_end() -> None:
-    """Our own token counts from its start to its end (T5)."""
+def test_token_validity_period() -> None:
+    """Accept a token until `exp`, and before `nbf` within the leeway (T5)."""
     token = issue()
     for moment, expected in (
         (NOW - 301 * SECOND, False),
@@ -254,8 +254,8 @@ FORGED = {
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_a_token_that_is_not_ours_does_not_count(forged: str) -> None:
-    """A token that is not ours does not count (T4, T5)."""
+def test_foreign_and_tampered_tokens_are_refused(forged: str) -> None:
+    """Refuse tokens with a wrong signature, header, issuer, audience or claim (T4, T5)."""
     assert counts(OURS)
     assert not counts(FORGED[forged])
 
@@ -282,15 +282,15 @@ HOSTILE_KIDS: list[Any] = [
 
 
 @pytest.mark.parametrize("kid", HOSTILE_KIDS, ids=range(len(HOSTILE_KIDS)))
-def test_the_key_id_is_only_looked_up(kid: Any) -> None:
-    """The key id is only looked up (T6)."""
+def test_kid_is_only_compared(kid: Any) -> None:
+    """Use `kid` only to look up a known key (T6)."""
     header = {"alg": "ES256", "typ": "at+jwt"} | ({} if kid is None else {"kid": kid})
     assert not counts(signed(header, CLAIMS))
 
 
 @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t"])
-def test_no_reference_in_a_header_is_followed(name: str) -> None:
-    """A token with one is not ours; no URL is ever fetched, for the header is only compared (T6)."""
+def test_header_urls_are_not_fetched(name: str) -> None:
+    """Refuse a token with `jku`, `jwk`, `x5u` and the like without fetching anything (T6)."""
     value: Any = KEY.public_jwk if name == "jwk" else "https://evil.example/jwks.json"
     assert not counts(signed({**HEADER, name: value}, CLAIMS))
 
@@ -302,6 +302,6 @@ def test_no_reference_in_a_header_is_followed(name: str) -> None:
         st.binary().map(lambda raw: f"{KEY.header}.{part(raw)}."),
     )
 )
-def test_no_text_makes_the_verifier_fall_over(token: str) -> None:
-    """No text makes the verifier fall over (T5)."""
+def test_verifier_handles_any_text(token: str) -> None:
+    """Refuse any text without an unexpected exception (T5)."""
     assert not counts(token)
