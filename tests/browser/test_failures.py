@@ -100,6 +100,7 @@ def test_a_search_that_fails_leaves_the_list_and_says_that_it_is_not_filtered(
     check_nothing_foreign(tab)
     assert tab.url.endswith(PREFIX)
     said.get_by_role("button", name="Retry").click()
+    tab.wait_for_timeout(600)  # longer than a request may take here, so that none is under way
     expect(said).to_contain_text(failure.reason)
     end(tab)
     said.get_by_role("button", name="Retry").click()
