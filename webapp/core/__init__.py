@@ -13,5 +13,5 @@ Packages from top to bottom; each imports only from those below it, and import-l
 * `database`
 * the modules `errors`, `i18n`, `addresses`, `credentials` and `paths`
 
-The docstring of each package lists the modules that other packages may import.
+The docstring of each package lists its modules.
 """

@@ -4,6 +4,6 @@
 * `events`: record an event in the transaction of the change
 * `before_change`: let the host refuse a change
 * `queries`: read events
-* `export`: export events as CSV
+* `export`: read the events of an export; the screens write them as CSV
 * `signals`: signals for the host
 """

@@ -1,4 +1,4 @@
-"""Know whether secrets are left whose hash was stored before its scheme followed the form of the secret."""
+"""Look up whether hashes are left that were stored before the scheme followed the form of the secret."""
 
 import time
 

@@ -1,1 +1,10 @@
-"""Identity clients: create, edit, enable, delete; validation, roles, listing, attention, networks."""
+"""Identity clients.
+
+* `service`: create and edit a client
+* `delete`, `enable`, `allowed_networks`: the other changes of a client
+* `validation`: check the fields of a form
+* `client_ids`: look up whether a client ID is in use
+* `roles`: the catalogue of API roles
+* `listing`: the list with its search, filters and order
+* `attention`, `attention_queries`: which clients need attention, and why
+"""

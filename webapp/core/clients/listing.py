@@ -192,7 +192,7 @@ def list_clients(session: Session, *, account_id: str, query: ListQuery) -> List
     )
 
 
-# Where the rows come from
+# The source of the rows
 
 
 class _Part(NamedTuple):
@@ -368,7 +368,7 @@ def _position(session: Session, text: Any, part: str) -> ColumnElement[int]:
     return (func.instr if session.get_bind().dialect.name == "sqlite" else func.strpos)(text, part)
 
 
-# Reading them
+# Reading a page
 
 
 def _page(
@@ -442,7 +442,7 @@ def _write_cursor(order: _Order, client: IdentityClient) -> str:
 
 
 def _read_cursor(session: Session, order: _Order, account_id: str, cursor: str) -> _Position | None:
-    """Return the position that a cursor tells, None if it is not one of this order and account."""
+    """Return the position that a cursor encodes, None if it is not one of this order and account."""
     parts = decode_cursor(cursor, 3)
     if parts is None or parts[0] != order.sort:
         return None

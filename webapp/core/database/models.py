@@ -367,11 +367,11 @@ class StoredSigningKey(Base):
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-# Tables beside `identity_clients` that the pages of the list are found by. Triggers of the database keep the first two.
+# Tables that serve the list of clients. Triggers of the database keep the first two up to date.
 
 
 class ClientRole(Base):
-    """An API role of a client that is not deleted; a trigger keeps it."""
+    """An API role of a client that is not deleted; a trigger keeps it up to date."""
 
     __tablename__ = "identity_client_roles"
     __table_args__ = (
@@ -390,10 +390,10 @@ NO_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class AttentionPeriod(Base):
-    """A reason why an enabled client's secrets will need attention, as time passes; triggers keep it.
+    """A reason why an enabled client's secrets will need attention, as time passes; triggers keep it up to date.
 
-    `ending`: the secret works and ends at `until_at`. `old`: the secret was made at `since_at`, and ends at `until_at`.
-    `two`: from `since_at` to `until_at` the secret and an older one have not ended.
+    `ending`: the secret works and ends at `until_at`. `old`: the secret was created at `since_at`, and ends at
+    `until_at`. `two`: from `since_at` to `until_at` the secret and an older one have not ended.
     """
 
     __tablename__ = "identity_client_attention_periods"

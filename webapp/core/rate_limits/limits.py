@@ -1,4 +1,4 @@
-"""Every rate limit and quota: failed authentications, tokens, new clients, exports."""
+"""Every rate limit and quota: failed authentications, tokens, new clients, exports, "already in use" answers."""
 
 import hashlib
 import uuid

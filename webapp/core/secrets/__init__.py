@@ -1,1 +1,10 @@
-"""Client secrets: generation, policy, hashing, rotation, and the actions on one secret."""
+"""Client secrets.
+
+* `generation`: generate secrets, and hold one in clear text
+* `policy`: which secrets are valid, and which are weak
+* `hashing`, `argon2_pool`: hash and verify secrets
+* `service`: set and rotate the secrets of a client
+* `lifecycle`: end, pause or resume one secret, and set its end date
+* `available_actions`, `errors`: which actions are possible, refused, or to be confirmed
+* `client_secrets`: read the secrets of a client
+"""

@@ -1,4 +1,4 @@
-"""Revoking tokens: one of them (RFC 7009), or all of a client's."""
+"""Revoke one token (RFC 7009), and look up the status of a token."""
 
 import uuid
 from collections.abc import Mapping

@@ -158,7 +158,7 @@ class Recorder:
         account_id: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Add the outcome of a token request, in microseconds, without waiting for the database; never raises.
+        """Add the outcome of a token request without waiting for the database, in a few microseconds; never raises.
 
         :param client_key: the client; None if no client has the ID that was sent.
         :param secret_label: the label of the secret that matched, None if none did.
