@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     """The numbers are those of the code (D1, T8, L1)."""
     assert server.HEAD_LIMIT_BYTES == 24 * 1024
     assert server.HEADERS_WITHIN_MILLISECONDS == 30_000
-    assert server.STOP_WITHIN_SECONDS == 30
+    assert server.STOP_WITHIN_SECONDS == 11
     assert standalone.BODY_LIMIT_BYTES == 64 * 1024
     assert BODY_BYTES_MAX == 8 * 1024
     assert timedelta(minutes=70) == signing_keys.PUBLISHED_AFTER_SIGNING

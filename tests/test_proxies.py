@@ -29,6 +29,7 @@ from tests.support import servers
 from tests.support.endpoint import FORM
 from tests.support.factories import SECRET
 from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
+from tests.support.slow_bodies import read_to_end, slow_bodies, slowest
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
@@ -183,9 +184,10 @@ def caddy(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
     for scheme, port in (("http", proxy.http), ("https", proxy.https)):
         fragment = fragment.replace(f"{scheme}://{NAME}", f"{scheme}://{NAME}:{port}")
     ports = f"http_port {proxy.http}\n https_port {proxy.https}"
+    options = blocks("Proxies", "caddy")[1].strip().removeprefix("{").removesuffix("}")
     configuration = site.directory / "Caddyfile"
     configuration.write_text(
-        f"{{\n admin off\n {ports}\n local_certs\n skip_install_trust\n default_sni {NAME}\n}}\n{fragment}"
+        f"{{\n admin off\n {ports}\n local_certs\n skip_install_trust\n default_sni {NAME}\n{options}}}\n{fragment}"
     )
     arguments = [program("caddy"), "run", "--adapter", "caddyfile", "--config", str(configuration)]
     with running(site, "caddy", arguments, XDG_DATA_HOME=str(site.directory), XDG_CONFIG_HOME=str(site.directory)):
@@ -239,6 +241,33 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
     assert "Credentials were sent over plain http" in logs
     assert SECRET not in logs
     assert "client_secret" not in logs
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+def test_bodies_that_never_come(site: Site, proxy: Any) -> None:
+    """200 connections that send one byte of a body keep nobody waiting, and each is ended (D10)."""
+    app = site.app()
+    client = client_of(app)
+    services_of(app).engine.dispose()
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
+    with proxy(site) as ports, serving(site):
+        wait_for(lambda: ask(ports.http, "GET", "/healthz").status == 200)
+
+        def ask_token() -> None:
+            assert ask(ports.https, "POST", "/connect/token", form=form, ca=ports.ca).status == 200
+
+        def ask_health() -> None:
+            assert ask(ports.http, "GET", "/healthz").status == 200
+            assert ask(site.port, "GET", "/healthz").status == 200
+
+        ask_token()
+        began = time.monotonic()
+        with slow_bodies(ports.http, 200) as connections:
+            assert slowest([ask_token, ask_health], 9) < 1
+            answers = [read_to_end(connection) for connection in connections]
+        assert time.monotonic() - began < 20
+        assert not any(b"access_token" in answer for answer in answers), "each proxy ends them with a status of its own"
+        ask_token()
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
