@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
-from tests.support.markup import read, squeeze
+from tests.support.markup import one_line, read
 from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, VALUES
 from webapp.core.clients.roles import DEFAULT_ROLES
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
@@ -109,7 +109,7 @@ def test_only_roles_that_the_account_may_grant_are_offered(host: Host) -> None:
         assert role.description in everything.text
     assert everything.text.count("Moves money") == sum(role.moves_money for role in DEFAULT_ROLES)
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "UploadBatches"}))
-    assert re.findall(r'name="roles" value="(\w+)"', squeeze(host.get("/new").text)) == [
+    assert re.findall(r'name="roles" value="(\w+)"', one_line(host.get("/new").text)) == [
         "MerchantUser",
         "UploadBatches",
     ]
