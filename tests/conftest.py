@@ -110,7 +110,7 @@ def postgresql_databases(postgresql_server: Engine, postgresql_template: str) ->
 @pytest.fixture
 def postgresql_url(postgresql_server: Engine, postgresql_databases: Databases) -> Iterator[str]:
     """Return the address of a PostgreSQL database that is migrated and empty."""
-    with postgresql_databases.one() as name:
+    with postgresql_databases.lend() as name:
         yield _sibling(postgresql_server, name)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from tests.support import servers
 from tests.support.endpoint import change_client
 from tests.support.factories import make_client
-from tests.support.guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
+from tests.support.guide import GUIDE, Site, blocks, make_client_in, make_site, section, services_of, token_status
 from webapp.cli import commands
 from webapp.core.database.engine import make_engine
 from webapp.core.secrets.hashing import SecretHasher
@@ -82,7 +82,7 @@ def test_a_first_start(site: Site) -> None:
     (site.directory / "lib" / "mas.sqlite3").unlink()
     assert site.run(blocks("Upgrade", "sh")[0]) == "All tables are up to date.\n"
     app = site.app()
-    assert token(app, client_of(app)) == 200
+    assert token_status(app, make_client_in(app)) == 200
 
 
 # Keys
@@ -91,15 +91,15 @@ def test_a_first_start(site: Site) -> None:
 def test_signing_keys(site: Site) -> None:
     """Signing keys (T8)."""
     app = site.app()
-    client = client_of(app)
-    assert token(app, client) == 200
+    client = make_client_in(app)
+    assert token_status(app, client) == 200
     block, withdraw = blocks("Signing keys", "sh")
     show, rotate = block.splitlines()
     kid = site.flask(show).split("\tsigning\t")[0]
     assert "is published, and signs from" in site.flask(rotate)
     assert f"Key {kid} is withdrawn" in site.flask(withdraw.replace("KID", kid))
     time.sleep(signing_keys.RELOAD_SECONDS)
-    assert token(app, client) == 200
+    assert token_status(app, client) == 200
     assert services_of(app).keys.signing_key(datetime.now(UTC)).kid != kid
     assert f"{kid}\twithdrawn" in site.flask(show)
 
@@ -122,14 +122,14 @@ def test_changing_the_pepper(site: Site) -> None:
         site.set(f"{PREFIX}PEPPER", step.replace("OLD", old).replace("NEW", new))
         apps.append(site.app())
     before, both, after = apps
-    active, idle = client_of(before), client_of(before)
-    assert token(both, active) == token(before, active) == 200
+    active, idle = make_client_in(before), make_client_in(before)
+    assert token_status(both, active) == token_status(before, active) == 200
     assert pepper_versions(services_of(both).engine) == {1: 2}
-    assert token(after, active) == 200
+    assert token_status(after, active) == 200
     assert pepper_versions(services_of(both).engine) == {1: 1, 2: 1}
-    assert token(both, active) == token(both, idle) == token(after, active) == 200
+    assert token_status(both, active) == token_status(both, idle) == token_status(after, active) == 200
     site.set(f"{PREFIX}PEPPER", f"2:{new}")
-    assert [token(site.app(), client) for client in (active, idle)] == [200, 401]
+    assert [token_status(site.app(), client) for client in (active, idle)] == [200, 401]
 
 
 def test_changing_the_key_encryption_key(site: Site) -> None:
@@ -137,36 +137,36 @@ def test_changing_the_key_encryption_key(site: Site) -> None:
     name = f"{PREFIX}KEY_ENCRYPTION_KEY"
     old, new = site.settings[name], token_urlsafe(32)
     before = site.app()
-    client = client_of(before)
-    assert token(before, client) == 200
+    client = make_client_in(before)
+    assert token_status(before, client) == 200
     site.set(name, f"{old},{new}")
     both = site.app()
-    assert token(both, client) == 200
+    assert token_status(both, client) == 200
     site.set(name, f"{new},{old}")
     site.flask(blocks("Rotating the key-encryption key", "sh")[0])
-    assert token(both, client) == token(site.app(), client) == 200
+    assert token_status(both, client) == token_status(site.app(), client) == 200
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     first, second = (line.split("\t")[0] for line in site.flask(show).splitlines())
     site.set(name, new)
     site.flask(blocks("Signing keys", "sh")[1].replace("KID", first))
-    assert token(site.app(), client) == 200
+    assert token_status(site.app(), client) == 200
     assert services_of(site.app()).keys.signing_key(datetime.now(UTC)).kid == second
 
 
 def test_losing_a_key(site: Site) -> None:
     """What the table says: without the pepper no secret verifies; without the other key none is issued, until."""
     app = site.app()
-    client = client_of(app)
-    assert token(app, client) == 200
+    client = make_client_in(app)
+    assert token_status(app, client) == 200
     kept = site.settings
     site.set(f"{PREFIX}PEPPER", f"1:{token_urlsafe(32)}")
-    assert token(site.app(), client) == 401
+    assert token_status(site.app(), client) == 401
     (site.directory / "identity-clients.env").write_text("".join(f"{key}={kept[key]}\n" for key in kept))
     site.set(f"{PREFIX}KEY_ENCRYPTION_KEY", token_urlsafe(32))
-    assert token(site.app(), client) == 500
+    assert token_status(site.app(), client) == 500
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     site.flask(blocks("Signing keys", "sh")[1].replace("KID", site.flask(show).split("\t")[0]))
-    assert token(site.app(), client) == 200
+    assert token_status(site.app(), client) == 200
 
 
 # Backup, restore, purge
@@ -174,16 +174,16 @@ def test_losing_a_key(site: Site) -> None:
 
 def test_backup_and_restore(site: Site) -> None:
     app = site.app()
-    client, engine = client_of(app), services_of(app).engine
+    client, engine = make_client_in(app), services_of(app).engine
     backup, restore = blocks("Backup and restore", "sh")[:2]
     site.run(backup)
     change_client(engine, client, enabled=False)
-    late = client_of(app)
-    assert [token(app, each) for each in (client, late)] == [401, 200]
+    late = make_client_in(app)
+    assert [token_status(app, each) for each in (client, late)] == [401, 200]
     engine.dispose()
     site.run(restore)
     assert stat.S_IMODE((site.directory / "lib" / "mas.sqlite3").stat().st_mode) == 0o600
-    assert [token(site.app(), each) for each in (client, late)] == [200, 401]
+    assert [token_status(site.app(), each) for each in (client, late)] == [200, 401]
 
 
 def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postgresql_server: Engine) -> None:
@@ -206,7 +206,7 @@ def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postg
     restored = create_app(
         site.settings | {f"{PREFIX}DATABASE_URL": engine.url.set(database=empty).render_as_string(hide_password=False)}
     )
-    assert token(restored, client) == 200
+    assert token_status(restored, client) == 200
     engine.dispose()
     services_of(restored).engine.dispose()
     with postgresql_server.connect() as connection:

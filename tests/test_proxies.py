@@ -28,7 +28,7 @@ from sqlalchemy import text
 from tests.support import servers
 from tests.support.endpoint import FORM
 from tests.support.factories import SECRET
-from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, client_of, make_site, services_of
+from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, make_client_in, make_site, services_of
 from tests.support.slow_bodies import read_to_end, slow_bodies, slowest
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
@@ -153,11 +153,11 @@ class Proxy:
 def nginx(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
     """Run nginx with the guide's fragment."""
     proxy = Proxy(servers.free_port(), servers.free_port(), make_certificate(site.directory))
-    fragment = site.here(blocks("Proxies", "nginx")[0])
+    fragment = site.adapt(blocks("Proxies", "nginx")[0])
     if below_a_path:
         root = re.search(r"    location / \{.*?    \}\n", fragment, re.DOTALL)
         assert root
-        fragment = fragment.replace(root[0], site.here(blocks("Below a sub-path", "nginx")[0]))
+        fragment = fragment.replace(root[0], site.adapt(blocks("Below a sub-path", "nginx")[0]))
     fragment = fragment.replace("listen 80;", f"listen 127.0.0.1:{proxy.http};")
     fragment = fragment.replace("listen 443 ssl;", f"listen 127.0.0.1:{proxy.https} ssl;")
     places = "".join(
@@ -178,9 +178,9 @@ def caddy(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
     """Run Caddy with the guide's fragment, and certificates of its own authority."""
     root = site.directory / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     proxy = Proxy(servers.free_port(), servers.free_port(), root)
-    fragment = site.here(blocks("Proxies", "caddy")[0])
+    fragment = site.adapt(blocks("Proxies", "caddy")[0])
     if below_a_path:
-        fragment = fragment.partition("{\n")[0] + "{\n" + site.here(blocks("Below a sub-path", "caddy")[0]) + "}\n"
+        fragment = fragment.partition("{\n")[0] + "{\n" + site.adapt(blocks("Below a sub-path", "caddy")[0]) + "}\n"
     for scheme, port in (("http", proxy.http), ("https", proxy.https)):
         fragment = fragment.replace(f"{scheme}://{NAME}", f"{scheme}://{NAME}:{port}")
     ports = f"http_port {proxy.http}\n https_port {proxy.https}"
@@ -215,7 +215,7 @@ def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]
 def test_behind_a_proxy(site: Site, proxy: Any) -> None:
     """Https is known as such, http is refused where it matters, and nobody chooses an address (C5, C6)."""
     app = site.app()
-    client = client_of(app)
+    client = make_client_in(app)
     services_of(app).engine.dispose()
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
@@ -247,7 +247,7 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
 def test_bodies_that_never_come(site: Site, proxy: Any) -> None:
     """200 connections that send one byte of a body keep nobody waiting, and each is ended (D10)."""
     app = site.app()
-    client = client_of(app)
+    client = make_client_in(app)
     services_of(app).engine.dispose()
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     with proxy(site) as ports, serving(site):
@@ -275,7 +275,7 @@ def test_below_a_sub_path(site: Site, proxy: Any) -> None:
     """The metadata where RFC 8414 puts it; and pages that link to one another (T14)."""
     site.set(f"{PREFIX}ISSUER", f"https://{NAME}/identity")
     with proxy(site, below_a_path=True) as ports, contextlib.ExitStack() as stack:
-        command = site.here(blocks("Below a sub-path", "sh")[0])
+        command = site.adapt(blocks("Below a sub-path", "sh")[0])
         stack.enter_context(running(site, "application", command.split(), **site.settings))
         path = "/.well-known/oauth-authorization-server/identity"
         wait_for(lambda: ask(ports.https, "GET", path, ca=ports.ca).status == 200)

@@ -12,8 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.support.album import looks
-from tests.support.audit_events import tell_story
+from tests.support.audit_events import add_event_history
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
 from tests.support.pages import (
@@ -21,14 +20,15 @@ from tests.support.pages import (
     Activity,
     ChangeSecret,
     ClientList,
+    Confirmation,
     Details,
     EditClient,
-    HandOver,
+    Handover,
     Home,
     NewClient,
-    Question,
     SignIn,
 )
+from tests.support.screenshots import appearances
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
@@ -110,7 +110,7 @@ class Scene:
         """Return the choice after somebody else has saved first."""
         edit.fill(name="Mine", description="Mine", client_secret="a secret of my own").choose(ROLES)
         self.merchant.change(client, name="Theirs", roles=frozenset({"AccountViewer", "UploadBatches"}))
-        return edit.save_too_late().page
+        return edit.save_stale().page
 
 
 def _list(scene: Scene) -> Page:
@@ -149,7 +149,7 @@ def long_texts(scene: Scene, **values: Any) -> IdentityClient:
 def _long_list(scene: Scene) -> Page:
     client = long_texts(scene)
     screen = ClientList.open(scene.tab()).menu(client.client_id).disable().confirm(then=ClientList)
-    screen.said("gets no new tokens")
+    screen.expect_message("gets no new tokens")
     return screen.page
 
 
@@ -210,7 +210,7 @@ def _new_page(scene: Scene) -> Page:
 
 def wrong(form: NewClient) -> Page:
     form.fill(client_id="short", client_secret="short", name="ab", description="x" * 1001, token_duration="9")
-    return form.create_in_vain().page
+    return form.create_with_errors().page
 
 
 def _new_errors(scene: Scene) -> Page:
@@ -231,7 +231,7 @@ def _weak_secret(scene: Scene) -> Page:
 def _session_renew_hash(scene: Scene) -> Page:
     form = scene.filled(ClientList.open(scene.tab()).new())
     SignIn.open(form.page.context.new_page()).sign_in(scene.merchant.admin, scene.merchant.password, then=Home)
-    return form.create_in_vain().page
+    return form.create_with_errors().page
 
 
 def _copy(scene: Scene) -> Page:
@@ -258,7 +258,7 @@ def _created_before(scene: Scene) -> Page:
 
 def _list_updated(scene: Scene) -> Page:
     screen = scene.list().menu(scene.merchant.new_id).disable().confirm(then=ClientList)
-    screen.said("gets no new tokens")
+    screen.expect_message("gets no new tokens")
     return screen.page
 
 
@@ -274,7 +274,7 @@ def _details_disabled(scene: Scene) -> Page:
 def with_a_story(scene: Scene) -> IdentityClient:
     """Return a client to which all that can be done was done."""
     client = scene.merchant.add_client(name="Claims payments", roles=ROLES)
-    tell_story(scene.merchant.engine, client)
+    add_event_history(scene.merchant.engine, client)
     return client
 
 
@@ -359,14 +359,14 @@ def _networks_page(scene: Scene) -> Page:
 
 def _networks_errors(scene: Scene) -> Page:
     form = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id).add_address("198.51.100.20/24")
-    return form.save_in_vain().page
+    return form.save_with_errors().page
 
 
 def _networks_conflict(scene: Scene) -> Page:
     client = used(scene, allowed_networks=NETWORKS)
     form = Details.open(scene.tab(), client.id).remove_network("203.0.113.0/28")
     scene.merchant.change(client, name="Theirs")
-    return form.save_in_vain().page
+    return form.save_with_errors().page
 
 
 def _networks_check_page(scene: Scene) -> Page:
@@ -431,7 +431,7 @@ def _new_secret(scene: Scene) -> Page:
     client = scene.merchant.add_client()
     form = ClientList.open(scene.tab()).menu(client.client_id).edit()
     form.fill(client_secret="another secret of ours").press("Save")
-    return HandOver(form.page).page
+    return Handover(form.page).page
 
 
 def _disable(scene: Scene) -> Page:
@@ -463,7 +463,7 @@ def _change_secret(scene: Scene) -> Page:
 
 
 def _change_secret_of_two(scene: Scene) -> Page:
-    return Details.open(scene.tab(), scene.rotated().id).change_secret().change_in_vain().page
+    return Details.open(scene.tab(), scene.rotated().id).change_secret().change_with_errors().page
 
 
 def _change_secret_page(scene: Scene) -> Page:
@@ -474,7 +474,7 @@ def _change_secret_too_late(scene: Scene) -> Page:
     client = scene.merchant.add_client()
     form = Details.open(scene.tab(), client.id).change_secret()
     scene.rotate(client)
-    return form.change_in_vain().page
+    return form.change_with_errors().page
 
 
 def _changed_secret(scene: Scene) -> Page:
@@ -497,38 +497,38 @@ def _delete_page_with_error(scene: Scene) -> Page:
     tab = scene.tab()
     tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/delete")
     tab.locator("#f-confirm").evaluate("field => { field.removeAttribute('pattern'); field.value = 'something else'; }")
-    Question(tab).confirm_in_vain()
+    Confirmation(tab).confirm_with_errors()
     return tab
 
 
 def _end_secret(scene: Scene) -> Page:
-    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "End now").page
+    return Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "End now").page
 
 
 def _pause_secret(scene: Scene) -> Page:
-    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("B", "Pause").page
+    return Details.open(scene.tab(), scene.rotated().id).open_secret_action("B", "Pause").page
 
 
 def _secret_paused(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "Pause")
+    question = Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Pause")
     details = question.confirm(then=Details)
-    details.said("Secret paused.")
+    details.expect_message("Secret paused.")
     expect(details.secret("A")).to_contain_text("Paused")
     return details.page
 
 
 def _last_secret(scene: Scene) -> Page:
-    return Details.open(scene.tab(), scene.merchant.add_client().id).ask_of_secret("A", "End now").page
+    return Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "End now").page
 
 
 def _end_date(scene: Scene) -> Page:
-    return Details.open(scene.tab(), scene.rotated().id).ask_of_secret("A", "Set end date").page
+    return Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Set end date").page
 
 
 def _end_date_of_the_last(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.merchant.add_client().id).ask_of_secret("A", "Set end date")
+    question = Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "Set end date")
     question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
-    return question.confirm_in_vain().page
+    return question.confirm_with_errors().page
 
 
 def _disable_page(scene: Scene) -> Page:
@@ -540,7 +540,7 @@ def _disable_page(scene: Scene) -> Page:
 def _signed_out(scene: Scene) -> Page:
     form = scene.filled(ClientList.open(scene.tab()).new())
     form.page.context.clear_cookies()
-    return form.create_in_vain().page
+    return form.create_with_errors().page
 
 
 def _no_access(scene: Scene) -> Page:
@@ -599,7 +599,7 @@ def test_a_screen_is_accessible(
     tab = screen(Scene(merchant, visit, make_merchant))
     tab.evaluate(AXE.read_text("utf-8"))  # from the protocol, which the page's policy does not bind
     found: list[tuple[object, ...]] = []
-    for width, scheme in looks(tab, screen.__name__.strip("_")):
+    for width, scheme in appearances(tab, screen.__name__.strip("_")):
         for violation in tab.evaluate(VIOLATIONS, RULES[scheme]):
             nodes = [(node["html"][:200], node["failureSummary"]) for node in violation["nodes"]]
             found.append((width, scheme, violation["id"], nodes))

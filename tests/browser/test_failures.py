@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from tests.support.browser import Merchant, Visit
-from tests.support.pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
+from tests.support.pages import PREFIX, ClientList, Details, EditClient, Handover, NewClient
 
 SECRET = "a secret of our own 1"
 BAD_GATEWAY = "<html><body><h1>502 Bad Gateway</h1><hr>nginx</body></html>"
@@ -92,20 +92,20 @@ def test_a_search_that_fails_leaves_the_list_and_says_that_it_is_not_filtered(
     screen = ClientList.open(tab)
     failure.begin(tab)
     screen.search.fill(ids[1])
-    said = notice(screen.root)
-    expect(said).to_contain_text("not filtered")
-    expect(said).to_contain_text(failure.reason)
+    message = notice(screen.root)
+    expect(message).to_contain_text("not filtered")
+    expect(message).to_contain_text(failure.reason)
     expect(screen.client_ids).to_have_text(ids)
     expect(screen.root.locator("#ic-results")).not_to_have_attribute("aria-busy", "true")
     check_nothing_foreign(tab)
     assert tab.url.endswith(PREFIX)
-    said.get_by_role("button", name="Retry").click()
+    message.get_by_role("button", name="Retry").click()
     tab.wait_for_timeout(600)  # longer than a request may take here, so that none is under way
-    expect(said).to_contain_text(failure.reason)
+    expect(message).to_contain_text(failure.reason)
     end(tab)
-    said.get_by_role("button", name="Retry").click()
+    message.get_by_role("button", name="Retry").click()
     expect(screen.client_ids).to_have_text(ids[1:])
-    expect(said).to_have_count(0)
+    expect(message).to_have_count(0)
     expect(screen.search).to_have_value(ids[1])
 
 
@@ -136,17 +136,17 @@ def test_a_form_that_is_not_saved_keeps_what_was_typed(tab: Page, merchant: Merc
     form.choose({"MerchantUser"})
     failure.begin(tab)
     form.press("Create")
-    said = notice(form.root)
-    expect(said).to_contain_text(failure.reason)
-    expect(said).to_be_in_viewport()
+    message = notice(form.root)
+    expect(message).to_contain_text(failure.reason)
+    expect(message).to_be_in_viewport()
     for name, value in {"client_id": merchant.new_id, "name": "Claims payments", "client_secret": SECRET}.items():
         expect(form.field(name)).to_have_value(value)
     assert form.chosen_roles == ["MerchantUser"]
     check_nothing_foreign(tab)
     assert merchant.new_id not in merchant.client_ids
     end(tab)
-    said.get_by_role("button", name="Retry").click()
-    expect(HandOver(tab).root).to_contain_text(merchant.new_id)
+    message.get_by_role("button", name="Retry").click()
+    expect(Handover(tab).root).to_contain_text(merchant.new_id)
 
 
 def test_a_menu_that_does_not_open_says_so_in_its_place(tab: Page, merchant: Merchant, failure: Failure) -> None:
@@ -167,11 +167,11 @@ def test_a_confirmation_that_is_not_sent_stays_open(tab: Page, merchant: Merchan
     question = Details.open(tab, client.id).more().disable()
     failure.begin(tab)
     question.root.get_by_role("button", name="Disable").click()
-    said = notice(question.root)
-    expect(said).to_contain_text(failure.reason)
+    message = notice(question.root)
+    expect(message).to_contain_text(failure.reason)
     assert merchant.client(client.client_id).enabled
     end(tab)
-    said.get_by_role("button", name="Retry").click()
+    message.get_by_role("button", name="Retry").click()
     expect(question.root).to_have_count(0)
     assert not merchant.client(client.client_id).enabled
 
@@ -184,15 +184,15 @@ def test_the_form_of_a_page_that_is_not_sent_stays(tab: Page, merchant: Merchant
     if failure.reason == FAILURES["time-out"].reason:
         tab.evaluate("AbortSignal.timeout = () => AbortSignal.abort(new DOMException('', 'TimeoutError'))")
     form.press("Create")
-    said = notice(form.root)
-    expect(said).to_contain_text(failure.reason)
+    message = notice(form.root)
+    expect(message).to_contain_text(failure.reason)
     for name, value in {"client_id": merchant.new_id, "name": "Claims payments", "client_secret": SECRET}.items():
         expect(form.field(name)).to_have_value(value)
     end(tab)
     if failure.reason == FAILURES["time-out"].reason:
         tab.evaluate("AbortSignal.timeout = () => new AbortController().signal")
-    said.get_by_role("button", name="Retry").click()
-    expect(HandOver(tab).root).to_contain_text(merchant.new_id)
+    message.get_by_role("button", name="Retry").click()
+    expect(Handover(tab).root).to_contain_text(merchant.new_id)
 
 
 def test_an_error_of_ours_does_not_replace_the_list(tab: Page, merchant: Merchant, visit: Visit) -> None:
@@ -274,7 +274,7 @@ def test_a_pending_form_shows_it_keeps_the_focus_and_is_sent_once(tab: Page, mer
     expect(tab.get_by_role("dialog").get_by_role("status")).to_have_text("Creating…")
     [request] = held
     request.continue_()
-    HandOver(tab)
+    Handover(tab)
 
 
 @pytest.mark.parametrize("what", ["dialog", "menu"])
@@ -381,7 +381,7 @@ def test_leaving_a_half_filled_form_asks(tab: Page, merchant: Merchant, way: str
     tab.wait_for_timeout(500)
     assert asked == ["beforeunload"]
     if place == "hand-over":
-        expect(HandOver(tab).root).to_contain_text(SECRET)
+        expect(Handover(tab).root).to_contain_text(SECRET)
     else:
         expect(form.field("name")).to_have_value("Claims")
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.support.browser import Merchant
-from tests.support.pages import PREFIX, ClientList, Details, EditClient, HandOver, NewClient
+from tests.support.pages import PREFIX, ClientList, Details, EditClient, Handover, NewClient
 
 SECRET = "canary-secret-that-was-typed"
 
@@ -74,7 +74,7 @@ def test_enter_creates_and_a_generated_secret_that_nobody_touched_stays(tab: Pag
     expect(form.root.get_by_role("group", name="Roles")).to_be_focused()
     assert tab.url.endswith(PREFIX)
     form.choose({"MerchantUser"}).field("name").press("Enter")
-    assert HandOver(tab).secret == secret
+    assert Handover(tab).secret == secret
 
 
 def test_nothing_is_created_while_a_new_secret_is_on_its_way(tab: Page, merchant: Merchant) -> None:
@@ -95,7 +95,7 @@ def test_nothing_is_created_while_a_new_secret_is_on_its_way(tab: Page, merchant
 def test_a_shown_secret_stays_shown(tab: Page, merchant: Merchant) -> None:
     form = typed(ClientList.open(tab).new(), merchant).fill(name="x")
     form.root.get_by_role("button", name="Show client secret").click()
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.secret).to_have_attribute("type", "text")
     expect(form.root.get_by_role("button", name="Hide client secret")).to_be_visible()
     form.press("Generate new")
@@ -130,14 +130,14 @@ def test_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, mer
     form = Details.open(tab, client.id).edit().fill(name="xx", client_secret=SECRET)
     other = tab.context.new_page()
     EditClient.open(other, client.id).fill(description="Theirs").save(then=Details)
-    conflict = form.save_too_late()
+    conflict = form.save_stale()
     expect(conflict.root.locator("#f-client_secret")).to_have_value(SECRET)
     conflict.root.get_by_role("button", name="Save my choices").click()
     form = EditClient(tab)
     expect(form.summary).to_contain_text("too short")
     expect(form.secret).to_have_value(SECRET)
     expect(form.field("description")).to_have_value("Theirs")
-    assert form.fill(name="Mine").save(then=HandOver).secret == SECRET
+    assert form.fill(name="Mine").save(then=Handover).secret == SECRET
 
 
 def test_roles_say_what_saving_them_would_change(merchant: Merchant, tab: Page) -> None:
@@ -150,7 +150,7 @@ def test_roles_say_what_saving_them_would_change(merchant: Merchant, tab: Page) 
     box.check()
     expect(said).to_contain_text("Added when you save: + Create single payments Moves money")
     expect(box).to_be_focused()
-    form.said("Create single payments")
+    form.expect_message("Create single payments")
     box.uncheck()
     expect(said).to_be_hidden()
     form.press("Read only")

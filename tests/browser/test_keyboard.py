@@ -7,7 +7,17 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Merchant
-from tests.support.pages import PREFIX, ClientList, Conflict, Details, EditClient, HandOver, Menu, NewClient, Question
+from tests.support.pages import (
+    PREFIX,
+    ClientList,
+    Confirmation,
+    Conflict,
+    Details,
+    EditClient,
+    Handover,
+    Menu,
+    NewClient,
+)
 from webapp.core.database.models import utc_now
 
 
@@ -150,7 +160,7 @@ def test_a_client_is_created_by_keyboard_alone(tab: Page, merchant: Merchant) ->
     expect(form.root.locator("[name=roles]:checked")).to_have_count(1)
     form.field("name").focus()
     press(tab, "Enter")
-    hand_over = HandOver(tab)
+    hand_over = Handover(tab)
     expect(tab.get_by_role("heading", name="Client created and enabled")).to_be_focused()
     hand_over.saved.focus()
     press(tab, "Space", "Enter")
@@ -180,7 +190,7 @@ def test_enter_in_a_field_saves_and_the_focus_returns_to_the_menu_button_of_the_
     expect(form.root).to_have_count(0)
     expect(screen.row(merchant.new_id)).to_contain_text("Saved by Enter")
     expect(button).to_be_focused()
-    screen.said("Saved. Changes to")
+    screen.expect_message("Saved. Changes to")
 
 
 def test_focus_returns_even_if_the_row_moved_meanwhile(tab: Page, merchant: Merchant) -> None:
@@ -210,16 +220,16 @@ def test_disable_begins_at_cancel_and_says_what_was_done(tab: Page, merchant: Me
     press(tab, "Enter")
     Menu(tab)
     press(tab, "Tab", "Enter")
-    question = Question(tab)
+    question = Confirmation(tab)
     expect(question.root.get_by_role("link", name="Cancel")).to_be_focused()
     press(tab, "Escape")
     expect(question.root).to_have_count(0)
     expect(button).to_be_focused()
     press(tab, "Enter", "Tab", "Enter")
-    question = Question(tab)
+    question = Confirmation(tab)
     press(tab, "Tab", "Enter")
     expect(question.root).to_have_count(0)
-    details.said("gets no new tokens")
+    details.expect_message("gets no new tokens")
     expect(button).to_be_focused()
 
 
@@ -232,7 +242,7 @@ def test_enable_asks_nothing_says_what_was_done_and_gives_the_focus_back(tab: Pa
     menu = Menu(tab)
     press(tab, "Tab", "Tab", "Tab", "Tab", "Enter")
     expect(menu.root).to_be_hidden()
-    screen.said("can ask for tokens again")
+    screen.expect_message("can ask for tokens again")
     expect(screen.row(merchant.new_id)).to_contain_text("Enabled")
     expect(button).to_be_focused()
 
@@ -252,7 +262,7 @@ def test_change_secret_begins_at_its_heading_and_delete_at_its_field(tab: Page, 
     press(tab, "Control+a")
     tab.keyboard.type(client.client_id)
     press(tab, "Enter")
-    ClientList(tab).said("its client ID stays taken")
+    ClientList(tab).expect_message("its client ID stays taken")
 
 
 def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, merchant: Merchant) -> None:
@@ -276,7 +286,7 @@ def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, mer
 def test_a_page_with_errors_begins_at_its_summary_and_says_so_in_the_title(tab: Page) -> None:
     form = NewClient.open(tab)
     expect(form.field("client_id")).to_be_focused()
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.summary).to_be_focused()
     expect(tab).to_have_title(re.compile("^Error: New Client"))
 
@@ -285,7 +295,7 @@ def test_a_conflict_takes_the_focus(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     form = ClientList.open(tab).menu(merchant.new_id).edit().fill(name="Mine")
     merchant.change(client, name="Theirs")
-    conflict: Conflict = form.save_too_late()
+    conflict: Conflict = form.save_stale()
     expect(conflict.root.get_by_role("alert")).to_be_focused()
 
 
@@ -307,10 +317,10 @@ def test_search_results_are_told(tab: Page, merchant: Merchant) -> None:
     tab.keyboard.type("nothing at all")
     expect(screen.client_ids).to_have_count(0)
     expect(screen.search).to_be_focused()
-    screen.said("No client matches")
+    screen.expect_message("No client matches")
     screen.search.fill(merchant.new_id)
     expect(screen.client_ids).to_have_count(1)
-    screen.said("Showing 1–1 of 1")
+    screen.expect_message("Showing 1–1 of 1")
 
 
 def test_sorting_and_turning_pages_keep_the_focus_in_the_list(tab: Page, merchant: Merchant) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Merchant, Visit
-from tests.support.factories import fill
+from tests.support.factories import insert_clients
 from tests.support.pages import ClientList, Details
 from webapp.core.database.models import utc_now
 
@@ -149,7 +149,7 @@ def test_attention_as_a_filter_and_the_strip_follows_a_change(tab: Page, merchan
 
 
 def test_a_large_account_gets_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
-    fill(merchant.engine, merchant.account_id, 2_001)
+    insert_clients(merchant.engine, merchant.account_id, 2_001)
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
     expect(ClientList.open(tab).strip).to_have_text("Needs attention: 1 client never used")
 
@@ -175,9 +175,9 @@ def test_a_client_that_looks_like_code_is_inert_on_every_screen(tab: Page, merch
     expect(screen.client_ids).to_have_text([code])
     form = screen.menu(code).edit()
     expect(form.field("client_id")).to_have_value(code)
-    form.fill(token_duration="20").save(then=ClientList).said("apply to its next token")
+    form.fill(token_duration="20").save(then=ClientList).expect_message("apply to its next token")
     screen = ClientList.open(tab)
-    screen.menu(code).disable().confirm(then=ClientList).said("gets no new tokens")
+    screen.menu(code).disable().confirm(then=ClientList).expect_message("gets no new tokens")
     details = Details.open(tab, client.id)
     expect(details.heading).to_have_text(code)
     assert not {"/x", "/y"} & {path[-2:] for path in requested}

@@ -12,14 +12,14 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import SECRET
-from tests.support.identity import ask, claims, is_refused
+from tests.support.identity import claims, is_refused, request_token
 from tests.support.pages import (
     PREFIX,
     ChangeSecret,
     ClientList,
     Details,
     EditClient,
-    HandOver,
+    Handover,
     NewClient,
     SignIn,
 )
@@ -52,7 +52,7 @@ def test_create_hands_the_secret_over_once_and_a_token_comes_of_it(
     assert (hand_over.client_id, len(hand_over.secret) >= 40) == (merchant.new_id, True)
     secret = hand_over.secret
 
-    answer = ask(live_server.url, merchant.new_id, secret, "payment-requests")
+    answer = request_token(live_server.url, merchant.new_id, secret, "payment-requests")
     token = claims(live_server.url, answer)
     assert set(token["roles"]) == ROLES
     assert (token["sub"], token["client_id"], token["account_id"]) == (
@@ -104,7 +104,7 @@ def test_the_hand_over_copies_and_gives_ready_commands(tab: Page, merchant: Merc
 def test_an_own_secret_may_be_chosen(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     form = filled(ClientList.open(tab).new(), merchant.new_id, client_secret="a-secret-of-our-own")
     assert form.create().secret == "a-secret-of-our-own"
-    assert ask(live_server.url, merchant.new_id, "a-secret-of-our-own").ok
+    assert request_token(live_server.url, merchant.new_id, "a-secret-of-our-own").ok
 
 
 def test_a_weak_secret_is_warned_of_before_it_is_saved(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
@@ -114,7 +114,7 @@ def test_a_weak_secret_is_warned_of_before_it_is_saved(tab: Page, merchant: Merc
     expect(form.message("client_secret")).to_contain_text("easy to guess")
     assert not merchant.client_ids
     form.create()
-    assert ask(live_server.url, merchant.new_id, "aaaaaa").ok
+    assert request_token(live_server.url, merchant.new_id, "aaaaaa").ok
 
 
 def test_generate_makes_another_secret_and_show_shows_it(tab: Page, merchant: Merchant) -> None:
@@ -139,13 +139,13 @@ def test_a_new_client_is_enabled_and_belongs_to_its_account(tab: Page, merchant:
 def test_manage_identity_clients_is_role_enough(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
     tab = visit(merchant.add_user("ManageIdentityClients"))
     hand_over = filled(ClientList.open(tab).new(), merchant.new_id).create()
-    assert ask(live_server.url, hand_over.client_id, hand_over.secret).ok
+    assert request_token(live_server.url, hand_over.client_id, hand_over.secret).ok
 
 
 def test_pressing_create_twice_makes_one_client(tab: Page, merchant: Merchant) -> None:
     form = filled(ClientList.open(tab).new(), merchant.new_id)
     form.root.get_by_role("button", name="Create", exact=True).dblclick()
-    HandOver(tab)
+    Handover(tab)
     assert merchant.client_ids == [merchant.new_id]
 
 
@@ -186,7 +186,7 @@ def test_each_limit_is_told_at_its_field(
         expect(message).to_be_visible()
     for value in wrong:
         form.fill(**{name: value})
-        form.create_in_vain()
+        form.create_with_errors()
         expect(message).to_be_visible()
         expect(field).to_have_attribute("aria-invalid", "true")
         expect(field).to_have_value(value)
@@ -209,7 +209,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_typed_is_lost(tab: Page, 
     with tab.expect_response(
         lambda response: response.request.method == "POST" and response.url.endswith("/new")
     ) as reply:
-        form.create_in_vain()
+        form.create_with_errors()
     assert reply.value.status == 422
     assert wrong["client_secret"] not in reply.value.text()
     expect(form.summary).to_be_focused()
@@ -222,7 +222,7 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_typed_is_lost(tab: Page, 
 
 def test_at_least_one_role(tab: Page, merchant: Merchant) -> None:
     form = filled(ClientList.open(tab).new(), merchant.new_id).choose([])
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.message("roles")).to_contain_text("at least one role")
     assert not merchant.client_ids
     form.choose(["AccountViewer"]).create()
@@ -251,7 +251,7 @@ def test_a_taken_client_id_is_only_in_use_whoever_has_it(
     form = filled(ClientList.open(tab).new(), other.new_id.upper())
     form.field("name").focus()
     expect(form.message("client_id")).to_contain_text("This client ID is already in use. Choose another.")
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.message("client_id")).to_contain_text("This client ID is already in use. Choose another.")
     assert other.name not in tab.content()
     assert not merchant.client_ids
@@ -264,7 +264,7 @@ def test_every_field_can_be_edited_and_the_next_token_shows_it(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     client = merchant.add_client(name="Before", token_duration=60, roles=ROLES)
-    before = claims(live_server.url, ask(live_server.url, client.client_id, SECRET))
+    before = claims(live_server.url, request_token(live_server.url, client.client_id, SECRET))
     assert (before["exp"] - before["iat"], set(before["roles"])) == (3600, ROLES)
 
     clients = ClientList.open(tab)
@@ -277,9 +277,9 @@ def test_every_field_can_be_edited_and_the_next_token_shows_it(
     expect(clients.row(client.client_id)).to_contain_text("After")
     expect(clients.row(client.client_id)).to_contain_text("10 min")
     expect(clients.row(client.client_id)).to_contain_text("Updated")
-    clients.said("apply to its next token")
+    clients.expect_message("apply to its next token")
 
-    after = claims(live_server.url, ask(live_server.url, client.client_id, SECRET))
+    after = claims(live_server.url, request_token(live_server.url, client.client_id, SECRET))
     assert (after["exp"] - after["iat"], after["roles"], after["scope"]) == (600, ["ReportViewer"], "API reports:read")
     stored = merchant.client(client.client_id)
     assert (stored.name, stored.description) == ("After", "Changed.")
@@ -296,33 +296,33 @@ def test_a_changed_client_id_counts_from_the_next_request(
     expect(form.message("client_id")).to_contain_text(f"callers that still use {client.client_id} are refused")
     details = form.save(then=Details)
     expect(details.heading).to_have_text(new_id)
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
-    assert claims(live_server.url, ask(live_server.url, new_id, SECRET))["sub"] == new_id
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
+    assert claims(live_server.url, request_token(live_server.url, new_id, SECRET))["sub"] == new_id
 
 
 def test_a_changed_secret_counts_from_the_next_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     client = merchant.add_client()
-    assert ask(live_server.url, client.client_id, SECRET).ok
+    assert request_token(live_server.url, client.client_id, SECRET).ok
     form = ClientList.open(tab).menu(client.client_id).edit()
     form.fill(client_secret="another-secret-of-ours").press("Save")
-    hand_over = HandOver(tab)
+    hand_over = Handover(tab)
     assert hand_over.secret == "another-secret-of-ours"
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
-    assert ask(live_server.url, client.client_id, "another-secret-of-ours").ok
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
+    assert request_token(live_server.url, client.client_id, "another-secret-of-ours").ok
     hand_over.done(ClientList)
 
 
 def test_saving_without_a_secret_keeps_the_current_one(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     client = merchant.add_client()
     ClientList.open(tab).menu(client.client_id).edit().fill(name="Another name").save(then=ClientList)
-    assert ask(live_server.url, client.client_id, SECRET).ok
+    assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
 def test_edit_judges_by_the_same_limits(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client(name="Before")
     form = ClientList.open(tab).menu(client.client_id).edit()
     form.fill(client_id="short", name="ab", token_duration="61", client_secret="short").choose([])
-    form.save_in_vain()
+    form.save_with_errors()
     expect(form.summary.get_by_role("link")).to_have_count(5)
     expect(form.secret).to_have_value("short")
     assert merchant.client(client.client_id).name == "Before"
@@ -340,7 +340,7 @@ def test_a_stale_edit_shows_both_values_and_loses_nothing(
     theirs = ClientList.open(other).menu(client.client_id).edit()
     theirs.fill(name="Theirs", description="As they like it").choose(["ReportViewer"]).save(then=ClientList)
 
-    conflict = mine.save_too_late()
+    conflict = mine.save_stale()
     expect(conflict.root).to_contain_text("Changed by Priya Nair")
     assert merchant.client(client.client_id).name == "Theirs"
     expect(conflict.side("Client name", "Yours")).to_contain_text("Mine")
@@ -351,11 +351,11 @@ def test_a_stale_edit_shows_both_values_and_loses_nothing(
     # What I changed starts as mine, what they alone changed as theirs.
     expect(conflict.side("Client name", "Yours").get_by_role("radio")).to_be_checked()
     expect(conflict.side("Description", "Theirs").get_by_role("radio")).to_be_checked()
-    hand_over = conflict.choose("Token duration", "Theirs").save(then=HandOver)
+    hand_over = conflict.choose("Token duration", "Theirs").save(then=Handover)
     assert hand_over.secret == "my-own-new-secret"
     stored = merchant.client(client.client_id)
     assert (stored.name, stored.description, stored.token_duration_minutes) == ("Mine", "As they like it", 60)
-    token = claims(live_server.url, ask(live_server.url, client.client_id, "my-own-new-secret"))
+    token = claims(live_server.url, request_token(live_server.url, client.client_id, "my-own-new-secret"))
     assert token["roles"] == ["ReportViewer"]
 
 
@@ -365,10 +365,10 @@ def test_a_stale_edit_in_a_second_tab_of_ones_own(tab: Page, merchant: Merchant)
     mine = Details.open(tab, client.id).edit().fill(name="Tab 1")
     second = tab.context.new_page()
     Details.open(second, client.id).edit().fill(name="Tab 2").save(then=Details)
-    conflict = mine.save_too_late()
+    conflict = mine.save_stale()
     expect(conflict.side("Client name", "Theirs")).to_contain_text("Tab 2")
     details = conflict.save(then=Details)
-    expect(details.fact("Client name")).to_have_text("Tab 1")
+    expect(details.configuration_value("Client name")).to_have_text("Tab 1")
 
 
 # Change secret
@@ -384,26 +384,26 @@ def test_an_own_secret_may_be_set_and_the_old_one_end_now(
     proposed = form.secret.input_value()
     form.press("Generate new")
     expect(form.secret).not_to_have_value(proposed)
-    hand_over = form.fill(client_secret="another-secret-of-ours").keep_old("Now").change()
+    hand_over = form.fill(client_secret="another-secret-of-ours").choose_overlap("Now").change()
     expect(hand_over.root).to_contain_text("Requests with secret A are refused from now.")
     assert hand_over.secret == "another-secret-of-ours"
     hand_over.done(then=ClientList)
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
-    assert ask(live_server.url, client.client_id, "another-secret-of-ours").ok
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
+    assert request_token(live_server.url, client.client_id, "another-secret-of-ours").ok
     assert tab.evaluate("window.untouched"), "the page was loaded again"
 
 
 def test_agreeing_to_end_one_secret_is_not_agreeing_to_end_another(tab: Page, merchant: Merchant) -> None:
     """What was ticked for A does not stand for B, which is the older one by now; the typed secret stays (S7)."""
     client = merchant.add_client()
-    Details.open(tab, client.id).change_secret().keep_old("In 7 days").change().done(then=Details)
+    Details.open(tab, client.id).change_secret().choose_overlap("In 7 days").change().done(then=Details)
     form = Details.open(tab, client.id).change_secret().fill(client_secret="a-secret-typed-here")
     form.root.get_by_label("End secret A now").check()
     second = tab.context.new_page()
     other = Details.open(second, client.id).change_secret()
     other.root.get_by_label("End secret A now").check()
     other.change().done(then=Details)
-    form = form.change_in_vain()
+    form = form.change_with_errors()
     expect(form.summary).to_contain_text("changed the secret at")
     expect(form.root.get_by_label("End secret B now")).not_to_be_checked()
     expect(form.secret).to_have_value("a-secret-typed-here")
@@ -418,34 +418,34 @@ def test_disable_refuses_the_next_token_and_enable_gives_it(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     client = merchant.add_client()
-    issued = ask(live_server.url, client.client_id, SECRET)
-    merchant.wait_for_use(client.client_id)
+    issued = request_token(live_server.url, client.client_id, SECRET)
+    merchant.wait_for_recorded_token(client.client_id)
     clients = ClientList.open(tab)
     question = clients.menu(client.client_id).disable()
     expect(question.root).to_contain_text("No new tokens from now")
     expect(question.root).to_contain_text(re.compile(r"stay valid until \d\d:\d\d \w+ at the latest"))
     expect(question.root).to_contain_text("It was last used just now from 127.0.0.1.")
-    assert ask(live_server.url, client.client_id, SECRET).ok, "asking is not yet disabling"
+    assert request_token(live_server.url, client.client_id, SECRET).ok, "asking is not yet disabling"
     clients = question.confirm(then=ClientList)
     expect(clients.row(client.client_id)).to_contain_text("Disabled")
-    clients.said("gets no new tokens")
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
+    clients.expect_message("gets no new tokens")
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
     claims(live_server.url, issued)
 
     clients = clients.menu(client.client_id).enable(then=ClientList)
-    clients.said("The client can ask for tokens again.")
+    clients.expect_message("The client can ask for tokens again.")
     expect(clients.row(client.client_id)).to_contain_text("Enabled")
-    assert ask(live_server.url, client.client_id, SECRET).ok
+    assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
 def test_disable_from_the_page_of_the_client(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     client = merchant.add_client()
     details = Details.open(tab, client.id).more().disable().confirm(then=Details)
     expect(details.root).to_contain_text("This client is disabled.")
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
     details = details.more().enable(then=Details)
     expect(details.root).not_to_contain_text("This client is disabled.")
-    assert ask(live_server.url, client.client_id, SECRET).ok
+    assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
 def test_copy_fills_in_everything_but_id_and_secret(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
@@ -458,7 +458,7 @@ def test_copy_fills_in_everything_but_id_and_secret(tab: Page, merchant: Merchan
     assert set(form.chosen_roles) == ROLES
     hand_over = form.fill(client_id=f"{client.client_id}-copy").create()
     assert hand_over.secret != SECRET
-    token = claims(live_server.url, ask(live_server.url, hand_over.client_id, hand_over.secret))
+    token = claims(live_server.url, request_token(live_server.url, hand_over.client_id, hand_over.secret))
     assert (token["exp"] - token["iat"], set(token["roles"])) == (35 * 60, ROLES)
 
 
@@ -480,7 +480,7 @@ def test_another_account_sees_nothing(
         assert client.client_id not in tab.content()
         expect(tab.get_by_role("heading", level=1)).to_have_text("There is no such page")
     assert tab.goto(f"{PREFIX}/new?copy={client.id}").status == 404  # type: ignore[union-attr]
-    assert ask(live_server.url, client.client_id, SECRET).ok
+    assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
 def test_without_the_role_nobody_comes_in(visit: Visit, merchant: Merchant) -> None:
@@ -509,7 +509,7 @@ def test_where_the_feature_is_off_the_page_says_whom_to_ask(
         assert answer
         assert answer.status == 403
         expect(tab.get_by_text("contact your Vitesse relationship manager")).to_be_visible()
-    assert is_refused(ask(live_server.url, client.client_id, SECRET))
+    assert is_refused(request_token(live_server.url, client.client_id, SECRET))
 
 
 def test_sign_in_leads_back_to_the_page_that_was_asked_for(visit: Visit, merchant: Merchant) -> None:
@@ -528,7 +528,7 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     tab.goto(PREFIX)
     clients = SignIn(tab).sign_in(merchant.admin, merchant.password, then=ClientList)
     form = clients.new().fill(client_id="short", client_secret="a-secret-of-our-own").choose([])
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.summary.get_by_role("link")).to_have_count(2)
     expect(form.root).to_contain_text("What you typed here is not sent back. The field holds a new secret")
     form.press("Read only")
@@ -539,22 +539,22 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     hand_over.root.get_by_role("button", name="Done").click()
     assert hand_over.saved.evaluate("box => box.validity.valueMissing")
     details = hand_over.done(then=Details)
-    token = claims(live_server.url, ask(live_server.url, merchant.new_id, secret))
+    token = claims(live_server.url, request_token(live_server.url, merchant.new_id, secret))
     assert (token["exp"] - token["iat"], set(token["roles"])) == (25 * 60, ROLES)
 
-    edit = details.edit().fill(name="ab").save_in_vain()
+    edit = details.edit().fill(name="ab").save_with_errors()
     details = edit.fill(name="Edited", token_duration="10").choose(["ReportViewer"]).save(then=Details)
-    details.said("Saved. Changes apply to the client’s next token.")
-    expect(details.fact("Client name")).to_have_text("Edited")
-    token = claims(live_server.url, ask(live_server.url, merchant.new_id, secret))
+    details.expect_message("Saved. Changes apply to the client’s next token.")
+    expect(details.configuration_value("Client name")).to_have_text("Edited")
+    token = claims(live_server.url, request_token(live_server.url, merchant.new_id, secret))
     assert (token["exp"] - token["iat"], token["roles"]) == (600, ["ReportViewer"])
 
     menu = ClientList.open(tab).menu(merchant.new_id)
     expect(menu.actions).to_have_count(8)
-    menu.disable().confirm(then=Details).said("gets no new tokens")
-    assert is_refused(ask(live_server.url, merchant.new_id, secret))
-    ClientList.open(tab).menu(merchant.new_id).enable(then=Details).said("can ask for tokens again")
-    assert ask(live_server.url, merchant.new_id, secret).ok
+    menu.disable().confirm(then=Details).expect_message("gets no new tokens")
+    assert is_refused(request_token(live_server.url, merchant.new_id, secret))
+    ClientList.open(tab).menu(merchant.new_id).enable(then=Details).expect_message("can ask for tokens again")
+    assert request_token(live_server.url, merchant.new_id, secret).ok
 
     form = ClientList.open(tab).menu(merchant.new_id).copy()
     assert form.chosen_roles == ["ReportViewer"]
@@ -572,12 +572,12 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
     tab = visit(merchant.admin, java_script_enabled=False)
 
     def works(secret: str) -> bool:
-        answer = ask(live_server.url, client.client_id, secret)
+        answer = request_token(live_server.url, client.client_id, secret)
         assert answer.ok or is_refused(answer)
         return answer.ok
 
     form = ClientList.open(tab).menu(client.client_id).change_secret().fill(client_secret="aaaaaa")
-    form = form.keep_old("In 7 days").change_in_vain()
+    form = form.choose_overlap("In 7 days").change_with_errors()
     expect(form.message("client_secret")).to_contain_text("easy to guess")
     form.press("Generate new")
     form = ChangeSecret(tab)
@@ -588,17 +588,17 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
     assert works(SECRET)
     assert works(second)
 
-    details = details.ask_of_secret("A", "Pause").confirm(then=Details)
-    details.said("Secret paused.")
+    details = details.open_secret_action("A", "Pause").confirm(then=Details)
+    details.expect_message("Secret paused.")
     assert not works(SECRET)
-    details = details.ask_of_secret("A", "Resume").confirm(then=Details)
+    details = details.open_secret_action("A", "Resume").confirm(then=Details)
     assert works(SECRET)
-    question = details.ask_of_secret("A", "Set end date")
+    question = details.open_secret_action("A", "Set end date")
     question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=20):%Y-%m-%dT%H:%M}")
     details = question.confirm(then=Details)
     expect(details.secret("A")).to_contain_text("in 20 days")
     merchant.change_secret_row(client, "A", last_used_at=utc_now(), last_used_address="203.0.113.7")
-    question = details.ask_of_secret("A", "End now")
+    question = details.open_secret_action("A", "End now")
     expect(question.root).to_contain_text("from 203.0.113.7. That caller will be refused.")
     question.press()
     assert question.root.get_by_label("Do it all the same").evaluate("box => box.validity.valueMissing")
@@ -606,20 +606,20 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
     details = question.confirm(then=Details)
     assert not works(SECRET)
 
-    question = details.ask_of_secret("B", "End now")
+    question = details.open_secret_action("B", "End now")
     expect(question.root).to_contain_text("It can be neither ended nor paused")
     question = ClientList.open(tab).menu(client.client_id).leaked()
     question.press()
-    third = question.hand_over().secret
-    question.hand_over().done(then=Details)
+    third = question.handover().secret
+    question.handover().done(then=Details)
     assert not works(second)
     assert works(third)
 
-    ClientList.open(tab).menu(client.client_id).revoke_tokens().confirm(then=Details).said("Tokens revoked.")
+    ClientList.open(tab).menu(client.client_id).revoke_tokens().confirm(then=Details).expect_message("Tokens revoked.")
     question = ClientList.open(tab).menu(client.client_id).delete()
     question.root.get_by_label("Type").fill(client.client_id)
     clients = question.confirm(then=ClientList)
-    clients.said("its client ID stays taken")
+    clients.expect_message("its client ID stays taken")
     expect(clients.client_ids).to_have_count(0)
     assert not works(third)
 
@@ -631,7 +631,7 @@ def test_a_stale_edit_without_javascript(visit: Visit, merchant: Merchant) -> No
     mine = EditClient.open(tab, client.id).fill(name="Mine")
     second = tab.context.new_page()
     EditClient.open(second, client.id).fill(name="Theirs").save(then=Details)
-    conflict = mine.save_too_late()
+    conflict = mine.save_stale()
     expect(conflict.side("Client name", "Theirs")).to_contain_text("Theirs")
     details = conflict.save(then=Details)
-    expect(details.fact("Client name")).to_have_text("Mine")
+    expect(details.configuration_value("Client name")).to_have_text("Mine")

@@ -12,11 +12,11 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from playwright.sync_api import Page, expect
 
-from tests.support.album import keep, keep_text
 from tests.support.browser import TIMEOUT_MILLISECONDS, Merchant
 from tests.support.factories import HASHER, SECRET
-from tests.support.identity import ask, is_refused
+from tests.support.identity import is_refused, request_token
 from tests.support.pages import PREFIX, Activity, ClientList, Details
+from tests.support.screenshots import save_screenshots, save_text_screenshots
 from tests.support.servers import LiveServer
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret
@@ -87,15 +87,15 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
     """Change with overlap, move the caller over, watch last used move, end the old secret."""
     client = merchant.add_client()
     with calling(live_server.url, client.client_id, SECRET) as caller:
-        merchant.wait_for_use(client.client_id)
+        merchant.wait_for_recorded_token(client.client_id)
         details = Details.open(tab, client.id)
         expect(details.secret("A")).to_contain_text("127.0.0.1")
 
         form = details.change_secret()
         expect(form.root).to_contain_text("Old secret A was last used just now from 127.0.0.1.")
-        keep(tab, "rotation-1-change-secret")
-        hand_over = form.keep_old("In 1 hour").change()
-        keep(tab, "rotation-2-hand-over")
+        save_screenshots(tab, "rotation-1-change-secret")
+        hand_over = form.choose_overlap("In 1 hour").change()
+        save_screenshots(tab, "rotation-2-hand-over")
         new = hand_over.secret
         expect(hand_over.root).to_contain_text("Secret A works until")
         details = hand_over.done(then=Details)
@@ -109,22 +109,22 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
         caller.secret = new
         caller.go_on()
         expect_to_be_used(details, "B")
-        keep(tab, "rotation-3-both-in-use")
+        save_screenshots(tab, "rotation-3-both-in-use")
         attention = ClientList.open(tab, "?attention=any")
         expect(attention.client_ids).to_have_text([client.client_id])
         expect(attention.root).to_contain_text("Secret A ends")
-        keep(tab, "rotation-4-attention")
+        save_screenshots(tab, "rotation-4-attention")
         details = Details.open(tab, client.id)
 
-        question = details.ask_of_secret("A", "End now")
+        question = details.open_secret_action("A", "End now")
         expect(question.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
         question.root.get_by_label("Do it all the same").check()
-        keep(tab, "rotation-5-end-now")
+        save_screenshots(tab, "rotation-5-end-now")
         details = question.confirm(then=Details)
-        details.said("Secret ended.")
+        details.expect_message("Secret ended.")
         expect(details.secret("A")).to_contain_text("Ended")
-        keep(tab, "rotation-6-ended")
-        assert is_refused(ask(live_server.url, client.client_id, SECRET))
+        save_screenshots(tab, "rotation-6-ended")
+        assert is_refused(request_token(live_server.url, client.client_id, SECRET))
         caller.go_on()
     assert caller.faults == []
     assert len(caller.tokens) > 20
@@ -161,7 +161,7 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
 
     with calling(live_server.url, client.client_id, SECRET) as caller:
         details = Details.open(tab, client.id)
-        hand_over = details.change_secret().keep_old("In 7 days").change()
+        hand_over = details.change_secret().choose_overlap("In 7 days").change()
         second = hand_over.secret
         details = hand_over.done(then=Details)
         caller.secret = second
@@ -173,25 +173,25 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
         assert caller.faults == []
 
         question = details.more().leaked()
-        keep(tab, "leak-1-question")
+        save_screenshots(tab, "leak-1-question")
         question.press()  # the one click
-        hand_over = question.hand_over()
-        keep(tab, "leak-2-hand-over")
+        hand_over = question.handover()
+        save_screenshots(tab, "leak-2-hand-over")
         third = hand_over.secret
     assert len({SECRET, second, third}) == 3
     assert [token for token in caller.tokens if counts(token)] == []
     for old in (SECRET, second):
-        assert is_refused(ask(live_server.url, client.client_id, old))
-    fresh = ask(live_server.url, client.client_id, third)
+        assert is_refused(request_token(live_server.url, client.client_id, old))
+    fresh = request_token(live_server.url, client.client_id, third)
     assert counts(fresh.json()["access_token"])
     details = hand_over.done(then=Details)
     for label, state in (("A", "Ended"), ("B", "Ended"), ("C", "Current")):
         expect(details.secret(label)).to_contain_text(state)
-    keep(tab, "leak-3-ended")
+    save_screenshots(tab, "leak-3-ended")
 
     trail = Activity.open(tab, f"{client.id}/")
     expect(trail.events.first).to_contain_text("leaked")
-    keep(tab, "leak-4-trail")
+    save_screenshots(tab, "leak-4-trail")
     export = tab.request.get(f"{PREFIX}/activity.csv?client={client.client_id}").text()
     assert len(list(csv.reader(StringIO(export, newline="")))) - 1 == trail.events.count()
-    keep_text(tab, "leak-5-csv", export)
+    save_text_screenshots(tab, "leak-5-csv", export)

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, Visit, chromium, sign_in
-from tests.support.identity import ask
-from tests.support.pages import PREFIX, ClientList, Details, HandOver, Home, NewClient, SignIn
+from tests.support.identity import request_token
+from tests.support.pages import PREFIX, ClientList, Details, Handover, Home, NewClient, SignIn
 from tests.support.servers import LiveServer
 
 CANARY = "canary-in-a-coal-mine"
@@ -37,7 +37,7 @@ def everything(tab: Page) -> str:
     return str(tab.evaluate(EVERYTHING)) + json.dumps(tab.context.storage_state())
 
 
-def create(form: NewClient, client_id: str) -> HandOver:
+def create(form: NewClient, client_id: str) -> Handover:
     """Create a client whose secret is the canary."""
     form.fill(client_id=client_id, client_secret=CANARY).choose(["MerchantUser"])
     return form.create()
@@ -159,14 +159,14 @@ def test_a_form_that_was_open_while_the_session_was_renewed_is_saved_at_the_seco
     form.fill(client_id=merchant.new_id, client_secret=CANARY, name="As typed").choose(["MerchantUser"])
     SignIn.open(tab.context.new_page()).sign_in(merchant.admin, merchant.password, then=Home)
     with tab.expect_response(re.compile("/new$")) as refusal:
-        form.create_in_vain()
+        form.create_with_errors()
     assert (refusal.value.status, CANARY in refusal.value.text()) == (422, False)
     expect(form.summary).to_contain_text("Please press Create again.")
     expect(tab.locator("#ic-form-message")).to_be_focused()
     expect(form.secret).to_have_value(CANARY)
     expect(form.field("name")).to_have_value("As typed")
     assert form.create().secret == CANARY
-    assert ask(live_server.url, merchant.new_id, CANARY).ok
+    assert request_token(live_server.url, merchant.new_id, CANARY).ok
 
 
 def test_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
@@ -174,10 +174,10 @@ def test_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_s
     client = merchant.add_client()
     form = Details.open(tab, client.id).edit().fill(name="As typed", client_secret=CANARY)
     SignIn.open(tab.context.new_page()).sign_in(merchant.admin, merchant.password, then=Home)
-    form.save_in_vain()
+    form.save_with_errors()
     expect(form.secret).to_have_value(CANARY)
     form.press("Save")
-    assert HandOver(tab).secret == CANARY
+    assert Handover(tab).secret == CANARY
     assert merchant.client(merchant.new_id).name == "As typed"
 
 
@@ -191,7 +191,7 @@ def test_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     second = tab.context.new_page()
     ClientList.open(second)
     sign_out(second)
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.summary).to_contain_text("You were signed out")
     expect(tab.locator("input[type=password]:not([name=client_secret])")).to_have_count(0)
     expect(tab.get_by_role("heading", name="Sign in to MAS")).to_have_count(0)
@@ -201,10 +201,10 @@ def test_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     SignIn(opened.value).sign_in(merchant.admin, merchant.password, then=ClientList)
     expect(form.secret).to_have_value(CANARY)
     expect(form.field("description")).to_have_value("As typed")
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.summary).to_contain_text("Please press Create again.")
     assert form.create().secret == CANARY
-    assert ask(live_server.url, merchant.new_id, CANARY).ok
+    assert request_token(live_server.url, merchant.new_id, CANARY).ok
 
 
 def test_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page, merchant: Merchant) -> None:

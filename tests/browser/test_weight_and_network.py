@@ -114,7 +114,7 @@ def test_fifty_rows_are_light(tab: Page, many: Merchant) -> None:
     screen = ClientList.open(tab)
     with wire(tab) as rows:
         screen.search.fill("region")
-        screen.said("Showing 1–50 of 50")
+        screen.expect_message("Showing 1–50 of 50")
     [answer] = [answer for answer in rows.answers.values() if "/static/" not in answer.url]
     assert answer.bytes <= ROWS_BYTES, answer
 
@@ -136,7 +136,7 @@ def test_dialogs_are_light(tab: Page, merchant: Merchant) -> None:
         edit = menu.edit()
     weigh("edit")
     with wire(tab) as counted:
-        edit.fill(name="ab").save_in_vain()
+        edit.fill(name="ab").save_with_errors()
     weigh("edit with an error")
     edit.discard()
     with wire(tab) as counted:

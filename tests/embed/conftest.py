@@ -54,10 +54,10 @@ def make_portal(
     databases: list[tuple[Engine, str]] = []
     ready: dict[bool, Path] = {}
 
-    def make(*, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
+    def make(*, with_product: bool = True, database: str = "sqlite", **settings: str) -> Portal:
         directory = tmp_path_factory.mktemp("portal") / "host_mas"
         shutil.copytree(EXAMPLE, directory, ignore=shutil.ignore_patterns("__pycache__", "instance"))
-        if not with_us:
+        if not with_product:
             subprocess.run(["git", "apply", "-R", DIFF.name], cwd=directory, check=True)
         if database == "sqlite":
             url = f"sqlite:///{directory}/quayside.sqlite3"
@@ -73,13 +73,13 @@ def make_portal(
             directory, installed, SETTINGS | own | {"QUAYSIDE_SQLALCHEMY_DATABASE_URI": url, "GIT_DIR": "/nowhere"}
         )
         if database != "sqlite":
-            portal.set_up(with_us=with_us)
-        elif with_us in ready:
-            shutil.copyfile(ready[with_us], directory / "quayside.sqlite3")
+            portal.set_up(with_product=with_product)
+        elif with_product in ready:
+            shutil.copyfile(ready[with_product], directory / "quayside.sqlite3")
         else:
-            portal.set_up(with_us=with_us)
-            ready[with_us] = directory.with_name("ready.sqlite3")
-            shutil.copyfile(directory / "quayside.sqlite3", ready[with_us])
+            portal.set_up(with_product=with_product)
+            ready[with_product] = directory.with_name("ready.sqlite3")
+            shutil.copyfile(directory / "quayside.sqlite3", ready[with_product])
         return portal
 
     yield make

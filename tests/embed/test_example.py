@@ -37,7 +37,7 @@ VALUES = {"client_secret": "a secret of sixteen and more", "token_duration": "30
 @pytest.fixture(scope="module")
 def before(make_portal: MakePortal) -> Iterator[Portal]:
     """Return the portal at work as it was before it knew us."""
-    with make_portal(with_us=False).serving() as portal:
+    with make_portal(with_product=False).serving() as portal:
         yield portal
 
 
@@ -81,21 +81,23 @@ def headers_of(answer: requests.Response) -> dict[str, str]:
 PATHS = ("/", "/payouts", "/payouts/P-1001", "/payouts/P-9999", "/enter", "/nowhere", "/status", "/static/quayside.css")
 
 
-@pytest.mark.parametrize("mail", [None, OWNER, CASHIER], ids=["nobody", "owner", "cashier"])
+@pytest.mark.parametrize("email", [None, OWNER, CASHIER], ids=["nobody", "owner", "cashier"])
 @pytest.mark.parametrize("path", PATHS)
-def test_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, mail: str | None, path: str) -> None:
+def test_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, email: str | None, path: str) -> None:
     """But for the lines that the host itself has added (E2)."""
-    with_us, without = (site.browser(mail).get(path) for site in (portal, before))
+    with_product, without = (site.browser(email).get(path) for site in (portal, before))
     added = "".join(line[1:] for line in DIFF.read_text().splitlines(keepends=True) if re.match(r"\+ |\+\.ic", line))
     (link,) = re.findall(r"^ +<li><a.*identity_clients.*\n", added, re.MULTILINE)
     shown = link.replace("{{ url_for('identity_clients.list') }}", LIST)
     (theme,) = re.findall(r"^\.ic .*\n", added, re.MULTILINE)
-    assert normal(with_us.text).replace(shown, "").replace(theme, "") == normal(without.text)
-    assert with_us.status_code == without.status_code
+    assert normal(with_product.text).replace(shown, "").replace(theme, "") == normal(without.text)
+    assert with_product.status_code == without.status_code
     skipped = {"etag", "last-modified"} if path.startswith("/static") else set()
-    left, right = ({k: v for k, v in headers_of(answer).items() if k not in skipped} for answer in (with_us, without))
+    left, right = (
+        {k: v for k, v in headers_of(answer).items() if k not in skipped} for answer in (with_product, without)
+    )
     assert left == right
-    assert ("set-cookie" in with_us.headers) == ("set-cookie" in without.headers)
+    assert ("set-cookie" in with_product.headers) == ("set-cookie" in without.headers)
 
 
 def test_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None:
@@ -126,11 +128,11 @@ with app.app_context():
         for name in names:
             print(kind, name)
 """
-    with_us, without = (set(site.run("-c", script).splitlines()) for site in (portal, before))
-    assert without <= with_us
-    for line in with_us - without:
+    with_product, without = (set(site.run("-c", script).splitlines()) for site in (portal, before))
+    assert without <= with_product
+    for line in with_product - without:
         assert re.match(r"(table|config|command|rule) (identity[_-]client|IDENTITY_CLIENTS_)", line), line
-    assert not [line for line in with_us - without if line.startswith("model")]
+    assert not [line for line in with_product - without if line.startswith("model")]
 
 
 # The host's Alembic, in the same database
@@ -162,7 +164,7 @@ def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, d
 
 
 @pytest.mark.parametrize(
-    ("mail", "status", "words"),
+    ("email", "status", "words"),
     [
         (OWNER, 200, "New Client"),
         (INTEGRATOR, 200, "New Client"),
@@ -171,9 +173,9 @@ def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, d
         (OTHER_OWNER, 200, "New Client"),
     ],
 )
-def test_the_hosts_people(portal: Portal, mail: str, status: int, words: str) -> None:
+def test_the_hosts_people(portal: Portal, email: str, status: int, words: str) -> None:
     """Duties and plans of the host's, as its loader tells them; always in the host's frame (E3, A2)."""
-    page = portal.browser(mail).get()
+    page = portal.browser(email).get()
     assert page.status_code == status
     assert words in page.text
     assert "Quayside Payments, 1 Quay Street" in page.text

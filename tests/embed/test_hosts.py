@@ -551,8 +551,8 @@ def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
     """A gateway signs people in, and says in a header who it is."""
 
     def actor() -> Actor | None:
-        mail = request.headers.get("X-Gateway-User")
-        return replace(NORTHWIND, id=mail, label=mail) if mail else None
+        email = request.headers.get("X-Gateway-User")
+        return replace(NORTHWIND, id=email, label=email) if email else None
 
     browser = embed(Flask("host"), sqlite_engine, actor).test_client()
     assert browser.get(PREFIX).status_code == 401

@@ -134,7 +134,7 @@ def show_dialog(page: Page) -> None:
 
 
 def show_errors(page: Page) -> None:
-    NewClient(page).fill(client_id="x").create_in_vain()
+    NewClient(page).fill(client_id="x").create_with_errors()
 
 
 def show_menu(page: Page) -> None:
@@ -184,9 +184,9 @@ def test_no_rule_of_ours_reaches_the_host(styled: Page, portal: Portal, sheet: s
     """And every value of every element of the host's, with our style and without."""
     dress(styled, SHEETS[sheet])
     styled.goto(portal.url + LIST)
-    with_us = styled.evaluate(SNAPSHOT, False)
+    with_product = styled.evaluate(SNAPSHOT, False)
     styled.evaluate(SWITCH, [True, False])
-    assert differences(styled.evaluate(SNAPSHOT, False), with_us)[:20] == []
+    assert differences(styled.evaluate(SNAPSHOT, False), with_product)[:20] == []
 
 
 # Theming
@@ -309,7 +309,7 @@ def test_the_hosts_csrf_layer_refuses_a_dialog_and_nothing_typed_is_lost(
     form = ClientList(page).new()
     form.fill(client_id="tidewater-late", client_secret="typed by a person, twice").choose({"MerchantUser"})
     enter(page.context, portal.url)
-    form.create_in_vain()
+    form.create_with_errors()
     expect(form.root).to_contain_text("press Create again")
     expect(form.secret).to_have_value("typed by a person, twice")
     assert form.create().secret == "typed by a person, twice"
@@ -348,7 +348,7 @@ def test_below_a_sub_path_behind_a_proxy(make_portal: MakePortal, open_tab: Call
         expect(stranger).to_have_url(f"{base}{LIST}?q=tide")
         stranger.close()
     script = "import sqlite3; print(*sqlite3.connect('quayside.sqlite3').execute(input()))"
-    assert "203.0.113.9" in site.run("-c", script, say="SELECT address FROM identity_client_events")
+    assert "203.0.113.9" in site.run("-c", script, stdin="SELECT address FROM identity_client_events")
 
 
 def test_a_host_that_loads_htmx_itself(make_portal: MakePortal, open_tab: Callable[..., Page]) -> None:

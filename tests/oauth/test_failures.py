@@ -27,7 +27,7 @@ from webapp.core.database.engine import make_engine
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
 
-NOBODY_LISTENS = "127.0.0.1:1"
+CLOSED_PORT = "127.0.0.1:1"
 
 
 def mas_on(database_url: str, directory: Path, **settings: str) -> Flask:
@@ -136,7 +136,7 @@ def test_unresponsive_database_is_503_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         engine = make_engine(f"postgresql+psycopg://mas@127.0.0.1:{silent.getsockname()[1]}/mas")
         began = time.monotonic()
-        assert_busy(Endpoint(engine).ask("northwind-api"))
+        assert_busy(Endpoint(engine).request_token("northwind-api"))
         assert time.monotonic() - began < 6
         engine.dispose()
 
@@ -208,7 +208,7 @@ def test_locked_sqlite_is_503_for_writers_only(
 
 def test_sign_in_rate_limit_without_shared_store(sqlite_url: str, tmp_path: Path) -> None:
     """Count sign-in failures per process while the shared store is unavailable (D8, D6)."""
-    app = mas_on(sqlite_url, tmp_path, THROTTLE_STORAGE_URL=f"redis://{NOBODY_LISTENS}/0")
+    app = mas_on(sqlite_url, tmp_path, THROTTLE_STORAGE_URL=f"redis://{CLOSED_PORT}/0")
     Mas(app).add_user()
     client = app.test_client()
     began = time.monotonic()

@@ -283,7 +283,7 @@ def test_resource_server_may_only_introspect(endpoint: Endpoint) -> None:
     """Refuse token requests and revocations of a resource server (T10)."""
     client, api = make_client(endpoint.engine), add_api(endpoint.engine)
     token = endpoint.token(client)
-    assert endpoint.ask(*api).status_code == 401
+    assert endpoint.request_token(*api).status_code == 401
     assert endpoint.revoke(token, api).status_code == 401
     assert is_active(endpoint.introspect(token, api))
 

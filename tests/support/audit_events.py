@@ -10,7 +10,7 @@ from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.database.models import AuditEvent, IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 
-STORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
+EVENT_HISTORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
     (
         264,
         "Hannah Okafor",
@@ -78,13 +78,13 @@ STORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
 """How many days ago, by whom, what, and what it changed."""
 
 
-def tell_story(engine: Engine, client: IdentityClient) -> None:
+def add_event_history(engine: Engine, client: IdentityClient) -> None:
     """Add the story to a client's trail."""
     now = utc_now()
     rows = [
         {
             "id": new_id(),
-            "at": now - timedelta(days=days_ago, seconds=len(STORY) - number),
+            "at": now - timedelta(days=days_ago, seconds=len(EVENT_HISTORY) - number),
             "account_id": client.account_id,
             "actor_id": who,
             "actor_label": who,
@@ -95,7 +95,7 @@ def tell_story(engine: Engine, client: IdentityClient) -> None:
             "address": "203.0.113.7",
             "request_id": "9f1c3b7a5d2e4f60",
         }
-        for number, (days_ago, who, action, changes) in enumerate(STORY)
+        for number, (days_ago, who, action, changes) in enumerate(EVENT_HISTORY)
     ]
     with unit_of_work(engine) as session:
         session.execute(insert(AuditEvent), rows)

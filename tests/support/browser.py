@@ -93,7 +93,7 @@ class Merchant:
                 .values(**columns)
             )
 
-    def wait_for_use(self, client_id: str) -> None:
+    def wait_for_recorded_token(self, client_id: str) -> None:
         """Wait until the server has recorded that a client got a token, which takes up to a second."""
         deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
         while self.client(client_id).last_token_at is None:

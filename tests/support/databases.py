@@ -50,11 +50,11 @@ class Databases:
         self._free: list[_Database] = []
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[str]:
+    def lend(self) -> Iterator[str]:
         """Lend the name of a database that is as its template."""
-        database = self._free.pop() if self._free else self._made()
+        database = self._free.pop() if self._free else self._create()
         yield database.name
-        if database.is_as_new():
+        if database.reset():
             self._free.append(database)
         else:
             self._drop(database)
@@ -64,7 +64,7 @@ class Databases:
         while self._free:
             self._drop(self._free.pop())
 
-    def _made(self) -> "_Database":
+    def _create(self) -> "_Database":
         name = f"test_{uuid.uuid4().hex}"
         with self._server.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {self._template}"))
@@ -90,7 +90,7 @@ class _Database:
         )
         self._empty = str(tables)
 
-    def is_as_new(self) -> bool:
+    def reset(self) -> bool:
         """Empty it; tell whether it can be used again."""
         self._uses += 1
         try:

@@ -80,7 +80,7 @@ class Endpoint:
         """Post a form as it is, to the token endpoint unless another is named."""
         return self.client.post(path, data=urlencode(parameters), content_type=FORM, **options)
 
-    def ask(
+    def request_token(
         self,
         client: IdentityClient | str,
         secret: str = SECRET,
@@ -99,7 +99,7 @@ class Endpoint:
 
     def token(self, client: IdentityClient | str, **options: Any) -> str:
         """Return a token of a client's."""
-        return str((self.ask(client, **options).json or {})["access_token"])
+        return str((self.request_token(client, **options).json or {})["access_token"])
 
     def introspect(self, token: str, caller: Caller) -> TestResponse:
         """Ask about a token."""
@@ -162,12 +162,12 @@ def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **va
         )
 
 
-def hash_cheaply(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
+def store_weaker_hash(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
     """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
     change_secret(engine, client, secret_hash=HASHER.argon2id(value, time_cost=1, memory_cost=8))
 
 
-def make_legacy(engine: Engine, client: IdentityClient, value: str, **values: Any) -> None:
+def store_as_legacy_hash(engine: Engine, client: IdentityClient, value: str, **values: Any) -> None:
     """Give a client's secret an argon2id hash, whatever its form, as a former release stored every secret."""
     change_secret(engine, client, secret_hash=HASHER.argon2id(value), legacy_scheme=True, **values)
 
@@ -183,19 +183,19 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     """Collect every statement that the engine runs."""
     seen: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def record_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    def note_direct(self: FastReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
+    def record_direct_statement(self: FastReads, connection: Any, text: str, values: Any) -> Sequence[Any]:
         seen.append(text)
         return run(self, connection, text, values)
 
-    run, FastReads._run = FastReads._run, note_direct  # type: ignore[method-assign]
-    event.listen(engine, "before_cursor_execute", note)
+    run, FastReads._run = FastReads._run, record_direct_statement  # type: ignore[method-assign]
+    event.listen(engine, "before_cursor_execute", record_statement)
     try:
         yield seen
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", record_statement)
         FastReads._run = run  # type: ignore[method-assign]
 
 
@@ -224,7 +224,7 @@ def argon2_computations() -> Iterator[list[str]]:
 ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")
 
 
-def latest(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
+def latest_requests(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
     """Return outcome, secret and address of a client's latest requests."""
     endpoint.services.recorder.write()
     with read_session(endpoint.engine) as session:
@@ -240,23 +240,23 @@ JSON_HEADERS = {
 }
 
 
-def hostile_host() -> Flask:
+def interfering_host() -> Flask:
     """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
     app = Flask("host")
     app.secret_key = "s" * 32
 
     @app.before_request
-    def keep_the_session() -> None:
+    def write_session() -> None:
         session.permanent = True
         session["seen"] = True
-        trouble = request.headers.get("X-Trouble")
-        if trouble == "crash":
+        failure = request.headers.get("X-Trouble")
+        if failure == "crash":
             raise RuntimeError(f"the host broke near {SECRET}")
-        if trouble:
-            abort(int(trouble))
+        if failure:
+            abort(int(failure))
 
     @app.after_request
-    def open_up(response: Response) -> Response:
+    def allow_every_origin(response: Response) -> Response:
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Allow-Credentials"] = "true"
         response.headers["Cache-Control"] = "public"
@@ -276,7 +276,7 @@ def raising(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def assert_is_ours(response: Any, status: int) -> None:
+def assert_endpoint_response(response: Any, status: int) -> None:
     assert response.status_code == status
     assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
     names = {name.lower() for name, _ in response.headers}

@@ -56,7 +56,7 @@ class CachedHasher(SecretHasher):
 HASHER = CachedHasher()
 
 
-def make_throttles(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> RateLimits:
+def make_rate_limits(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> RateLimits:
     """Return rate_limits that count in this process."""
     return RateLimits("memory://", taken_id_answers_per_hour, **quotas)
 
@@ -72,7 +72,7 @@ def make_clients(
     catalogue: RoleCatalogue = CATALOGUE,
 ) -> ClientService:
     """Return a service that creates and edits clients."""
-    return ClientService(catalogue, secrets or make_secrets(), rate_limits or make_throttles())
+    return ClientService(catalogue, secrets or make_secrets(), rate_limits or make_rate_limits())
 
 
 def make_author(account_id: str = ACCOUNT, **overrides: Any) -> Author:
@@ -188,7 +188,7 @@ def _session(target: Session | Engine) -> Iterator[Session]:
             yield session
 
 
-def fill(engine: Engine, account_id: str, rows: int) -> None:
+def insert_clients(engine: Engine, account_id: str, rows: int) -> None:
     """Add many clients by one statement."""
     template = make_client(engine, account_id=account_id)
     numbers = {

@@ -46,7 +46,7 @@ class Site:
     directory: Path
     port: int
 
-    def here(self, words: str) -> str:
+    def adapt(self, words: str) -> str:
         """Return words of the guide for this place."""
         for guide, ours in {
             "/etc/identity-clients.env": f"{self.directory}/identity-clients.env",
@@ -66,7 +66,7 @@ class Site:
         """Run commands of the guide after those that load the settings; return what they print."""
         load = blocks("Settings", "sh")[1]
         done = subprocess.run(
-            ["/bin/sh", "-e", "-c", self.here(load + script)],
+            ["/bin/sh", "-e", "-c", self.adapt(load + script)],
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory)} | environment,
             capture_output=True,
             text=True,
@@ -107,7 +107,7 @@ def make_site(directory: Path, database: Path) -> Site:
     shutil.copyfile(database, directory / "lib" / "mas.sqlite3")
     (directory / "lib" / "mas.sqlite3").chmod(0o600)
     file = directory / "identity-clients.env"
-    file.write_text(site.here(re.sub(r"\.\.\.", lambda _: token_urlsafe(32), blocks("Settings", "sh")[0])))
+    file.write_text(site.adapt(re.sub(r"\.\.\.", lambda _: token_urlsafe(32), blocks("Settings", "sh")[0])))
     file.chmod(0o600)
     return site
 
@@ -118,12 +118,12 @@ def services_of(app: Flask) -> Services:
     return services
 
 
-def client_of(app: Flask) -> IdentityClient:
+def make_client_in(app: Flask) -> IdentityClient:
     """Make a client in an application's database."""
     return make_client(services_of(app).engine, hasher=services_of(app).secrets.hasher)
 
 
-def token(app: Flask, client: IdentityClient) -> int:
+def token_status(app: Flask, client: IdentityClient) -> int:
     """Ask for a token; return the status."""
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     return app.test_client().post("/connect/token", base_url=f"https://{NAME}", data=form).status_code

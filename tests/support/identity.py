@@ -8,7 +8,7 @@ import requests
 AUDIENCE = "https://api.mas.example"
 
 
-def ask(url: str, client_id: str, secret: str, scope: str | None = None) -> requests.Response:
+def request_token(url: str, client_id: str, secret: str, scope: str | None = None) -> requests.Response:
     """Ask for a token.
 
     :param url: the server's address.

@@ -116,39 +116,41 @@ def read(answer: TestResponse | str) -> Markup:
     return markup
 
 
-def squeeze(html: str) -> str:
+def one_line(html: str) -> str:
     """Return HTML in one line, without the white space beside tags, for a look at its elements."""
     return re.sub(r"\s*(<[^<>]*?)\s*(/?>)\s*", r"\1\2", " ".join(html.split()))
 
 
-class _Words(HTMLParser):
+class _UntranslatedTexts(HTMLParser):
     """Collects the text of a page that stands outside of «...», where every message of ours stands."""
 
-    NO_WORDS = frozenset(("script", "style", "pre", "code", "textarea"))
-    SPOKEN = frozenset(("title", "placeholder", "alt", "label", "aria-label", "aria-description", "aria-valuetext"))
+    UNREAD_TAGS = frozenset(("script", "style", "pre", "code", "textarea"))
+    READ_ATTRIBUTES = frozenset(
+        ("title", "placeholder", "alt", "label", "aria-label", "aria-description", "aria-valuetext")
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.depth = 0
-        self.without_words = 0
+        self.unread_depth = 0
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        if tag in self.NO_WORDS:
-            self.without_words += 1
+        if tag in self.UNREAD_TAGS:
+            self.unread_depth += 1
         for name, value in attributes.items():
-            if name in self.SPOKEN or (name.startswith("data-") and re.search(r"[A-Z]|\s", value)):
+            if name in self.READ_ATTRIBUTES or (name.startswith("data-") and re.search(r"[A-Z]|\s", value)):
                 self.found.append(_outside(value))
         if tag == "input" and attributes.get("type") in ("submit", "button", "reset"):
             self.found.append(_outside(attributes.get("value", "")))
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self.NO_WORDS:
-            self.without_words -= 1
+        if tag in self.UNREAD_TAGS:
+            self.unread_depth -= 1
 
     def handle_data(self, data: str) -> None:
-        if self.without_words:
+        if self.unread_depth:
             return
         outside = ""
         for character in data:
@@ -160,15 +162,15 @@ class _Words(HTMLParser):
 
 def _outside(text: str) -> str:
     """Return what stands outside of «...»."""
-    reader = _Words()
+    reader = _UntranslatedTexts()
     reader.handle_data(text)
     assert reader.depth == 0, text
     return reader.found[0]
 
 
-def outside_of_messages(html: str) -> list[str]:
+def untranslated_texts(html: str) -> list[str]:
     """Return each text of a page, or of an attribute that is read by people, that is no message: «...» is one."""
-    reader = _Words()
+    reader = _UntranslatedTexts()
     reader.feed(html)
     reader.close()
     assert reader.depth == 0, "a message is cut"

@@ -23,15 +23,15 @@ class Screen:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.root = page.locator(self.ROOT)
-        self.arrived()
+        self.wait_until_ready()
 
-    def arrived(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until the screen is there, and its script, if it has one, is at work."""
         expect(self.root).to_be_visible()
         if self.page.evaluate(_IS_SCRIPTED):
             expect(self.page.locator("[data-htmx-powered]").first).to_be_attached()
 
-    def said(self, words: str | re.Pattern[str]) -> None:
+    def expect_message(self, words: str | re.Pattern[str]) -> None:
         """Wait until the live region, or without JavaScript the page's notice, says these words."""
         expect(self.page.get_by_role("status").filter(has_text=words)).to_have_count(1)
 
@@ -140,10 +140,10 @@ class Menu(Screen):
         self._press("Edit")
         return EditClient(self.page)
 
-    def disable(self) -> "Question":
+    def disable(self) -> "Confirmation":
         """Ask to disable the client."""
         self._press("Disable")
-        return Question(self.page)
+        return Confirmation(self.page)
 
     def enable(self, then: type[AnyScreen]) -> AnyScreen:
         """Enable the client, which needs no question."""
@@ -155,20 +155,20 @@ class Menu(Screen):
         self._press("Change secret")
         return ChangeSecret(self.page)
 
-    def leaked(self) -> "Question":
+    def leaked(self) -> "Confirmation":
         """Ask to replace a leaked secret."""
         self._press("Leaked secret")
-        return Question(self.page)
+        return Confirmation(self.page)
 
-    def revoke_tokens(self) -> "Question":
+    def revoke_tokens(self) -> "Confirmation":
         """Ask to revoke the client's tokens."""
         self._press("Revoke tokens")
-        return Question(self.page)
+        return Confirmation(self.page)
 
-    def delete(self) -> "Question":
+    def delete(self) -> "Confirmation":
         """Ask to delete the client."""
         self._press("Delete")
-        return Question(self.page)
+        return Confirmation(self.page)
 
     def copy(self) -> "NewClient":
         """Open New Client with the values of this one."""
@@ -194,7 +194,7 @@ class Details(Screen):
         """The client ID on top."""
         return self.root.get_by_role("heading", level=1)
 
-    def fact(self, term: str) -> Locator:
+    def configuration_value(self, term: str) -> Locator:
         """Return what the configuration says of a term."""
         return self.root.locator(f"dt:text-is('{term}') + dd")
 
@@ -249,10 +249,10 @@ class Details(Screen):
         """Return the row of a secret."""
         return self.root.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=f"Secret {label}"))
 
-    def ask_of_secret(self, label: str, verb: str) -> "Question":
+    def open_secret_action(self, label: str, verb: str) -> "Confirmation":
         """Press one of the actions of a secret; one that looks locked can be pressed as well, and says why."""
         self.secret(label).get_by_role("link", name=verb).press("Enter")
-        return Question(self.page)
+        return Confirmation(self.page)
 
 
 class Activity(Screen):
@@ -335,9 +335,9 @@ class NewClient(ClientForm):
 
     ROOT = "#ic-form:has(button:text-is('Create'))"
 
-    def arrived(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until the generated secret is there as well."""
-        super().arrived()
+        super().wait_until_ready()
         expect(self.secret).not_to_have_value("")
 
     @classmethod
@@ -346,12 +346,12 @@ class NewClient(ClientForm):
         page.goto(f"{PREFIX}/new")
         return cls(page)
 
-    def create(self) -> "HandOver":
+    def create(self) -> "Handover":
         """Press Create."""
         self.press("Create")
-        return HandOver(self.page)
+        return Handover(self.page)
 
-    def create_in_vain(self) -> Self:
+    def create_with_errors(self) -> Self:
         """Press Create, and get the form back."""
         self.press("Create")
         expect(self.summary).to_be_visible()
@@ -375,13 +375,13 @@ class EditClient(ClientForm):
         expect(self.root).to_have_count(0)
         return then(self.page)
 
-    def save_in_vain(self) -> Self:
+    def save_with_errors(self) -> Self:
         """Press Save, and get the form back."""
         self.press("Save")
         expect(self.summary).to_be_visible()
         return self
 
-    def save_too_late(self) -> "Conflict":
+    def save_stale(self) -> "Conflict":
         """Press Save where somebody else has saved meanwhile."""
         self.press("Save")
         return Conflict(self.page)
@@ -392,9 +392,9 @@ class ChangeSecret(ClientForm):
 
     ROOT = "#ic-form:has([name=revoke])"
 
-    def arrived(self) -> None:
+    def wait_until_ready(self) -> None:
         """Wait until the generated secret is there as well."""
-        super().arrived()
+        super().wait_until_ready()
         expect(self.secret).not_to_have_value("")
 
     @classmethod
@@ -403,17 +403,17 @@ class ChangeSecret(ClientForm):
         page.goto(f"{PREFIX}/{key}/secret")
         return cls(page)
 
-    def keep_old(self, overlap: str) -> Self:
+    def choose_overlap(self, overlap: str) -> Self:
         """Choose when the old secret ends, in words."""
         self.root.get_by_role("radio", name=overlap).check()
         return self
 
-    def change(self) -> "HandOver":
+    def change(self) -> "Handover":
         """Press the button."""
         self.press("Change secret")
-        return HandOver(self.page)
+        return Handover(self.page)
 
-    def change_in_vain(self) -> Self:
+    def change_with_errors(self) -> Self:
         """Press the button, and get the form back."""
         self.press("Change secret")
         expect(self.summary).to_be_visible()
@@ -445,7 +445,7 @@ class Conflict(Screen):
         return then(self.page)
 
 
-class HandOver(Screen):
+class Handover(Screen):
     """The one time that a secret is shown."""
 
     ROOT = "form.ic-lock"
@@ -472,12 +472,12 @@ class HandOver(Screen):
             self.root.locator("details", has=self.page.locator(f"[data-what='{what}']")).locator("summary").click()
         button.click()
         expect(button).to_contain_text("Copied")
-        paper = self.page.context.new_page()  # our own pages may not read the clipboard
-        paper.set_content("<textarea></textarea>")
-        paper.locator("textarea").press("Control+V")
-        expect(paper.locator("textarea")).not_to_have_value("")
-        text = paper.locator("textarea").input_value()
-        paper.close()
+        scratch_tab = self.page.context.new_page()  # our own pages may not read the clipboard
+        scratch_tab.set_content("<textarea></textarea>")
+        scratch_tab.locator("textarea").press("Control+V")
+        expect(scratch_tab.locator("textarea")).not_to_have_value("")
+        text = scratch_tab.locator("textarea").input_value()
+        scratch_tab.close()
         return text
 
     def done(self, then: type[AnyScreen]) -> AnyScreen:
@@ -488,7 +488,7 @@ class HandOver(Screen):
         return then(self.page)
 
 
-class Question(Screen):
+class Confirmation(Screen):
     """The question before something is done."""
 
     ROOT = "form[method=post]:has(a:text-is('Cancel'))"
@@ -502,11 +502,11 @@ class Question(Screen):
         expect(self.root).to_have_count(0)
         return then(self.page)
 
-    def hand_over(self) -> HandOver:
+    def handover(self) -> Handover:
         """Return what follows where a new secret comes of it."""
-        return HandOver(self.page)
+        return Handover(self.page)
 
-    def confirm_in_vain(self) -> Self:
+    def confirm_with_errors(self) -> Self:
         """Press the button that repeats the verb, and get the question back."""
         self.press()
         expect(self.root.get_by_role("alert")).to_be_visible()
@@ -539,7 +539,7 @@ class Networks(Screen):
         expect(self.root).to_have_count(0)
         return Details(self.page)
 
-    def save_in_vain(self) -> Self:
+    def save_with_errors(self) -> Self:
         """Press Save, and get the form back."""
         self.root.get_by_role("button", name="Save", exact=True).click()
         expect(self.alert.first).to_be_visible()

@@ -62,13 +62,13 @@ class Portal:
         """All that the server wrote."""
         return self._log.read_text()
 
-    def run(self, *arguments: str, code: int = 0, say: str = "") -> str:
+    def run(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
         """Run Python in the host's directory; return what it printed."""
         done = subprocess.run(
             [self.python, *arguments],
             cwd=self.directory,
             env=self.environment,
-            input=say,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=SLOW_SECONDS,
@@ -80,10 +80,10 @@ class Portal:
         """Run a command of the application; return what it printed."""
         return self.run("-m", "flask", "--app", "webapp", *arguments)
 
-    def set_up(self, *, with_us: bool = True) -> None:
+    def set_up(self, *, with_product: bool = True) -> None:
         """Make the tables, and add people."""
         self.run("-m", "alembic", "upgrade", "head")
-        if with_us:
+        if with_product:
             self.flask("identity-clients", "upgrade")
         self.flask("seed", PASSWORD)
 
@@ -112,14 +112,14 @@ class Portal:
             process.terminate()
             process.wait(STOP_SECONDS)
 
-    def browser(self, mail: str | None = OWNER, *, base: str = "") -> "Browser":
+    def browser(self, email: str | None = OWNER, *, base: str = "") -> "Browser":
         """Return a browser without script in which somebody is signed in.
 
         :param base: another address under which the portal is reached.
         """
         browser = Browser(base or self.url)
-        if mail:
-            browser.sign_in(mail)
+        if email:
+            browser.sign_in(email)
         return browser
 
 
@@ -143,9 +143,9 @@ class Browser:
             self.url + path, data={"csrf_token": token[1], **data}, timeout=30, allow_redirects=False, **options
         )
 
-    def sign_in(self, mail: str, path: str = "/enter") -> requests.Response:
+    def sign_in(self, email: str, path: str = "/enter") -> requests.Response:
         """Sign in by the host's own page."""
-        answer = self.post(path, {"mail": mail, "password": PASSWORD})
+        answer = self.post(path, {"mail": email, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         return answer
 
@@ -153,7 +153,7 @@ class Browser:
 class MakePortal(Protocol):
     """Makes a directory with the example host."""
 
-    def __call__(self, *, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
+    def __call__(self, *, with_product: bool = True, database: str = "sqlite", **settings: str) -> Portal:
         """Make it.
 
         :param database: `sqlite` or `postgresql`.

@@ -20,7 +20,7 @@ def timeline(text: str) -> list[str]:
     return [" ".join(html.unescape(item).split()) for item in plain]
 
 
-def rows(text: str) -> list[str]:
+def listed_ids(text: str) -> list[str]:
     """Return the client IDs of a list page, in order."""
     return [html.unescape(found) for found in re.findall(r'<a class="ic-mono" href="[^"]*">([^<]*)</a>', text)]
 

@@ -17,7 +17,7 @@ ADDRESS, OTHER_ADDRESS = "192.0.2.1", "2001:db8::1"
 CANARY = "hunter2-pasted-where-the-id-belongs"
 
 
-def note(
+def record(
     recorder: Recorder,
     client: IdentityClient | None,
     outcome: Outcome | AuthenticationFailure = Outcome.ISSUED,

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event, insert, text, update
 
 from tests.support.attention import DAY, HOUR, NOON, SECOND, make
 from tests.support.clients import stored
-from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, fill
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, insert_clients
 from webapp.core.audit import signals
 from webapp.core.clients import attention, attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
@@ -191,8 +191,8 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
     """Filter and summary use the indexes of the account, of secrets and of counts."""
     with engine.begin() as connection:
         connection.execute(insert(Account).values([{"id": ACCOUNT, "feature_enabled": True}]))
-    fill(engine, OTHER_ACCOUNT, 20_000)
-    fill(engine, ACCOUNT, 500)
+    insert_clients(engine, OTHER_ACCOUNT, 20_000)
+    insert_clients(engine, ACCOUNT, 500)
     secret = "SELECT id, id, 'A', '', 1, created_at, '', NULL, NULL, NULL, NULL FROM identity_clients"
     columns = (
         "id, client_key, label, secret_hash, pepper_version, created_at, created_by,"

@@ -37,7 +37,7 @@ def clock() -> Iterator[time_machine.Traveller]:
         yield traveller
 
 
-def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:
+def make_event(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) -> AuditEvent:
     """Return one event with these changes."""
     return AuditEvent(
         **{
@@ -57,7 +57,7 @@ def story(changes: dict[str, Any], action: str = Action.EDITED, **columns: Any) 
     )
 
 
-def told(host: Host, changes: Any, action: str = Action.EDITED) -> str:
+def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
     """Return an event with these changes as its page tells it, without its time."""
     add_events(host.engine, {"at": NOW, "actor_label": "Priya Nair", "action": action, "changes": changes})
     [words, *_] = timeline(host.get("/activity").text)
@@ -171,7 +171,7 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("action", "changes", "words"), WORDS)
 def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
     """Each field before and after, roles with what moves money, secrets by label and state, local times."""
-    assert told(host, changes, action) == f"Priya Nair {words}"
+    assert sentence_of(host, changes, action) == f"Priya Nair {words}"
 
 
 def test_everything_that_can_happen_has_words() -> None:
@@ -219,7 +219,7 @@ def test_everything_that_can_happen_has_words() -> None:
 )  # fmt: skip
 def test_what_is_unknown_is_told_as_it_is(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
     """Events outlive the code that wrote them."""
-    assert told(host, changes, action) == f"Priya Nair {words}".replace("Nair :", "Nair:")
+    assert sentence_of(host, changes, action) == f"Priya Nair {words}".replace("Nair :", "Nair:")
 
 
 json_values = st.recursive(
@@ -234,7 +234,7 @@ FIELDS = ["roles", "client_secret", "ends_at", "enabled", "name", "filters", "re
 @given(st.sampled_from([*Action, "merged"]), json_values | st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_no_event_breaks_the_page(action: str, changes: Any) -> None:
     """Whatever is stored, and no secret is made up: only words for what is there."""
-    one = describe_event(story(changes, action), times=TIMES, catalogue=CATALOGUE)
+    one = describe_event(make_event(changes, action), times=TIMES, catalogue=CATALOGUE)
     assert str(one.sentence) % one.variables
     assert isinstance(one.note, str)
     for change in one.changes:

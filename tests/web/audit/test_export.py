@@ -178,11 +178,11 @@ def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
     make_client(host.engine, client_id="other-path")
     edit(host.engine, client, values=values_of(client, name="New"))
     assert sorted(row["Action"] for row in rows(host.get(f"/activity.csv{query}"))) == sorted(found)
-    [told] = exports(host.engine)
+    [export] = exports(host.engine)
     expected = dict(pair.split("=") for pair in query.removeprefix("?").split("&") if pair)
     valid = {} if "xxx" in query else expected
-    assert told.changes == {"filters": [None, valid]}
-    assert (told.actor_id, told.client_key) == ("user-1", None)
+    assert export.changes == {"filters": [None, valid]}
+    assert (export.actor_id, export.client_key) == ("user-1", None)
 
 
 def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
@@ -193,7 +193,7 @@ def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
     assert [row["Action"] for row in rows(host.get(f"/activity.csv?key={client.id}"))] == ["Deleted", "Created"]
     created = rows(host.get(f"/activity.csv?key={client.id}&action=created"))
     assert [row["Action"] for row in created] == ["Created"]
-    assert [told.client_key for told in exports(host.engine)] == [client.id, client.id]
+    assert [export.client_key for export in exports(host.engine)] == [client.id, client.id]
     host.actor = HARBOUR
     for key in (str(client.id), "01a212f7-44cb-7140-9b72-8bbba6544ca2", "nonsense"):
         assert host.get(f"/activity.csv?key={key}").status_code == 404

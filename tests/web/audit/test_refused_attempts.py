@@ -31,7 +31,7 @@ def refusals(engine: Engine) -> list[AuditEvent]:
         return list(session.scalars(select(AuditEvent).where(*wanted).order_by(AuditEvent.at, AuditEvent.id)))
 
 
-def told(event: AuditEvent) -> tuple[str, str, bool]:
+def summarize(event: AuditEvent) -> tuple[str, str, bool]:
     """Return why and what was refused, and whether the client is named."""
     changes = event.changes
     assert changes.keys() == {"refusal", "attempt"}
@@ -120,7 +120,7 @@ def test_each_cause_is_recorded_once_and_changes_nothing(
     client = make_client(strict.engine, client_id="northwind-1")
     attempt(strict, client)
     found = refusals(strict.engine)
-    assert [told(event) for event in found] == expected
+    assert [summarize(event) for event in found] == expected
     assert {(event.actor_id, event.actor_label, event.address) for event in found} == {
         ("user-1", "Priya Nair", "127.0.0.1")
     }
@@ -141,7 +141,7 @@ def test_a_client_of_others_goes_unnamed(host: Host) -> None:
     host.actor = replace(NORTHWIND, roles=frozenset())
     for key in (str(foreign.id), NOBODYS_KEY, "nonsense"):
         assert host.get(f"/{key}").status_code == 403
-    assert [told(event) for event in refusals(host.engine)] == [(RefusalReason.FORBIDDEN, "details", False)] * 3
+    assert [summarize(event) for event in refusals(host.engine)] == [(RefusalReason.FORBIDDEN, "details", False)] * 3
     host.actor = HARBOUR
     assert len(timeline(host.get("/activity").text)) == 1
 

@@ -13,8 +13,8 @@ from sqlalchemy import event
 from tests.support.attention import DAY, NOON, make
 from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import PREFIX, Host
-from tests.support.markup import read, squeeze
-from tests.support.screens import rows
+from tests.support.markup import one_line, read
+from tests.support.screens import listed_ids
 from webapp.core.clients import attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
 from webapp.web.clients.attention import FILTER_WORDS, attention_mark
@@ -32,16 +32,16 @@ def clock() -> Iterator[time_machine.Traveller]:
 def marks(text: str) -> dict[str, list[str]]:
     """Return what each row of a page is marked with, by client ID; rows without a mark are absent."""
     found = {}
-    for row in re.findall(r'<tr role="row" id="row-.*?</tr>', squeeze(text)):
+    for row in re.findall(r'<tr role="row" id="row-.*?</tr>', one_line(text)):
         words = re.findall(r'<span class="ic-st ic-due">([^<]*)</span>', row)
         if words:
-            found[rows(row)[0]] = [html.unescape(each) for each in words]
+            found[listed_ids(row)[0]] = [html.unescape(each) for each in words]
     return found
 
 
 def strip(text: str) -> list[tuple[str, str]]:
     """Return the strip's links: the filter to which each leads, and its words."""
-    found = re.search(r'<div id="ic-attention".*?(</div></div></div>|></div>)', squeeze(text))
+    found = re.search(r'<div id="ic-attention".*?(</div></div></div>|></div>)', one_line(text))
     assert found
     links = re.findall(rf'<a href="{re.escape(PREFIX)}\?attention=(\w+)">([^<]*)</a>', found[0])
     assert (" hidden" in found[0].split(">")[0]) is (not links)
@@ -108,7 +108,7 @@ def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
 def test_the_filter(account: Host, query: str, found: list[str]) -> None:
     """As a filter; I4."""
     for htmx in (False, True):
-        assert rows(account.get(query, htmx=htmx).text) == found
+        assert listed_ids(account.get(query, htmx=htmx).text) == found
 
 
 def test_the_filter_is_kept_and_told_where_nothing_matches(account: Host) -> None:
@@ -131,11 +131,11 @@ def test_where_nothing_needs_attention_there_is_no_strip(host: Host) -> None:
 def test_the_strip_follows_a_change(account: Host) -> None:
     """Disabled, a client needs attention no more: the strip asks for itself again after each change."""
     text = account.get().text
-    assert re.search(r'id="ic-attention"[^>]* hx-trigger="ic-changed from:body"', squeeze(text))
+    assert re.search(r'id="ic-attention"[^>]* hx-trigger="ic-changed from:body"', one_line(text))
     assert strip(account.get(STRIP, htmx=True).text) == strip(text)
     assert "<table" not in account.get(STRIP, htmx=True).text
     assert "<table" in account.get(STRIP).text  # without script it is the list
-    key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', squeeze(text))
+    key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', one_line(text))
     assert key
     version = read(account.get(f"/{key[1]}/disable")).value("version")
     assert account.post(f"/{key[1]}/disable", {"version": version}).status_code == 303
@@ -153,7 +153,7 @@ def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.Monke
 def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> None:
     statements: list[str] = []
     event.listen(account.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    assert rows(account.get("?q=idle", htmx=True).text) == ["e-idle"]
+    assert listed_ids(account.get("?q=idle", htmx=True).text) == ["e-idle"]
     assert not any("SELECT count(*)" in statement and "attention_periods" in statement for statement in statements)
 
 
@@ -189,7 +189,7 @@ def test_the_words_of_a_mark(one: Attention, words: str) -> None:
 def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
     """Prototype: relative up to an hour, then the date; "Never", not an empty cell."""
     make_client(host.engine, last_token_at=None if ago is None else NOON - ago)
-    cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', squeeze(host.get().text))
+    cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', one_line(host.get().text))
     assert cell
     assert re.sub("<[^>]*>", "", cell[1]) == shown
     assert ("<time" in cell[1]) is (ago is not None)
@@ -203,11 +203,11 @@ def test_sorted_by_the_last_token(host: Host) -> None:
     text = host.get().text
     assert re.search(rf'<a href="{re.escape(PREFIX)}\?sort=-last_token" id="ic-by-last_token"', text)
     newest_first = host.get("?sort=-last_token").text
-    assert rows(newest_first) == ["charlie-new", "bravo-old", "alpha-never"]
-    assert re.search(r'aria-sort="descending"><a href="[^"]*\?sort=last_token"', squeeze(newest_first))
+    assert listed_ids(newest_first) == ["charlie-new", "bravo-old", "alpha-never"]
+    assert re.search(r'aria-sort="descending"><a href="[^"]*\?sort=last_token"', one_line(newest_first))
     assert "sorted by Last token, newest first" in newest_first
     assert '<option value="-last_token" selected>Sort: Last token, newest first</option>' in newest_first
-    assert rows(host.get("?sort=last_token").text) == ["alpha-never", "bravo-old", "charlie-new"]
+    assert listed_ids(host.get("?sort=last_token").text) == ["alpha-never", "bravo-old", "charlie-new"]
 
 
 # The page of a client
@@ -215,13 +215,13 @@ def test_sorted_by_the_last_token(host: Host) -> None:
 
 def notice(text: str) -> list[str]:
     """Return what the notice on a client's page says, a line for each reason."""
-    found = re.search(r'<div class="ic-note ic-due" role="region".*?</div></div>', squeeze(text))
+    found = re.search(r'<div class="ic-note ic-due" role="region".*?</div></div>', one_line(text))
     lines = re.findall("<p>(.*?)</p>", found[0]) if found else []
     return [" ".join(html.unescape(re.sub("<[^>]*>", " ", line)).split()) for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("client_id", "said"),
+    ("client_id", "expected"),
     [
         ("a-ending", ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on."]),
         ("c-refused", ["6 of 20 requests refused. The reasons stand under Token requests."]),
@@ -238,27 +238,27 @@ def notice(text: str) -> list[str]:
         ("h-disabled", []),
     ],
 )
-def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, said: list[str]) -> None:
+def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, expected: list[str]) -> None:
     """Prototype: a notice on top."""
-    key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', squeeze(account.get().text))
+    key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', one_line(account.get().text))
     assert key
     for htmx in (False, True):
         text = account.get(f"/{key[1]}", htmx=htmx).text
-        assert notice(text) == said
+        assert notice(text) == expected
         assert text.index('id="ic-h-configuration"') > text.find('role="region" aria-label="Needs attention"')
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "expected"),
     [
         ({"last_token_at": NOON - timedelta(minutes=3)}, "Claims payments · last token 3 minutes ago"),
         ({"last_token_at": NOON - 9 * DAY}, "Claims payments · last token on 20 February 2026, 12:00 GMT"),
         ({}, "Claims payments · no token yet"),
     ],
 )
-def test_the_head_tells_the_last_token(host: Host, columns: dict[str, Any], said: str) -> None:
+def test_the_head_tells_the_last_token(host: Host, columns: dict[str, Any], expected: str) -> None:
     """Prototype."""
     client = make_client(host.engine, name="Claims payments", **columns)
     head = re.search(r"</h1>.*?</div>\s*<p>(.*?)</p>", host.get(f"/{client.id}").text, re.DOTALL)
     assert head
-    assert " ".join(re.sub("<[^>]*>", "", head[1]).split()) == said
+    assert " ".join(re.sub("<[^>]*>", "", head[1]).split()) == expected

@@ -10,7 +10,7 @@ import time_machine
 
 from tests.support.factories import make_client
 from tests.support.host import HTMX, PREFIX, Host
-from tests.support.screens import rows
+from tests.support.screens import listed_ids
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
 
@@ -62,8 +62,8 @@ def test_search_filters_and_order(host: Host, arguments: str, expected: list[str
     make_some(host)
     page = host.get(arguments)
     assert page.status_code == 200
-    assert rows(page.text) == expected
-    assert rows(host.get(arguments, htmx=True).text) == expected
+    assert listed_ids(page.text) == expected
+    assert listed_ids(host.get(arguments, htmx=True).text) == expected
 
 
 def test_what_a_row_shows(host: Host) -> None:
@@ -103,15 +103,15 @@ def test_keyset_pages_forwards_and_backwards(host: Host) -> None:
     assert "Showing 1–50 of 120" in page
     assert links(page, "prev") is None
     second = host.get(links(page, "next") or "").text
-    assert rows(second) == [f"client-{number:03}" for number in range(50, 100)]
+    assert listed_ids(second) == [f"client-{number:03}" for number in range(50, 100)]
     third = host.get(links(second, "next") or "").text
     assert "Showing 101–120 of 120" in third
     assert links(third, "next") is None
-    assert rows(host.get(links(third, "prev") or "").text) == rows(second)
+    assert listed_ids(host.get(links(third, "prev") or "").text) == listed_ids(second)
     # The order and the search stay while one turns pages.
     turned = host.get("?q=client&sort=-client_id").text
     assert "sort=-client_id" in (links(turned, "next") or "")
-    assert rows(host.get(links(turned, "next") or "").text)[0] == "client-069"
+    assert listed_ids(host.get(links(turned, "next") or "").text)[0] == "client-069"
 
 
 def test_empty_and_no_match(host: Host) -> None:
@@ -163,7 +163,7 @@ def test_weight_of_fifty_rows(host: Host) -> None:
             roles={"MerchantUser", "CreatePayment", "UploadBatches"},
         )
     answer = host.client.get(PREFIX, headers={**HTMX, "Accept-Encoding": "gzip"})
-    assert len(rows(gzip.decompress(answer.data).decode())) == 50
+    assert len(listed_ids(gzip.decompress(answer.data).decode())) == 50
     assert len(answer.data) <= 10 * 1024
 
 

@@ -78,7 +78,7 @@ def test_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClien
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "expected"),
     [
         (CALLER, "Would pass. It asked 1 time in the last 24 hours."),
         (f" {CALLER} ", "Would pass. It asked 1 time in the last 24 hours."),
@@ -91,19 +91,19 @@ def test_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClien
     ],
 )
 @time_machine.travel(NOW, tick=False)
-def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str, said: str) -> None:
+def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str, expected: str) -> None:
     """As a fragment and as a page, which keeps what was typed (A8, I3)."""
     query = {"address": typed}
     fragment = host.get(f"/{client.id}/networks/check", htmx=True, query_string=query)
-    assert text_of(fragment.text).strip() == said
+    assert text_of(fragment.text).strip() == expected
     page = host.get(f"/{client.id}/networks/check", query_string=query)
-    assert said in text_of(page.text)
+    assert expected in text_of(page.text)
     assert read(page).inputs["address"]["value"] == typed.strip()
     assert "<b>here" not in page.text
 
 
 @pytest.mark.parametrize(
-    ("requests", "said"),
+    ("requests", "expected"),
     [
         ([(2, 0), (3, 2)], "It asked 5 times in the last 7 days."),
         ([(2, 2)], "It asked 2 times in the last 7 days."),
@@ -116,7 +116,7 @@ def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str,
 )
 @time_machine.travel(NOW, tick=False)
 def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
-    host: Host, requests: list[tuple[int, int]], said: str
+    host: Host, requests: list[tuple[int, int]], expected: str
 ) -> None:
     """200 requests are kept, which may be minutes of a busy client.
 
@@ -126,7 +126,7 @@ def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
     for count, days_ago in reversed(requests):
         make_requests(host.engine, client, count, at=NOW - days_ago * DAY, address=CALLER)
     fragment = host.get(f"/{client.id}/networks/check?address={CALLER}", htmx=True)
-    assert text_of(fragment.text).strip() == f"Would pass, as any other. {said}"
+    assert text_of(fragment.text).strip() == f"Would pass, as any other. {expected}"
 
 
 @time_machine.travel(NOW, tick=False)
@@ -200,13 +200,13 @@ def test_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClie
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=typed)
     answer = host.post(f"/{client.id}/networks", form, htmx=htmx)
     assert answer.status_code == 422
-    said = read(answer).described("allowed_networks")
+    expected = read(answer).described("allowed_networks")
     for words in (
         "Line 2: “0.0.0.0/0” is every address there is.",
         "Line 4: “<script>” is neither an address nor a network.",
         "Line 5: “2001:db8::%eth0” names a zone.",
     ):
-        assert words in said
+        assert words in expected
     assert read(answer).value("allowed_networks") == typed
     assert stored(host, client) == format_networks((LONDON, DUBLIN))
 

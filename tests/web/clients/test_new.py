@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
-from tests.support.markup import read, squeeze
+from tests.support.markup import one_line, read
 from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, VALUES
 from webapp.core.clients.roles import DEFAULT_ROLES
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
@@ -64,7 +64,7 @@ def test_generate_fills_the_dialog_in_an_answer_of_its_own(host: Host) -> None:
         assert answer.headers["Cache-Control"] == "no-store"
         assert len(answer.data) <= DIALOG_LIMIT_BYTES
         page = read(answer)
-        assert [name for name, _ in page.values] == ["secret_warning", "client_secret"]
+        assert [name for name, _ in page.values] == ["client_secret"]
         assert is_generated(Secret(page.value("client_secret")))
         assert 'hx-trigger="load' not in answer.text
         seen.add(page.value("client_secret"))
@@ -109,7 +109,7 @@ def test_only_roles_that_the_account_may_grant_are_offered(host: Host) -> None:
         assert role.description in everything.text
     assert everything.text.count("Moves money") == sum(role.moves_money for role in DEFAULT_ROLES)
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "UploadBatches"}))
-    assert re.findall(r'name="roles" value="(\w+)"', squeeze(host.get("/new").text)) == [
+    assert re.findall(r'name="roles" value="(\w+)"', one_line(host.get("/new").text)) == [
         "MerchantUser",
         "UploadBatches",
     ]
@@ -226,7 +226,8 @@ def test_a_missing_secret_is_an_error_like_any_other(host: Host, typed: str) -> 
 
 def test_a_secret_is_never_trimmed(host: Host) -> None:
     secret = "  spaces belong to it  "
-    answer = host.post("/new", {**VALUES, "client_secret": secret}, htmx=True)
+    warned = read(host.post("/new", {**VALUES, "client_secret": secret}, htmx=True))
+    answer = host.post("/new", warned.form(client_secret=secret), htmx=True, token=False)
     assert answer.status_code == 200
     assert secret in answer.text
 
@@ -299,6 +300,8 @@ WEAK = [
     ("trustno1", "It is on the list of common passwords."),
     ("a-long+secret-with-a-plus", "+ and %"),
     ("a-long%secret-with-percent", "+ and %"),
+    ("a-long-secret-and-a-space ", "It starts or ends with a space."),  # S10
+    (" a-long-secret-and-a-space", "It starts or ends with a space."),
 ]
 
 
@@ -326,6 +329,28 @@ def test_a_warning_that_was_read_as_the_field_was_left_needs_no_second_press(hos
     assert host.post("/new", {**read_warning, "client_secret": "zW9-q.ab"}, htmx=True).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("client_id", "warned"),
+    [("acme:claims", True), ("acme+claims", True), ("acme%claims", True), ("acme-claims_1.x y/~!", False)],
+)
+def test_a_client_id_that_callers_send_wrongly_is_warned_of_before_it_is_saved(
+    host: Host, htmx: bool, client_id: str, warned: bool
+) -> None:
+    """Many callers do not form-encode it for HTTP Basic; the second Create takes it as it is."""
+    left = host.post("/check?field=client_id", {"client_id": client_id}, htmx=True)
+    assert ("wrongly by HTTP Basic" in left.text) is warned
+    answer = host.post("/new", {**VALUES, "client_id": client_id}, htmx=htmx)
+    if warned:
+        page = read(answer)
+        assert answer.status_code == 422
+        assert clients(host) == []
+        assert "wrongly by HTTP Basic" in page.described("client_id")
+        assert "Read the note at “Client ID”" in page.texts["ic-form-message"]
+        answer = host.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+    assert answer.status_code == 200
+    assert [client.client_id for client in clients(host)] == [client_id]
+
+
 def test_the_warning_comes_with_all_that_is_wrong(host: Host) -> None:
     """The warning comes with all that is wrong (S4)."""
     page = read(host.post("/new", {**VALUES, "client_secret": "xY3-k.wx", "roles": []}, htmx=True))
@@ -342,7 +367,7 @@ def test_with_the_setting_a_weak_secret_is_refused(host: Host, secret: str, rule
         page = read(strict.post("/new", values, htmx=True))
         assert page.inputs["client_secret"]["aria-invalid"] == "true"
         assert rule in page.described("client_secret")
-        values = {**values, "secret_warning": page.value("secret_warning")}
+        values = {**values, "secret_warning": rule}
     assert clients(strict) == []
     said = strict.post("/check?field=client_secret", values, htmx=True)
     assert rule in said.text
@@ -390,7 +415,6 @@ def test_generate_without_script_keeps_everything_else(host: Host) -> None:
         "roles": VALUES["roles"],
         "client_secret": "",
         "csrf_token": "",
-        "secret_warning": [""],
         "creation_key": [page.value("creation_key")],
     }
     assert clients(host) == []

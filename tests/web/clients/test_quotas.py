@@ -7,7 +7,7 @@ import time_machine
 from sqlalchemy import Engine, func, select
 
 from tests.support.clients import create
-from tests.support.factories import OTHER_ACCOUNT, make_account, make_author, make_throttles, make_values
+from tests.support.factories import OTHER_ACCOUNT, make_account, make_author, make_rate_limits, make_values
 from tests.support.host import HARBOUR, Host, make_host
 from tests.support.markup import read
 from tests.support.screens import SECRET, VALUES
@@ -23,7 +23,7 @@ def test_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
     """Of all its people together, and of nobody else; what makes no client does not count (D5)."""
     for account_id in (make_author().account_id, OTHER_ACCOUNT):
         make_account(engine, account_id)
-    rate_limits = make_throttles(new_clients_per_account_and_hour=2)
+    rate_limits = make_rate_limits(new_clients_per_account_and_hour=2)
     with time_machine.travel(NOW, tick=False) as clock:
         create(engine, rate_limits=rate_limits, creation_key="one")
         clock.shift(600)

@@ -24,7 +24,7 @@ def client(host: Host) -> IdentityClient:
     return make_client(host.engine, roles=ROLES)
 
 
-def said(html: str) -> str:
+def difference_text(html: str) -> str:
     """Return the words of some markup."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.replace("<svg", "\n<svg"))).strip()
 
@@ -57,14 +57,14 @@ def test_added_and_removed_as_roles_are_chosen(
 ) -> None:
     """Before Save, money-moving marked."""
     fragment = live(host, client, *chosen)
-    assert said(fragment) == words
+    assert difference_text(fragment) == words
     assert ("ic-due" in fragment) is ("money" in words)
 
 
 def test_nothing_is_said_of_roles_that_are_as_they_are_stored(host: Host, client: IdentityClient) -> None:
     assert "when you save" not in host.get(f"/{client.id}/edit").text
     assert "when you save" not in host.get("/new").text
-    assert said(live(host, None, "CreatePayment")) == ""
+    assert difference_text(live(host, None, "CreatePayment")) == ""
 
 
 @pytest.mark.parametrize("htmx", [False, True])
@@ -74,9 +74,9 @@ def test_an_answer_with_the_form_says_it_too(host: Host, client: IdentityClient,
     form: dict[str, Any] = read(host.get(path)).form(roles=["MerchantUser", "CreatePayment"])
     refused = host.post(path, {**form, "name": "ab"}, htmx=htmx)
     assert refused.status_code == 422
-    assert "Added when you save: + Create single payments Moves money" in said(refused.text)
+    assert "Added when you save: + Create single payments Moves money" in difference_text(refused.text)
     preset = host.post(f"{path}/form", {**form, "preset": "none"}, htmx=htmx)
-    assert "Removed when you save: − API access − Read accounts" in said(preset.text)
+    assert "Removed when you save: − API access − Read accounts" in difference_text(preset.text)
 
 
 def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: IdentityClient) -> None:
@@ -85,13 +85,13 @@ def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: Identity
     page = host.get(f"/{client.id}/edit").text
     assert "they are removed when you save: <b>Read accounts</b>" in page
     assert "Removed when you save:" not in page
-    assert said(live(host, client, "MerchantUser")) == ""
+    assert difference_text(live(host, client, "MerchantUser")) == ""
 
 
 def test_a_role_that_cannot_be_given_is_none_that_is_added(host: Host, client: IdentityClient) -> None:
     """A key that somebody made up, or that the account does not hold (A4, W17)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({*ROLES, "ReportViewer"}))
-    assert said(live(host, client, *ROLES, "<img/onerror=x>", "UploadBatches")) == ""
+    assert difference_text(live(host, client, *ROLES, "<img/onerror=x>", "UploadBatches")) == ""
 
 
 def test_roles_that_make_and_release_payments_are_warned_of(host: Host) -> None:

@@ -150,10 +150,10 @@ def test_a_post_from_another_site_is_refused(host: Host, headers: dict[str, str]
 def test_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """The log names both origins, and no query (W9, L4)."""
     host.client.post(f"{PREFIX}/new", headers={"Referer": "https://mas.example.com/new?secret=canary"})
-    (said,) = caplog.messages
-    assert "'https://mas.example.com'" in said
-    assert "'http://localhost'" in said
-    assert "Host and X-Forwarded-Proto" in said
+    (message,) = caplog.messages
+    assert "'https://mas.example.com'" in message
+    assert "'http://localhost'" in message
+    assert "Host and X-Forwarded-Proto" in message
     assert "canary" not in caplog.text
 
 

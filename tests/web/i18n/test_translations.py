@@ -17,11 +17,11 @@ from werkzeug.test import TestResponse
 
 from tests.support import servers
 from tests.support.attention import DAY, NOON, make
-from tests.support.audit_events import STORY, add_events, tell_story
+from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_events
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
-from tests.support.markup import outside_of_messages, read, squeeze
+from tests.support.markup import one_line, read, untranslated_texts
 from webapp.core import errors, i18n
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.audit.actions import Action, RefusalReason
@@ -41,10 +41,10 @@ ME = replace(NORTHWIND, label="Person Here", account_name="Account Here", signed
 CLIENT_ID, NAME, DESCRIPTION = "id-of-client", "Name Here", "Text here"
 
 
-def told(value: Any) -> list[str]:
+def texts_in(value: Any) -> list[str]:
     """Return every line of text within a value."""
     if isinstance(value, (list, tuple)):
-        return [line for each in value for line in told(each)]
+        return [line for each in value for line in texts_in(each)]
     return value.split("\n") if isinstance(value, str) and value else []
 
 
@@ -54,9 +54,9 @@ DATA = (
     *("admin@northwind.example", "Hannah Okafor", "Priya Nair", "Tom Reilly", "tests"),
     *(
         line
-        for _, _, _, changes in STORY
+        for _, _, _, changes in EVENT_HISTORY
         for name in ("client_id", "name", "description", "copied_from", "allowed_networks")
-        for line in told(changes.get(name))
+        for line in texts_in(changes.get(name))
     ),
     *("cURL", ".env", "Python", "https://identity.example/connect/token"),
     *("API", "accounts:read", "transactions:read", "reports:read", "payment-requests", "payment-batches"),
@@ -77,7 +77,7 @@ _DATE = re.compile(
 
 def unknown(html: str) -> list[str]:
     """Return what stands on a page outside of messages and is no data: words, or the end of a sentence."""
-    rest = [(text, _DATE.sub("", _DATA.sub("", text)).strip()) for text in outside_of_messages(html)]
+    rest = [(text, _DATE.sub("", _DATA.sub("", text)).strip()) for text in untranslated_texts(html)]
     return [text for text, left in rest if re.search(r"[^\W\d_]", left) or re.fullmatch(r"[.?!:;]+", left)]
 
 
@@ -134,7 +134,7 @@ def client(host: Host) -> IdentityClient:
     make_requests(
         host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
     )
-    tell_story(host.engine, client)
+    add_event_history(host.engine, client)
     return client
 
 
@@ -292,7 +292,7 @@ def test_the_trail_as_it_is_filtered_paged_and_empty(host: Host, client: Identit
         both(host, f"/activity{query}")
         both(host, f"/{client.id}/activity{query}")
     for _ in range(4):
-        tell_story(host.engine, client)
+        add_event_history(host.engine, client)
     both(host, "/activity")
     host.actor = replace(ME, account_id="another")
     both(host, "/activity")
@@ -313,7 +313,7 @@ def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
 def test_what_was_done_as_the_page_says_it(host: Host, client: IdentityClient) -> None:
     for done in TOASTS:
         answer = check(host.get(f"/{client.id}?done={done}"))
-        assert 'role="status"><svg' in squeeze(answer.text)
+        assert 'role="status"><svg' in one_line(answer.text)
 
 
 def test_generate_and_presets(host: Host, client: IdentityClient) -> None:
@@ -372,7 +372,7 @@ def test_no_template_holds_a_word_that_is_no_message(path: Path) -> None:
     source = path.read_text("utf-8")
     markup = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
     attributes = r"[\w:-]+=\"[^\"]*\"|\b(?:data|ic)-\w+"  # where a macro or a block gives them
-    texts = [re.sub(attributes, "", text) for text in outside_of_messages(markup)]
+    texts = [re.sub(attributes, "", text) for text in untranslated_texts(markup)]
     assert [text for text in texts if re.search(r"[^\W\d_]|[.?!]", text)] == []
     sentence = re.compile(r"\b[A-Z][a-z]|[a-z][.?!](\s|$)")
     assert [text for text in literals(Environment().parse(source)) if sentence.search(text)] == []

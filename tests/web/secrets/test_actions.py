@@ -169,12 +169,12 @@ def test_a_secret_that_ends_soon_is_told_on_top(
     assert words in page
 
 
-@pytest.mark.parametrize(("days", "told"), [(30, True), (31, False)])
-def test_the_last_secrets_end_is_told_30_days_before(host: Host, days: int, told: bool) -> None:
+@pytest.mark.parametrize(("days", "is_warned"), [(30, True), (31, False)])
+def test_the_last_secrets_end_is_told_30_days_before(host: Host, days: int, is_warned: bool) -> None:
     client = make_client(host.engine)
     set_columns(host, client, "A", ends_at=NOW + timedelta(days=days))
     page = read(host.get(f"/{client.id}")).text
-    assert ("From then on the client gets no tokens" in page) is told
+    assert ("From then on the client gets no tokens" in page) is is_warned
 
 
 # End, pause, resume

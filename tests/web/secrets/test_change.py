@@ -116,7 +116,7 @@ def test_it_says_until_when_issued_tokens_stay_valid(host: Host, client: Identit
 
 
 @pytest.mark.parametrize(
-    ("overlap", "after", "said"),
+    ("overlap", "after", "message"),
     [
         ("now", timedelta(0), "Requests with secret A are refused from now."),
         ("1h", timedelta(hours=1), "Secret A works until Monday 23 November at 11:45 GMT."),
@@ -125,13 +125,13 @@ def test_it_says_until_when_issued_tokens_stay_valid(host: Host, client: Identit
     ],
 )
 def test_each_choice_for_the_old_secret(
-    host: Host, client: IdentityClient, now: None, htmx: bool, overlap: str, after: timedelta, said: str
+    host: Host, client: IdentityClient, now: None, htmx: bool, overlap: str, after: timedelta, message: str
 ) -> None:
     """The hand-over shows the new secret once, and says what becomes of the old one (S8, S6)."""
     answer = change(host, client, htmx=htmx, overlap=overlap)
     page = read(answer)
     assert (answer.status_code, page.texts["ic-handover-secret"]) == (200, NEW)
-    assert said in page.text
+    assert message in page.text
     assert answer.headers["Pragma"] == "no-cache"
     assert ("<html" in answer.text) is not htmx
     assert secrets_of(host, client)["A"].ends_at == NOW + after
@@ -285,6 +285,7 @@ def test_a_secret_that_cannot_be_used(host: Host, client: IdentityClient, htmx: 
         ("ACME-claims-prod", "It equals the client ID or the name."),
         ("acme CLAIMS", "It equals the client ID or the name."),
         ("a-long+secret-with-a-plus", "+ and %"),
+        ("a-long-secret-and-a-space ", "It starts or ends with a space."),
     ],
 )
 def test_a_weak_secret_is_warned_of_before_it_is_set(

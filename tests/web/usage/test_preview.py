@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from tests.support.factories import SECRET, make_client
 from tests.support.host import HARBOUR, NORTHWIND, Host
-from tests.support.markup import squeeze
+from tests.support.markup import one_line
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION
@@ -81,7 +81,7 @@ def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClien
     """A GET form; W13: the whole page for a browser. What was chosen stays so."""
     page = host.get(f"/{client.id}/preview?scope=accounts:read").text
     assert claims(page)["scope"] == "accounts:read"
-    page = squeeze(page)
+    page = one_line(page)
     assert "<html" in page
     assert f'method="get" action="/administration/identity-clients/{client.id}/preview"' in page
     assert re.findall(r'name="scope" value="([^"]+)" checked', page) == ["accounts:read"]
@@ -93,7 +93,7 @@ def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityCli
     """A disabled client; A4: no role left; S8: no secret that works."""
     assert "no token is given" not in section(host, client)
     disabled = section(host, make_client(host.engine, enabled=False))
-    assert "This client is disabled, so no token is given until it is enabled. It would say this:" in squeeze(disabled)
+    assert "This client is disabled, so no token is given until it is enabled. It would say this:" in one_line(disabled)
     assert claims(disabled)
     with unit_of_work(host.engine) as session:
         secret = session.query(ClientSecret).where(ClientSecret.client_key == client.id).one()

@@ -8,7 +8,7 @@ import time_machine
 
 from tests.support.factories import make_client, make_requests
 from tests.support.host import HARBOUR, Host
-from tests.support.markup import read, squeeze
+from tests.support.markup import one_line, read
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.usage.queries import LATEST_MAX
@@ -67,7 +67,7 @@ def test_without_refusals_the_busiest_day_is_told(host: Host) -> None:
 @time_machine.travel(NOW, tick=False)
 def test_the_chart_and_its_table_say_the_same(host: Host, client: IdentityClient) -> None:
     """Inline SVG with an accessible name, and the same figures as a table; scales of their own."""
-    html = squeeze(section(host, client))
+    html = one_line(section(host, client))
     markup = read(html)
     [drawing] = [found for tag, found in markup.tags if tag == "svg" and found.get("role") == "img"]
     assert "Last 30 days" in markup.texts[drawing["aria-labelledby"]]
@@ -113,7 +113,7 @@ def test_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFai
     """None of them is told by its stored value by accident (L2)."""
     client = make_client(host.engine)
     make_requests(host.engine, client, outcome=outcome, secret_label=None)
-    found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', squeeze(section(host, client)))
+    found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', one_line(section(host, client)))
     assert found
     assert (found[1] is None) is (outcome is Outcome.ISSUED)
     assert found[2] == WORDS[outcome]
