@@ -232,12 +232,12 @@ def test_one_write_takes_a_bounded_number_of_clients(
     clients = [make_client(engine) for _ in range(5)]
     for second in range(2):
         for client in clients:
-            note(recorder, client, at=NOON + second * SECOND)
+            record(recorder, client, at=NOON + second * SECOND)
     recorder.write()
     written = [bool(counts(engine, client)) for client in clients]
     assert written == [index < clients_per_second for index in range(5)]
     assert [len(recent(engine, client)) for client in clients] == [2 * each for each in written]
-    note(recorder, clients[-1], at=NOON + 2 * SECOND)
+    record(recorder, clients[-1], at=NOON + 2 * SECOND)
     recorder.write()
     recorder.write()
     assert [counts(engine, client) for client in clients] == [
