@@ -14,6 +14,7 @@ from tests.support.factories import SECRET, make_client
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
+from webapp.standalone.body_deadline import BodyDeadline
 from webapp.standalone.logs import JsonFormatter
 from webapp.standalone.token_fast_path import TokenFastPath
 
@@ -82,7 +83,8 @@ def spoken(response: TestResponse) -> tuple[Any, ...]:
 @pytest.mark.parametrize(("status", "options"), REQUESTS.values(), ids=REQUESTS)
 def test_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
     """The door answers as flask does (P1, P2, P7, P12, P13, C5, C6, D1, W16)."""
-    door = production.wsgi_app
+    assert isinstance(production.wsgi_app, BodyDeadline)
+    door = production.wsgi_app.app
     assert isinstance(door, TokenFastPath)
     by_door, by_flask = ask(production.test_client(), options), ask(Client(door.app), options)
     assert by_door.status_code == status
@@ -102,7 +104,7 @@ def test_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_d
     production: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An issued token is counted and kept for its client (L2), so that logs of a busy server stay readable (L6)."""
-    given = {**HTTPS, "X-Request-ID": "request-1"}
+    given = {**HTTPS, "X-Request-ID": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"}
     with caplog.at_level(logging.DEBUG):
         issued = ask(production.test_client(), {"headers": given})
         refused = ask(production.test_client(), {"headers": given, **REQUESTS["wrong secret"][1]})
@@ -113,7 +115,7 @@ def test_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_d
     ]
     assert {vars(record)["path"] for record in lines} == {TOKEN_PATH}
     assert {vars(record)["address"] for record in lines} == {"192.0.2.1"}
-    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "request-1"
+    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 
 
 def test_what_is_logged_behind_the_door_carries_the_requests_id(production: Flask) -> None:
@@ -124,10 +126,10 @@ def test_what_is_logged_behind_the_door_carries_the_requests_id(production: Flas
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
     try:
-        answer = ask(production.test_client(), {"headers": {"X-Request-ID": "request-2"}})
+        answer = ask(production.test_client(), {"headers": {"X-Request-ID": "4BF92F3577B34DA6A3CE929D0E0E4736"}})
     finally:
         logging.getLogger().removeHandler(handler)
     assert answer.status_code == 400
     [warning] = [line for line in map(json.loads, written) if line["level"] == "warning"]
-    assert warning["request_id"] == "request-2"
+    assert warning["request_id"] == "4BF92F3577B34DA6A3CE929D0E0E4736"
     assert "plain http" in warning["message"]
