@@ -39,7 +39,9 @@ def mine(host: Host, client: IdentityClient) -> Markup:
 
 def chosen(page: Markup) -> dict[str, Any]:
     """Return the values that the conflict's form would save as it was opened."""
-    return {name: value for name, value in page.values if name not in ("csrf_token", "version", "base")}
+    return {
+        name: value for name, value in page.values if name not in ("csrf_token", "version", "base", "client_id_warning")
+    }
 
 
 def radios(page: Markup) -> dict[str, list[str]]:
@@ -196,7 +198,8 @@ def test_a_warning_that_was_read_is_not_repeated_after_a_conflict(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
     """The acknowledgement is part of the conflict's form (S4)."""
-    warned = read(host.post(f"/{client.id}/edit", mine.form(client_secret="aaaaaa"), htmx=True, token=False))
+    typed = {"client_secret": "aaaaaa", "client_id": "acme+claims"}
+    warned = read(host.post(f"/{client.id}/edit", mine.form(**typed), htmx=True, token=False))
     conflict = read(host.post(f"/{client.id}/edit", warned.form(client_secret="aaaaaa"), htmx=True, token=False))
     done = host.post(f"/{client.id}/edit", conflict.form(client_secret="aaaaaa"), htmx=True, token=False)
     assert done.status_code == 200

@@ -187,6 +187,22 @@ def test_a_changed_client_id_is_warned_about_before_it_is_saved(host: Host, clie
     assert "callers that still use acme-claims-prod" in again.described("client_id")
 
 
+def test_only_a_client_id_that_is_changed_is_warned_of(host: Host, htmx: bool) -> None:
+    """One that callers use already is saved with the first press, also in another name."""
+    client = make_client(host.engine, **{**ORIGINAL, "client_id": "acme:claims"})
+    form = open_form(host, client, htmx=htmx).form(name="Renamed")
+    assert host.post(f"/{client.id}/edit", form, htmx=htmx, token=False).status_code in (200, 303)
+    page = open_form(host, client, htmx=htmx)
+    assert "HTTP Basic" not in page.described("client_id")
+    warned = host.post(f"/{client.id}/edit", page.form(client_id="acme+claims"), htmx=htmx, token=False)
+    assert warned.status_code == 422
+    assert "callers that still use acme:claims" in read(warned).described("client_id")
+    assert "wrongly by HTTP Basic" in read(warned).described("client_id")
+    saved = host.post(f"/{client.id}/edit", read(warned).form(), htmx=htmx, token=False)
+    assert saved.status_code in (200, 303)
+    assert stored(host, client).client_id == "acme+claims"
+
+
 def test_the_checks_of_the_form_identify_the_client(host: Host, client: IdentityClient) -> None:
     """Its own ID, or a former one of it, does not count as taken."""
     page = open_form(host, client, htmx=True)

@@ -285,6 +285,7 @@ def test_an_invalid_secret_is_refused(host: Host, client: IdentityClient, htmx: 
         ("ACME-claims-prod", "It equals the client ID or the name."),
         ("acme CLAIMS", "It equals the client ID or the name."),
         ("a-long+secret-with-a-plus", "+ and %"),
+        ("a-long-secret-and-a-space ", "It starts or ends with a space."),
     ],
 )
 def test_a_weak_secret_is_warned_about_before_it_is_set(

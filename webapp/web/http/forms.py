@@ -37,7 +37,8 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
 
     :ivar message: an error of the whole form.
     :ivar field_errors: the error of each field, by the field's name.
-    :ivar notices: warnings of fields, by the field's name.
+    :ivar notices: what the user should know about a field, by its name.
+    :ivar warnings: what the user must have read about a field before anything is saved, by its name.
     """
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc] # Flask-WTF has no types
@@ -61,6 +62,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         self.message = ""
         self.field_errors: dict[str, FieldError] = {}
         self.notices: dict[str, str] = {}
+        self.warnings: dict[str, str] = {}
 
     @property
     def csrf_field(self) -> Field:
