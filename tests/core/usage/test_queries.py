@@ -223,6 +223,30 @@ def test_the_queue_is_bounded(
     assert "Token requests with unknown client IDs: 5, such as" in caplog.text
 
 
+@pytest.mark.parametrize("clients_per_second", [2, 3])
+def test_one_write_takes_a_bounded_number_of_clients(
+    engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, clients_per_second: int
+) -> None:
+    """The others wait for the next write, with their requests; those that waited longest come first, none is lost."""
+    monkeypatch.setattr(recorder_module, "COUNTS_PER_WRITE_MAX", clients_per_second)
+    clients = [make_client(engine) for _ in range(5)]
+    for second in range(2):
+        for client in clients:
+            record(recorder, client, at=NOON + second * SECOND)
+    recorder.write()
+    written = [bool(counts(engine, client)) for client in clients]
+    assert written == [index < clients_per_second for index in range(5)]
+    assert [len(recent(engine, client)) for client in clients] == [2 * each for each in written]
+    record(recorder, clients[-1], at=NOON + 2 * SECOND)
+    recorder.write()
+    recorder.write()
+    assert [counts(engine, client) for client in clients] == [
+        *[{(NOON.date(), "A", "issued"): 2}] * 4,
+        {(NOON.date(), "A", "issued"): 3},
+    ]
+    assert [len(recent(engine, client)) for client in clients] == [2, 2, 2, 2, 3]
+
+
 # Last used
 
 
