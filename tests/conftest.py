@@ -45,9 +45,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _windows_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `time_machine`, which moves the wall clock only, move the windows of rate limits too."""
-    monkeypatch.setattr("webapp.core.rate_limits.storage._clock", lambda: time.time())
+def _monotonic_clocks_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `time_machine`, which moves the wall clock only, move the windows of rate limits and caches too."""
+    for module in ("rate_limits.storage", "authentication.verified_secrets"):
+        monkeypatch.setattr(f"webapp.core.{module}._clock", lambda: time.time())
 
 
 @pytest.fixture(autouse=True)

@@ -535,12 +535,19 @@ def test_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signed_in", "status"), [(None, 200), (timedelta(minutes=1), 200), (timedelta(minutes=31), 401)]
+    ("signed_in", "status"),
+    [
+        (None, 200),
+        (timedelta(minutes=1), 200),
+        (timedelta(minutes=31), 401),
+        (timedelta(minutes=-4), 200),
+        (timedelta(minutes=-60), 401),
+    ],
 )
 def test_the_actors_time_of_sign_in_is_compared(
     sqlite_engine: Engine, signed_in: timedelta | None, status: int
 ) -> None:
-    """Without a time the sign-in counts as recent (E5, W5)."""
+    """Without a time the sign-in counts as recent; a time of a clock that is ahead does not (E5, W5)."""
     at = None if signed_in is None else datetime.now(UTC) - signed_in
     actor = replace(NORTHWIND, signed_in_at=at)
     assert create(embed(Flask("host"), sqlite_engine, lambda: actor).test_client()).status_code == status

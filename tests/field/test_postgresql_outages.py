@@ -195,6 +195,18 @@ def test_a_locked_table_delays_requests_briefly(application: Application, url: s
         assert status_within_limit(request) == 200
 
 
+def test_sign_ins_during_an_outage_are_not_counted(application: Application, url: str) -> None:
+    """More attempts than the limit allows each get 503, and the next one after the outage succeeds (D6, D8)."""
+    locker = create_engine(url)
+    with locker.connect() as connection:
+        connection.execute(text("LOCK TABLE mas_users IN ACCESS EXCLUSIVE MODE"))
+        with ThreadPoolExecutor(8) as threads:
+            attempts = [threads.submit(sign_in, application.app.test_client()) for _ in range(8)]
+            assert {attempt.result().status_code for attempt in attempts} == {503}
+    locker.dispose()
+    assert sign_in(application.app.test_client()).status_code == 303
+
+
 def test_tokens_are_signed_with_cached_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
     """One request at a time waits for the keys; the others are not delayed (D8)."""
     locker = create_engine(url)

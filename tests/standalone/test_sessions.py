@@ -128,6 +128,29 @@ def test_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[tim
         assert is_signed_in(client) == signed_in
 
 
+@pytest.mark.parametrize(
+    ("step", "signed_in"),
+    [
+        (timedelta(minutes=-5), True),  # hosts may differ by so much
+        (timedelta(minutes=-5, seconds=-1), False),
+        (timedelta(hours=-1), False),
+        (timedelta(hours=1), False),
+    ],
+)
+def test_a_step_of_the_clock(mas: Mas, client: FlaskClient, step: timedelta, signed_in: bool) -> None:
+    """No session outlives its limits after a step; beyond the skew people sign in again, at once (W3)."""
+    mas.add_user()
+    with time_machine.travel(NOON, tick=False) as clock:
+        sign_in(client)
+        clock.shift(step)
+        assert is_signed_in(client) is signed_in
+        assert sign_in(client).status_code == 303
+        clock.shift(timedelta(minutes=14, seconds=59))
+        assert is_signed_in(client)
+        clock.shift(timedelta(minutes=15))
+        assert not is_signed_in(client)
+
+
 def test_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> None:
     """A section that refreshes itself every minute does not keep a session alive (W3)."""
     mas.add_user()

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from flask import session
 from flask_wtf import CSRFProtect
+from flask_wtf.csrf import generate_csrf
+from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import func, select
 from werkzeug.datastructures import MultiDict
 
@@ -91,6 +94,19 @@ def test_a_token_lives_as_long_as_its_session(host: Host) -> None:
         token = host.csrf_token()
         clock.shift(7 * 3600)
         assert host.post("/new", {**VALUES, "csrf_token": token}, token=False).status_code == 200
+
+
+def test_a_token_of_a_host_whose_clock_is_ahead(host: Host) -> None:
+    """Valid in its own session only (W8, W10)."""
+    with host.app.test_request_context():
+        session["csrf_token"] = "own"
+        another = URLSafeTimedSerializer(str(host.app.secret_key), salt="wtf-csrf-token")
+        with time_machine.travel(time.time() + 60, tick=False):
+            own_token, other_token = generate_csrf(), another.dumps("another")
+    with host.client.session_transaction() as stored:
+        stored["csrf_token"] = "own"
+    assert host.post("/new", {**VALUES, "csrf_token": other_token}, token=False).status_code == 422
+    assert host.post("/new", {**VALUES, "csrf_token": own_token}, token=False).status_code == 200
 
 
 def test_forms_check_tokens_where_the_host_has_disabled_csrf(host: Host, key: str) -> None:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
+from ...core.tokens.signing import CLOCK_SKEW
 from ...host import (
     BACKGROUND_HEADER,
     Actor,
@@ -141,10 +142,13 @@ def signed_out() -> ResponseReturnValue:
 
 
 def sign_in_is_recent() -> bool:
-    """Return whether the sign-in is recent enough to change secrets; True where the host gives no time (W5)."""
+    """Return whether the sign-in is recent enough to change secrets; True where the host gives no time (W5).
+
+    One in the future is not recent: it comes from a clock that was ahead.
+    """
     signed_in_at = actor().signed_in_at
     limit = timedelta(minutes=services().settings.recent_sign_in_minutes)
-    return signed_in_at is None or utc_now() - signed_in_at <= limit
+    return signed_in_at is None or -CLOCK_SKEW <= utc_now() - signed_in_at <= limit
 
 
 def _refuse_other_sites() -> None:
