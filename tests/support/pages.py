@@ -211,7 +211,7 @@ class Details(Screen):
         """Check an address, and wait for what is said of it."""
         self.address.fill(address)
         self.root.get_by_role("button", name="Check", exact=True).click()
-        expect(self.root.locator("#ic-address-said")).to_contain_text(words)
+        expect(self.root.locator("#ic-address-result")).to_contain_text(words)
         return self
 
     def add_address(self, address: str) -> "Networks":
