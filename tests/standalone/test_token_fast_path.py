@@ -130,7 +130,9 @@ def test_log_lines_of_the_fast_path_have_the_request_id(production: Flask) -> No
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
     try:
-        answer = request_token(production.test_client(), {"headers": {"X-Request-ID": "4BF92F3577B34DA6A3CE929D0E0E4736"}})
+        answer = request_token(
+            production.test_client(), {"headers": {"X-Request-ID": "4BF92F3577B34DA6A3CE929D0E0E4736"}}
+        )
     finally:
         logging.getLogger().removeHandler(handler)
     assert answer.status_code == 400
