@@ -14,6 +14,7 @@ A token that was revoked is accepted here until it ends, an hour later at most. 
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,9 @@ ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
 KEYS_KEPT_SECONDS = 300
 """For how long published keys are used; a key that the issuer withdraws in an emergency is accepted no longer."""
+CLOCK_LEEWAY_SECONDS = 60
+"""How far this host's clock may be behind or ahead of the issuer's. Without it, a clock that is one second behind refuses
+each new token, since Authlib compares `iat` with it."""
 KEYS_READ_AGAIN_SECONDS = 10
 """How soon they may be read again for a key that is not among them, whatever callers invent."""
 TIMEOUT_SECONDS = 5
@@ -83,7 +87,7 @@ def _json(url: str) -> Any:
 
 
 class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the library has no types
-    """Authlib's validator, stricter in three places.
+    """Authlib's validator, stricter in three places, and with a leeway for clocks.
 
     It takes exactly one algorithm and one type, where Authlib also lets a token without a type pass, and it answers a
     missing role with 403, where Authlib answers 401.
@@ -102,6 +106,12 @@ class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the libra
         if (header.get("alg"), header.get("typ")) != (ALGORITHM, TOKEN_TYPE):
             raise InvalidKeyIdError
         return self._published_keys.get(header.get("kid"))
+
+    def authenticate_token(self, token_string: str) -> Any:
+        """Return the claims of a token with a valid signature; their times are checked with a leeway."""
+        claims = super().authenticate_token(token_string)
+        claims.validate = partial(claims.validate, leeway=CLOCK_LEEWAY_SECONDS)
+        return claims
 
     def validate_token(self, token: Any, scopes: Any, request: Any, roles: Sequence[str] | None = None) -> None:
         """Refuse a token that does not count (401), or lacks the role (403)."""
