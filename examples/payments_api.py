@@ -35,8 +35,8 @@ TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
 KEYS_KEPT_SECONDS = 300
 """For how long published keys are used; a key that the issuer withdraws in an emergency is accepted no longer."""
 CLOCK_LEEWAY_SECONDS = 60
-"""How far this clock may be behind or ahead of the issuer's. Without a leeway, one that is a second behind refuses every
-new token, since Authlib compares `iat` with it."""
+"""How far this clock may be behind or ahead of the issuer's. Without a leeway, one that is a second behind refuses
+every new token, since Authlib compares `iat` with it."""
 KEYS_READ_AGAIN_SECONDS = 10
 """How soon they may be read again for a key that is not among them, whatever callers invent."""
 TIMEOUT_SECONDS = 5
