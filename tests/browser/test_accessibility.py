@@ -85,8 +85,8 @@ class Scene:
         client = self.merchant.add_client(name="Claims payments", last_token_at=utc_now() - timedelta(minutes=3))
         self.rotate(client)
         used_client = {"last_used_at": utc_now() - timedelta(minutes=3), "last_used_address": "203.0.113.7"}
-        self.merchant.change_secret_row(client, "A", **used_client)
-        self.merchant.change_secret_row(client, "B", **used_client | {"last_used_address": "2001:db8:40::203:113:7"})
+        self.merchant.set_secret_columns(client, "A", **used_client)
+        self.merchant.set_secret_columns(client, "B", **used_client | {"last_used_address": "2001:db8:40::203:113:7"})
         return client
 
     def rotate(self, client: IdentityClient) -> None:
@@ -455,7 +455,7 @@ def _details_secrets(scene: Scene) -> Page:
 
 def _details_last_secret_ends(scene: Scene) -> Page:
     client = scene.merchant.add_client(last_token_at=utc_now())
-    scene.merchant.change_secret_row(client, "A", ends_at=utc_now() + timedelta(hours=20))
+    scene.merchant.set_secret_columns(client, "A", ends_at=utc_now() + timedelta(hours=20))
     return Details.open(scene.tab(), client.id).page
 
 

@@ -136,22 +136,22 @@ def test_the_attention_filter_and_strip_follow_a_change(tab: Page, merchant: Mer
     merchant.add_client(f"{merchant.new_id}-used", last_token_at=utc_now())
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
     screen = ClientList.open(tab)
-    expect(screen.strip).to_have_text("Needs attention: 1 client never used")
+    expect(screen.attention_strip).to_have_text("Needs attention: 1 client never used")
     expect(screen.row(f"{merchant.new_id}-never")).to_contain_text("Never used")
     screen.root.get_by_role("combobox", name="Needs attention").select_option("unused")
     expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
     screen = ClientList.open(tab)
-    screen.strip.get_by_role("link", name="1 client never used").click()
+    screen.attention_strip.get_by_role("link", name="1 client never used").click()
     expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
     screen.menu(f"{merchant.new_id}-never").disable().confirm(then=ClientList)
-    expect(screen.strip).to_have_count(0)
+    expect(screen.attention_strip).to_have_count(0)
     expect(screen.client_ids).to_have_count(0)
 
 
 def test_a_large_account_loads_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
     insert_clients(merchant.engine, merchant.account_id, 2_001)
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
-    expect(ClientList.open(tab).strip).to_have_text("Needs attention: 1 client never used")
+    expect(ClientList.open(tab).attention_strip).to_have_text("Needs attention: 1 client never used")
 
 
 def test_changes_keep_search_and_order(tab: Page, merchant: Merchant) -> None:

@@ -31,7 +31,7 @@ def test_check_add_and_remove(
     screen = Details.open(visit(merchant.admin, **options), client.id)
     screen.check_address("192.0.2.7", "Would be refused. It did not ask")
     form = screen.add_address("192.0.2.7")
-    expect(form.list).to_have_value("203.0.113.0/28 London\n192.0.2.7")
+    expect(form.text_field).to_have_value("203.0.113.0/28 London\n192.0.2.7")
     screen = form.save()
     screen.expect_message("Saved.")
     assert merchant.client(client.client_id).allowed_networks == (LONDON, AllowedNetwork("192.0.2.7/32", ""))
@@ -50,13 +50,13 @@ def test_a_confirmation_is_for_the_named_address_only(merchant: Merchant, visit:
     """The box is unticked for another address."""
     form = Details.open(visit(merchant.admin), client.id).remove_network(LONDON.network)
     form.root.get_by_role("checkbox").check()
-    form.list.fill("192.0.2.0/24")
+    form.text_field.fill("192.0.2.0/24")
     make_requests(merchant.engine, client, address="203.0.113.8")
     form.save_with_errors()
     expect(form.alert).to_contain_text("2 addresses")
     expect(form.alert).to_be_focused()
     expect(form.root.get_by_role("checkbox")).not_to_be_checked()
-    expect(form.list).to_have_value("192.0.2.0/24")
+    expect(form.text_field).to_have_value("192.0.2.0/24")
 
 
 def test_focus_returns_to_the_opener_of_the_list(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:

@@ -96,6 +96,8 @@ def test_the_edit_form_changes_no_secret_without_the_secrets_permission(
 ) -> None:
     """The field is absent, and a posted value is refused (A2)."""
     browser = browser_of(sqlite_engine, *roles)
+    page = browser.get(f"{PREFIX}/{client.id}/edit").text
+    assert ('name="client_secret"' in page) is (status == 200)
     form = hidden(browser, f"{PREFIX}/{client.id}/edit")
     values = {**VALUES, "client_id": "first-client", **form}
     response = browser.post(f"{PREFIX}/{client.id}/edit", data=values, headers=HTMX)
@@ -126,3 +128,24 @@ def test_the_stand_alone_reads_the_mapping_as_json() -> None:
     assert _typed(name, '{"Editor": ["edit"]}', None) == {"Editor": ["edit"]}
     with pytest.raises(SettingsError, match="JSON object"):
         _typed(name, "Editor: edit", None)
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "text"),
+    [
+        ("Editor", "/{id}/secret", "You need a role that may change secrets."),
+        ("Rotator", "/{id}/edit", "You need a role that may edit clients."),
+        ("Editor", "/new", "You need a role that may create clients."),
+        ("Creator", "/{id}/delete", "You need a role that may delete clients."),
+        ("Stranger", "", "or another that may view clients."),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
+def test_the_page_says_which_role_is_missing(
+    sqlite_engine: Engine, client: IdentityClient, role: str, path: str, text: str, headers: dict[str, str]
+) -> None:
+    """Who may view clients gets no page that denies it (A2)."""
+    response = browser_of(sqlite_engine, role).get(PREFIX + path.format(id=client.id), headers=headers)
+    assert response.status_code == 403
+    assert text in " ".join(response.text.split())
+    assert ("cannot open Identity Clients" in response.text) is (role == "Stranger")

@@ -18,6 +18,7 @@ from webapp.settings import PREFIX
 from webapp.standalone import create_app
 
 LIST = "/administration/identity-clients"
+REQUEST_ID = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
@@ -135,7 +136,7 @@ def test_every_response_has_the_headers(mas: Mas, client: FlaskClient) -> None:
     answers += [client.get("/"), client.post("/login", data="x" * 65537), client.post("/login", json={})]
     for answer in answers:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert re.fullmatch(r"[A-Za-z0-9-]{1,64}", answer.headers["X-Request-ID"])
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
         if answer.mimetype == "text/html":
             assert answer.headers["Content-Security-Policy"] == POLICY
@@ -180,12 +181,12 @@ def test_an_error_is_a_page_with_its_request_id(
     sign_in(client)
     if status == 400:
         assert is_signed_in(client)
-    answer = client.open(content_type=None, headers={"X-Request-ID": "check-1"}, **request_)  # type: ignore[arg-type]
+    answer = client.open(content_type=None, headers={"X-Request-ID": REQUEST_ID}, **request_)  # type: ignore[arg-type]
     if status == 400:
-        answer = client.post("/logout", data={"x": "y"}, headers={"X-Request-ID": "check-1"})
+        answer = client.post("/logout", data={"x": "y"}, headers={"X-Request-ID": REQUEST_ID})
     assert answer.status_code == status
-    assert answer.headers["X-Request-ID"] == "check-1"
-    assert "<code>check-1</code>" in answer.text
+    assert answer.headers["X-Request-ID"] == REQUEST_ID
+    assert f"<code>{REQUEST_ID}</code>" in answer.text
     assert "start page</a>" in answer.text
 
 

@@ -108,7 +108,7 @@ def test_refusals_are_logged_and_issued_tokens_only_at_debug_level(
     production: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Issued tokens are recorded for their client (L2), so that logs of a busy server stay readable (L6)."""
-    given = {**HTTPS, "X-Request-ID": "request-1"}
+    given = {**HTTPS, "X-Request-ID": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"}
     with caplog.at_level(logging.DEBUG):
         issued = request_token(production.test_client(), {"headers": given})
         refused = request_token(production.test_client(), {"headers": given, **REQUESTS["wrong secret"][1]})
@@ -119,7 +119,7 @@ def test_refusals_are_logged_and_issued_tokens_only_at_debug_level(
     ]
     assert {vars(record)["path"] for record in lines} == {TOKEN_PATH}
     assert {vars(record)["address"] for record in lines} == {"192.0.2.1"}
-    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "request-1"
+    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 
 
 def test_log_lines_of_the_fast_path_have_the_request_id(production: Flask) -> None:
@@ -130,10 +130,12 @@ def test_log_lines_of_the_fast_path_have_the_request_id(production: Flask) -> No
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
     try:
-        answer = request_token(production.test_client(), {"headers": {"X-Request-ID": "request-2"}})
+        answer = request_token(
+            production.test_client(), {"headers": {"X-Request-ID": "4BF92F3577B34DA6A3CE929D0E0E4736"}}
+        )
     finally:
         logging.getLogger().removeHandler(handler)
     assert answer.status_code == 400
     [warning] = [line for line in map(json.loads, written) if line["level"] == "warning"]
-    assert warning["request_id"] == "request-2"
+    assert warning["request_id"] == "4BF92F3577B34DA6A3CE929D0E0E4736"
     assert "plain http" in warning["message"]

@@ -10,7 +10,7 @@ import pytest
 import time_machine
 from sqlalchemy import event
 
-from tests.support.attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import PREFIX, Host
 from tests.support.markup import one_line, read
@@ -51,15 +51,19 @@ def strip_links(text: str) -> list[tuple[str, str]]:
 @pytest.fixture
 def account(host: Host) -> Host:
     """Return a host with one client for each reason of attention, and others that need none."""
-    make(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
-    make(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
-    make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
-    make(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
-    make(host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest")
-    make(host.engine, client_id="g-in-order")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled")
-    make(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
+    make_client_in_use(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
+    make_client_in_use(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
+    make_client_in_use(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
+    make_client_in_use(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
+    make_client_in_use(
+        host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest"
+    )
+    make_client_in_use(host.engine, client_id="g-in-order")
+    make_client_in_use(
+        host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled"
+    )
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
     return host
 
 
@@ -121,7 +125,7 @@ def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> Non
 
 def test_no_strip_when_no_client_needs_attention(host: Host) -> None:
     assert strip_links(host.get().text) == []
-    make(host.engine, client_id="g-in-order")
+    make_client_in_use(host.engine, client_id="g-in-order")
     text = host.get().text
     assert strip_links(text) == []
     assert marks(text) == {}

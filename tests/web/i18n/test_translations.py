@@ -16,7 +16,7 @@ from jinja2 import Environment, nodes
 from werkzeug.test import TestResponse
 
 from tests.support import servers
-from tests.support.attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_events
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
@@ -251,12 +251,12 @@ def test_the_list_searched_sorted_and_empty(host: Host) -> None:
 
 def test_clients_that_need_attention(host: Host) -> None:
     clients = [
-        make(host.engine, {"ends_at": NOW + 4 * DAY}, {}),
-        make(host.engine, {"ends_at": NOW + DAY}, {}),
-        make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}),
-        make(host.engine, created_at=NOW - 9 * DAY, last_token_at=None),
-        make(host.engine, last_token_at=NOW - 120 * DAY),
-        make(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
+        make_client_in_use(host.engine, {"ends_at": NOW + 4 * DAY}, {}),
+        make_client_in_use(host.engine, {"ends_at": NOW + DAY}, {}),
+        make_client_in_use(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}),
+        make_client_in_use(host.engine, created_at=NOW - 9 * DAY, last_token_at=None),
+        make_client_in_use(host.engine, last_token_at=NOW - 120 * DAY),
+        make_client_in_use(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
     ]
     both(host, "")
     for client in clients:
