@@ -132,7 +132,7 @@ def test_create(host: Host, htmx: bool) -> None:
     assert client.client_id == "acme-claims-prod"
     assert client.name == "Acme claims"
     assert client.description == "Pays approved claims.\nOwner: claims@northwind.example"
-    assert (client.owner, client.tags) == ("Priya Nair", {"production", "claims"})
+    assert (client.owner, client.tags) == ("Priya Nair", frozenset({"production", "claims"}))
     assert client.token_duration_minutes == 25
     assert client.roles == {"MerchantUser", "CreatePayment"}
     assert client.enabled
