@@ -67,6 +67,7 @@ class AuthenticatedClient(NamedTuple):
     token_duration_minutes: int
     roles: frozenset[str]
     grantable_roles: frozenset[str] | None
+    management_api_enabled: bool
     secret_label: str
     token_generation: int
 
@@ -99,6 +100,7 @@ _CLIENTS = (
         IdentityClient.token_duration_minutes,
         IdentityClient.roles,
         Account.grantable_roles,
+        Account.management_api_enabled,
         ClientSecret.label,
         IdentityClient.token_generation,
         IdentityClient.enabled,

@@ -9,7 +9,7 @@ from typing import Any
 from wtforms import BooleanField, Field, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
-from ...core.clients.validation import FIELDS, ClientValues
+from ...core.clients.validation import FIELDS, TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
 from ...core.database.models import IdentityClient
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
@@ -17,8 +17,6 @@ from ..http.access import actor
 from ..http.forms import VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
-# Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
-TOKEN_DURATION_DEFAULT_MINUTES = 15
 # Label and roles of each preset, by its key.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "read": (
