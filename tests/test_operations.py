@@ -1,4 +1,4 @@
-"""`docs/operations.md`: what it says of settings, keys, backups and purging is done here."""
+"""The procedures of `docs/operations.md`, run as they are written."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from tests.support import servers
 from tests.support.endpoint import change_client
 from tests.support.factories import make_client
-from tests.support.guide import GUIDE, Site, blocks, client_of, make_site, section, services_of, token
+from tests.support.guide import GUIDE, Site, blocks, make_client_in, make_site, section, services_of, token_status
 from webapp.cli import commands
 from webapp.core.database.engine import make_engine
 from webapp.core.secrets.hashing import SecretHasher
@@ -34,18 +34,18 @@ from webapp.standalone import settings as standalone
 
 @pytest.fixture
 def site(tmp_path: Path, sqlite_template: Path) -> Site:
-    """Return a place to run the guide in, with an up-to-date database."""
+    """Return a directory to run the guide in, with an up-to-date database."""
     return make_site(tmp_path, sqlite_template)
 
 
-# Words
+# Names and numbers
 
 
-def test_everything_named_exists() -> None:
-    """Settings, commands, messages of the log, and numbers."""
-    known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
-    assert set(re.findall(rf"{PREFIX}[A-Z_]+", GUIDE)) <= known
-    assert {f"{PREFIX}{name}" for name in ("PEPPER", "KEY_ENCRYPTION_KEY", "TRUSTED_PROXIES")} <= known
+def test_every_name_in_the_guide_exists() -> None:
+    """Settings, commands, log messages and numbers."""
+    existing = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+", GUIDE)) <= existing
+    assert {f"{PREFIX}{name}" for name in ("PEPPER", "KEY_ENCRYPTION_KEY", "TRUSTED_PROXIES")} <= existing
     for command in re.findall(r"flask identity-clients ([a-z-]+(?: list| rotate| withdraw)?)", GUIDE):
         found: Any = commands
         for word in command.split():
@@ -56,11 +56,11 @@ def test_everything_named_exists() -> None:
     assert [message for message in messages if f'"{message}' not in code] == []
 
 
-def test_the_numbers_are_those_of_the_code() -> None:
-    """The numbers are those of the code (D1, T8, L1)."""
+def test_the_numbers_match_the_code() -> None:
+    """Limits, intervals and retention (D1, T8, L1)."""
     assert server.HEAD_LIMIT_BYTES == 24 * 1024
     assert server.HEADERS_WITHIN_MILLISECONDS == 30_000
-    assert server.STOP_WITHIN_SECONDS == 30
+    assert server.STOP_WITHIN_SECONDS == 11
     assert standalone.BODY_LIMIT_BYTES == 64 * 1024
     assert BODY_BYTES_MAX == 8 * 1024
     assert timedelta(minutes=70) == signing_keys.PUBLISHED_AFTER_SIGNING
@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 
 def test_a_first_start(site: Site) -> None:
-    """The settings are all that is needed, keys made as the guide says are fit, and the tables are made."""
+    """The listed settings suffice, generated keys are valid, and the tables are created."""
     make_key = re.search(r"# (python3 -c .*)", blocks("Settings", "sh")[0])
     assert make_key
     for name in ("SECRET_KEY", f"{PREFIX}KEY_ENCRYPTION_KEY"):
@@ -82,30 +82,30 @@ def test_a_first_start(site: Site) -> None:
     (site.directory / "lib" / "mas.sqlite3").unlink()
     assert site.run(blocks("Upgrade", "sh")[0]) == "All tables are up to date.\n"
     app = site.app()
-    assert token(app, client_of(app)) == 200
+    assert token_status(app, make_client_in(app)) == 200
 
 
 # Keys
 
 
 def test_signing_keys(site: Site) -> None:
-    """Signing keys (T8)."""
+    """Rotate and withdraw as the guide says (T8)."""
     app = site.app()
-    client = client_of(app)
-    assert token(app, client) == 200
+    client = make_client_in(app)
+    assert token_status(app, client) == 200
     block, withdraw = blocks("Signing keys", "sh")
     show, rotate = block.splitlines()
     kid = site.flask(show).split("\tsigning\t")[0]
     assert "is published, and signs from" in site.flask(rotate)
     assert f"Key {kid} is withdrawn" in site.flask(withdraw.replace("KID", kid))
     time.sleep(signing_keys.RELOAD_SECONDS)
-    assert token(app, client) == 200
+    assert token_status(app, client) == 200
     assert services_of(app).keys.signing_key(datetime.now(UTC)).kid != kid
     assert f"{kid}\twithdrawn" in site.flask(show)
 
 
 def pepper_versions(engine: Engine) -> dict[int, int]:
-    """Return what the guide's first statement tells."""
+    """Return the result of the guide's first statement."""
     with engine.connect() as connection:
         first, second = blocks("Rotating the pepper", "sql")[0].strip().removesuffix(";").split(";")
         connection.execute(text(second)).all()
@@ -113,7 +113,7 @@ def pepper_versions(engine: Engine) -> dict[int, int]:
 
 
 def test_changing_the_pepper(site: Site) -> None:
-    """Step by step, while processes of the step before are at work; then the old one goes (S2)."""
+    """Step by step, while processes of the previous step still run; then the old one is removed (S2)."""
     old, new = site.settings[f"{PREFIX}PEPPER"].removeprefix("1:"), token_urlsafe(32)
     steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Rotating the pepper"))]
     assert len(steps) == 3
@@ -122,51 +122,51 @@ def test_changing_the_pepper(site: Site) -> None:
         site.set(f"{PREFIX}PEPPER", step.replace("OLD", old).replace("NEW", new))
         apps.append(site.app())
     before, both, after = apps
-    active, idle = client_of(before), client_of(before)
-    assert token(both, active) == token(before, active) == 200
+    active, idle = make_client_in(before), make_client_in(before)
+    assert token_status(both, active) == token_status(before, active) == 200
     assert pepper_versions(services_of(both).engine) == {1: 2}
-    assert token(after, active) == 200
+    assert token_status(after, active) == 200
     assert pepper_versions(services_of(both).engine) == {1: 1, 2: 1}
-    assert token(both, active) == token(both, idle) == token(after, active) == 200
+    assert token_status(both, active) == token_status(both, idle) == token_status(after, active) == 200
     site.set(f"{PREFIX}PEPPER", f"2:{new}")
-    assert [token(site.app(), client) for client in (active, idle)] == [200, 401]
+    assert [token_status(site.app(), client) for client in (active, idle)] == [200, 401]
 
 
 def test_changing_the_key_encryption_key(site: Site) -> None:
-    """Step by step, while processes of the step before are at work; then the old one goes (T9)."""
+    """Step by step, while processes of the previous step still run; then the old one is removed (T9)."""
     name = f"{PREFIX}KEY_ENCRYPTION_KEY"
     old, new = site.settings[name], token_urlsafe(32)
     before = site.app()
-    client = client_of(before)
-    assert token(before, client) == 200
+    client = make_client_in(before)
+    assert token_status(before, client) == 200
     site.set(name, f"{old},{new}")
     both = site.app()
-    assert token(both, client) == 200
+    assert token_status(both, client) == 200
     site.set(name, f"{new},{old}")
     site.flask(blocks("Rotating the key-encryption key", "sh")[0])
-    assert token(both, client) == token(site.app(), client) == 200
+    assert token_status(both, client) == token_status(site.app(), client) == 200
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     first, second = (line.split("\t")[0] for line in site.flask(show).splitlines())
     site.set(name, new)
     site.flask(blocks("Signing keys", "sh")[1].replace("KID", first))
-    assert token(site.app(), client) == 200
+    assert token_status(site.app(), client) == 200
     assert services_of(site.app()).keys.signing_key(datetime.now(UTC)).kid == second
 
 
 def test_losing_a_key(site: Site) -> None:
-    """What the table says: without the pepper no secret verifies; without the other key none is issued, until."""
+    """Without the pepper no secret verifies; without the other key no token is issued until a new one exists."""
     app = site.app()
-    client = client_of(app)
-    assert token(app, client) == 200
+    client = make_client_in(app)
+    assert token_status(app, client) == 200
     kept = site.settings
     site.set(f"{PREFIX}PEPPER", f"1:{token_urlsafe(32)}")
-    assert token(site.app(), client) == 401
+    assert token_status(site.app(), client) == 401
     (site.directory / "identity-clients.env").write_text("".join(f"{key}={kept[key]}\n" for key in kept))
     site.set(f"{PREFIX}KEY_ENCRYPTION_KEY", token_urlsafe(32))
-    assert token(site.app(), client) == 500
+    assert token_status(site.app(), client) == 500
     show, _ = blocks("Signing keys", "sh")[0].splitlines()
     site.flask(blocks("Signing keys", "sh")[1].replace("KID", site.flask(show).split("\t")[0]))
-    assert token(site.app(), client) == 200
+    assert token_status(site.app(), client) == 200
 
 
 # Backup, restore, purge
@@ -174,16 +174,16 @@ def test_losing_a_key(site: Site) -> None:
 
 def test_backup_and_restore(site: Site) -> None:
     app = site.app()
-    client, engine = client_of(app), services_of(app).engine
+    client, engine = make_client_in(app), services_of(app).engine
     backup, restore = blocks("Backup and restore", "sh")[:2]
     site.run(backup)
     change_client(engine, client, enabled=False)
-    late = client_of(app)
-    assert [token(app, each) for each in (client, late)] == [401, 200]
+    late = make_client_in(app)
+    assert [token_status(app, each) for each in (client, late)] == [401, 200]
     engine.dispose()
     site.run(restore)
     assert stat.S_IMODE((site.directory / "lib" / "mas.sqlite3").stat().st_mode) == 0o600
-    assert [token(site.app(), each) for each in (client, late)] == [200, 401]
+    assert [token_status(site.app(), each) for each in (client, late)] == [200, 401]
 
 
 def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postgresql_server: Engine) -> None:
@@ -206,7 +206,7 @@ def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postg
     restored = create_app(
         site.settings | {f"{PREFIX}DATABASE_URL": engine.url.set(database=empty).render_as_string(hide_password=False)}
     )
-    assert token(restored, client) == 200
+    assert token_status(restored, client) == 200
     engine.dispose()
     services_of(restored).engine.dispose()
     with postgresql_server.connect() as connection:
@@ -214,7 +214,7 @@ def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postg
 
 
 def test_the_lines_of_cron(site: Site) -> None:
-    """Five fields, and a command in which `%` stands behind a backslash."""
+    """Five fields each, and a backslash before `%` in the command."""
     lines = blocks("Purge", "cron")[0].splitlines()
     assert len(lines) == 2
     for line in lines:

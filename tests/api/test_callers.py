@@ -99,7 +99,7 @@ def test_a9_each_operation_needs_its_scope(api: Api, scope: str, method: str, st
         assert response.headers["WWW-Authenticate"] == expected
 
 
-def test_a7_a_role_that_the_caller_loses_counts_at_once(api: Api) -> None:
+def test_a7_a_role_that_the_caller_loses_counts_run_concurrently(api: Api) -> None:
     """Also where the account may grant it no longer (A4)."""
     token = api.token(api.caller)
     make_account(api.engine, grantable_roles=["MerchantUser"])
@@ -114,15 +114,15 @@ def test_an_account_has_to_allow_the_api(api: Api) -> None:
     token = api.token(api.caller)
     allow_api(api.engine, allowed=False)
     assert problem_of(api.call("GET", "/clients", token=token)) == (403, "api-not-allowed")
-    assert api.ask(api.caller, scope=READ).json == {
+    assert api.request_token(api.caller, scope=READ).json == {
         "error": "invalid_scope",
         "error_description": "The client may not have every scope that it asked for.",
     }
-    assert api.ask(api.caller).json["scope"] == "API reports:read"  # type: ignore[index]
+    assert api.request_token(api.caller).json["scope"] == "API reports:read"  # type: ignore[index]
     other = make_caller(api.engine, "other-deployer", HELD, account_id=OTHER_ACCOUNT)
-    assert api.ask(other, scope=READ).status_code == 400
+    assert api.request_token(other, scope=READ).status_code == 400
     allow_api(api.engine, OTHER_ACCOUNT)
-    assert api.ask(other, scope=READ).status_code == 200
+    assert api.request_token(other, scope=READ).status_code == 200
 
 
 def test_a9_refusals_stand_in_the_audit_log_under_the_client_id(api: Api) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.api import Api, fields_of, problem_of
 from tests.support.endpoint import basic_header
-from tests.support.factories import ACCOUNT, fill, make_client, make_requests
+from tests.support.factories import ACCOUNT, insert_clients, make_client, make_requests
 from webapp.core.clients.listing import PAGE_SIZE, SORTS
 
 GOOD: dict[str, Any] = {"client_id": "claims-feed", "roles": ["MerchantUser"]}
@@ -42,7 +42,7 @@ def test_a_created_client_gets_tokens_with_the_secret_of_the_response(each_api: 
     read = each_api.call("GET", response.headers["Location"])
     assert read.json == {name: value for name, value in created.items() if name != "client_secret"}
     assert read.headers["ETag"] == response.headers["ETag"] == '"1"'
-    token = each_api.ask("claims-feed", created["client_secret"])
+    token = each_api.request_token("claims-feed", created["client_secret"])
     assert (token.status_code, token.json["expires_in"]) == (200, 1200)  # type: ignore[index]
     [event] = each_api.events(action="created", client="claims-feed")
     assert (event["actor"], event["client"]) == ("deployer", created["id"])
@@ -72,7 +72,7 @@ def test_i8_the_limits_of_each_value_are_those_of_the_screens(
         assert fields_of(response) == [f"#/{member}"]
 
 
-def test_i8_all_errors_are_reported_at_once(api: Api) -> None:
+def test_i8_all_errors_are_reported_run_concurrently(api: Api) -> None:
     body = {"client_id": "x", "name": "y", "token_duration_minutes": 1, "roles": [], "client_secret": "z"}
     assert fields_of(api.call("POST", "/clients", body)) == [
         "#/client_id",
@@ -209,12 +209,12 @@ def test_a_stale_version_is_recorded(api: Api) -> None:
 
 def test_delete(api: Api) -> None:
     client = make_client(api.engine)
-    assert api.ask(client).status_code == 200
+    assert api.request_token(client).status_code == 200
     response = api.call("DELETE", f"/clients/{client.id}", version=1)
     assert (response.status_code, response.data) == (204, b"")
     assert "Content-Length" not in response.headers
     assert "Content-Type" not in response.headers
-    assert api.ask(client).status_code == 401
+    assert api.request_token(client).status_code == 401
     assert api.call("GET", f"/clients/{client.id}").status_code == 404
     assert api.call("GET", f"/clients/{client.id}/events").json["items"][0]["action"] == "deleted"  # type: ignore[index]
 
@@ -223,12 +223,12 @@ def test_disable_and_enable(api: Api) -> None:
     client = make_client(api.engine)
     disabled = api.call("POST", f"/clients/{client.id}/disable", version=1)
     assert (disabled.json["enabled"], disabled.headers["ETag"]) == (False, '"2"')  # type: ignore[index]
-    assert api.ask(client).status_code == 401
+    assert api.request_token(client).status_code == 401
     again = api.call("POST", f"/clients/{client.id}/disable", version=1)
     assert (again.status_code, again.headers["ETag"]) == (200, '"2"'), "it is so already"
     enabled = api.call("POST", f"/clients/{client.id}/enable", version=2)
     assert (enabled.json["enabled"], enabled.headers["ETag"]) == (True, '"3"')  # type: ignore[index]
-    assert api.ask(client).status_code == 200
+    assert api.request_token(client).status_code == 200
 
 
 def test_t13_revoke_tokens(api: Api) -> None:
@@ -293,7 +293,7 @@ def links(response: Any) -> dict[str, str]:
 
 
 def test_links_lead_through_every_page_and_back(api: Api) -> None:
-    fill(api.engine, ACCOUNT, PAGE_SIZE + 10)
+    insert_clients(api.engine, ACCOUNT, PAGE_SIZE + 10)
     for sort in SORTS:
         first = api.call("GET", "/clients", query_string={"sort": sort})
         assert set(links(first)) == {"first", "next"}

@@ -8,7 +8,7 @@ import time_machine
 from sqlalchemy import func, select
 
 from tests.support.api import Api, allow_api, make_caller, problem_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import OTHER_ACCOUNT, make_account, make_client
 from webapp.core import idempotency
 from webapp.core.database.models import IdempotentResponse, IdentityClient, utc_now
@@ -107,7 +107,7 @@ def test_simultaneous_requests_with_one_key_create_one_client(each_api: Api) -> 
         response = each_api.app.test_client().post("/api/identity-clients/v1/clients", json=BODY, headers=headers)
         return response.status_code, "Idempotent-Replayed" in response.headers
 
-    answers = at_once([create] * 4)
+    answers = run_concurrently([create] * 4)
     assert sorted(answers) == [(201, False), (201, True), (201, True), (201, True)]
     assert count_clients(each_api) == 2
 

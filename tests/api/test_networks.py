@@ -23,8 +23,8 @@ def test_networks_apply_to_the_next_token_request(api: Api) -> None:
         "networks": [{"network": "203.0.113.0/28", "label": "London"}, {"network": "2001:db8::/32", "label": ""}]
     }
     assert response.json == api.call("GET", f"/clients/{client.id}/networks").json == expected
-    assert api.ask(client, address="203.0.113.7").status_code == 200
-    assert api.ask(client, address="203.0.113.77").status_code == 401
+    assert api.request_token(client, address="203.0.113.7").status_code == 200
+    assert api.request_token(client, address="203.0.113.77").status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time_machine
 from sqlalchemy import select
 
 from tests.support.api import Api, fields_of, problem_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import SECRET, make_client, make_requests
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
@@ -32,13 +32,13 @@ def test_s8_the_present_secret_ends_after_the_overlap(api: Api, overlap: str | N
         assert (response.status_code, response.headers["ETag"]) == (201, '"2"')
         new = response.json["client_secret"]
         assert response.headers["Location"].endswith(f"/secrets/{response.json['id']}")
-        assert api.ask(client, new).status_code == 200
+        assert api.request_token(client, new).status_code == 200
         if hours:
             clock.shift(timedelta(hours=hours, seconds=-1))
-            assert api.ask(client).status_code == 200
+            assert api.request_token(client).status_code == 200
             clock.shift(timedelta(seconds=1))
-        assert api.ask(client).status_code == 401
-        assert api.ask(client, new).status_code == 200
+        assert api.request_token(client).status_code == 401
+        assert api.request_token(client, new).status_code == 200
 
 
 def test_s6_a_secret_is_in_the_answer_that_made_it_and_nowhere_else(api: Api) -> None:
@@ -49,7 +49,7 @@ def test_s6_a_secret_is_in_the_answer_that_made_it_and_nowhere_else(api: Api) ->
     chosen = "a secret of my own choice"
     response = rotate(api, client, 3, client_secret=chosen)
     assert (response.status_code, response.json["client_secret"]) == (201, None)
-    assert api.ask(client, chosen).status_code == 200
+    assert api.request_token(client, chosen).status_code == 200
     paths = [f"/clients/{client.id}{suffix}" for suffix in ("", "/secrets", "/events", "/token-requests")]
     for path in (*paths, "/clients", "/events", f"/clients/{made['id']}/secrets"):
         text = api.call("GET", path).text
@@ -81,7 +81,7 @@ def test_s7_of_two_rotations_of_one_version_one_succeeds(each_api: Api) -> None:
         headers = {"Authorization": f"Bearer {token}", "If-Match": '"1"'}
         return own.post(url, json={}, headers=headers).status_code
 
-    assert sorted(at_once([rotate_once] * 3)) == [201, 412, 412]
+    assert sorted(run_concurrently([rotate_once] * 3)) == [201, 412, 412]
 
 
 def test_leaked_ends_every_secret_and_revokes_every_token(api: Api) -> None:
@@ -89,8 +89,8 @@ def test_leaked_ends_every_secret_and_revokes_every_token(api: Api) -> None:
     second = rotate(api, client, 1).json["client_secret"]
     response = rotate(api, client, 2, leaked=True)
     assert (response.status_code, response.json["label"]) == (201, "C")
-    assert api.ask(client).status_code == api.ask(client, second).status_code == 401
-    assert api.ask(client, response.json["client_secret"]).status_code == 200
+    assert api.request_token(client).status_code == api.request_token(client, second).status_code == 401
+    assert api.request_token(client, response.json["client_secret"]).status_code == 200
     assert [event["action"] for event in api.events()[:4]] == [
         "secret changed",
         "tokens revoked",
@@ -134,10 +134,10 @@ def test_pause_resume_end(api: Api) -> None:
     second = rotate(api, client, 1, overlap="7d").json["client_secret"]
     paused = act(api, client, "B", "pause", 2, {"confirmed": True})
     assert (paused.json["state"], paused.headers["ETag"]) == ("paused", '"3"')
-    assert api.ask(client, second).status_code == 401
+    assert api.request_token(client, second).status_code == 401
     resumed = act(api, client, "B", "resume", 3)
     assert (resumed.json["state"], resumed.json["paused_at"]) == ("current", None)
-    assert api.ask(client, second).status_code == 200
+    assert api.request_token(client, second).status_code == 200
     assert act(api, client, "A", "end", 4).json["state"] == "ended"
     assert problem_of(act(api, client, "A", "resume", 5)) == (409, "secret-ended")
     assert [event["action"] for event in api.events()[:3]] == ["secret ended", "secret resumed", "secret paused"]
@@ -147,7 +147,7 @@ def test_pause_resume_end(api: Api) -> None:
 def test_s7_the_last_secret_that_works_stays(api: Api, action: str) -> None:
     client = make_client(api.engine)
     assert problem_of(act(api, client, "A", action, 1, {"confirmed": True})) == (409, "last-secret")
-    assert api.ask(client).status_code == 200
+    assert api.request_token(client).status_code == 200
 
 
 def test_a_secret_used_within_the_hour_ends_after_confirmation(api: Api) -> None:

@@ -1,6 +1,6 @@
-"""The wheel in a virtual environment of its own, and in it `examples/host_mas`: with us, and as it was before.
+"""The wheel in a virtual environment of its own, and `examples/host_mas` in it, with and without the product.
 
-That host has a package called `webapp`, as we have in this repository, so it only ever runs in processes of its own.
+That host has a package called `webapp` as this repository has, so it runs in processes of its own only.
 """
 
 import os
@@ -50,14 +50,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_portal(
     installed: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[MakePortal]:
-    """Return a function that copies the example host, its tables and people included."""
+    """Return a function that copies the example host and creates its tables and users."""
     databases: list[tuple[Engine, str]] = []
     ready: dict[bool, Path] = {}
 
-    def make(*, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
+    def make(*, with_product: bool = True, database: str = "sqlite", **settings: str) -> Portal:
         directory = tmp_path_factory.mktemp("portal") / "host_mas"
         shutil.copytree(EXAMPLE, directory, ignore=shutil.ignore_patterns("__pycache__", "instance"))
-        if not with_us:
+        if not with_product:
             subprocess.run(["git", "apply", "-R", DIFF.name], cwd=directory, check=True)
         if database == "sqlite":
             url = f"sqlite:///{directory}/quayside.sqlite3"
@@ -73,13 +73,13 @@ def make_portal(
             directory, installed, SETTINGS | own | {"QUAYSIDE_SQLALCHEMY_DATABASE_URI": url, "GIT_DIR": "/nowhere"}
         )
         if database != "sqlite":
-            portal.set_up(with_us=with_us)
-        elif with_us in ready:
-            shutil.copyfile(ready[with_us], directory / "quayside.sqlite3")
+            portal.set_up(with_product=with_product)
+        elif with_product in ready:
+            shutil.copyfile(ready[with_product], directory / "quayside.sqlite3")
         else:
-            portal.set_up(with_us=with_us)
-            ready[with_us] = directory.with_name("ready.sqlite3")
-            shutil.copyfile(directory / "quayside.sqlite3", ready[with_us])
+            portal.set_up(with_product=with_product)
+            ready[with_product] = directory.with_name("ready.sqlite3")
+            shutil.copyfile(directory / "quayside.sqlite3", ready[with_product])
         return portal
 
     yield make
@@ -90,6 +90,6 @@ def make_portal(
 
 @pytest.fixture(scope="session")
 def portal(make_portal: MakePortal) -> Iterator[Portal]:
-    """Return the example host at work, on SQLite, one per worker."""
+    """Return the running example host on SQLite, one per worker."""
     with make_portal().serving() as portal:
         yield portal

@@ -1,4 +1,4 @@
-"""The WSGI servers of the guide serve, end in time at SIGTERM, and lose no counted request.
+"""The WSGI servers of the guide: they serve, end in time at SIGTERM, and lose no counted request.
 
 uWSGI is left out: it sometimes ends before the last second is recorded, as the guide says. The lines of each
 server are those of the section "Serving" in docs/embedding.md.
@@ -55,9 +55,9 @@ SERVERS = ("gunicorn", "gunicorn with gevent", "waitress", "uvicorn", "granian")
 
 @dataclass
 class Served:
-    """A server at work.
+    """A running server.
 
-    :param url: without a slash at the end.
+    :param url: without a trailing slash.
     """
 
     url: str
@@ -127,7 +127,7 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_was_counted_is_written_at_sigterm(tmp_path: Path, sqlite_url: str, server: str) -> None:
+def test_counted_requests_are_written_at_sigterm(tmp_path: Path, sqlite_url: str, server: str) -> None:
     """Every token of a burst is in the database after the server has ended, which takes less than 12 s (L2)."""
     engine = make_engine(sqlite_url)
     make_client(engine, account_id="northwind", client_id="first-client")
@@ -151,7 +151,7 @@ def test_what_was_counted_is_written_at_sigterm(tmp_path: Path, sqlite_url: str,
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["as in the guide", "without trusted_proxy"])
 def test_waitress_passes_the_scheme_of_a_trusted_proxy(tmp_path: Path, sqlite_url: str, trusted: bool) -> None:
-    """It drops X-Forwarded-Proto unless told; the log line of the 400 then names that cause (C6)."""
+    """Without `trusted_proxy` it drops X-Forwarded-Proto, and the log line of the 400 names that cause (C6)."""
     engine = make_engine(sqlite_url)
     make_client(engine, account_id="northwind", client_id="first-client")
     engine.dispose()

@@ -17,11 +17,11 @@ from tests.support.endpoint import (
     argon2_computations,
     change_client,
     change_secret,
-    hash_cheaply,
-    make_legacy,
     statements,
+    store_as_legacy_hash,
+    store_weaker_hash,
 )
-from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_throttles
+from tests.support.factories import ACCOUNT, HASHER, PEPPER, SECRET, make_account, make_client, make_rate_limits
 from tests.support.refusals import (
     GENERATED_REFUSALS,
     GENERATED_SECRET,
@@ -75,7 +75,7 @@ def test_authentication_failures_are_indistinguishable(
     client = make_client(endpoint.engine, secret=GENERATED_SECRET if generated else SECRET)
     arrange(endpoint, client)
     with frozen():
-        response = endpoint.ask(client, secret, basic=basic)
+        response = endpoint.request_token(client, secret, basic=basic)
     assert response_without_request_id(response) == response_without_request_id(
         endpoint.post([("grant_type", "client_credentials")])
     )
@@ -104,10 +104,10 @@ def test_cost_of_a_refusal_depends_on_the_sent_secret_only(
     client = make_client(each_endpoint.engine, secret=right)
     refresh_legacy_hash_check(each_endpoint)
     with frozen():
-        assert each_endpoint.ask(client, right).status_code == 200
+        assert each_endpoint.request_token(client, right).status_code == 200
         arrange(each_endpoint, client)
         with argon2_computations() as hashed, statements(each_endpoint.engine) as seen:
-            assert each_endpoint.ask(client, secret).status_code == 401
+            assert each_endpoint.request_token(client, secret).status_code == 401
         assert hashed == ([] if generated else [PARAMETERS] * 2)
         assert len(seen) == 1
         with pytest.raises(AuthenticationFailed) as refused:
@@ -139,7 +139,7 @@ def test_cost_of_a_refusal_does_not_depend_on_stored_secrets(
     client = make_client(endpoint.engine, secret=stored) if stored else "nobodys-id"
     refresh_legacy_hash_check(endpoint)
     with argon2_computations() as hashed, statements(endpoint.engine) as seen:
-        assert endpoint.ask(client, sent).status_code == 401
+        assert endpoint.request_token(client, sent).status_code == 401
     assert (len(hashed), len(seen)) == (computations, 1)
 
 
@@ -150,9 +150,9 @@ def test_a_client_may_have_a_typed_and_a_generated_secret(each_endpoint: Endpoin
     add_secret(each_endpoint.engine, client, second)
     refresh_legacy_hash_check(each_endpoint)
     with argon2_computations() as hashed:
-        assert each_endpoint.ask(client, GENERATED_SECRET).status_code == 200
+        assert each_endpoint.request_token(client, GENERATED_SECRET).status_code == 200
         assert not hashed
-        assert each_endpoint.ask(client, SECRET).status_code == 200
+        assert each_endpoint.request_token(client, SECRET).status_code == 200
         assert len(hashed) == 1
 
 
@@ -206,7 +206,9 @@ def test_malformed_values_are_refused_without_query_or_hash(
     except UnicodeEncodeError:  # a lone surrogate cannot be sent
         return
     with argon2_computations() as hashed, statements(each_endpoint.engine) as seen:
-        response = each_endpoint.ask(value if is_id else "northwind-api", SECRET if is_id else value, basic=basic)
+        response = each_endpoint.request_token(
+            value if is_id else "northwind-api", SECRET if is_id else value, basic=basic
+        )
     assert (response.status_code, response.data) == (401, b'{"error": "invalid_client"}')
     assert not hashed
     assert not seen
@@ -218,14 +220,14 @@ def test_malformed_values_are_refused_without_query_or_hash(
 @example(value='%_\\"<script>')
 def test_printable_values_are_compared_on_both_engines(each_endpoint: Endpoint, value: str) -> None:
     """Compare any printable value without an error, on SQLite and PostgreSQL (P6)."""
-    assert each_endpoint.ask(value, value).status_code == 401
+    assert each_endpoint.request_token(value, value).status_code == 401
 
 
 @pytest.mark.parametrize("length", [6, 100])
 def test_values_at_the_limits_authenticate(each_endpoint: Endpoint, length: int) -> None:
     """Accept credentials of the longest allowed length (P6)."""
     client = make_client(each_endpoint.engine, client_id="i" * length, secret="s" * length)
-    assert each_endpoint.ask(client, "s" * length).status_code == 200
+    assert each_endpoint.request_token(client, "s" * length).status_code == 200
 
 
 def test_secret_comparison_is_exact(each_endpoint: Endpoint) -> None:
@@ -243,8 +245,8 @@ def test_secret_comparison_is_exact(each_endpoint: Endpoint) -> None:
         ("northwind-api", SECRET.title()),
         ("northwind-api", SECRET[:-1]),
     ):
-        assert each_endpoint.ask(client_id, secret).status_code == 401, (client_id, secret)
-    assert each_endpoint.ask("northwind-api").status_code == 200
+        assert each_endpoint.request_token(client_id, secret).status_code == 401, (client_id, secret)
+    assert each_endpoint.request_token("northwind-api").status_code == 200
 
 
 @pytest.mark.parametrize("basic", [False, True], ids=["body", "basic"])
@@ -257,22 +259,22 @@ def test_stored_hash_is_not_accepted_as_secret(endpoint: Endpoint, basic: bool) 
     generated = make_client(endpoint.engine, secret=GENERATED_SECRET)
     stored_hmac = str(stored_secret(endpoint.engine, generated).secret_hash)
     for value in (str(stored), tag, peppered.hex(), peppered.decode("latin-1")):
-        assert endpoint.ask(client, value, basic=basic).status_code == 401
+        assert endpoint.request_token(client, value, basic=basic).status_code == 401
     for value in (stored_hmac, stored_hmac.rpartition("$")[2]):
-        assert endpoint.ask(generated, value, basic=basic).status_code == 401
+        assert endpoint.request_token(generated, value, basic=basic).status_code == 401
 
 
 def test_hash_with_old_parameters_is_renewed_once(each_endpoint: Endpoint) -> None:
     """Verify a hash of a lower cost, and replace it once by a hash with the current parameters (S1, S2)."""
     client = make_client(each_endpoint.engine)
-    hash_cheaply(each_endpoint.engine, client)
-    assert each_endpoint.ask(client, "a-wrong-secret").status_code == 401
+    store_weaker_hash(each_endpoint.engine, client)
+    assert each_endpoint.request_token(client, "a-wrong-secret").status_code == 401
     assert not stored_secret(each_endpoint.engine, client).secret_hash.startswith(PARAMETERS)
-    assert each_endpoint.ask(client).status_code == 200
+    assert each_endpoint.request_token(client).status_code == 200
     renewed = stored_secret(each_endpoint.engine, client).secret_hash
     assert renewed.startswith(PARAMETERS)
     with argon2_computations() as hashed, statements(each_endpoint.engine) as seen:
-        assert each_endpoint.ask(client).status_code == 200
+        assert each_endpoint.request_token(client).status_code == 200
     assert not hashed
     assert len(seen) == 1
     assert stored_secret(each_endpoint.engine, client).secret_hash == renewed
@@ -282,9 +284,9 @@ def test_hash_with_old_parameters_is_renewed_once(each_endpoint: Endpoint) -> No
 def test_legacy_argon2id_hash_is_renewed_at_next_success(each_endpoint: Endpoint, secret: str) -> None:
     """Replace a legacy argon2id hash at the next token request, by the form of the secret (S1)."""
     client = make_client(each_endpoint.engine, secret=secret)
-    make_legacy(each_endpoint.engine, client, secret)
+    store_as_legacy_hash(each_endpoint.engine, client, secret)
     with argon2_computations() as hashed:
-        assert each_endpoint.ask(client, secret).status_code == 200
+        assert each_endpoint.request_token(client, secret).status_code == 200
     row = stored_secret(each_endpoint.engine, client)
     assert not row.legacy_scheme
     if secret == SECRET:
@@ -294,8 +296,8 @@ def test_legacy_argon2id_hash_is_renewed_at_next_success(each_endpoint: Endpoint
         assert row.secret_hash.startswith("$hmac-sha256$")
         assert hashed == [PARAMETERS]
     with argon2_computations() as hashed:
-        assert each_endpoint.ask(client, secret).status_code == 200
-        assert Endpoint(each_endpoint.engine).ask(client, secret).status_code == 200
+        assert each_endpoint.request_token(client, secret).status_code == 200
+        assert Endpoint(each_endpoint.engine).request_token(client, secret).status_code == 200
     assert len(hashed) == (secret == SECRET)  # the second process meets the typed one for the first time
 
 
@@ -304,14 +306,14 @@ def test_cost_of_generated_secrets_with_legacy_hashes(each_endpoint: Endpoint, c
     """Compute two argon2id hashes for clients with and without a legacy hash and for unknown IDs (P8)."""
     engine, (reason, arrange, secret) = each_endpoint.engine, GENERATED_REFUSALS[cause]
     legacy, renewed = (make_client(engine, secret=GENERATED_SECRET) for _ in range(2))
-    make_legacy(engine, make_client(engine), SECRET)
-    make_legacy(engine, legacy, GENERATED_SECRET)
+    store_as_legacy_hash(engine, make_client(engine), SECRET)
+    store_as_legacy_hash(engine, legacy, GENERATED_SECRET)
     with frozen():
         refresh_legacy_hash_check(each_endpoint)
         for client in (legacy, renewed):
             arrange(each_endpoint, client)
             with argon2_computations() as hashed, statements(engine) as seen:
-                assert each_endpoint.ask(client, secret).status_code == 401
+                assert each_endpoint.request_token(client, secret).status_code == 401
             assert (hashed, len(seen)) == ([PARAMETERS] * 2, 1)
             with pytest.raises(AuthenticationFailed) as refused:
                 each_endpoint.services.authenticator.authenticate(
@@ -333,10 +335,10 @@ def test_cost_of_generated_secrets_without_legacy_hashes(
     """Ignore the legacy hash of an ended secret, so that an operator can complete the migration (P8)."""
     monkeypatch.setattr(legacy_hashes, "CHECK_EVERY_SECONDS", 0)
     client = make_client(each_endpoint.engine)
-    make_legacy(each_endpoint.engine, client, SECRET, ends_at=datetime.now(UTC) + HOUR)
+    store_as_legacy_hash(each_endpoint.engine, client, SECRET, ends_at=datetime.now(UTC) + HOUR)
     for expected in (2, 0):
         with argon2_computations() as hashed:
-            assert each_endpoint.ask(client, WRONG_GENERATED_SECRET).status_code == 401
+            assert each_endpoint.request_token(client, WRONG_GENERATED_SECRET).status_code == 401
         assert len(hashed) == expected
         LEGACY_IS_GONE[how](each_endpoint.engine, client)
 
@@ -346,10 +348,10 @@ def test_previous_pepper_verifies_until_renewal(each_endpoint: Endpoint, secret:
     """Verify with pepper version 1 beside version 2; after renewal version 1 can be removed (S2)."""
     engine, client = each_endpoint.engine, make_client(each_endpoint.engine, secret=secret)
     newest = b"the newest pepper of 32 bytes or more"
-    both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_throttles())
+    both = Authenticator(engine, FastReads(engine), SecretHasher({2: newest, 1: PEPPER}), make_rate_limits())
     assert both.authenticate(client.client_id, Secret(secret), address=None, now=NOW).key == client.id
     assert stored_secret(engine, client).pepper_version == 2
-    only_newest = Authenticator(engine, FastReads(engine), SecretHasher({2: newest}), make_throttles())
+    only_newest = Authenticator(engine, FastReads(engine), SecretHasher({2: newest}), make_rate_limits())
     assert only_newest.authenticate(client.client_id, Secret(secret), address=None, now=NOW).key == client.id
 
 
@@ -361,7 +363,7 @@ def test_missing_pepper_is_refused_at_the_same_cost(endpoint: Endpoint, secret: 
         endpoint.engine,
         FastReads(endpoint.engine),
         SecretHasher({2: b"the newest pepper of 32 bytes or more"}),
-        make_throttles(),
+        make_rate_limits(),
     )
     with argon2_computations() as hashed, pytest.raises(AuthenticationFailed):
         without.authenticate(client.client_id, Secret(secret), address=None, now=NOW)
@@ -376,9 +378,9 @@ def test_secret_end_is_exclusive(each_endpoint: Endpoint, after_end: timedelta, 
     client = make_client(each_endpoint.engine)
     change_secret(each_endpoint.engine, client, ends_at=NOW)
     with frozen(NOW - HOUR):
-        assert each_endpoint.ask(client).status_code == 200
+        assert each_endpoint.request_token(client).status_code == 200
     with frozen(NOW + after_end):
-        assert each_endpoint.ask(client).status_code == status
+        assert each_endpoint.request_token(client).status_code == status
 
 
 def test_resumed_secret_keeps_its_end(endpoint: Endpoint) -> None:
@@ -386,11 +388,11 @@ def test_resumed_secret_keeps_its_end(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     change_secret(endpoint.engine, client, ends_at=NOW + HOUR, paused_at=NOW)
     with frozen():
-        assert endpoint.ask(client).status_code == 401
+        assert endpoint.request_token(client).status_code == 401
         change_secret(endpoint.engine, client, paused_at=None)
-        assert endpoint.ask(client).status_code == 200
+        assert endpoint.request_token(client).status_code == 200
     with frozen(NOW + 2 * HOUR):
-        assert endpoint.ask(client).status_code == 401
+        assert endpoint.request_token(client).status_code == 401
 
 
 def test_both_active_secrets_authenticate(endpoint: Endpoint) -> None:
@@ -400,35 +402,35 @@ def test_both_active_secrets_authenticate(endpoint: Endpoint) -> None:
         add_secret(endpoint.engine, client, f"an-ended-secret-{label}", label, ends_at=NOW - HOUR)
     add_secret(endpoint.engine, client, OTHER_SECRET, "G", ends_at=NOW + HOUR)
     with frozen():
-        assert endpoint.ask(client, SECRET).status_code == 200
-        assert endpoint.ask(client, OTHER_SECRET).status_code == 200
+        assert endpoint.request_token(client, SECRET).status_code == 200
+        assert endpoint.request_token(client, OTHER_SECRET).status_code == 200
 
 
 def test_same_value_in_two_secrets(endpoint: Endpoint) -> None:
     """Accept a value that two secrets share while one of them is active (S8)."""
     client = make_client(endpoint.engine)
     add_secret(endpoint.engine, client, SECRET, "B", paused_at=NOW)
-    assert endpoint.ask(client).status_code == 200
+    assert endpoint.request_token(client).status_code == 200
 
 
 def test_verified_secret_is_cached(each_endpoint: Endpoint) -> None:
     """Verify a cached secret without a hash computation (S9)."""
     client = make_client(each_endpoint.engine)
     with argon2_computations() as hashed:
-        assert each_endpoint.ask(client).status_code == 200
+        assert each_endpoint.request_token(client).status_code == 200
         assert len(hashed) == 1
-        assert each_endpoint.ask(client).status_code == 200
-        assert each_endpoint.ask(client, basic=True).status_code == 200
+        assert each_endpoint.request_token(client).status_code == 200
+        assert each_endpoint.request_token(client, basic=True).status_code == 200
     assert len(hashed) == 1
 
 
 def test_generated_secrets_are_not_cached(endpoint: Endpoint) -> None:
     """Do not cache generated secrets, whose comparison costs as little as a look-up (S9)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
-    assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
+    assert endpoint.request_token(client, GENERATED_SECRET).status_code == 200
     assert len(endpoint.services.authenticator._verified) == 0
-    make_legacy(endpoint.engine, client, GENERATED_SECRET)
-    assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
+    store_as_legacy_hash(endpoint.engine, client, GENERATED_SECRET)
+    assert endpoint.request_token(client, GENERATED_SECRET).status_code == 200
     assert len(endpoint.services.authenticator._verified) == 0
 
 
@@ -437,19 +439,19 @@ def test_cached_secret_skips_no_other_check(endpoint: Endpoint, cause: str) -> N
     """Check the state of client, account and secret also when the secret is cached (S9)."""
     client = make_client(endpoint.engine)
     with frozen():
-        assert endpoint.ask(client).status_code == 200
+        assert endpoint.request_token(client).status_code == 200
         REFUSALS[cause][1](endpoint, client)
-        assert endpoint.ask(client).status_code == 401
+        assert endpoint.request_token(client).status_code == 401
 
 
 def test_changed_secret_invalidates_the_cache(endpoint: Endpoint) -> None:
     """Refuse the old value of a changed secret although it was cached (S9)."""
     client = make_client(endpoint.engine)
-    assert endpoint.ask(client).status_code == 200
+    assert endpoint.request_token(client).status_code == 200
     changed = HASHER.hash(Secret(OTHER_SECRET))
     change_secret(endpoint.engine, client, secret_hash=changed.value)
-    assert endpoint.ask(client).status_code == 401
-    assert endpoint.ask(client, OTHER_SECRET).status_code == 200
+    assert endpoint.request_token(client).status_code == 401
+    assert endpoint.request_token(client, OTHER_SECRET).status_code == 200
 
 
 def test_wrong_secrets_are_not_cached(endpoint: Endpoint) -> None:
@@ -457,7 +459,7 @@ def test_wrong_secrets_are_not_cached(endpoint: Endpoint) -> None:
     client = make_client(endpoint.engine)
     for _ in range(2):
         with argon2_computations() as hashed:
-            assert endpoint.ask(client, "a-wrong-secret").status_code == 401
+            assert endpoint.request_token(client, "a-wrong-secret").status_code == 401
         assert len(hashed) == 2
 
 
@@ -488,6 +490,20 @@ def test_cache_entry_expires_after_twelve_hours(after: timedelta, held: bool) ->
         assert checks.contains(secret, stored) is held
 
 
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=13)])
+def test_cache_ignores_steps_of_the_clock(monkeypatch: pytest.MonkeyPatch, step: timedelta) -> None:
+    """Neither keep an entry longer nor drop it when the wall clock is set (S9)."""
+    monotonic = [1000.0]
+    monkeypatch.setattr("webapp.core.authentication.verified_secrets._clock", lambda: monotonic[0])
+    checks, secret, stored = VerifiedSecrets(), Secret(SECRET), StoredHash("$argon2id$", 1)
+    with frozen():
+        checks.add(secret, stored)
+    with frozen(NOW + step):
+        assert checks.contains(secret, stored)
+        monotonic[0] += 12 * 60 * 60
+        assert not checks.contains(secret, stored)
+
+
 def test_cache_holds_no_plain_text() -> None:
     """Keep only keyed digests in the cache, with a key per process (S9)."""
     checks, other = VerifiedSecrets(), VerifiedSecrets()
@@ -514,6 +530,6 @@ def test_change_applies_to_next_request_of_every_process(endpoint: Endpoint, cha
     client = make_client(endpoint.engine)
     processes = (endpoint, Endpoint(endpoint.engine))
     with frozen():
-        assert [process.ask(client).status_code for process in processes] == [200, 200]
+        assert [process.request_token(client).status_code for process in processes] == [200, 200]
         CHANGES[change](endpoint.engine, client)
-        assert [process.ask(client).status_code for process in processes] == [401, 401]
+        assert [process.request_token(client).status_code for process in processes] == [401, 401]

@@ -14,9 +14,9 @@ from tests.support.endpoint import (
     FORM,
     Endpoint,
     argon2_computations,
-    assert_is_ours,
+    assert_endpoint_response,
     basic_header,
-    hostile_host,
+    interfering_host,
     raising,
     statements,
 )
@@ -58,13 +58,13 @@ def test_unknown_path_below_connect_is_json_404(sqlite_engine: Engine, path: str
 
     A host's CSRF layer refuses an unknown POST first, since exactly three are exempt (E1).
     """
-    app = hostile_host()
+    app = interfering_host()
     app.add_url_rule("/connect/own", "own", lambda: "own")
     endpoint = Endpoint(sqlite_engine, app)
     if csrf:
         CSRFProtect(app)
     response = endpoint.client.open(path, method=method, data=RIGHT)
-    assert_is_ours(response, 400 if csrf and method == "POST" else 404)
+    assert_endpoint_response(response, 400 if csrf and method == "POST" else 404)
     assert response.json == {"error": "invalid_request"}
     assert endpoint.client.get("/connect/own").text == "own"
 
@@ -189,14 +189,14 @@ def test_body_limit_is_8_kib(endpoint: Endpoint, path: str, size: int, status: i
 )
 def test_errors_are_json_in_any_host(sqlite_engine: Engine, path: str, status: int, options: dict[str, Any]) -> None:
     """Return JSON with the product's headers for every error status, whatever the host adds (P13)."""
-    hosted = Endpoint(sqlite_engine, hostile_host())
-    assert_is_ours(hosted.client.open(path, **{"method": "POST", "content_type": FORM} | options), status)
+    hosted = Endpoint(sqlite_engine, interfering_host())
+    assert_endpoint_response(hosted.client.open(path, **{"method": "POST", "content_type": FORM} | options), status)
 
 
 @every_path
 def test_success_has_the_same_headers(sqlite_engine: Engine, path: str) -> None:
     """Send the same headers with a success; the body of a revocation is empty (T12, P13)."""
-    response = Endpoint(sqlite_engine, hostile_host()).post(RIGHT, path)
+    response = Endpoint(sqlite_engine, interfering_host()).post(RIGHT, path)
     assert response.status_code == 200
     assert response.data == {"/connect/introspect": b'{"active": false}', "/connect/revocation": b""}[path]
     assert {name: value for name, value in response.headers if name not in ("Content-Length", "Vary")} == {
@@ -218,7 +218,7 @@ def test_unreachable_database_is_503(
     """Return 503 with Retry-After when the database is unreachable (P13, D8)."""
     monkeypatch.setattr(place, raising(Unavailable()))
     response = endpoint.post(RIGHT, path)
-    assert_is_ours(response, 503)
+    assert_endpoint_response(response, 503)
     assert "Retry-After" in response.headers
 
 

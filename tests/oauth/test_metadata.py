@@ -4,7 +4,7 @@ import pytest
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from sqlalchemy import Engine
 
-from tests.support.endpoint import ISSUER, Endpoint, hostile_host, settings
+from tests.support.endpoint import ISSUER, Endpoint, interfering_host, settings
 
 PATH, OPENID_PATH = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 
@@ -82,7 +82,7 @@ def test_metadata_url_of_an_issuer_with_a_path(sqlite_engine: Engine, issuer: st
 @pytest.mark.parametrize("path", [PATH, OPENID_PATH, "/.well-known/jwks.json"])
 def test_cors_of_public_documents_only(sqlite_engine: Engine, path: str) -> None:
     """Allow any origin without credentials for metadata and keys, and for no other endpoint (T14, P13)."""
-    app = hostile_host()
+    app = interfering_host()
     endpoint = Endpoint(sqlite_engine, app)
     response = endpoint.client.get(path, headers={"Origin": "https://tool.example"})
     assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]

@@ -8,7 +8,7 @@ from flask_login import LoginManager
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from tests.support.endpoint import ENDPOINTS, Endpoint, argon2_computations, latest
+from tests.support.endpoint import ENDPOINTS, Endpoint, argon2_computations, latest_requests
 from tests.support.factories import SECRET, make_author, make_client
 from webapp import SettingsError
 from webapp.core.clients.allowed_networks import ANYWHERE, set_networks
@@ -75,7 +75,7 @@ def test_network_refusal_is_recorded_for_the_account(endpoint: Endpoint) -> None
     client = make_client(endpoint.engine)
     allow(endpoint.engine, client, "192.0.2.0/28")
     ask(endpoint, ENDPOINTS[0], client, OUTSIDE)
-    assert latest(endpoint, client.id) == [("address not allowed", "A", OUTSIDE)]
+    assert latest_requests(endpoint, client.id) == [("address not allowed", "A", OUTSIDE)]
 
 
 # Whose word counts (C5)
@@ -136,7 +136,7 @@ def test_spoofed_forwarded_headers_have_no_effect(sqlite_engine: Engine, hops: i
         headers = SPOOFED | {"X-Forwarded-For": ", ".join([*forged, *proxies])}
         statuses.append(ask(endpoint, ENDPOINTS[0], client, peer, **headers).status_code)
     assert statuses == [401, 401, 401, 429, 429]
-    assert {address for _, _, address in latest(endpoint, client.id)} == {OUTSIDE}
+    assert {address for _, _, address in latest_requests(endpoint, client.id)} == {OUTSIDE}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.endpoint import ENDPOINTS, FORM, Endpoint, argon2_computations, basic_header, latest, statements
+from tests.support.endpoint import (
+    ENDPOINTS,
+    FORM,
+    Endpoint,
+    argon2_computations,
+    basic_header,
+    latest_requests,
+    statements,
+)
 from tests.support.factories import SECRET, make_client
 
 PLAIN = "http://id.mas.example"
@@ -42,9 +50,9 @@ def test_plain_http_is_400_and_recorded(
     assert response.headers["Cache-Control"] == "no-store"
     assert not hashed
     assert not seen
-    assert latest(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
-    told = [record for record in caplog.records if record.name == "webapp.oauth.request"]
-    assert [record.levelno for record in told] == [logging.WARNING] * exposed
+    assert latest_requests(endpoint, client.id) == [("plain http", None, "127.0.0.1")] * exposed
+    log_records = [record for record in caplog.records if record.name == "webapp.oauth.request"]
+    assert [record.levelno for record in log_records] == [logging.WARNING] * exposed
     for cause in ("X-Forwarded-Proto", "waitress", "ProxyFix", "IDENTITY_CLIENTS_TRUSTED_PROXIES") * exposed:
         assert cause in caplog.text
     assert SECRET not in caplog.text

@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from tests.support import servers
 from tests.support.endpoint import Endpoint, argon2_computations, change_client, statements
-from tests.support.factories import SECRET, make_client, make_throttles
+from tests.support.factories import SECRET, make_client, make_rate_limits
 from tests.support.refusals import GENERATED_SECRET
 from webapp import SettingsError
 from webapp.core.database.engine import make_engine
@@ -40,7 +40,7 @@ WINDOW_SECONDS = 300
 
 def guess(endpoint: Endpoint, client: IdentityClient | str, times: int, address: str = HERE) -> list[int]:
     """Send wrong secrets; return the statuses."""
-    return [endpoint.ask(client, f"{WRONG}-{number}", address=address).status_code for number in range(times)]
+    return [endpoint.request_token(client, f"{WRONG}-{number}", address=address).status_code for number in range(times)]
 
 
 def retry_after(response: TestResponse) -> int:
@@ -78,9 +78,11 @@ def test_correct_generated_secret_is_not_rate_limited(each_store: Endpoint) -> N
     """Compare it without argon2id, so a caller with an old secret never blocks others at its address (D2)."""
     client = make_client(each_store.engine, secret=GENERATED_SECRET)
     wrong = [generate_secret("vcs_").reveal() for _ in range(11)]
-    assert [each_store.ask(client, secret, address=HERE).status_code for secret in wrong] == [401] * 10 + [429]
-    assert each_store.ask(client, GENERATED_SECRET, address=HERE).status_code == 200
-    assert each_store.ask(client, WRONG, address=HERE).status_code == 429
+    assert [each_store.request_token(client, secret, address=HERE).status_code for secret in wrong] == [401] * 10 + [
+        429
+    ]
+    assert each_store.request_token(client, GENERATED_SECRET, address=HERE).status_code == 200
+    assert each_store.request_token(client, WRONG, address=HERE).status_code == 429
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known ID", "unknown ID"])
@@ -91,13 +93,13 @@ def test_11th_failure_is_429_without_hash(each_store: Endpoint, known: bool) -> 
     with time_machine.travel(NOW) as clock:
         assert guess(each_store, client_id, 10) == [401] * 10
         with argon2_computations() as hashed, statements(each_store.engine) as seen:
-            wait = retry_after(each_store.ask(client_id, WRONG, address=HERE))
-            retry_after(each_store.ask(client_id, SECRET, address=HERE))
+            wait = retry_after(each_store.request_token(client_id, WRONG, address=HERE))
+            retry_after(each_store.request_token(client_id, SECRET, address=HERE))
         assert not hashed
         assert len(seen) == 2
         assert wait >= WINDOW_SECONDS - 60
         clock.shift(wait)
-        assert each_store.ask(client_id, SECRET, address=HERE).status_code == (200 if known else 401)
+        assert each_store.request_token(client_id, SECRET, address=HERE).status_code == (200 if known else 401)
 
 
 def test_retry_after_is_exact_in_whole_seconds(endpoint: Endpoint) -> None:
@@ -108,13 +110,13 @@ def test_retry_after_is_exact_in_whole_seconds(endpoint: Endpoint) -> None:
         clock.shift(100.25)
         assert guess(endpoint, client, 9) == [401] * 9
         clock.shift(99.25)
-        wait = retry_after(endpoint.ask(client, address=HERE))
+        wait = retry_after(endpoint.request_token(client, address=HERE))
         assert wait == 101  # 100.5 seconds are left of the first failure's five minutes
         for left in range(wait - 1, 0, -1):
             clock.shift(1)
-            assert retry_after(endpoint.ask(client, address=HERE)) == left
+            assert retry_after(endpoint.request_token(client, address=HERE)) == left
         clock.shift(1)
-        assert endpoint.ask(client, address=HERE).status_code == 200
+        assert endpoint.request_token(client, address=HERE).status_code == 200
 
 
 def test_retry_after_is_the_longer_of_two_windows(endpoint: Endpoint) -> None:
@@ -125,10 +127,12 @@ def test_retry_after_is_the_longer_of_two_windows(endpoint: Endpoint) -> None:
         assert guess(limited, client, 1) == [401]
         clock.shift(100)
         assert guess(limited, "another-client", 1) == [401]
-        assert retry_after(limited.ask("a-third-client", address=HERE)) == 200  # until the first failure is over
-        assert retry_after(limited.ask("another-client", address=HERE)) == 300
+        assert (
+            retry_after(limited.request_token("a-third-client", address=HERE)) == 200
+        )  # until the first failure is over
+        assert retry_after(limited.request_token("another-client", address=HERE)) == 300
         clock.shift(300)
-        assert limited.ask(client, address=HERE).status_code == 200
+        assert limited.request_token(client, address=HERE).status_code == 200
 
 
 def test_exceeded_limit_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,13 +163,13 @@ def test_cached_secret_is_not_rate_limited(sqlite_engine: Engine, store_url: str
     limits: dict[str, Any] = {"FAILURES_PER_CLIENT_AND_ADDRESS": 2, "FAILURES_PER_ADDRESS": 3}
     limited = Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=store_url, **limits)
     healthy, stale = make_client(sqlite_engine), make_client(sqlite_engine)
-    assert limited.ask(healthy, address=HERE).status_code == 200
+    assert limited.request_token(healthy, address=HERE).status_code == 200
     assert guess(limited, stale, 3) == [401] * 2 + [429]
     assert guess(limited, healthy, 2) == [401, 429]
     with argon2_computations() as hashed, pytest.MonkeyPatch.context() as patch:
         patch.delattr(WindowCounters, "_call")
         for basic in (False, True):
-            assert limited.ask(healthy, basic=basic, address=HERE).status_code == 200
+            assert limited.request_token(healthy, basic=basic, address=HERE).status_code == 200
     assert not hashed
     close(limited)
 
@@ -174,9 +178,9 @@ def test_invalid_cached_secret_is_rate_limited(endpoint: Endpoint) -> None:
     """Apply the rate limit to a cached secret that is no longer valid (S9, P8)."""
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=2)
     client = make_client(endpoint.engine)
-    assert limited.ask(client, address=HERE).status_code == 200
+    assert limited.request_token(client, address=HERE).status_code == 200
     change_client(endpoint.engine, client, enabled=False)
-    assert [limited.ask(client, address=HERE).status_code for _ in range(3)] == [401] * 2 + [429]
+    assert [limited.request_token(client, address=HERE).status_code for _ in range(3)] == [401] * 2 + [429]
 
 
 def test_30_failures_per_address(endpoint: Endpoint) -> None:
@@ -185,9 +189,9 @@ def test_30_failures_per_address(endpoint: Endpoint) -> None:
     for number in range(30):
         assert guess(endpoint, f"client-{number}", 1) == [401]
     with argon2_computations() as hashed:
-        retry_after(endpoint.ask(client, address=HERE))
+        retry_after(endpoint.request_token(client, address=HERE))
         assert not hashed
-        assert endpoint.ask(client, address=ELSEWHERE).status_code == 200
+        assert endpoint.request_token(client, address=ELSEWHERE).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,7 @@ def test_attack_does_not_lock_the_client_out(endpoint: Endpoint) -> None:
     for number in range(50):
         assert guess(limited, client, 2, f"203.0.113.{number}") == [401, 429]
     with argon2_computations() as hashed:
-        assert limited.ask(client, address=HERE).status_code == 200
+        assert limited.request_token(client, address=HERE).status_code == 200
     assert len(hashed) == 1
 
 
@@ -225,9 +229,9 @@ def test_only_failed_authentications_count(endpoint: Endpoint, basic: bool) -> N
     limited = Endpoint(endpoint.engine, FAILURES_PER_CLIENT_AND_ADDRESS=1, FAILURES_PER_ADDRESS=1)
     client = make_client(endpoint.engine)
     for _ in range(3):
-        assert limited.ask(client, basic=basic).status_code == 200
-        assert limited.ask(client, basic=basic, scope="nothing").status_code == 400
-        assert limited.ask(client, "short", basic=basic).status_code == 401
+        assert limited.request_token(client, basic=basic).status_code == 200
+        assert limited.request_token(client, basic=basic, scope="nothing").status_code == 400
+        assert limited.request_token(client, "short", basic=basic).status_code == 401
         assert limited.post({"grant_type": "client_credentials"}).status_code == 401
         assert limited.post({"grant_type": "password"}).status_code == 400
     assert guess(limited, client, 2, "127.0.0.1") == [401, 429]
@@ -242,7 +246,7 @@ def test_endpoints_share_the_limits(endpoint: Endpoint, path: str) -> None:
     assert limited.client.post(path, data=form).status_code == 401
     assert guess(limited, client, 1, "127.0.0.1") == [401]
     retry_after(limited.client.post(path, data=form))
-    retry_after(limited.ask(client))
+    retry_after(limited.request_token(client))
 
 
 def test_concurrent_failures_cost_few_extra_hashes(endpoint: Endpoint) -> None:
@@ -254,7 +258,7 @@ def test_concurrent_failures_cost_few_extra_hashes(endpoint: Endpoint) -> None:
 
     def one(number: int) -> int:
         barrier.wait()
-        return limited.ask(client, f"{WRONG}-{number}", address=HERE).status_code
+        return limited.request_token(client, f"{WRONG}-{number}", address=HERE).status_code
 
     with argon2_computations() as hashed, ThreadPoolExecutor(at_once) as pool:
         found = list(pool.map(one, range(at_once)))
@@ -397,28 +401,28 @@ def test_token_quota_per_client_and_minute(endpoint: Endpoint) -> None:
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=3)
     client, other = make_client(endpoint.engine), make_client(endpoint.engine)
     with time_machine.travel(NOW, tick=False) as clock:
-        assert [limited.ask(client).status_code for _ in range(3)] == [200] * 3
+        assert [limited.request_token(client).status_code for _ in range(3)] == [200] * 3
         clock.shift(20)
-        assert limited.ask(client, scope="nothing").status_code == 400  # no token, so it does not count
-        assert retry_after(limited.ask(client)) == 40
-        assert limited.ask(other).status_code == 200
+        assert limited.request_token(client, scope="nothing").status_code == 400  # no token, so it does not count
+        assert retry_after(limited.request_token(client)) == 40
+        assert limited.request_token(other).status_code == 200
         clock.shift(39)
-        assert retry_after(limited.ask(client)) == 1
+        assert retry_after(limited.request_token(client)) == 1
         clock.shift(1)
-        assert [limited.ask(client).status_code for _ in range(4)] == [200] * 3 + [429]
+        assert [limited.request_token(client).status_code for _ in range(4)] == [200] * 3 + [429]
 
 
 def test_no_token_quota_means_no_store_access(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Issue tokens without store access when no quota is set (D5)."""
     client = make_client(endpoint.engine)
-    assert endpoint.ask(client).status_code == 200
+    assert endpoint.request_token(client).status_code == 200
     monkeypatch.delattr(WindowCounters, "_call")
-    assert [endpoint.ask(client).status_code for _ in range(100)] == [200] * 100
+    assert [endpoint.request_token(client).status_code for _ in range(100)] == [200] * 100
 
 
 def test_export_quota_per_actor_and_hour() -> None:
     """Limit the exports of a person per hour (D5)."""
-    rate_limits = make_throttles()
+    rate_limits = make_rate_limits()
     with time_machine.travel(NOW, tick=False) as clock:
         for _ in range(10):
             rate_limits.count_export("hannah")
@@ -456,7 +460,7 @@ def test_no_long_lived_object_holds_a_sent_secret(sqlite_url: str) -> None:
     endpoint = Endpoint(engine)
     canaries = ["canary-right-5f0c9e", "canary-wrong-81d7aa"]
     client = make_client(engine, secret=canaries[0])
-    assert [endpoint.ask(client, canary).status_code for canary in canaries] == [200, 401]
+    assert [endpoint.request_token(client, canary).status_code for canary in canaries] == [200, 401]
     assert "canary" not in "".join(texts_reachable_from(endpoint.services))
     endpoint.services.rate_limits.count_new_client("canary")
     endpoint.services.rate_limits.count_export("canary")

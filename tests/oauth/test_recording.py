@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from webapp.core.database.models import IdentityClient, TokenRequest, TokenReque
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.usage import queries
 
-Told = tuple[str, str | None, str | None, str]
+RecordedRequest = tuple[str, str | None, str | None, str]
 
 
-def recorded(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[Told]:
+def recorded_requests(endpoint: Endpoint, client: IdentityClient, account_id: str = ACCOUNT) -> list[RecordedRequest]:
     """Return outcome, secret, address and scope of a client's latest requests, the newest first."""
     endpoint.services.recorder.write()
     with read_session(endpoint.engine) as session:
@@ -39,9 +40,9 @@ def test_refusals_are_recorded_with_their_reason(endpoint: Endpoint, cause: str)
     client = make_client(endpoint.engine)
     arrange(endpoint, client)
     with time_machine.travel(NOW, tick=False):
-        assert endpoint.ask(client.client_id, secret, scope="API", address="192.0.2.7").status_code == 401
+        assert endpoint.request_token(client.client_id, secret, scope="API", address="192.0.2.7").status_code == 401
     label = None if reason in ("wrong secret", "unknown") else "B" if secret == OTHER_SECRET else "A"
-    assert recorded(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
+    assert recorded_requests(endpoint, client) == [(reason, label, "192.0.2.7", "API")]
     with read_session(endpoint.engine) as session:
         counts = [
             (row.day, row.secret_label, row.outcome, row.count) for row in session.scalars(select(TokenRequestCount))
@@ -57,18 +58,18 @@ def test_requested_scope_is_recorded(each_endpoint: Endpoint) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
         for secret, scope, status in asked:
             clock.shift(60)
-            assert each_endpoint.ask(client, secret, scope=scope).status_code == status
+            assert each_endpoint.request_token(client, secret, scope=scope).status_code == status
         clock.shift(60)
         make_account(each_endpoint.engine, grantable_roles=())
-        assert each_endpoint.ask(client, scope="API").status_code == 400
-    assert recorded(each_endpoint, client) == [
+        assert each_endpoint.request_token(client, scope="API").status_code == 400
+    assert recorded_requests(each_endpoint, client) == [
         ("no roles left", "A", "127.0.0.1", "API"),
         ("scope malformed", "B", "127.0.0.1", "other"),
         ("scope not allowed", "A", "127.0.0.1", "other"),
         ("issued", "B", "127.0.0.1", "API"),
         ("issued", "A", "127.0.0.1", ""),
     ]
-    assert recorded(each_endpoint, client, OTHER_ACCOUNT) == []
+    assert recorded_requests(each_endpoint, client, OTHER_ACCOUNT) == []
     with read_session(each_endpoint.engine) as session:
         use = queries.last_uses(session, ACCOUNT, [client.id])[client.id]
     assert use == (NOW + timedelta(minutes=5), "127.0.0.1", "A")
@@ -77,10 +78,10 @@ def test_requested_scope_is_recorded(each_endpoint: Endpoint) -> None:
 def test_rate_limited_requests_are_recorded(endpoint: Endpoint) -> None:
     """Record rate-limited requests, whose secret was not checked (L2, D2)."""
     client = make_client(endpoint.engine)
-    statuses = [endpoint.ask(client, "a-wrong-secret", address="192.0.2.7").status_code for _ in range(12)]
+    statuses = [endpoint.request_token(client, "a-wrong-secret", address="192.0.2.7").status_code for _ in range(12)]
     assert statuses == [401] * 10 + [429] * 2
     assert (
-        recorded(endpoint, client)
+        recorded_requests(endpoint, client)
         == [("throttled", None, "192.0.2.7", "")] * 2 + [("wrong secret", None, "192.0.2.7", "")] * 10
     )
 
@@ -89,8 +90,8 @@ def test_exceeded_quota_is_recorded(endpoint: Endpoint) -> None:
     """Record the refusal with its secret, which was correct and is in use (L2, D5)."""
     limited = Endpoint(endpoint.engine, TOKENS_PER_CLIENT_AND_MINUTE=1)
     client = make_client(endpoint.engine)
-    assert [limited.ask(client).status_code for _ in range(2)] == [200, 429]
-    assert [(outcome, label) for outcome, label, *_ in recorded(limited, client)] == [
+    assert [limited.request_token(client).status_code for _ in range(2)] == [200, 429]
+    assert [(outcome, label) for outcome, label, *_ in recorded_requests(limited, client)] == [
         ("throttled", "A"),
         ("issued", "A"),
     ]
@@ -104,12 +105,26 @@ def test_only_catalogue_scopes_are_recorded(
     client = make_client(each_endpoint.engine)
     caplog.set_level("DEBUG")
     message = "URGENT: account suspended, call API +44 20 7946 0000 reports:read URGENT:"
-    assert each_endpoint.ask(client, secret, scope=message).status_code in (400, 401)
-    assert [scope for *_, scope in recorded(each_endpoint, client)] == ["other API reports:read"]
+    assert each_endpoint.request_token(client, secret, scope=message).status_code in (400, 401)
+    assert [scope for *_, scope in recorded_requests(each_endpoint, client)] == ["other API reports:read"]
     assert "URGENT" not in caplog.text
     with each_endpoint.engine.connect() as connection:
         for table in IdentityClient.metadata.sorted_tables:
             assert "URGENT" not in str(connection.execute(select(table)).all())
+
+
+def test_a_request_id_that_could_be_a_message_is_not_recorded(endpoint: Endpoint) -> None:
+    """A third party who knows the ID could write to its owner in `X-Request-ID`, or a caller send a secret (L3)."""
+    client = make_client(endpoint.engine)
+    message, own = "URGENT-account-suspended-call-020-7946-0000", str(uuid.uuid4())
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": OTHER_SECRET}
+    for request_id in (message, own):
+        assert endpoint.post(form, headers={"X-Request-ID": request_id}).status_code == 401
+    endpoint.services.recorder.write()
+    with endpoint.engine.connect() as connection:
+        stored = [*connection.scalars(select(TokenRequest.request_id).order_by(TokenRequest.number))]
+    assert stored[0] not in (None, "", message)
+    assert stored[1] == own
 
 
 @pytest.mark.parametrize(
@@ -126,10 +141,10 @@ def test_white_space_around_client_id_is_recorded(each_endpoint: Endpoint, sent:
     """Refuse it like an unknown ID (P7), and show the reason on the page of the intended client (S10)."""
     client = make_client(each_endpoint.engine, client_id="northwind-api")
     other = make_client(each_endpoint.engine, client_id="northwind-ap")
-    response = each_endpoint.ask(sent)
+    response = each_endpoint.request_token(sent)
     assert (response.status_code, response.json) == (401, {"error": "invalid_client"})
-    assert [(outcome, label) for outcome, label, *_ in recorded(each_endpoint, client)] == [(reason, None)]
-    assert recorded(each_endpoint, other) == []
+    assert [(outcome, label) for outcome, label, *_ in recorded_requests(each_endpoint, client)] == [(reason, None)]
+    assert recorded_requests(each_endpoint, other) == []
 
 
 def test_secret_sent_as_client_id_is_not_stored(
@@ -139,8 +154,8 @@ def test_secret_sent_as_client_id_is_not_stored(
     make_client(each_endpoint.engine)
     caplog.set_level("DEBUG")
     canary = "vcs_a-secret-that-somebody-pasted-into-the-wrong-field"
-    assert each_endpoint.ask(canary).status_code == 401
-    assert each_endpoint.ask(canary, "x").status_code == 401
+    assert each_endpoint.request_token(canary).status_code == 401
+    assert each_endpoint.request_token(canary, "x").status_code == 401
     each_endpoint.services.recorder.write()
     assert "Token requests with unknown client IDs: 2, such as vcs_..." in caplog.text
     assert canary[:8] not in caplog.text.replace("vcs_...", "")
@@ -157,17 +172,17 @@ def test_introspection_and_revocation_are_not_recorded(endpoint: Endpoint) -> No
     endpoint.introspect(token, add_api(endpoint.engine))
     endpoint.introspect(token, client)
     endpoint.revoke(token, client)
-    assert len(recorded(endpoint, client)) == 1
+    assert len(recorded_requests(endpoint, client)) == 1
 
 
 def test_recording_adds_no_statement_to_a_request(endpoint: Endpoint) -> None:
     """Record any outcome without an extra statement or hash in the request (P8)."""
     client = make_client(endpoint.engine)
-    endpoint.ask(client)
+    endpoint.request_token(client)
     with statements(endpoint.engine) as seen, argon2_computations() as hashed:
-        endpoint.ask(client)
-        endpoint.ask(client, scope="Nothing")
-        endpoint.ask("nobody-has-this")
+        endpoint.request_token(client)
+        endpoint.request_token(client, scope="Nothing")
+        endpoint.request_token("nobody-has-this")
     assert len(seen) == 3
     assert all(statement.startswith("SELECT") for statement in seen)
     assert len(hashed) == 2

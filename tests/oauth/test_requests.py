@@ -165,8 +165,11 @@ def test_scheme_is_case_insensitive(endpoint: Endpoint, scheme: str) -> None:
 def test_credentials_are_decoded_exactly_once(endpoint: Endpoint, secret: str, basic: bool) -> None:
     """Decode the ID and secret once, in the Basic header and in the body (P5)."""
     client = make_client(endpoint.engine, client_id="id with % + : ok", secret=secret)
-    assert endpoint.ask(client, secret, basic=basic).status_code == 200
-    assert endpoint.ask(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code == 401
+    assert endpoint.request_token(client, secret, basic=basic).status_code == 200
+    assert (
+        endpoint.request_token(client, secret.replace("%41", "A").replace("%25", "%") + "!", basic=basic).status_code
+        == 401
+    )
 
 
 def test_double_encoded_credentials_are_refused(endpoint: Endpoint) -> None:

@@ -12,7 +12,15 @@ from sqlalchemy import Engine, text
 from sqlalchemy.pool import QueuePool
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-from tests.support.endpoint import FORM, Endpoint, assert_is_ours, hash_cheaply, hostile_host, raising, statements
+from tests.support.endpoint import (
+    FORM,
+    Endpoint,
+    assert_endpoint_response,
+    interfering_host,
+    raising,
+    statements,
+    store_weaker_hash,
+)
 from tests.support.factories import SECRET, make_client
 from webapp.core.database.engine import make_engine
 from webapp.core.errors import Unavailable
@@ -24,7 +32,7 @@ RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "clie
 @pytest.fixture
 def hosted(sqlite_engine: Engine) -> Endpoint:
     """Return the endpoint in a hostile host, with a client."""
-    endpoint = Endpoint(sqlite_engine, hostile_host())
+    endpoint = Endpoint(sqlite_engine, interfering_host())
     make_client(sqlite_engine, client_id="northwind-api")
     return endpoint
 
@@ -56,7 +64,7 @@ def hosted(sqlite_engine: Engine) -> Endpoint:
 def test_errors_are_json_in_any_host(hosted: Endpoint, status: int, options: dict[str, Any]) -> None:
     """Return JSON although the host sets cookies, CORS headers and HTML error pages (P13, W15, W16)."""
     given = {"method": "POST", "content_type": FORM} | options
-    assert_is_ours(hosted.client.open("/connect/token", **given), status)
+    assert_endpoint_response(hosted.client.open("/connect/token", **given), status)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,7 @@ def test_retry_after_of_the_host_is_kept(sqlite_engine: Engine, error: Exception
     """Keep the Retry-After of an HTTP error that the host raises (P13)."""
     endpoint = Endpoint(sqlite_engine)
     endpoint.app.before_request(raising(error))
-    response = endpoint.ask("northwind-api")
+    response = endpoint.request_token("northwind-api")
     assert response.json == {"error": "temporarily_unavailable"}
     assert response.headers["Retry-After"] == retry_after
 
@@ -77,7 +85,7 @@ def test_unreachable_database_is_503(hosted: Endpoint, service: str, monkeypatch
     method = {"authenticator": "authenticate", "keys": "signing_key"}[service]
     monkeypatch.setattr(type(getattr(hosted.services, service)), method, raising(Unavailable()))
     response = hosted.post(RIGHT)
-    assert_is_ours(response, 503)
+    assert_endpoint_response(response, 503)
     assert response.json == {"error": "temporarily_unavailable"}
     assert response.headers["Retry-After"] == "5"
 
@@ -128,11 +136,13 @@ def test_unexpected_error_reveals_nothing(
     method = {"authenticator": "authenticate", "tokens": "issue"}[place]
     monkeypatch.setattr(type(getattr(hosted.services, place)), method, raising(Leaky(f"secret={SECRET}")))
     with caplog.at_level(logging.DEBUG):
-        response = hosted.post(RIGHT, headers={"X-Request-ID": "request-1"})
-    assert_is_ours(response, 500)
+        response = hosted.post(RIGHT, headers={"X-Request-ID": "4bf92f3577b34da6a3ce929d0e0e4736"})
+    assert_endpoint_response(response, 500)
     assert response.json == {"error": "server_error"}
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert re.match(r"Identity endpoint: Leaky in request request-1 at .*token \(", record.getMessage())
+    assert re.match(
+        r"Identity endpoint: Leaky in request 4bf92f3577b34da6a3ce929d0e0e4736 at .*token \(", record.getMessage()
+    )
     assert record.exc_info is None
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records])
 
@@ -147,11 +157,11 @@ def test_no_secret_hash_or_token_in_logs(
         for name in ("sqlalchemy", "sqlalchemy.engine", "sqlalchemy.pool", "werkzeug", "psycopg", "flask"):
             caplog.set_level(logging.DEBUG, name)
         each_endpoint.engine.echo = "debug"
-        hash_cheaply(each_endpoint.engine, client)
-        token = (each_endpoint.ask(client).json or {})["access_token"]
-        each_endpoint.ask(client, basic=True)
-        each_endpoint.ask(client, canary)
-        each_endpoint.ask(canary, canary, basic=True)
+        store_weaker_hash(each_endpoint.engine, client)
+        token = (each_endpoint.request_token(client).json or {})["access_token"]
+        each_endpoint.request_token(client, basic=True)
+        each_endpoint.request_token(client, canary)
+        each_endpoint.request_token(canary, canary, basic=True)
         each_endpoint.client.get("/.well-known/jwks.json")
         each_endpoint.engine.echo = False
     captured = capfd.readouterr()
@@ -201,8 +211,8 @@ def test_csrf_exemptions_in_any_start_order(sqlite_engine: Engine, order: str) -
 def test_two_applications_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
     first, second = (Endpoint(make_engine(url)) for url in (sqlite_url, postgresql_url))
     client = make_client(first.engine)
-    token = (first.ask(client).json or {})["access_token"]
-    assert second.ask(client).status_code == 401
+    token = (first.request_token(client).json or {})["access_token"]
+    assert second.request_token(client).status_code == 401
     assert second.services.keys.for_header(token.partition(".")[0]) is None
     for endpoint in (first, second):
         endpoint.engine.dispose()

@@ -58,7 +58,7 @@ def of_a_withdrawn_key(endpoint: Endpoint, client: IdentityClient) -> str:
     return token
 
 
-NEED_NO_REVOKING: dict[str, Callable[[Endpoint, IdentityClient], str]] = {
+UNREVOCABLE_TOKENS: dict[str, Callable[[Endpoint, IdentityClient], str]] = {
     "garbage": lambda _, __: "garbage",
     "not ASCII": lambda _, __: "é",
     "changed": lambda endpoint, client: endpoint.token(client).replace(".", ".A", 1),
@@ -67,11 +67,11 @@ NEED_NO_REVOKING: dict[str, Callable[[Endpoint, IdentityClient], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", NEED_NO_REVOKING)
+@pytest.mark.parametrize("kind", UNREVOCABLE_TOKENS)
 def test_invalid_tokens_need_no_revocation(endpoint: Endpoint, kind: str) -> None:
     """Return 200 and store nothing for malformed, expired and withdrawn-key tokens (T12)."""
     client = make_client(endpoint.engine)
-    response = endpoint.revoke(NEED_NO_REVOKING[kind](endpoint, client), client)
+    response = endpoint.revoke(UNREVOCABLE_TOKENS[kind](endpoint, client), client)
     assert (response.status_code, response.data) == (200, b"")
     assert records(endpoint.engine) == []
 

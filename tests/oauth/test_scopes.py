@@ -32,7 +32,7 @@ NO_ROLES = "The account holds none of the client's API roles any more."
 def test_scope_is_the_requested_or_all(endpoint: Endpoint, asked: str | None, granted: str) -> None:
     """Grant the requested scopes, or all when none is requested (P10, P12)."""
     client = make_client(endpoint.engine, roles=ROLES)
-    response = endpoint.ask(client, scope=asked)
+    response = endpoint.request_token(client, scope=asked)
     assert response.status_code == 200
     assert response.json is not None
     assert response.json["scope"] == granted
@@ -66,7 +66,7 @@ def test_scope_is_the_requested_or_all(endpoint: Endpoint, asked: str | None, gr
 )
 def test_unavailable_scope_refuses_the_request(endpoint: Endpoint, asked: str, description: str) -> None:
     """Never narrow the scope; existing and unknown scopes get the same bytes (P11, P10)."""
-    response = endpoint.ask(make_client(endpoint.engine, roles=ROLES), scope=asked)
+    response = endpoint.request_token(make_client(endpoint.engine, roles=ROLES), scope=asked)
     assert response.status_code == 400
     assert response.json == {"error": "invalid_scope", "error_description": description}
 
@@ -76,12 +76,12 @@ def test_scope_is_checked_after_authentication(endpoint: Endpoint, scope: str) -
     """Return invalid_client before invalid_scope (P11)."""
     client = make_client(endpoint.engine)
     with argon2_computations() as hashed:
-        assert endpoint.ask(client, "a-wrong-secret", scope=scope).status_code == 401
+        assert endpoint.request_token(client, "a-wrong-secret", scope=scope).status_code == 401
     assert len(hashed) == 2
 
 
 def roles_and_scope(endpoint: Endpoint, scope: str | None = None) -> tuple[int, list[str], str]:
-    response = endpoint.ask("northwind-api", scope=scope)
+    response = endpoint.request_token("northwind-api", scope=scope)
     if response.status_code != 200:
         return response.status_code, [], ""
     assert response.json is not None
@@ -109,7 +109,7 @@ def test_client_without_roles_gets_no_token(endpoint: Endpoint, asked: str | Non
     """Refuse a client all of whose roles were withdrawn from the account (A4)."""
     client = make_client(endpoint.engine, roles=ROLES)
     make_account(endpoint.engine, ACCOUNT, grantable_roles={"ReportViewer"})
-    response = endpoint.ask(client, scope=asked)
+    response = endpoint.request_token(client, scope=asked)
     assert response.status_code == 400
     assert response.json == {"error": "invalid_scope", "error_description": NO_ROLES}
 
@@ -133,7 +133,7 @@ def test_role_change_applies_to_next_request(each_endpoint: Endpoint) -> None:
 def test_members_of_a_success_response(endpoint: Endpoint, minutes: int, seconds: int) -> None:
     """Return access_token, token_type, expires_in and scope only (P12)."""
     client = make_client(endpoint.engine, token_duration=minutes)
-    response = endpoint.ask(client)
+    response = endpoint.request_token(client)
     assert response.json is not None
     assert response.json.keys() == {"access_token", "token_type", "expires_in", "scope"}
     assert response.json["token_type"] == "Bearer"

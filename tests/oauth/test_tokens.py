@@ -82,7 +82,7 @@ def published_key(endpoint: Endpoint, token: str) -> jwt.PyJWK:
 
 def test_token_header(endpoint: Endpoint) -> None:
     """Sign with ES256, `typ` at+jwt and the key ID, without other header members (T1)."""
-    token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
+    token = (endpoint.request_token(make_client(endpoint.engine)).json or {})["access_token"]
     (kid,) = [key["kid"] for key in (endpoint.client.get("/.well-known/jwks.json").json or {})["keys"]]
     assert decoded(token, 0) == {"alg": "ES256", "typ": "at+jwt", "kid": kid}
     assert len(base64.urlsafe_b64decode(token.split(".")[2] + "==")) == 64
@@ -96,7 +96,7 @@ def test_token_claims(endpoint: Endpoint, minutes: int) -> None:
         endpoint.engine, token_duration=minutes, roles=("MerchantUser", "CreatePayment"), name="A name", description="D"
     )
     with time_machine.travel(NOW + timedelta(milliseconds=900), tick=False):
-        token = (endpoint.ask(client, scope="API").json or {})["access_token"]
+        token = (endpoint.request_token(client, scope="API").json or {})["access_token"]
         claims = jwt.decode(token, published_key(endpoint, token), ["ES256"], audience=AUDIENCE, issuer=ISSUER)
     issued_at = int(NOW.timestamp())
     assert len(base64.urlsafe_b64decode(claims.pop("jti") + "==")) * 8 >= 128
@@ -118,15 +118,17 @@ def test_token_claims(endpoint: Endpoint, minutes: int) -> None:
 def test_jti_is_unique(endpoint: Endpoint) -> None:
     """Give each token its own `jti` (T2)."""
     client = make_client(endpoint.engine)
-    assert len({decoded((endpoint.ask(client).json or {})["access_token"], 1)["jti"] for _ in range(20)}) == 20
+    assert (
+        len({decoded((endpoint.request_token(client).json or {})["access_token"], 1)["jti"] for _ in range(20)}) == 20
+    )
 
 
 def test_changed_client_id_is_the_next_subject(endpoint: Endpoint) -> None:
     """Use the new client ID as `sub` of the next token (T3)."""
     client = make_client(endpoint.engine, client_id="northwind-old")
     change_client(endpoint.engine, client, client_id="northwind-new")
-    assert endpoint.ask("northwind-old").status_code == 401
-    claims = decoded((endpoint.ask("northwind-new").json or {})["access_token"], 1)
+    assert endpoint.request_token("northwind-old").status_code == 401
+    claims = decoded((endpoint.request_token("northwind-new").json or {})["access_token"], 1)
     assert claims["sub"] == claims["client_id"] == "northwind-new"
 
 

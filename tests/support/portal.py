@@ -1,4 +1,4 @@
-"""The example host `examples/host_mas` in a directory and processes of its own."""
+"""The example host `examples/host_mas` in its own directory and processes."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @dataclass
 class Portal:
-    """The example host in a directory of its own.
+    """The example host in its own directory.
 
     :param settings: the environment of its processes.
     """
@@ -49,7 +49,7 @@ class Portal:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All that its processes see."""
+        """The environment of its processes."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -59,16 +59,16 @@ class Portal:
 
     @property
     def log(self) -> str:
-        """All that the server wrote."""
+        """The server's log."""
         return self._log.read_text()
 
-    def run(self, *arguments: str, code: int = 0, say: str = "") -> str:
-        """Run Python in the host's directory; return what it printed."""
+    def run(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
+        """Run Python in the host's directory; return its output."""
         done = subprocess.run(
             [self.python, *arguments],
             cwd=self.directory,
             env=self.environment,
-            input=say,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=SLOW_SECONDS,
@@ -77,19 +77,19 @@ class Portal:
         return done.stdout
 
     def flask(self, *arguments: str) -> str:
-        """Run a command of the application; return what it printed."""
+        """Run a command of the application; return its output."""
         return self.run("-m", "flask", "--app", "webapp", *arguments)
 
-    def set_up(self, *, with_us: bool = True) -> None:
-        """Make the tables, and add people."""
+    def set_up(self, *, with_product: bool = True) -> None:
+        """Create the tables and users."""
         self.run("-m", "alembic", "upgrade", "head")
-        if with_us:
+        if with_product:
             self.flask("identity-clients", "upgrade")
         self.flask("seed", PASSWORD)
 
     @contextlib.contextmanager
     def serving(self, **environment: str) -> Iterator["Portal"]:
-        """Serve it for as long as the block lasts."""
+        """Serve the host within the block."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         with self._log.open("ab") as log:
@@ -112,19 +112,19 @@ class Portal:
             process.terminate()
             process.wait(STOP_SECONDS)
 
-    def browser(self, mail: str | None = OWNER, *, base: str = "") -> "Browser":
-        """Return a browser without script in which somebody is signed in.
+    def browser(self, email: str | None = OWNER, *, base: str = "") -> "Browser":
+        """Return a client without JavaScript in which a user is signed in.
 
-        :param base: another address under which the portal is reached.
+        :param base: another base URL of the portal.
         """
         browser = Browser(base or self.url)
-        if mail:
-            browser.sign_in(mail)
+        if email:
+            browser.sign_in(email)
         return browser
 
 
 class Browser:
-    """A browser's cookies, and the address of the portal."""
+    """The cookies of one browser, and the portal's base URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -132,32 +132,32 @@ class Browser:
         self.session.trust_env = False
 
     def get(self, path: str = LIST, **options: Any) -> requests.Response:
-        """GET a path of the portal."""
+        """Send a GET to the portal."""
         return self.session.get(self.url + path, timeout=30, **options)
 
     def post(self, path: str, data: Mapping[str, Any], **options: Any) -> requests.Response:
-        """POST a form to a path, with the CSRF token of that page."""
+        """Post a form with the CSRF token of its page."""
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get(path).text)
         assert token, path
         return self.session.post(
             self.url + path, data={"csrf_token": token[1], **data}, timeout=30, allow_redirects=False, **options
         )
 
-    def sign_in(self, mail: str, path: str = "/enter") -> requests.Response:
-        """Sign in by the host's own page."""
-        answer = self.post(path, {"mail": mail, "password": PASSWORD})
+    def sign_in(self, email: str, path: str = "/enter") -> requests.Response:
+        """Sign in on the host's own page."""
+        answer = self.post(path, {"mail": email, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         return answer
 
 
 class MakePortal(Protocol):
-    """Makes a directory with the example host."""
+    """Create a directory with the example host."""
 
-    def __call__(self, *, with_us: bool = True, database: str = "sqlite", **settings: str) -> Portal:
-        """Make it.
+    def __call__(self, *, with_product: bool = True, database: str = "sqlite", **settings: str) -> Portal:
+        """Create the directory.
 
         :param database: `sqlite` or `postgresql`.
-        :param settings: of Identity Clients, in small letters without prefix.
+        :param settings: settings of Identity Clients, in lower case without prefix.
         """
 
 

@@ -1,4 +1,4 @@
-"""Rules that hold for every template and static file, read as text."""
+"""Rules for the text of all templates and static files."""
 
 import base64
 import hashlib
@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-# C2: what is vendored, with the SHA-384 of the file as its makers published it.
+# Vendored files, with the SHA-384 of the published file (C2).
 VENDORED = {
     "static/identity_clients/vendor/htmx-4.0.1.min.js": (
         "Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
     ),
 }
 
-# W17, W15, C2: what no template may hold, and why.
+# Patterns that no template may contain, each with its reason (W17, W15, C2).
 FORBIDDEN = [
     (r"\|\s*safe\b", "data could become markup"),
     (r"\bMarkup\b", "data could become markup"),
@@ -45,31 +45,31 @@ def test_a_template_opens_with_a_comment_of_its_parameters(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_a_template_holds_no_way_for_data_to_become_code(path: Path) -> None:
-    """A template holds no way for data to become code (W17, W15, C2)."""
+def test_no_template_lets_data_become_code(path: Path) -> None:
+    """No unescaped value, inline script or style, or address of another host (W17, W15, C2)."""
     text = path.read_text("utf-8")
     assert [(pattern, why) for pattern, why in FORBIDDEN if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
-    """Only addresses made by url_for, and names that a template itself gives (W17)."""
+def test_htmx_attributes_hold_no_user_text(path: Path) -> None:
+    """Only addresses made by url_for, and names that the template itself sets (W17)."""
     allowed = re.compile(r"\A(url|target|swap|status|url_for\(.*\))\Z")
     for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
         for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
             assert allowed.match(expression), expression
 
 
-def test_templates_stay_readable() -> None:
-    """At most 2 % of their lines have more than 120 columns, none more than 160."""
+def test_line_lengths_of_templates() -> None:
+    """At most 2 % of their lines have more than 120 columns, and none has more than 160."""
     lengths = [len(line) for path in TEMPLATES for line in path.read_text("utf-8").splitlines()]
     assert max(lengths) <= 160
     assert sum(length > 120 for length in lengths) <= len(lengths) * 0.02
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_no_text_of_a_template_is_where_white_space_counts(path: Path) -> None:
-    """`UnindentingLoader` would take the indentation of literal text; values are left alone."""
+def test_elements_that_keep_white_space_hold_no_indented_text(path: Path) -> None:
+    """`UnindentingLoader` would remove the indentation of literal text; values are not affected."""
     for element in re.findall(r"<(?:pre|textarea)\b.*?</(?:pre|textarea)>", path.read_text("utf-8"), re.DOTALL):
         content = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", element, flags=re.DOTALL).rpartition("</")[0]
         assert re.fullmatch(r"<[^>]*>\s*", content, re.DOTALL), element
@@ -91,5 +91,5 @@ def test_vendored_files_are_as_published() -> None:
 
 
 def test_the_history_cache_extension_is_absent() -> None:
-    """The history cache extension is absent (W14)."""
+    """It would store pages in the browser (W14)."""
     assert not list((ROOT / "static").rglob("*history-cache*"))

@@ -17,6 +17,7 @@ from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
 from . import cli, error_pages, layout, sessions, settings, transport, views
+from .body_deadline import BodyDeadline
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .sign_in_limits import SignInLimits
@@ -65,6 +66,7 @@ def _add_middleware(app: Flask, services: Services) -> None:
         # Each proxy passes the scheme on unchanged too, so the entry of the nearest one is right for any number.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
     app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
+    app.wsgi_app = BodyDeadline(app.wsgi_app, services.settings, settings.BODY_LIMIT_BYTES)  # type: ignore[method-assign]
 
 
 def _refuse_demo_users(services: Services) -> None:

@@ -18,16 +18,15 @@ from ..core.errors import FieldError, Unavailable
 from ..host import EXTENSION, Services
 from ..settings import SettingsError
 from . import create_app, demo, logs, settings
+from .body_deadline import WAITING_THREADS, WORKING_THREADS
 from .cli import upgrade_all
 
 DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
 # The limits of the server (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
 HEAD_LIMIT_BYTES = (8 + 16) * 1024
 HEADERS_WITHIN_MILLISECONDS = 30_000
-STOP_WITHIN_SECONDS = 30
-# A request that waits for the argon2 pool holds a thread (D7). With 2 threads a flood of wrong secrets delays health
-# checks by 10 s, with 64 by 0.1 s. They cost 4 % more CPU per token, and 4 MiB.
-THREADS = 64
+STOP_WITHIN_SECONDS = 11
+THREADS = WORKING_THREADS + WAITING_THREADS
 SWITCH_SECONDS = 0.0005
 
 
@@ -101,6 +100,7 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
         websockets=False,
         workers=app.config["PROCESSES"],
         blocking_threads=THREADS,
+        blocking_threads_idle_timeout=5,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MILLISECONDS, max_buffer_size=HEAD_LIMIT_BYTES),
         log_dictconfig=logs.log_configuration(),

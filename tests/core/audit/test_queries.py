@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, select, text
 
 from tests.support.audit_events import NOON, add_events
 from tests.support.clients import delete, edit, values_of
-from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_throttles
+from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_rate_limits
 from tests.support.strategies import cursor_of, hostile
 from webapp.core.audit import queries
 from webapp.core.audit.actions import Action, RefusalReason
@@ -305,7 +305,7 @@ def test_a_refused_attempt_is_an_event(engine: Engine) -> None:
     """The event names the client if it belongs to the account (L2, A3)."""
     client, foreign = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
     for key in (client.id, foreign.id, uuid.uuid4(), None):
-        refuse(engine, make_throttles(), key=key)
+        refuse(engine, make_rate_limits(), key=key)
     rows = find(engine, action="refused").events
     assert [(row.client_key, row.client_id) for row in rows] == [(None, None)] * 3 + [(client.id, client.client_id)]
     assert {str(row.changes) for row in rows} == {
@@ -316,7 +316,7 @@ def test_a_refused_attempt_is_an_event(engine: Engine) -> None:
 
 def test_refused_attempts_are_limited(engine: Engine, clock: time_machine.Traveller) -> None:
     """At most 20 refusals per actor, kind and hour are recorded (L2)."""
-    rate_limits = make_throttles()
+    rate_limits = make_rate_limits()
     for _ in range(22):
         refuse(engine, rate_limits)
     refuse(engine, rate_limits, RefusalReason.FORBIDDEN)

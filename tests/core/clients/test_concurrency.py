@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from tests.support.clients import create, edit, messages, stored, values_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.service import AlreadyCreated
@@ -35,7 +35,7 @@ def count(engine: Engine, table: type) -> int:
 
 def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
     """In any account and letter case; the others get a field error (I6)."""
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 create,
@@ -56,7 +56,7 @@ def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
 
 def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
     values = make_values()
-    outcomes = at_once([partial(create, engine, values=values, creation_key="one-time")] * 10)
+    outcomes = run_concurrently([partial(create, engine, values=values, creation_key="one-time")] * 10)
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
     keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
     assert len(keys) == 1
@@ -66,7 +66,7 @@ def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
 def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
     """One new secret, one event, and nine stale versions that carry the current client (I7, S7)."""
     client = make_client(engine)
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 edit, engine, client, values=values_of(client, name=f"Name {number}"), secret=f"secret number {number}"
@@ -87,7 +87,7 @@ def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
 def test_of_10_edits_to_one_id_one_succeeds(engine: Engine) -> None:
     """Editing follows the same rule as creating (I6)."""
     clients = [make_client(engine) for _ in range(10)]
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 edit,

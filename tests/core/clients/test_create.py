@@ -17,7 +17,7 @@ from tests.support.factories import (
     make_account,
     make_author,
     make_client,
-    make_throttles,
+    make_rate_limits,
     make_values,
 )
 from webapp.core.clients.client_ids import is_client_id_taken
@@ -180,7 +180,7 @@ def test_a_forged_one_time_key_is_a_key_like_any_other(engine: Engine) -> None:
 def test_beyond_the_quota_a_taken_id_is_not_reported(engine: Engine) -> None:
     """20 answers per actor and hour, whoever owns the ID; a free ID is never blocked (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
-    rate_limits = make_throttles(taken_id_answers_per_hour=20)
+    rate_limits = make_rate_limits(taken_id_answers_per_hour=20)
     taken = make_values(client_id="acme-claims")
     with time_machine.travel("2026-03-01 12:00:00+00:00", tick=False) as clock:
         for _ in range(10):
@@ -202,7 +202,7 @@ def test_beyond_the_quota_a_taken_id_is_not_reported(engine: Engine) -> None:
 def test_beyond_the_quota_other_errors_reveal_nothing_of_the_id(engine: Engine) -> None:
     """Otherwise a form that can never be saved would answer without end (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
-    rate_limits = make_throttles(taken_id_answers_per_hour=1)
+    rate_limits = make_rate_limits(taken_id_answers_per_hour=1)
     told = []
     for client_id in ("acme-claims", "acme-claims", "acme-claims-2"):
         with pytest.raises(InvalidFields) as caught:

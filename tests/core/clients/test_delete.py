@@ -10,7 +10,7 @@ from joserfc.util import urlsafe_b64encode
 from sqlalchemy import Engine, select
 
 from tests.support.clients import create, delete, edit, stored, values_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import (
     ACCOUNT,
     CATALOGUE,
@@ -20,7 +20,7 @@ from tests.support.factories import (
     make_account,
     make_author,
     make_client,
-    make_throttles,
+    make_rate_limits,
 )
 from webapp.core.audit.queries import AuditQuery, list_events
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
@@ -86,7 +86,7 @@ def test_only_the_id_and_the_events_of_a_deleted_client_remain(engine: Engine) -
 def test_the_tokens_of_a_deleted_client_stop(engine: Engine) -> None:
     """It gets no new tokens, and its earlier ones are inactive (A7, T11)."""
     client = make_client(engine)
-    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_rate_limits())
     come_in = partial(authenticator.authenticate, client.client_id, Secret(SECRET), address="192.0.2.1", now=utc_now())
     assert come_in().key == client.id
     delete(engine, client)
@@ -136,7 +136,7 @@ def test_anothers_client_cannot_be_deleted(engine: Engine) -> None:
 
 def test_of_5_concurrent_deletes_one_succeeds(engine: Engine) -> None:
     client = make_client(engine)
-    outcomes = at_once([partial(delete, engine, client)] * 5)
+    outcomes = run_concurrently([partial(delete, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, NotFound: 4}
     assert len(actions(engine, client)) == 1
 

@@ -10,7 +10,7 @@ import time_machine
 from sqlalchemy import Engine, event, select
 
 from tests.support.clients import edit, messages, stored, values_of
-from tests.support.factories import HASHER, OTHER_ACCOUNT, make_author, make_client, make_throttles, make_values
+from tests.support.factories import HASHER, OTHER_ACCOUNT, make_author, make_client, make_rate_limits, make_values
 from webapp.core.client_changes import StaleVersion, get_client
 from webapp.core.clients.enable import set_enabled
 from webapp.core.database.engine import make_engine
@@ -171,7 +171,7 @@ def test_a_taken_id_is_reported_within_the_quota_only(engine: Engine) -> None:
     """Editing counts towards the same quota as creating (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="other-claims")
     client = make_client(engine)
-    rate_limits = make_throttles(taken_id_answers_per_hour=1)
+    rate_limits = make_rate_limits(taken_id_answers_per_hour=1)
     values = values_of(client, client_id="other-claims")
     with pytest.raises(InvalidFields):
         edit(engine, client, values=values, rate_limits=rate_limits)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, insert, text
 from sqlalchemy.orm import Session
 
-from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, fill, make_client
+from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, insert_clients, make_client
 from tests.support.strategies import cursor_of, hostile
 from webapp.core.clients import attention, listing
 from webapp.core.clients.listing import SORTS, ListPage, ListQuery, list_clients
@@ -319,8 +319,8 @@ def test_an_account_without_clients_has_an_empty_page(engine: Engine) -> None:
 @pytest.fixture
 def large(engine: Engine) -> Engine:
     """Return a database with 6,000 clients of others, and 2,000 of a large account."""
-    fill(engine, OTHER_ACCOUNT, 6_000)
-    fill(engine, ACCOUNT, 2_000)
+    insert_clients(engine, OTHER_ACCOUNT, 6_000)
+    insert_clients(engine, ACCOUNT, 2_000)
     search_index.update_stale(engine)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE"))
@@ -383,7 +383,7 @@ def test_the_cost_of_a_page_does_not_grow_with_the_account(
     engine = make_engine(sqlite_url)
     steps = []
     for account_id, rows in ((OTHER_ACCOUNT, 1_000), (ACCOUNT, 9_000)):
-        fill(engine, account_id, rows)
+        insert_clients(engine, account_id, rows)
         steps.append(0)
         with engine.connect() as connection:
             driver: Any = connection.connection.driver_connection

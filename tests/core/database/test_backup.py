@@ -46,7 +46,7 @@ def back_up(endpoint: Endpoint, file: Path) -> Result:
 
 def gets_a_token(engine: Engine, client: IdentityClient) -> bool:
     """Return whether a server on this database issues a token to the client."""
-    return Endpoint(engine).ask(client).status_code == 200
+    return Endpoint(engine).request_token(client).status_code == 200
 
 
 def published(endpoint: Endpoint) -> Any:

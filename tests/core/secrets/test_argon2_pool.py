@@ -171,24 +171,24 @@ def test_without_a_thread_the_endpoint_answers_503(endpoint: Endpoint, path: str
                 assert response.headers["Retry-After"] == "1"
                 assert response.headers["Cache-Control"] == "no-store"
     assert not hashed
-    assert limited.ask(client).status_code == 200
+    assert limited.request_token(client).status_code == 200
 
 
 def test_a_generated_secret_needs_no_thread(endpoint: Endpoint, short_wait: None) -> None:
     """Right or wrong, verified before or not (D7)."""
     client = make_client(endpoint.engine, secret=GENERATED_SECRET)
     with all_threads_busy():
-        assert endpoint.ask(client, GENERATED_SECRET).status_code == 200
-        assert endpoint.ask(client, WRONG_GENERATED_SECRET).status_code == 401
-        assert endpoint.ask("nobodys-id", WRONG_GENERATED_SECRET).status_code == 401
+        assert endpoint.request_token(client, GENERATED_SECRET).status_code == 200
+        assert endpoint.request_token(client, WRONG_GENERATED_SECRET).status_code == 401
+        assert endpoint.request_token("nobodys-id", WRONG_GENERATED_SECRET).status_code == 401
 
 
 def test_a_cached_secret_needs_no_thread(endpoint: Endpoint, short_wait: None) -> None:
     """A secret that was verified before needs no computation (D7)."""
     client = make_client(endpoint.engine)
-    assert endpoint.ask(client).status_code == 200
+    assert endpoint.request_token(client).status_code == 200
     with all_threads_busy():
-        assert endpoint.ask(client).status_code == 200
+        assert endpoint.request_token(client).status_code == 200
 
 
 def test_without_a_thread_the_hash_is_renewed_later(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_without_a_thread_the_hash_is_renewed_later(endpoint: Endpoint, monkeypa
         raise Unavailable(1)
 
     monkeypatch.setattr(SecretHasher, "hash", busy)
-    assert endpoint.ask(client).status_code == 200
+    assert endpoint.request_token(client).status_code == 200
 
 
 def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, short_wait: None) -> None:

@@ -12,8 +12,8 @@ import time_machine
 from sqlalchemy import Engine, event, select, text
 
 from tests.support.clients import stored
-from tests.support.concurrency import at_once
-from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_throttles
+from tests.support.concurrency import run_concurrently
+from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_rate_limits
 from tests.support.secrets import NEXT, apply, change, end, leak, pause, resume, set_end
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
@@ -126,7 +126,7 @@ def test_a_secret_verifies_until_its_end_date(engine: Engine, clock: time_machin
     """At -1 s, 0 s and +1 s, even if it was verified a second ago (S8, S9)."""
     client = make_client(engine)
     change(engine, client, overlap=Overlap.HOUR)
-    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_rate_limits())
     for moment, answer in (
         (-SECOND, None),
         (0 * SECOND, AuthenticationFailure.ENDED_SECRET),
@@ -170,7 +170,7 @@ def test_of_5_rotations_of_one_version_one_succeeds(engine: Engine) -> None:
     """One new secret; the others get a stale version (S7)."""
     client = make_client(engine)
     HASHER.hash(Secret(NEXT))
-    outcomes = at_once([partial(change, engine, client)] * 5)
+    outcomes = run_concurrently([partial(change, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {tuple: 1, StaleVersion: 4}
     assert states(engine, client) == {"A": "ending", "B": "current"}
     assert len(events(engine, client)) == 1
@@ -202,7 +202,7 @@ def test_a_leak_ends_every_secret_revokes_all_tokens_and_sets_a_new_secret(
     client, newest = leak(engine, client)
     assert states(engine, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert stored(engine, client.id).token_generation == 1
-    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_rate_limits())
     assert refusal(authenticator, client, SECRET) is not None
     assert refusal(authenticator, client, NEXT) is AuthenticationFailure.ENDED_SECRET
     assert refusal(authenticator, client, newest.reveal()) is None
@@ -248,7 +248,7 @@ def test_nothing_brings_an_ended_secret_back(
     """A paused secret whose end passes cannot be resumed, and no request with it succeeds (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
     client = pause(engine, client, "A")
-    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_rate_limits())
     assert refusal(authenticator, client, SECRET) is AuthenticationFailure.PAUSED_SECRET
     clock.shift(HOUR)
     with pytest.raises(SecretHasEnded) as caught:
@@ -264,7 +264,7 @@ def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Travel
     client = pause(engine, client, "A")
     clock.shift(HOUR - SECOND)
     client = resume(engine, client, "A")
-    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_throttles())
+    authenticator = Authenticator(engine, FastReads(engine), HASHER, make_rate_limits())
     assert refusal(authenticator, client, SECRET) is None
     clock.shift(SECOND)
     assert refusal(authenticator, client, SECRET) is AuthenticationFailure.ENDED_SECRET
@@ -343,7 +343,7 @@ def test_two_concurrent_requests_leave_one_live_secret(
     """Each request takes one of two secrets, and one of them has a stale version (S7)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.WEEK)
     first, second = functions
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [partial(first, engine, client, "A"), partial(second, engine, client, "B", confirmed=True)],
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 1}

@@ -62,7 +62,7 @@ def test_the_key_set_contains_public_keys_only(each_endpoint: Endpoint) -> None:
 def test_the_first_key_is_published_before_it_signs(endpoint: Endpoint) -> None:
     """An API that starts before the first token must not cache an empty key set (T7)."""
     (before,) = (endpoint.client.get(JWKS).json or {})["keys"]
-    token = (endpoint.ask(make_client(endpoint.engine)).json or {})["access_token"]
+    token = (endpoint.request_token(make_client(endpoint.engine)).json or {})["access_token"]
     header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
     assert header["kid"] == before["kid"]
 
@@ -154,7 +154,7 @@ def test_a_changed_row_fails_closed(endpoint: Endpoint, tampering: str) -> None:
     TAMPERING[tampering](endpoint.engine)
     with pytest.raises(SigningKeyUnusable, match="Signing key"):
         SigningKeys(endpoint.engine, [ENCRYPTION_KEY]).signing_key(utc_now())
-    for response in (endpoint.ask(client), endpoint.client.get(JWKS)):
+    for response in (endpoint.request_token(client), endpoint.client.get(JWKS)):
         assert (response.status_code, response.json) == (500, {"error": "server_error"})
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select, text
 from tests.support.clients import stored
 from tests.support.endpoint import add_secret, change_client
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
-from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, note, recent
+from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, recent, record
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
@@ -45,12 +45,12 @@ def test_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorde
     client, other = make_client(engine), make_client(engine)
     midnight = datetime(2026, 3, 2, tzinfo=UTC)
     for at in (midnight - SECOND, midnight, midnight + SECOND):
-        note(recorder, client, at=at)
-    note(recorder, client, label="B")
-    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None)
-    note(recorder, other)
+        record(recorder, client, at=at)
+    record(recorder, client, label="B")
+    record(recorder, client, AuthenticationFailure.WRONG_SECRET, None)
+    record(recorder, other)
     recorder.write()
-    note(recorder, client)
+    record(recorder, client)
     recorder.write()
     recorder.write()
     first, second = date(2026, 3, 1), date(2026, 3, 2)
@@ -67,7 +67,7 @@ def test_requests_are_counted_per_secret_day_and_outcome(engine: Engine, recorde
 def test_the_shown_days_end_today(engine: Engine, recorder: Recorder) -> None:
     client = make_client(engine)
     for days_ago in (0, 1, 29, 30):
-        note(recorder, client, at=datetime.now(UTC) - days_ago * DAY)
+        record(recorder, client, at=datetime.now(UTC) - days_ago * DAY)
     recorder.write()
     with read_session(engine) as session:
         shown = [row.day for row in queries.daily_counts(session, ACCOUNT, client.id)]
@@ -86,7 +86,7 @@ def test_concurrent_writers_lose_nothing(engine: Engine) -> None:
         for round_number in range(5):
             for client in clients[number:] + clients[:number]:
                 for second in range(10):
-                    note(recorder, client, at=NOON + (10 * round_number + second) * SECOND)
+                    record(recorder, client, at=NOON + (10 * round_number + second) * SECOND)
             barrier.wait()
             recorder.write()
             while recorder._pending:  # the other writers locked the database
@@ -106,9 +106,9 @@ def test_concurrent_writers_lose_nothing(engine: Engine) -> None:
 def test_the_latest_requests_are_stored(engine: Engine, recorder: Recorder) -> None:
     """Time, true reason, secret label, address and requested scope (L2)."""
     client = make_client(engine)
-    note(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
-    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
-    note(recorder, client, at=NOON + 2 * SECOND)
+    record(recorder, client, AuthenticationFailure.PAUSED_SECRET, "B", NOON, address=OTHER_ADDRESS, scope="API")
+    record(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + SECOND, address=None)
+    record(recorder, client, at=NOON + 2 * SECOND)
     recorder.write()
     assert [(row.at, row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
         (NOON + 2 * SECOND, "issued", "A", ADDRESS, ""),
@@ -128,7 +128,7 @@ def test_the_latest_requests_are_stored(engine: Engine, recorder: Recorder) -> N
 )
 def test_any_requested_scope_can_be_stored(engine: Engine, recorder: Recorder, asked: str, shown: str) -> None:
     client = make_client(engine)
-    note(recorder, client, Outcome.SCOPE_MALFORMED, scope=asked)
+    record(recorder, client, Outcome.SCOPE_MALFORMED, scope=asked)
     recorder.write()
     assert [row.scope for row in recent(engine, client)] == [shown]
 
@@ -136,11 +136,11 @@ def test_any_requested_scope_can_be_stored(engine: Engine, recorder: Recorder, a
 def test_a_flood_of_refusals_stores_few_rows(engine: Engine, recorder: Recorder) -> None:
     """100,000 refusals in ten writes: memory is bounded, and every one is counted (L2)."""
     client, bystander = make_client(engine), make_client(engine)
-    note(recorder, bystander)
+    record(recorder, bystander)
     for number in range(100_000):
         if number % 10_000 == 9_999:
             recorder.write()
-        note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
+        record(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
     assert len(recorder._pending.requests) <= recorder_module.REQUESTS_MAX
     recorder.write()
     assert kept(engine) == 1 + 10 * writer.REQUESTS_PER_WRITE_MAX + 1
@@ -154,9 +154,9 @@ def test_a_flood_of_refusals_stores_few_rows(engine: Engine, recorder: Recorder)
 def test_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Recorder) -> None:
     """Each write stores the latest issued and the latest refused requests (L2)."""
     client = make_client(engine)
-    note(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
+    record(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
     for number in range(1, 2 * writer.REQUESTS_PER_WRITE_MAX):
-        note(recorder, client, at=NOON + number * timedelta(milliseconds=1))
+        record(recorder, client, at=NOON + number * timedelta(milliseconds=1))
     recorder.write()
     assert kept(engine) == writer.REQUESTS_PER_WRITE_MAX + 1
 
@@ -169,9 +169,9 @@ def test_the_requests_of_a_day_are_bounded(engine: Engine, recorder: Recorder, m
     for day in (NOON - timedelta(days=1), NOON):
         for number in range(120):
             for second in range(5):
-                note(recorder, client, at=day + (5 * number + second) * SECOND)
+                record(recorder, client, at=day + (5 * number + second) * SECOND)
             recorder.write()
-        note(recorder, bystander, at=day)
+        record(recorder, bystander, at=day)
     recorder.write()
     rows = kept(engine) - 2
     assert 400 <= rows < 1200
@@ -214,8 +214,8 @@ def test_the_queue_is_bounded(
     clients = [make_client(engine) for _ in range(3)]
     for second in range(5):
         for client in clients:
-            note(recorder, client, at=NOON + second * SECOND)
-        note(recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=f"unknown-{second}")
+            record(recorder, client, at=NOON + second * SECOND)
+        record(recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=f"unknown-{second}")
     recorder.write()
     assert [counts(engine, client) for client in clients] == [{(NOON.date(), "A", "issued"): 5}] * 2 + [{}]
     assert [[row.at for row in recent(engine, client)] for client in clients] == [[NOON + 4 * SECOND]] * 3
@@ -223,12 +223,36 @@ def test_the_queue_is_bounded(
     assert "Token requests with unknown client IDs: 5, such as" in caplog.text
 
 
+@pytest.mark.parametrize("clients_per_second", [2, 3])
+def test_one_write_takes_a_bounded_number_of_clients(
+    engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, clients_per_second: int
+) -> None:
+    """The others wait for the next write, with their requests; those that waited longest come first, none is lost."""
+    monkeypatch.setattr(recorder_module, "COUNTS_PER_WRITE_MAX", clients_per_second)
+    clients = [make_client(engine) for _ in range(5)]
+    for second in range(2):
+        for client in clients:
+            record(recorder, client, at=NOON + second * SECOND)
+    recorder.write()
+    written = [bool(counts(engine, client)) for client in clients]
+    assert written == [index < clients_per_second for index in range(5)]
+    assert [len(recent(engine, client)) for client in clients] == [2 * each for each in written]
+    record(recorder, clients[-1], at=NOON + 2 * SECOND)
+    recorder.write()
+    recorder.write()
+    assert [counts(engine, client) for client in clients] == [
+        *[{(NOON.date(), "A", "issued"): 2}] * 4,
+        {(NOON.date(), "A", "issued"): 3},
+    ]
+    assert [len(recent(engine, client)) for client in clients] == [2, 2, 2, 2, 3]
+
+
 # Last used
 
 
 def test_last_use_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
     """A busy secret is written once a minute, and the time never goes back."""
-    for moments, told in (
+    for moments, expected in (
         ([NOON], NOON),
         ([NOON + 5 * SECOND, NOON + 59 * SECOND], NOON + 5 * SECOND),
         ([NOON + 5 * SECOND, NOON + MINUTE], NOON + MINUTE),
@@ -236,17 +260,17 @@ def test_last_use_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) 
     ):
         client = make_client(engine)
         for moment in moments:
-            note(recorder, client, at=moment)
+            record(recorder, client, at=moment)
             recorder.write()
-        assert last_used(engine, client) == (told, ADDRESS, "A"), moments
+        assert last_used(engine, client) == (expected, ADDRESS, "A"), moments
 
 
 def test_last_use_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recorder: Recorder) -> None:
     client, unused = make_client(engine), make_client(engine)
     add_secret(engine, client, "another-secret-of-the-client")
-    note(recorder, client, label="B", at=NOON)
-    note(recorder, client, label="A", at=NOON + MINUTE, address=OTHER_ADDRESS)
-    note(recorder, client, label="B", at=NOON + 2 * SECOND)
+    record(recorder, client, label="B", at=NOON)
+    record(recorder, client, label="A", at=NOON + MINUTE, address=OTHER_ADDRESS)
+    record(recorder, client, label="B", at=NOON + 2 * SECOND)
     recorder.write()
     assert last_used(engine, client) == (NOON + MINUTE, OTHER_ADDRESS, "A")
     assert last_used(engine, unused) is None
@@ -258,8 +282,8 @@ def test_a_successful_authentication_is_a_use_of_the_secret(engine: Engine, reco
     """Even if the scope was refused; not if the secret had ended, or none matched."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
-        note(recorder, client, outcome, "A")
-        note(recorder, client, outcome, None, NOON + MINUTE)
+        record(recorder, client, outcome, "A")
+        record(recorder, client, outcome, None, NOON + MINUTE)
     recorder.write()
     used = {outcome for outcome, client in clients.items() if last_used(engine, client) == (NOON, ADDRESS, "A")}
     assert used == set(Outcome)
@@ -273,9 +297,9 @@ def test_a_successful_authentication_records_the_caller(engine: Engine, recorder
     """Even if the scope was refused; not if the secret had ended, or none matched (A8)."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
-        note(recorder, client, outcome, "A")
-        note(recorder, client, outcome, None, address=OTHER_ADDRESS)
-        note(recorder, client, outcome, "A", address=None)
+        record(recorder, client, outcome, "A")
+        record(recorder, client, outcome, None, address=OTHER_ADDRESS)
+        record(recorder, client, outcome, "A", address=None)
     recorder.write()
     assert {outcome for outcome, client in clients.items() if callers(engine, client)} == set(Outcome)
     assert callers(engine, clients[Outcome.ISSUED]) == {ADDRESS: NOON}
@@ -284,27 +308,27 @@ def test_a_successful_authentication_records_the_caller(engine: Engine, recorder
 def test_a_callers_time_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
     """Each process writes it once a minute at most, and it never goes back."""
     client = make_client(engine)
-    for moment, address, told in (
+    for moment, address, expected in (
         (NOON, ADDRESS, {ADDRESS: NOON}),
         (NOON + 59 * SECOND, ADDRESS, {ADDRESS: NOON}),
         (NOON + 59 * SECOND, OTHER_ADDRESS, {ADDRESS: NOON, OTHER_ADDRESS: NOON + 59 * SECOND}),
         (NOON + MINUTE, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
         (NOON, ADDRESS, {ADDRESS: NOON + MINUTE, OTHER_ADDRESS: NOON + 59 * SECOND}),
     ):
-        note(recorder, client, at=moment, address=address)
+        record(recorder, client, at=moment, address=address)
         recorder.write()
-        assert callers(engine, client) == told
+        assert callers(engine, client) == expected
 
 
 def test_about_200_addresses_of_a_client_are_kept(engine: Engine, recorder: Recorder) -> None:
     """Within one write and over many; those with the oldest calls are removed."""
     at_once, one_by_one = make_client(engine), make_client(engine)
     for number in range(260):
-        note(recorder, at_once, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+        record(recorder, at_once, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
     recorder.write()
     assert callers(engine, at_once) == {f"2001:db8::{number:x}": NOON + number * SECOND for number in range(60, 260)}
     for number in range(700):
-        note(recorder, one_by_one, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
+        record(recorder, one_by_one, at=NOON + number * SECOND, address=f"2001:db8::{number:x}")
         recorder.write()
     known = callers(engine, one_by_one)
     assert 200 <= len(known) < 600
@@ -318,7 +342,7 @@ def test_another_account_sees_nothing(engine: Engine, recorder: Recorder) -> Non
     """Another account's queries return nothing (L2, A3)."""
     client = make_client(engine)
     make_client(engine, account_id=OTHER_ACCOUNT)
-    note(recorder, client, at=datetime.now(UTC))
+    record(recorder, client, at=datetime.now(UTC))
     recorder.write()
     with read_session(engine) as session:
         for account_id, seen in ((ACCOUNT, 1), (OTHER_ACCOUNT, 0), ("nobody", 0)):
@@ -346,10 +370,10 @@ def test_an_unknown_client_id_is_logged_as_four_characters_and_a_digest(
     caplog.set_level(logging.DEBUG)
     lines = []
     for one in (recorder, Recorder(engine, PEPPER), Recorder(engine, b"another pepper of 32 bytes or so")):
-        note(one, None, AuthenticationFailure.UNKNOWN, None)
-        note(one, None, AuthenticationFailure.UNKNOWN, None)
-        note(one, None, AuthenticationFailure.UNKNOWN, None, client_id="hunter2-again", address=OTHER_ADDRESS)
-        note(one, None, AuthenticationFailure.MALFORMED, None, client_id=f"{CANARY}\0\r\n")
+        record(one, None, AuthenticationFailure.UNKNOWN, None)
+        record(one, None, AuthenticationFailure.UNKNOWN, None)
+        record(one, None, AuthenticationFailure.UNKNOWN, None, client_id="hunter2-again", address=OTHER_ADDRESS)
+        record(one, None, AuthenticationFailure.MALFORMED, None, client_id=f"{CANARY}\0\r\n")
         one.write()
         lines.append(next(line for line in caplog.messages[::-1] if "unknown client IDs" in line))
     assert lines[0] == lines[1] != lines[2]
@@ -370,10 +394,10 @@ def test_a_former_id_is_recorded_at_its_client(engine: Engine, recorder: Recorde
         session.add(UsedClientId(client_id_folded="northwind-new", client_key=client.id))
     change_client(engine, client, client_id="northwind-new")
     for second, sent in enumerate(["northwind-old", "NORTHWIND-old", "Northwind-New"]):
-        note(
+        record(
             recorder, None, AuthenticationFailure.UNKNOWN, None, client_id=sent, at=NOON + second * SECOND, scope="API"
         )
-    note(recorder, None, AuthenticationFailure.MALFORMED, None, client_id="northwind-new", at=NOON + 3 * SECOND)
+    record(recorder, None, AuthenticationFailure.MALFORMED, None, client_id="northwind-new", at=NOON + 3 * SECOND)
     recorder.write()
     assert [(row.outcome, row.secret_label, row.address, row.scope) for row in recent(engine, client)] == [
         ("malformed", None, ADDRESS, ""),

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, event, text
 
 from tests.support.factories import PEPPER, make_client
 from tests.support.servers import ROOT
-from tests.support.usage import callers, counts, last_used, note, recent
+from tests.support.usage import callers, counts, last_used, recent, record
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
 from webapp.core.usage.recorder import Recorder
@@ -72,10 +72,10 @@ def test_requests_are_kept_while_the_database_is_unavailable(engine: Engine, cap
     away = locked if engine.dialect.name == "sqlite" else closed
     with away(engine):
         for _ in range(3):
-            note(recorder, client, at=NOW)
+            record(recorder, client, at=NOW)
             recorder.write()
     assert issued(engine, client) == 0
-    note(recorder, client, at=NOW)
+    record(recorder, client, at=NOW)
     recorder.write()
     recorder.write()
     assert issued(engine, client) == 4
@@ -91,11 +91,11 @@ def test_requests_that_can_never_be_written_are_dropped(engine: Engine, caplog: 
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE identity_client_token_requests RENAME TO elsewhere"))
-    note(recorder, client, at=NOW, scope="canary")
+    record(recorder, client, at=NOW, scope="canary")
     recorder.write()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO identity_client_token_requests"))
-    note(recorder, client, at=NOW)
+    record(recorder, client, at=NOW)
     recorder.write()
     assert issued(engine, client) == len(recent(engine, client)) == 1
     upgrade, lost = caplog.messages
@@ -131,12 +131,12 @@ def writers() -> int:
 def test_a_thread_that_dies_is_started_again_and_counted(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """What it had not written is written by the next one (D10)."""
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
-    note(recorder, client, at=NOW)
+    record(recorder, client, at=NOW)
     [thread] = [thread for thread in threading.enumerate() if thread.name == "identity-clients-recorder"]
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
     wait_for(lambda: not thread.is_alive())
     assert issued(engine, client) == recorder.restarts == 0
-    note(recorder, client, at=NOW)
+    record(recorder, client, at=NOW)
     wait_for(lambda: issued(engine, client) == 2)
     assert recorder.restarts == 1
     assert "The thread that records token requests died and was started again (1 times)." in caplog.messages
@@ -149,7 +149,7 @@ def test_one_thread_writes_within_a_second_and_ends_when_idle(engine: Engine) ->
     for so_far in (0, 3):
         started = time.monotonic()
         for _ in range(3):
-            note(recorder, client, at=NOW)
+            record(recorder, client, at=NOW)
         assert writers() == 1
         wait_for(lambda expected=so_far + 3: issued(engine, client) == expected)  # type: ignore[misc]
         assert time.monotonic() - started < 5  # one second, on an idle machine
@@ -165,8 +165,8 @@ def test_a_process_without_free_threads_continues_to_serve(engine: Engine, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_more_threads)
-        note(recorder, client, at=NOW)
-    note(recorder, client, at=NOW)
+        record(recorder, client, at=NOW)
+    record(recorder, client, at=NOW)
     wait_for(lambda: issued(engine, client) == 2)
     wait_for(lambda: writers() == 0)
 
@@ -176,11 +176,11 @@ def test_recording_never_waits_for_the_database(sqlite_url: str) -> None:
     client, recorder = make_client(engine), Recorder(engine, PEPPER)
     with locked(engine):
         writer = threading.Thread(target=recorder.write)
-        note(recorder, client, at=NOW)
+        record(recorder, client, at=NOW)
         writer.start()
         started = time.perf_counter()
         for _ in range(1000):
-            note(recorder, client, at=NOW)
+            record(recorder, client, at=NOW)
         assert time.perf_counter() - started < 0.5
         writer.join()
     recorder.write()

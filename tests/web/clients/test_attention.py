@@ -1,4 +1,4 @@
-"""Which clients need attention, on the list: a strip, a filter, a mark on the row; and when each got its last token."""
+"""Clients that need attention, on the list (strip_links, filter, mark on the row), and the time of the last token."""
 
 import html
 import re
@@ -10,11 +10,11 @@ import pytest
 import time_machine
 from sqlalchemy import event
 
-from tests.support.attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import PREFIX, Host
-from tests.support.markup import read, squeeze
-from tests.support.screens import rows
+from tests.support.markup import one_line, read
+from tests.support.screens import listed_ids
 from webapp.core.clients import attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
 from webapp.web.clients.attention import FILTER_WORDS, attention_mark
@@ -24,24 +24,24 @@ STRIP = "?part=attention"
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon."""
+    """Set the clock to noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
 
 
 def marks(text: str) -> dict[str, list[str]]:
-    """Return what each row of a page is marked with, by client ID; rows without a mark are absent."""
+    """Return the marks of each row of a page by client ID; rows without a mark are absent."""
     found = {}
-    for row in re.findall(r'<tr role="row" id="row-.*?</tr>', squeeze(text)):
+    for row in re.findall(r'<tr role="row" id="row-.*?</tr>', one_line(text)):
         words = re.findall(r'<span class="ic-st ic-due">([^<]*)</span>', row)
         if words:
-            found[rows(row)[0]] = [html.unescape(each) for each in words]
+            found[listed_ids(row)[0]] = [html.unescape(each) for each in words]
     return found
 
 
-def strip(text: str) -> list[tuple[str, str]]:
-    """Return the strip's links: the filter to which each leads, and its words."""
-    found = re.search(r'<div id="ic-attention".*?(</div></div></div>|></div>)', squeeze(text))
+def strip_links(text: str) -> list[tuple[str, str]]:
+    """Return the strip_links's links: the filter that each sets, and its text."""
+    found = re.search(r'<div id="ic-attention".*?(</div></div></div>|></div>)', one_line(text))
     assert found
     links = re.findall(rf'<a href="{re.escape(PREFIX)}\?attention=(\w+)">([^<]*)</a>', found[0])
     assert (" hidden" in found[0].split(">")[0]) is (not links)
@@ -50,21 +50,25 @@ def strip(text: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def account(host: Host) -> Host:
-    """Return a host where some clients need attention, one for each reason, and the others do not."""
-    make(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
-    make(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
-    make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
-    make(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
-    make(host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest")
-    make(host.engine, client_id="g-in-order")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled")
-    make(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
+    """Return a host with one client for each reason of attention, and others that need none."""
+    make_client_in_use(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
+    make_client_in_use(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
+    make_client_in_use(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
+    make_client_in_use(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
+    make_client_in_use(
+        host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest"
+    )
+    make_client_in_use(host.engine, client_id="g-in-order")
+    make_client_in_use(
+        host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled"
+    )
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
     return host
 
 
-def test_the_row_says_why(account: Host) -> None:
-    """On the row, in the prototype's words."""
+def test_the_row_shows_the_reason(account: Host) -> None:
+    """With the prototype's wording."""
     expected = {
         "a-ending": ["Secret A ends in 4 days"],
         "b-ending": ["Secret A ends in 20 days"],
@@ -77,10 +81,10 @@ def test_the_row_says_why(account: Host) -> None:
     assert marks(account.get(htmx=True).text) == expected
 
 
-def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
-    """As a strip; A3: of this account."""
+def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
+    """Only this account's clients count (A3)."""
     text = account.get().text
-    assert strip(text) == [
+    assert strip_links(text) == [
         ("ending", "2 clients’ secrets end, the first within 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
@@ -106,12 +110,12 @@ def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
     ],
 )
 def test_the_filter(account: Host, query: str, found: list[str]) -> None:
-    """As a filter; I4."""
+    """A bad value is ignored (I4)."""
     for htmx in (False, True):
-        assert rows(account.get(query, htmx=htmx).text) == found
+        assert listed_ids(account.get(query, htmx=htmx).text) == found
 
 
-def test_the_filter_is_kept_and_told_where_nothing_matches(account: Host) -> None:
+def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> None:
     text = account.get("?attention=idle&q=zulu").text
     assert '<option value="idle" selected>Not used for 90 days</option>' in text
     assert "You are looking only at one kind of attention: Not used for 90 days." in text
@@ -119,41 +123,41 @@ def test_the_filter_is_kept_and_told_where_nothing_matches(account: Host) -> Non
     assert set(FILTER_WORDS) == {"", *FILTERS}
 
 
-def test_where_nothing_needs_attention_there_is_no_strip(host: Host) -> None:
-    assert strip(host.get().text) == []
-    make(host.engine, client_id="g-in-order")
+def test_no_strip_when_no_client_needs_attention(host: Host) -> None:
+    assert strip_links(host.get().text) == []
+    make_client_in_use(host.engine, client_id="g-in-order")
     text = host.get().text
-    assert strip(text) == []
+    assert strip_links(text) == []
     assert marks(text) == {}
     assert "Needs attention:" not in text
 
 
-def test_the_strip_follows_a_change(account: Host) -> None:
-    """Disabled, a client needs attention no more: the strip asks for itself again after each change."""
+def test_the_strip_is_refreshed_after_a_change(account: Host) -> None:
+    """A disabled client no longer needs attention; the strip requests itself again after each change."""
     text = account.get().text
-    assert re.search(r'id="ic-attention"[^>]* hx-trigger="ic-changed from:body"', squeeze(text))
-    assert strip(account.get(STRIP, htmx=True).text) == strip(text)
+    assert re.search(r'id="ic-attention"[^>]* hx-trigger="ic-changed from:body"', one_line(text))
+    assert strip_links(account.get(STRIP, htmx=True).text) == strip_links(text)
     assert "<table" not in account.get(STRIP, htmx=True).text
-    assert "<table" in account.get(STRIP).text  # without script it is the list
-    key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', squeeze(text))
+    assert "<table" in account.get(STRIP).text  # without JavaScript it is the list
+    key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', one_line(text))
     assert key
     version = read(account.get(f"/{key[1]}/disable")).value("version")
     assert account.post(f"/{key[1]}/disable", {"version": version}).status_code == 303
-    assert "unused" not in dict(strip(account.get(STRIP, htmx=True).text))
+    assert "unused" not in dict(strip_links(account.get(STRIP, htmx=True).text))
 
 
 def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it costs does not grow with the account."""
+    """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret ends within 4 days") in strip(text)
-    assert ("idle", "1 client not used for 90 days") in strip(text)
+    assert ("ending", "1+ client’s secret ends within 4 days") in strip_links(text)
+    assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 
-def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> None:
+def test_search_and_paging_do_not_count_for_the_strip_again(account: Host) -> None:
     statements: list[str] = []
     event.listen(account.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    assert rows(account.get("?q=idle", htmx=True).text) == ["e-idle"]
+    assert listed_ids(account.get("?q=idle", htmx=True).text) == ["e-idle"]
     assert not any("SELECT count(*)" in statement and "attention_periods" in statement for statement in statements)
 
 
@@ -166,7 +170,7 @@ def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> No
         (Attention(AttentionReason.IDLE, days=1200), "Idle for 1,200 days"),
     ],
 )
-def test_the_words_of_a_mark(one: Attention, words: str) -> None:
+def test_the_text_of_a_mark(one: Attention, words: str) -> None:
     assert attention_mark(one) == words
 
 
@@ -187,41 +191,41 @@ def test_the_words_of_a_mark(one: Attention, words: str) -> None:
     ],
 )
 def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
-    """Prototype: relative up to an hour, then the date; "Never", not an empty cell."""
+    """Relative up to an hour, then the date; "Never", not an empty cell."""
     make_client(host.engine, last_token_at=None if ago is None else NOON - ago)
-    cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', squeeze(host.get().text))
+    cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', one_line(host.get().text))
     assert cell
     assert re.sub("<[^>]*>", "", cell[1]) == shown
     assert ("<time" in cell[1]) is (ago is not None)
 
 
 def test_sorted_by_the_last_token(host: Host) -> None:
-    """The newest first at the first press; those never used stand at the end of it."""
+    """The newest first at the first press; clients without a token come last."""
     given: dict[str, Any] = {"alpha-never": None, "bravo-old": NOON - 9 * DAY, "charlie-new": NOON - DAY}
     for client_id, at in given.items():
         make_client(host.engine, client_id=client_id, last_token_at=at)
     text = host.get().text
     assert re.search(rf'<a href="{re.escape(PREFIX)}\?sort=-last_token" id="ic-by-last_token"', text)
     newest_first = host.get("?sort=-last_token").text
-    assert rows(newest_first) == ["charlie-new", "bravo-old", "alpha-never"]
-    assert re.search(r'aria-sort="descending"><a href="[^"]*\?sort=last_token"', squeeze(newest_first))
+    assert listed_ids(newest_first) == ["charlie-new", "bravo-old", "alpha-never"]
+    assert re.search(r'aria-sort="descending"><a href="[^"]*\?sort=last_token"', one_line(newest_first))
     assert "sorted by Last token, newest first" in newest_first
     assert '<option value="-last_token" selected>Sort: Last token, newest first</option>' in newest_first
-    assert rows(host.get("?sort=last_token").text) == ["alpha-never", "bravo-old", "charlie-new"]
+    assert listed_ids(host.get("?sort=last_token").text) == ["alpha-never", "bravo-old", "charlie-new"]
 
 
 # The page of a client
 
 
 def notice(text: str) -> list[str]:
-    """Return what the notice on a client's page says, a line for each reason."""
-    found = re.search(r'<div class="ic-note ic-due" role="region".*?</div></div>', squeeze(text))
+    """Return the text of the notice on a client's page, a line for each reason."""
+    found = re.search(r'<div class="ic-note ic-due" role="region".*?</div></div>', one_line(text))
     lines = re.findall("<p>(.*?)</p>", found[0]) if found else []
     return [" ".join(html.unescape(re.sub("<[^>]*>", " ", line)).split()) for line in lines]
 
 
 @pytest.mark.parametrize(
-    ("client_id", "said"),
+    ("client_id", "expected"),
     [
         ("a-ending", ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on."]),
         ("c-refused", ["6 of 20 requests refused. The reasons stand under Token requests."]),
@@ -238,27 +242,27 @@ def notice(text: str) -> list[str]:
         ("h-disabled", []),
     ],
 )
-def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, said: list[str]) -> None:
-    """Prototype: a notice on top."""
-    key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', squeeze(account.get().text))
+def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, expected: list[str]) -> None:
+    """As a notice at the top."""
+    key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', one_line(account.get().text))
     assert key
     for htmx in (False, True):
         text = account.get(f"/{key[1]}", htmx=htmx).text
-        assert notice(text) == said
+        assert notice(text) == expected
         assert text.index('id="ic-h-configuration"') > text.find('role="region" aria-label="Needs attention"')
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "expected"),
     [
         ({"last_token_at": NOON - timedelta(minutes=3)}, "Claims payments · last token 3 minutes ago"),
         ({"last_token_at": NOON - 9 * DAY}, "Claims payments · last token on 20 February 2026, 12:00 GMT"),
         ({}, "Claims payments · no token yet"),
     ],
 )
-def test_the_head_tells_the_last_token(host: Host, columns: dict[str, Any], said: str) -> None:
-    """Prototype."""
+def test_the_heading_shows_the_last_token(host: Host, columns: dict[str, Any], expected: str) -> None:
+    """In the same form as the prototype."""
     client = make_client(host.engine, name="Claims payments", **columns)
     head = re.search(r"</h1>.*?</div>\s*<p>(.*?)</p>", host.get(f"/{client.id}").text, re.DOTALL)
     assert head
-    assert " ".join(re.sub("<[^>]*>", "", head[1]).split()) == said
+    assert " ".join(re.sub("<[^>]*>", "", head[1]).split()) == expected

@@ -184,6 +184,9 @@ class Authenticator:
         matching = self._match_without_argon2(candidates, secret, scheme)
         usable = _first_usable(matching)
         if usable is None:
+            if scheme is HashScheme.HMAC_SHA256:
+                for _ in range(COMPARISONS_PER_FAILURE - len(candidates)):
+                    self._hasher.compute_dummy(secret, scheme)
             # Before argon2id: refuse while too many have failed.
             self._check_failures(candidates, client_id, address)
             if scheme is HashScheme.ARGON2ID or self._legacy_hashes.exist():
@@ -206,7 +209,10 @@ class Authenticator:
     def _match_without_argon2(
         self, candidates: Sequence[_Candidate[Caller]], secret: Secret, scheme: HashScheme
     ) -> list[_Candidate[Caller]]:
-        """Return the candidates that the secret matches by HMAC, or matched before by argon2id."""
+        """Return the candidates that the secret matches by HMAC, or matched before by argon2id.
+
+        The search ends with the first that may be used.
+        """
         matching = []
         for candidate in candidates:
             if candidate.stored.scheme is HashScheme.HMAC_SHA256:
@@ -216,9 +222,8 @@ class Authenticator:
                 matches = candidate.failure is None and self._verified.contains(secret, candidate.stored)
             if matches:
                 matching.append(candidate)
-        if scheme is HashScheme.HMAC_SHA256:
-            for _ in range(COMPARISONS_PER_FAILURE - len(candidates)):
-                self._hasher.compute_dummy(secret, scheme)
+                if candidate.failure is None:
+                    break
         return matching
 
     def _match_by_argon2(

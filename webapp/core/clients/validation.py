@@ -136,6 +136,14 @@ def check_client_id(value: str) -> str:
     return value
 
 
+def needs_form_encoding(client_id: str) -> bool:
+    """Return whether many callers would send this client ID wrongly by HTTP Basic (RFC 6749 section 2.3.1).
+
+    A colon separates the client ID from the secret there.
+    """
+    return any(character in client_id for character in ":+%")
+
+
 def check_name(value: str) -> str:
     """Return the name in Unicode NFC without outer white space; empty is allowed.
 

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 _RANDOM_BYTES = 33
 _CHECKSUM_CHARACTERS = 6
+_CHECKSUM_SHIFTS = range(30, -1, -6)
+"""The 32 bits of the checksum are written six at a time, the highest first."""
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 # A prefix of up to 40 characters, which is a setting that may have changed, 44 of random bits, and 6 of the checksum.
 _GENERATED_FORM = re.compile(r"[A-Za-z0-9_-]{50,90}")
@@ -59,8 +61,5 @@ def is_generated(secret: Secret) -> bool:
 
 
 def _checksum(body: str) -> str:
-    rest, characters = zlib.crc32(body.encode()), ""
-    for _ in range(_CHECKSUM_CHARACTERS):
-        rest, index = divmod(rest, len(_ALPHABET))
-        characters = _ALPHABET[index] + characters
-    return characters
+    crc = zlib.crc32(body.encode())
+    return "".join([_ALPHABET[(crc >> shift) % len(_ALPHABET)] for shift in _CHECKSUM_SHIFTS])

@@ -5,8 +5,8 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -41,8 +41,7 @@ def scheme_of(secret: Secret) -> HashScheme:
     return HashScheme.HMAC_SHA256 if is_generated(secret) else HashScheme.ARGON2ID
 
 
-@dataclass(frozen=True, slots=True)
-class StoredHash:
+class StoredHash(NamedTuple):
     """The hash of a secret as it is stored.
 
     :param value: `$argon2id$v=19$m=...,t=...,p=...$salt$tag` or `$hmac-sha256$v=1$salt$tag`, in base64 without padding.

@@ -88,6 +88,12 @@ def needs_form_encoding(secret: Secret) -> bool:
     return any(character in secret.reveal() for character in "+%")
 
 
+def has_outer_space(secret: Secret) -> bool:
+    """Return whether a secret starts or ends with a space, as one that was pasted may (S10)."""
+    value = secret.reveal()
+    return value != value.strip()
+
+
 @cache
 def common_secrets() -> frozenset[str]:
     """Return the bundled list of common passwords, in lower case."""

@@ -27,8 +27,8 @@ def edit_client(key: str) -> ResponseReturnValue:
     """Show the form; on POST save it, and show a new secret in this one response if one was typed."""
     client = load_client(key)
     if request.method != "POST":
-        return _show(EditForm(**edit_data(client, actor().grantable_roles)), client)
-    form = EditForm()
+        return _show(EditForm(client.client_id, **edit_data(client, actor().grantable_roles)), client)
+    form = EditForm(client.client_id)
     show = partial(_show, form, client)
     if form.secret and not Access.SECRETS.allows(actor()):
         form.add_errors([FieldError("client_secret", gettext("Your role may not change secrets. Leave this empty."))])
@@ -64,12 +64,13 @@ def edit_client(key: str) -> ResponseReturnValue:
 
 def edit_client_form(key: str) -> Response:
     """Render a part of the form again after Generate or a preset; nothing is saved."""
-    client, form = load_client(key), EditForm()
+    client = load_client(key)
+    form = EditForm(client.client_id)
     return remake_form(form, partial(_show, form, client))
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
-    form.warn_of_changed_id(client)
+    form.warn_of_client_id()
     catalogue = services().catalogue
     grantable = {role.key for role in catalogue.grantable(actor().grantable_roles)}
     return show_client_form(

@@ -4,13 +4,20 @@ import json
 import secrets
 import unicodedata
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 from wtforms import BooleanField, Field, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
-from ...core.clients.validation import FIELDS, TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
+from ...core.clients.validation import (
+    FIELDS,
+    TOKEN_DURATION_DEFAULT_MINUTES,
+    ClientValues,
+    check_client_id,
+    needs_form_encoding,
+)
 from ...core.database.models import IdentityClient
+from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
@@ -72,13 +79,23 @@ class DeleteForm(VersionForm):
 
 
 class ClientForm(SecretForm):
-    """The fields that New Client and Edit have in common. It can write no other column of a client (A5)."""
+    """The fields that New Client and Edit have in common. It can write no other column of a client (A5).
+
+    :param stored_client_id: of the client that is edited; empty for a new one.
+    """
 
     client_id = StringField(lazy_gettext("Client ID"), default="")
     name = StringField(lazy_gettext("Client name"), default="")
     description = StringField(lazy_gettext("Description"), default="")
     token_duration = StringField(lazy_gettext("Token duration"), default=str(TOKEN_DURATION_DEFAULT_MINUTES))
     roles = RolesField(lazy_gettext("Roles"))
+    client_id_warning = HiddenField("Warning", default="")
+    """The warning about the client ID as the form showed it."""
+    warning_fields: ClassVar[dict[str, str]] = {"client_id": "client_id_warning", **SecretForm.warning_fields}
+
+    def __init__(self, stored_client_id: str = "", **data: Any) -> None:
+        super().__init__(**data)
+        self._stored_client_id = stored_client_id
 
     def values(self) -> ClientValues:
         """Return the values as they were typed, but for the secret."""
@@ -112,12 +129,28 @@ class ClientForm(SecretForm):
         """Check every field by the rules of core, and put each error on its field."""
         self.check(*FIELDS)
 
-    def warn_of_changed_id(self, client: IdentityClient | None) -> None:
-        """Put a notice on the client ID where it differs from the one that the client has now."""
-        if client and self.client_id.data not in (None, "", client.client_id):
+    def warn(self) -> None:
+        """Put a warning on the client ID, and on the secret, where there is one."""
+        self.warn_of_client_id()
+        self.warn_of_secret()
+
+    def warn_of_client_id(self) -> None:
+        """Put a notice on a client ID that is changed, and a warning on a valid one that is hard to send."""
+        stored, client_id = self._stored_client_id, self.client_id.data or ""
+        if client_id in ("", stored):
+            return
+        if stored:
             self.notices["client_id"] = gettext(
                 "When you save, callers that still use %(client_id)s are refused from their next request.",
-                client_id=client.client_id,
+                client_id=stored,
+            )
+        try:
+            check_client_id(client_id)
+        except FieldError:
+            return
+        if needs_form_encoding(client_id):
+            self.warnings["client_id"] = gettext(
+                "Many callers send :, + and % wrongly by HTTP Basic. You may use it, or choose another."
             )
 
 

@@ -77,7 +77,7 @@ def check_field() -> Response:
     """
     client, field = _client_from_query("client"), request.args.get("field", "")
     # Change secret posts no client ID and name, which its secret is compared with.
-    form = ClientForm(client_id=client.client_id, name=client.name) if client else ClientForm()
+    form = ClientForm(client.client_id, client_id=client.client_id, name=client.name) if client else ClientForm()
     if not form.validate():
         return ScreenResponse("", 422)
     if field not in FIELDS:
@@ -112,7 +112,7 @@ def _check_client_id_available(form: ClientForm, client: IdentityClient | None) 
     except ClientIdTaken as error:
         form.add_errors([error])
     else:
-        form.warn_of_changed_id(client)
+        form.warn_of_client_id()
 
 
 def _client_from_query(argument: str) -> IdentityClient | None:

@@ -1,13 +1,13 @@
 """Define the forms in which a secret is set or changed."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from wtforms import BooleanField, HiddenField, StringField
 
 from ...core.database.models import IdentityClient
 from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
-from ...core.secrets.policy import needs_form_encoding, weaknesses
+from ...core.secrets.policy import has_outer_space, needs_form_encoding, weaknesses
 from ...core.secrets.service import Overlap
 from ...host import services
 from ..http.forms import ConfirmedForm, ScreenForm, VersionField
@@ -26,6 +26,8 @@ class SecretForm(ScreenForm):
     client_secret = StringField(lazy_gettext("Client secret"), default="")
     secret_warning = HiddenField("Warning", default="")
     """The warning about the secret as the form showed it: a POST that repeats it has been warned."""
+    warning_fields: ClassVar[dict[str, str]] = {"client_secret": "secret_warning"}
+    """The hidden fields with the warnings that were shown, by the field that they are about."""
 
     @property
     def secret(self) -> str:
@@ -38,35 +40,48 @@ class SecretForm(ScreenForm):
         raise NotImplementedError
 
     def is_ready(self) -> bool:
-        """Return whether the form may go to core: it is valid, and its user was warned of a weak secret before."""
-        warning_is_new = self.warn_of_secret()
+        """Return whether the form may go to core: it is valid, and each warning was shown before (S4)."""
+        self.warn()
         if not self.validate():
             return False
-        if not warning_is_new:
+        unread = [
+            self[name].label.text
+            for name, text in self.warnings.items()
+            if self[self.warning_fields[name]].data != text
+        ]
+        if not unread:
             return True
         self.check_all()
         self.message = gettext(
-            "Nothing is saved yet. Read the note at the client secret, then press %(button)s again.", button=self.button
+            # Translators: fields is a list of the names of form fields.
+            "Nothing is saved yet. Read the note at %(fields)s, then press %(button)s again.",
+            fields=", ".join(f"“{label}”" for label in unread),
+            button=self.button,
         )
         return False
 
-    def check_all(self) -> None:
-        """Put the errors of every field on it, where the form is shown again for the secret's warning."""
+    def warn(self) -> None:
+        """Put a warning on each valid field that has one."""
+        self.warn_of_secret()
 
-    def warn_of_secret(self) -> bool:
-        """Put a notice on a valid secret that is weak or hard to send (S4); return whether it was not shown before."""
+    def check_all(self) -> None:
+        """Put the errors of every field on it, where the form is shown again for the warnings."""
+
+    def warn_of_secret(self) -> None:
+        """Put a warning on a valid secret that is weak or hard to send (S4), or has a space at an end (S10)."""
         try:
             secret = services().secrets.check(self.secret, **self.client_names)
         except FieldError:
-            return False
+            return
         reasons = weaknesses(secret, **self.client_names)
         if reasons:
             reasons.insert(0, gettext("This secret is easy to guess."))
         if needs_form_encoding(secret):
             reasons.append(gettext("Many callers send + and % wrongly by HTTP Basic."))
+        if has_outer_space(secret):
+            reasons.append(gettext("It starts or ends with a space."))
         if reasons:
-            self.notices["client_secret"] = " ".join([*reasons, gettext("You may use it, or press Generate new.")])
-        return self.notices.get("client_secret", "") not in ("", self.secret_warning.data)
+            self.warnings["client_secret"] = " ".join([*reasons, gettext("You may use it, or press Generate new.")])
 
 
 class ChangeForm(SecretForm):

@@ -1,4 +1,4 @@
-"""Pictures of what the tests see, for people to look at: `make screenshots`."""
+"""Screenshots of what the tests open: `make screenshots`."""
 
 import itertools
 import os
@@ -9,16 +9,16 @@ from playwright.sync_api import Page
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
-# A bar that shows that something is loading has no end.
+# The animation of a progress bar has no end.
 FINISH_ANIMATIONS = """() => document.getAnimations()
     .filter(animation => animation.effect.getComputedTiming().endTime < Infinity)
     .forEach(animation => animation.finish())"""
 
 
-def looks(page: Page, name: str) -> Iterator[tuple[int, str]]:
+def appearances(page: Page, name: str) -> Iterator[tuple[int, str]]:
     """Show a page in both widths and both colour schemes, and yield each in turn.
 
-    Where `SCREENSHOTS` names a folder, a picture of each is kept there.
+    Where `SCREENSHOTS` names a folder, store an image of each there.
     """
     page.evaluate(FINISH_ANIMATIONS)
     for width, scheme in itertools.product(WIDTHS, SCHEMES):
@@ -29,24 +29,24 @@ def looks(page: Page, name: str) -> Iterator[tuple[int, str]]:
         yield width, scheme
 
 
-def keep(page: Page, name: str) -> None:
-    """Keep pictures of a page, where they are wanted, and leave it as it was."""
+def save_screenshots(page: Page, name: str) -> None:
+    """Store images of a page if `SCREENSHOTS` is set, and restore its size."""
     if "SCREENSHOTS" not in os.environ:
         return
     before = page.viewport_size
-    for _ in looks(page, name):
+    for _ in appearances(page, name):
         pass
     page.emulate_media(color_scheme="light")
     if before:
         page.set_viewport_size(before)
 
 
-def keep_text(page: Page, name: str, text: str) -> None:
-    """Keep pictures of a file's text; a tab of its own shows it."""
+def save_text_screenshots(page: Page, name: str, text: str) -> None:
+    """Store images of a text file in a separate tab."""
     tab = page.context.new_page()
     head = (
         f"<!doctype html><meta charset=utf-8><meta name=color-scheme content='light dark'><title>{escape(name)}</title>"
     )
     tab.set_content(f"{head}<pre style='white-space: pre-wrap'>{escape(text)}</pre>")
-    keep(tab, name)
+    save_screenshots(tab, name)
     tab.close()
