@@ -72,6 +72,7 @@ _NEEDED = {
     Access.EDIT: lazy_gettext("You need a role that may edit clients."),
     Access.SECRETS: lazy_gettext("You need a role that may change secrets."),
     Access.DELETE: lazy_gettext("You need a role that may delete clients."),
+    Access.MANAGE: lazy_gettext("You need a role that manages all clients of the account."),
 }
 """What somebody is told who may view clients, but not do this."""
 
