@@ -26,7 +26,7 @@ from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core import accounts
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import ClientSecret, IdentityClient, UsedClientId, new_id, utc_now
+from webapp.core.database.models import ClaimedClientId, ClientSecret, IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.core.secrets.hashing import SecretHasher
@@ -167,7 +167,7 @@ def _insert(engine: Engine, clients: list[Row], hasher: SecretHasher) -> None:
         connection = session.connection()
         connection.execute(insert(IdentityClient), clients)
         connection.execute(
-            insert(UsedClientId),
+            insert(ClaimedClientId),
             [{"client_id_folded": client["client_id_folded"], "client_key": client["id"]} for client in clients],
         )
         connection.execute(

@@ -14,6 +14,7 @@ A token that was revoked is accepted here until it ends, an hour later at most. 
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,9 @@ ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
 KEYS_KEPT_SECONDS = 300
 """How long published keys are used; a key that the issuer withdraws in an emergency is accepted for this time."""
+CLOCK_LEEWAY_SECONDS = 60
+"""How far this clock may be behind or ahead of the issuer's. Without a leeway, one that is a second behind refuses
+every new token, since Authlib compares `iat` with it."""
 KEYS_READ_AGAIN_SECONDS = 10
 """The minimum interval of reading them again for unknown key IDs, which callers can make up."""
 TIMEOUT_SECONDS = 5
@@ -83,7 +87,7 @@ def _json(url: str) -> Any:
 
 
 class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the library has no types
-    """Authlib's validator, stricter in three places.
+    """Authlib's validator, stricter in three places, and with a leeway for clocks.
 
     It accepts exactly one algorithm and one type, while Authlib also accepts a token without a type, and it answers a
     missing role with 403, while Authlib answers 401.
@@ -102,6 +106,12 @@ class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the libra
         if (header.get("alg"), header.get("typ")) != (ALGORITHM, TOKEN_TYPE):
             raise InvalidKeyIdError
         return self._published_keys.get(header.get("kid"))
+
+    def authenticate_token(self, token_string: str) -> Any:
+        """Return the claims of a token with a valid signature; their times are checked with a leeway."""
+        claims = super().authenticate_token(token_string)
+        claims.validate = partial(claims.validate, leeway=CLOCK_LEEWAY_SECONDS)
+        return claims
 
     def validate_token(self, token: Any, scopes: Any, request: Any, roles: Sequence[str] | None = None) -> None:
         """Raise an error for an invalid token (401) or a missing role (403)."""

@@ -18,6 +18,8 @@ MEMBERS = {
     "description",
     "token_duration_minutes",
     "roles",
+    "owner",
+    "tags",
     "enabled",
     "attention",
     "last_token_at",
@@ -55,6 +57,8 @@ def test_a_created_client_gets_tokens_with_the_secret_of_the_response(each_api: 
         ("client_id", ["six-id", "x" * 100], ["five5", "x" * 101, " space", "space ", "né-id-x", ""]),
         ("name", ["", "abc", "x" * 100], ["ab", "x" * 101, "a\u202eb c"]),
         ("description", ["", "x" * 1000, "two\nlines"], ["x" * 1001, "a\x07bell"]),
+        ("owner", ["", "Ann", "x" * 100], ["An", "x" * 101, "a\x07b"]),
+        ("tags", [[], ["Prod", "prod"], ["x" * 30]], [["a,b"], ["x" * 31], [f"tag-{n}" for n in range(11)]]),
         ("token_duration_minutes", [10, 60], [9, 61, 0, -15, 10**30]),
         ("client_secret", ["secret", "x" * 100], ["short", "x" * 101, "sécret", ""]),
     ],
@@ -132,12 +136,16 @@ def test_i6_a_client_id_in_use_is_only_in_use(api: Api, taken: str) -> None:
         ({"name": None, "description": None}, {"name": "", "description": ""}),
         ({"token_duration_minutes": 10, "enabled": False}, {"token_duration_minutes": 10, "enabled": False}),
         ({"roles": ["ReportViewer"]}, {"roles": ["ReportViewer"]}),
+        ({"owner": "Payments team", "tags": ["Prod"]}, {"owner": "Payments team", "tags": ["prod"]}),
+        ({"owner": None, "tags": None}, {"owner": "", "tags": []}),
         ({"client_id": "renamed-client"}, {"client_id": "renamed-client"}),
     ],
 )
 def test_an_update_changes_the_members_that_it_names(api: Api, patch: dict[str, Any], changed: dict[str, Any]) -> None:
     """RFC 7396: members that are left out stay as they are."""
-    client = make_client(api.engine, name="Old name", description="Old", roles=["MerchantUser"])
+    client = make_client(
+        api.engine, name="Old name", description="Old", roles=["MerchantUser"], owner="Ann", tags=["old"]
+    )
     before = api.call("GET", f"/clients/{client.id}").json or {}
     response = api.call("PATCH", f"/clients/{client.id}", patch, version=1)
     after = response.json or {}

@@ -391,6 +391,7 @@ OVERRIDES: dict[str, Callable[[Any], Any]] = {
     "components/error.html": lambda host: host.get("/nonsense"),
     "components/_signed_out.html": lambda host: host.post("/new", id=""),
     "components/_sign_in_again.html": lambda host: host.create_long_after_sign_in(),
+    "secrets/_handover.html": lambda host: host.create(),
 }
 
 
@@ -414,6 +415,9 @@ class Overriding:
     def post(self, path: str, **changes: Any) -> Any:
         self.actor = dataclasses.replace(NORTHWIND, **changes)
         return self.client.post(PREFIX + path, headers=HTMX)
+
+    def create(self) -> Any:
+        return create(self.client, htmx=True)
 
     def create_long_after_sign_in(self) -> Any:
         self.actor = dataclasses.replace(NORTHWIND, signed_in_at=datetime(2026, 1, 1, tzinfo=UTC))

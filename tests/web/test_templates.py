@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from jinja2 import meta
+
+from tests.support.host import Host
+from webapp.web.http.responses import template_context
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
@@ -39,9 +43,28 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def declared_parameters(path: Path) -> set[str]:
+    """Return the parameters in the opening comment of a template, and in those of the templates that it refers to."""
+    comment = re.match(r"\{#.*?#\}", path.read_text("utf-8"), re.DOTALL)
+    assert comment, "it must open with a comment of its parameters"
+    lines = re.findall(r"^   (\w+(?:, \w+)*)(?::|$)", comment[0], re.MULTILINE)
+    found = {parameter for line in lines for parameter in line.split(", ")}
+    for reference in re.findall(r"(?:[Pp]arameters: |as in )(.*)", comment[0]):
+        for other in re.findall(r"[\w/]+\.html", reference):
+            [template] = {path.parent / other, path.parents[1] / other} & {*TEMPLATES}
+            found |= declared_parameters(template)
+    return found
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_a_template_opens_with_a_comment_of_its_parameters(path: Path) -> None:
-    assert path.read_text("utf-8").startswith("{# ")
+def test_a_template_declares_its_parameters(host: Host, path: Path) -> None:
+    """Except the variables that every template has: of Flask, of `template_context()` and of the translations."""
+    source = path.read_text("utf-8")
+    own = re.findall(r"\{%-? (?:import \S+ as|from \S+ import|set) (\w+(?:, \w+)*)", source)
+    with host.app.test_request_context():
+        context = {*host.app.jinja_env.globals, *template_context(), "request", "caller"}
+    undeclared = meta.find_undeclared_variables(host.app.jinja_env.parse(source)) - context - declared_parameters(path)
+    assert undeclared - {variable for names in own for variable in names.split(", ")} == set()
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)

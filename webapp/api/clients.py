@@ -35,7 +35,9 @@ from .schemas import (
     Description,
     Input,
     Output,
+    Owner,
     RoleKeys,
+    Tags,
     TokenDuration,
     choice,
 )
@@ -49,7 +51,7 @@ class ListArguments(PageArguments):
     q: str = Field(
         default="",
         max_length=SEARCH_MAX,
-        description="A part of the client ID, the name or the description, in any letter case.",
+        description="A part of the client ID, the name, the description, the owner or a tag, in any letter case.",
     )
     status: str = choice(STATUSES, "Only clients with this status.")
     role: str = Field(default="", description="Only clients with this API role.")
@@ -74,6 +76,8 @@ class Client(Output):
     description: str
     token_duration_minutes: int
     roles: list[str] = Field(description="The keys of its API roles, sorted.")
+    owner: str = Field(description="The person or team to ask.")
+    tags: list[str] = Field(description="Sorted, in small letters.")
     enabled: bool
     attention: list[AttentionReason]
     last_token_at: datetime | None = Field(description="When a token was last issued to it, accurate to a minute.")
@@ -98,6 +102,8 @@ class NewClient(Input):
     description: Description = ""
     token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
     roles: RoleKeys
+    owner: Owner = ""
+    tags: Tags = Field(default_factory=list)
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
 
 
@@ -107,7 +113,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 
 class ClientPatch(Input):
-    """A JSON merge patch (RFC 7396) of a client. Null empties name or description."""
+    """A JSON merge patch (RFC 7396) of a client. Null empties name, description, owner or tags."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -116,6 +122,8 @@ class ClientPatch(Input):
     description: Description | None = ""
     token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
     roles: RoleKeys = Field(default_factory=list)
+    owner: Owner | None = ""
+    tags: Tags | None = Field(default_factory=list)
     enabled: bool = True
 
 
@@ -145,7 +153,15 @@ def list_clients(call: Call) -> Reply:
         raise argument_error("role", "There is no such API role.")
     sort = arguments.sort or DEFAULT_SORT
     check_cursors(arguments, lambda parts: parts[0] == sort, 3)
-    query = ListQuery(q, arguments.status, arguments.role, arguments.attention, sort, arguments.after, arguments.before)
+    query = ListQuery(
+        q=q,
+        status=arguments.status,
+        role=arguments.role,
+        attention=arguments.attention,
+        sort=sort,
+        after=arguments.after,
+        before=arguments.before,
+    )
     page = find_clients(call.session, account_id=call.account_id, query=query)
     if page.needs_longer_search:
         raise argument_error("q", "Your account has many clients: search for 3 characters or more.")
@@ -182,7 +198,13 @@ def create_client(call: Call) -> Reply:
         call.session,
         author=call.caller.author,
         values=ClientValues(
-            body.client_id, body.name, body.description, str(body.token_duration_minutes), frozenset(body.roles)
+            client_id=body.client_id,
+            name=body.name,
+            description=body.description,
+            token_duration=str(body.token_duration_minutes),
+            roles=frozenset(body.roles),
+            owner=body.owner,
+            tags=tuple(body.tags),
         ),
         secret=generated.reveal() if generated else str(body.client_secret),
         creation_key=None,
@@ -226,6 +248,8 @@ def update_client(call: Call) -> Reply:
         description=given.get("description", client.description) or "",
         token_duration=str(given.get("token_duration_minutes", client.token_duration_minutes)),
         roles=frozenset(given.get("roles", client.roles)),
+        owner=given.get("owner", client.owner) or "",
+        tags=tuple(given.get("tags", client.tags) or ()),
     )
     client = services().clients.edit(
         call.session,
@@ -341,6 +365,8 @@ def members_of(client: IdentityClient, reasons: Collection[Attention] = ()) -> d
         "description": client.description,
         "token_duration_minutes": client.token_duration_minutes,
         "roles": sorted(client.roles),
+        "owner": client.owner,
+        "tags": sorted(client.tags),
         "enabled": client.enabled,
         "attention": [AttentionReason(reason=str(one.reason), secret=one.secret_label, at=one.at) for one in reasons],
         "last_token_at": client.last_token_at,

@@ -7,7 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from ..core.credentials import CLIENT_ID_MAX, CLIENT_ID_MIN, SECRET_MAX, SECRET_MIN
-from ..core.database.models import DESCRIPTION_MAX, NAME_MAX, TOKEN_DURATION_MAX_MINUTES, TOKEN_DURATION_MIN_MINUTES
+from ..core.database.models import (
+    DESCRIPTION_MAX,
+    NAME_MAX,
+    OWNER_MAX,
+    TOKEN_DURATION_MAX_MINUTES,
+    TOKEN_DURATION_MIN_MINUTES,
+)
 
 
 class Input(BaseModel):
@@ -62,6 +68,8 @@ def documented(**keywords: Any) -> Any:
 ClientId = Annotated[str, documented(minLength=CLIENT_ID_MIN, maxLength=CLIENT_ID_MAX, pattern="^[!-~]([ -~]*[!-~])?$")]
 ClientName = Annotated[str, documented(maxLength=NAME_MAX)]
 Description = Annotated[str, documented(maxLength=DESCRIPTION_MAX)]
+Owner = Annotated[str, documented(maxLength=OWNER_MAX)]
+Tags = Annotated[list[str], documented(maxItems=TAGS_MAX, items={"type": "string", "maxLength": TAG_MAX})]
 TokenDuration = Annotated[int, documented(minimum=TOKEN_DURATION_MIN_MINUTES, maximum=TOKEN_DURATION_MAX_MINUTES)]
 RoleKeys = Annotated[list[str], documented(minItems=1, uniqueItems=True)]
 ChosenSecret = Annotated[str, documented(minLength=SECRET_MIN, maxLength=SECRET_MAX, pattern="^[ -~]*$")]

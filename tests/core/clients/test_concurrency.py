@@ -13,7 +13,7 @@ from tests.support.factories import HASHER, OTHER_ACCOUNT, SECRET, make_account,
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.models import AuditEvent, ClaimedClientId, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import InvalidFields
 from webapp.core.secrets.generation import Secret
@@ -51,7 +51,12 @@ def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
     for outcome in outcomes:
         if isinstance(outcome, InvalidFields):
             assert messages(outcome) == {"client_id": "This client ID is already in use. Choose another."}
-    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, ClaimedClientId, ClientSecret, AuditEvent)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
@@ -60,7 +65,12 @@ def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
     keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
     assert len(keys) == 1
-    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, ClaimedClientId, ClientSecret, AuditEvent)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
@@ -100,7 +110,7 @@ def test_of_10_edits_to_one_id_one_succeeds(engine: Engine) -> None:
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
     assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
-    assert count(engine, UsedClientId) == 11
+    assert count(engine, ClaimedClientId) == 11
 
 
 @pytest.mark.parametrize("moment", [0, 1])

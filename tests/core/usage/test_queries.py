@@ -15,7 +15,7 @@ from tests.support.endpoint import add_secret, change_client
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
 from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, recent, record
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
+from webapp.core.database.models import ClaimedClientId, IdentityClient, TokenRequest
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries, writer
@@ -391,7 +391,7 @@ def test_a_former_id_is_recorded_at_its_client(engine: Engine, recorder: Recorde
     client = make_client(engine, client_id="northwind-old")
     make_client(engine, client_id="northwind-ol2")
     with unit_of_work(engine) as session:
-        session.add(UsedClientId(client_id_folded="northwind-new", client_key=client.id))
+        session.add(ClaimedClientId(client_id_folded="northwind-new", client_key=client.id))
     change_client(engine, client, client_id="northwind-new")
     for second, sent in enumerate(["northwind-old", "NORTHWIND-old", "Northwind-New"]):
         record(

@@ -31,8 +31,8 @@ from .attention import (
     AttentionReason,
 )
 
-COUNT_MAX = 1_000
-"""How many clients are counted for one reason; beyond, there are "1,000+"."""
+COUNT_MAX = 100
+"""How many clients are counted for one reason; beyond, there are "100+"."""
 _DAY = timedelta(days=1)
 _NEVER: ColumnElement[Any] = literal_column("0")
 # As the partial indexes have it.
@@ -142,9 +142,9 @@ def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...
 
 
 def ordered_clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]] | None:
-    """Return a SELECT of the same clients that an index gives in the order of their client IDs, None without such one.
+    """Return a SELECT of the same clients which an index returns in the order of their client IDs, or None.
 
-    It is for a reason that many of the clients in the index have.
+    It is faster for a reason that applies to many of the clients in the index.
     """
     match reason:
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
