@@ -11,6 +11,7 @@ from sqlalchemy import Engine, bindparam, exists, select, update
 from ..database.fast_reads import FastReads
 from ..database.models import Account, ClientKey, IdentityClient, SecretState, UsedAssertion, secret_state
 from ..database.outcomes import AuthenticationFailure
+from ..database.sqlite import without_waiting_for_disk
 from ..database.unit_of_work import unit_of_work
 from ..errors import RateLimited, Unavailable
 from ..rate_limits.limits import RateLimits
@@ -85,7 +86,7 @@ class KeyAuthenticator:
     def __init__(
         self, engine: Engine, reads: FastReads, rate_limits: RateLimits, *, issuer: str, token_endpoint: str
     ) -> None:
-        self._engine = engine
+        self._engine = without_waiting_for_disk(engine)
         self._reads = reads
         self._keys = reads.prepare(_KEYS)
         self._rate_limits = rate_limits

@@ -1,7 +1,9 @@
 """Remember the assertions that were used, for all processes and hosts (S11)."""
 
 import random
+from contextlib import nullcontext
 from datetime import datetime
+from threading import Lock
 
 from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -28,6 +30,8 @@ class UsedAssertions:
     def __init__(self, engine: Engine, reads: FastReads) -> None:
         self._engine = without_waiting_for_disk(engine)
         self._reads = reads
+        # SQLite has one writer at a time, and a thread that finds another one at it sleeps for milliseconds.
+        self._writing = Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._insert = reads.prepare_insert(insert(UsedAssertion))
 
     def add(self, digest: str, expires_at: int, now: datetime) -> bool:
@@ -38,7 +42,8 @@ class UsedAssertions:
         :raises Unavailable: the database is unreachable, or cannot be written (D8).
         """
         try:
-            self._reads.rows(self._insert, digest=digest, expires_at=expires_at)
+            with self._writing:
+                self._reads.rows(self._insert, digest=digest, expires_at=expires_at)
         except IntegrityError:
             return False
         if random.random() < 1 / PURGE_AFTER:  # noqa: S311 - not for security
