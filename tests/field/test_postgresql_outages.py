@@ -1,11 +1,11 @@
-"""PostgreSQL locked, frozen, read-only: every answer comes within 5 s, and nothing that waits is lost (D8)."""
+"""PostgreSQL locked, frozen or read-only: every response comes within 5 s, and no queued record is lost (D8)."""
 
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +13,7 @@ from threading import Event, Thread
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Engine, create_engine, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
@@ -26,6 +26,7 @@ from tests.support.mas import Mas, csrf_token, sign_in
 from tests.support.outages import OwnPostgresql, own_postgresql, pgbouncer
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.engine import make_engine
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import TokenRequestCount
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotWritable, Unavailable
@@ -42,6 +43,7 @@ class Application:
     app: Flask
     browser: FlaskClient
     csrf_token: str
+    access_token: str = ""
 
     @property
     def services(self) -> Services:
@@ -70,6 +72,16 @@ class Application:
                 "creation_key": "once",
             },
         )
+
+    def introspection(self) -> TestResponse:
+        return self._with_token("/connect/introspect")
+
+    def revocation(self) -> TestResponse:
+        return self._with_token("/connect/revocation")
+
+    def _with_token(self, path: str) -> TestResponse:
+        headers = {"Authorization": basic_header("northwind-api", SECRET)}
+        return self.app.test_client().post(path, data={"token": self.access_token}, headers=headers)
 
     def ready(self) -> TestResponse:
         return self.app.test_client().get("/readyz")
@@ -117,12 +129,13 @@ def serving(url: str, directory: Path) -> Iterator[Application]:
     application = Application(app, browser, csrf_token(browser, f"{PREFIX}/new"))
     for request in (application.token, application.page, application.ready, application.jwks):
         assert request().status_code == 200
+    application.access_token = str((application.token().json or {})["access_token"])
     yield application
     services.engine.dispose()
 
 
 def status_within_limit(request: Callable[[], TestResponse]) -> int:
-    """Return the status of an answer, which comes in time; a 503 says when to ask again."""
+    """Return the status of a response, which must be in time; a 503 must have Retry-After."""
     began = time.monotonic()
     response = request()
     assert time.monotonic() - began < LIMIT_SECONDS
@@ -158,7 +171,7 @@ def status_within_limit(request: Callable[[], TestResponse]) -> int:
 def test_the_state_of_the_server_is_known_by_sqlstate(
     postgresql_url: str, sqlstate: str, expected: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever class the driver gives the error (D8)."""
+    """Whatever exception class the driver raises (D8)."""
     engine = make_engine(postgresql_url)
     cause = f"DO $$ BEGIN RAISE EXCEPTION 'the cause {sqlstate}' USING ERRCODE = '{sqlstate}'; END $$"
     with pytest.raises(expected) as caught, unit_of_work(engine) as session:
@@ -173,8 +186,8 @@ def test_the_state_of_the_server_is_known_by_sqlstate(
 
 
 @pytest.mark.parametrize("table", ["identity_clients", "identity_client_events", "mas_users"])
-def test_a_locked_table_delays_nobody_for_long(application: Application, url: str, table: str) -> None:
-    """The statements that waited are cancelled in the server as well (D8)."""
+def test_a_locked_table_delays_requests_briefly(application: Application, url: str, table: str) -> None:
+    """The waiting statements are cancelled in the server as well (D8)."""
 
     def screens() -> list[int]:
         return [status_within_limit(application.page), status_within_limit(application.creation)]
@@ -195,12 +208,24 @@ def test_a_locked_table_delays_nobody_for_long(application: Application, url: st
         assert status_within_limit(request) == 200
 
 
-def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
-    """One request at a time waits for the keys, and the others do not wait for it (D8)."""
+def test_sign_ins_during_an_outage_are_not_counted(application: Application, url: str) -> None:
+    """More attempts than the limit allows each get 503, and the next one after the outage succeeds (D6, D8)."""
+    locker = create_engine(url)
+    with locker.connect() as connection:
+        connection.execute(text("LOCK TABLE mas_users IN ACCESS EXCLUSIVE MODE"))
+        with ThreadPoolExecutor(8) as threads:
+            attempts = [threads.submit(sign_in, application.app.test_client()) for _ in range(8)]
+            assert {attempt.result().status_code for attempt in attempts} == {503}
+    locker.dispose()
+    assert sign_in(application.app.test_client()).status_code == 303
+
+
+def test_tokens_are_signed_with_cached_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
+    """One request at a time waits for the keys; the others are not delayed (D8)."""
     locker = create_engine(url)
     with locker.connect() as connection:
         connection.execute(text("LOCK TABLE identity_client_signing_keys IN ACCESS EXCLUSIVE MODE"))
-        time.sleep(1.1)  # the known keys are older than a second then
+        time.sleep(1.1)  # after which the cached keys are older than a second
 
         def seconds(_: int) -> float:
             began = time.monotonic()
@@ -210,11 +235,14 @@ def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(applica
         with ThreadPoolExecutor(8) as threads:
             durations = sorted(threads.map(seconds, range(8)))
         assert durations[-2] < 1.5 < durations[-1] < LIMIT_SECONDS
+        assert status_within_limit(application.introspection) == status_within_limit(application.jwks) == 503
+        assert status_within_limit(application.ready) == 503
+        assert application.page().status_code == 200
     locker.dispose()
 
 
 def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
-    """An engine of the host's has no limits of ours; the guide gives the host's own (D8)."""
+    """The limits of a host's engine come from the options in the guide (D8)."""
     guide = (servers.ROOT / "docs" / "embedding.md").read_text("utf-8")
     start = guide.index('app.config["SQLALCHEMY_ENGINE_OPTIONS"]')
     app = Flask("host")
@@ -234,7 +262,7 @@ def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
 
 
 def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgresql, application: Application) -> None:
-    """After the first requests have waited, those that follow are answered at once (D8)."""
+    """After the first requests have timed out, the following ones are answered at once (D8)."""
     requests = (application.token, application.page, application.creation, application.ready, application.jwks)
     with server.frozen():
         with ThreadPoolExecutor(30) as threads:
@@ -252,7 +280,7 @@ def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgre
 
 
 def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """Connecting succeeds then, but nothing that follows (D8)."""
+    """Connecting succeeds, but each statement times out (D8)."""
     with (
         pgbouncer(server.directory / "pooler", str(server.socket_directory), "tests") as pooler,
         serving(f"{pooler}mas", tmp_path) as application,
@@ -266,8 +294,20 @@ def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, 
             time.sleep(0.1)
 
 
-def test_a_live_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """`/healthz` answers at once while every other request waits for the database, and SIGTERM is obeyed (D8)."""
+def test_a_stopped_pgbouncer(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
+    """Refused connections are 503 at once (D8)."""
+    with ExitStack() as pooler:
+        address = pooler.enter_context(pgbouncer(tmp_path / "pooler", str(server.socket_directory), "tests"))
+        with serving(f"{address}{make_url(url).database}", tmp_path) as application:
+            pooler.close()
+            began = time.monotonic()
+            for request in (application.token, application.introspection, application.page, application.ready):
+                assert status_within_limit(request) == 503
+            assert time.monotonic() - began < LIMIT_SECONDS
+
+
+def test_a_waiting_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
+    """`/healthz` answers while every other request waits for the database, and SIGTERM ends the process (D8)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_DATABASE_URL=url) as live:
         stop = Event()
 
@@ -306,6 +346,31 @@ def status_of(url: str, body: bytes | None = None) -> int:
         return error.code
 
 
+# Failover
+
+
+def test_reads_and_writes_follow_the_primary() -> None:
+    """With `target_session_attrs` no read stays at a former primary that has become a standby (A7, D8)."""
+    with own_postgresql() as former, own_postgresql() as new:
+        hosts = f"{former.socket_directory},{new.socket_directory}"
+        query = {"host": hosts, "target_session_attrs": "read-write"}
+        engine = make_engine(make_url(former.url).set(query=query).render_as_string())
+        reads = FastReads(engine)
+        directory = select(func.current_setting("data_directory"))
+        prepared = reads.prepare(directory)
+        assert reads.rows(prepared) == [[f"{former.socket_directory}/data"]]
+        # Becoming a standby needs a restart, which closes every connection.
+        former.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        former.stop()
+        former.start_again()
+        assert reads.rows(prepared) == [[f"{new.socket_directory}/data"]]
+        with unit_of_work(engine) as session:
+            assert session.scalar(directory) == f"{new.socket_directory}/data"
+            session.execute(text("CREATE TABLE written (id int)"))
+        reads.close()
+        engine.dispose()
+
+
 # Read-only
 
 
@@ -322,10 +387,10 @@ def read_only(server: OwnPostgresql) -> Iterator[Callable[[bool], None]]:
     switch(on=False)
 
 
-def test_a_read_only_server_issues_tokens_and_loses_nothing(
+def test_a_read_only_server_issues_tokens_and_loses_no_record(
     application: Application, read_only: Callable[[bool], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As after a fail-over that left the application at the former primary (D8)."""
+    """As after a failover that left the application connected to the former primary (D8)."""
     application.services.recorder.write()
     before = recorded(application.services.engine)
     read_only(True)
@@ -338,6 +403,8 @@ def test_a_read_only_server_issues_tokens_and_loses_nothing(
     assert "cannot execute" not in response.text
     assert "in a read-only transaction (SQLSTATE 25006)" in caplog.text
     assert application.ready().status_code == 503
+    assert (application.introspection().json or {})["active"] is True
+    assert status_within_limit(application.revocation) == 503
     read_only(False)
     assert application.ready().status_code == 200
     application.services.recorder.write()

@@ -1,4 +1,4 @@
-"""SQLite on a full disk, or as a read-only file: reading goes on, and nothing that waits is lost (D8)."""
+"""SQLite on a full disk, or as a read-only file: reading continues, and no queued record is lost (D8)."""
 
 import resource
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from tests.support.databases import migrate_everything
 from tests.support.endpoint import basic_header
@@ -25,7 +26,7 @@ from webapp.standalone import create_app
 
 @contextmanager
 def disk_without_space(directory: Path) -> Iterator[None]:
-    """Fill the file system of a directory, which is small."""
+    """Fill the small file system of a directory."""
     filler = directory / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65536, 512):
@@ -40,7 +41,7 @@ def disk_without_space(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def files_that_cannot_grow(directory: Path) -> Iterator[None]:
-    """Let writes beyond the present size of the largest file fail, as with a quota."""
+    """Make writes beyond the present size of the largest file fail, as a quota does."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = max(file.stat().st_size for file in directory.iterdir())
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
@@ -52,7 +53,7 @@ def files_that_cannot_grow(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory with a file system of its own, of 4 MiB."""
+    """Return a directory on a file system of 4 MiB."""
     directory = tmp_path / "small"
     directory.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(directory)]
@@ -76,7 +77,7 @@ def test_a_full_disk(
     outage: Callable[[Path], AbstractContextManager[None]],
     cause: str,
 ) -> None:
-    """Tokens are issued and recorded later; changes are refused with the reason, which the log names (D8)."""
+    """Tokens are issued and recorded later; changes are refused with the reason, which is logged (D8)."""
     app = create_app(
         PRODUCTION_SETTINGS
         | {
@@ -99,14 +100,21 @@ def test_a_full_disk(
         "creation_key": "once",
     }
 
-    def token() -> int:
+    def token() -> str:
         header = {"Authorization": basic_header("northwind-api", SECRET)}
-        return caller.post("/connect/token", data={"grant_type": "client_credentials"}, headers=header).status_code
+        response = caller.post("/connect/token", data={"grant_type": "client_credentials"}, headers=header)
+        return str((response.json or {})["access_token"])
 
-    assert token() == 200
+    def with_token(path: str) -> TestResponse:
+        header = {"Authorization": basic_header("northwind-api", SECRET)}
+        return caller.post(f"/connect/{path}", data={"token": access_token}, headers=header)
+
+    access_token = token()
     assert caller.get("/readyz").status_code == 200
     with outage(small_disk):
-        assert [token() for _ in range(3)] == [200] * 3
+        assert all(token() for _ in range(3))
+        assert (with_token("introspect").json or {})["active"] is True
+        assert with_token("revocation").status_code == 503
         services.recorder.write()
         response = browser.post(f"{PREFIX}/new", data=form)
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
@@ -125,7 +133,7 @@ def test_a_full_disk(
 
 
 def test_a_file_that_becomes_read_only_is_not_ready(app: Flask, client: FlaskClient, sqlite_url: str) -> None:
-    """New connections could not write it (D8)."""
+    """New connections could not write to it (D8)."""
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     migrate_everything(app.extensions[EXTENSION].engine)
     assert client.get("/readyz").status_code == 200

@@ -490,6 +490,20 @@ def test_cache_entry_expires_after_twelve_hours(after: timedelta, held: bool) ->
         assert checks.contains(secret, stored) is held
 
 
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=13)])
+def test_cache_ignores_steps_of_the_clock(monkeypatch: pytest.MonkeyPatch, step: timedelta) -> None:
+    """Neither keep an entry longer nor drop it when the wall clock is set (S9)."""
+    monotonic = [1000.0]
+    monkeypatch.setattr("webapp.core.authentication.verified_secrets._clock", lambda: monotonic[0])
+    checks, secret, stored = VerifiedSecrets(), Secret(SECRET), StoredHash("$argon2id$", 1)
+    with frozen():
+        checks.add(secret, stored)
+    with frozen(NOW + step):
+        assert checks.contains(secret, stored)
+        monotonic[0] += 12 * 60 * 60
+        assert not checks.contains(secret, stored)
+
+
 def test_cache_holds_no_plain_text() -> None:
     """Keep only keyed digests in the cache, with a key per process (S9)."""
     checks, other = VerifiedSecrets(), VerifiedSecrets()

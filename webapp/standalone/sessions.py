@@ -9,7 +9,9 @@ from flask import Flask, Request, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
+from itsdangerous import BadSignature
 
+from ..core.tokens.signing import CLOCK_SKEW
 from ..host import BACKGROUND_HEADER, services
 from . import users
 from .models import MasUser
@@ -45,8 +47,17 @@ class SignedInUser(flask_login.UserMixin):  # type: ignore[misc] # Flask-Login h
 
 class _SessionInterface(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        # Requests of machines carry no cookie, and opening a session for them would take 6 us.
-        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
+        # Requests of machines carry no cookie, and looking for one would take 6 us.
+        if "HTTP_COOKIE" not in request.environ:
+            return self.session_class()
+        serializer, cookie = self.get_signing_serializer(app), request.cookies.get(self.get_cookie_name(app))
+        if serializer is None or not cookie:
+            return self.session_class()
+        try:
+            # Without Flask's `max_age`, which also refuses the cookie of a host whose clock is a second ahead.
+            return self.session_class(serializer.loads(cookie))
+        except BadSignature:
+            return self.session_class()
 
 
 def init_app(app: Flask) -> None:
@@ -78,11 +89,15 @@ def end() -> None:
 
 
 def _load(session_token: str) -> SignedInUser | None:
-    """Return the user of a valid session, and extend the session (W3); None if it has expired."""
+    """Return the user of a valid session, and extend the session (W3); None if it has expired.
+
+    A session with times from the future has expired as well, so that none outlives its limits where a clock that was
+    ahead has been corrected. Hosts may differ by `CLOCK_SKEW`.
+    """
     now = int(time.time())
     signed_in_at, seen_at = session.get("signed_in_at", 0), session.get("seen_at", 0)
-    user = None
-    if now - seen_at < IDLE_LIMIT_SECONDS and now - signed_in_at < ABSOLUTE_LIMIT_SECONDS:
+    user, skew = None, CLOCK_SKEW.total_seconds()
+    if -skew <= now - seen_at < IDLE_LIMIT_SECONDS and -skew <= now - signed_in_at < ABSOLUTE_LIMIT_SECONDS:
         user = users.user_of_session(services().engine, session_token)
     if user is None:
         session.clear()

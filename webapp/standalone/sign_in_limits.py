@@ -25,7 +25,7 @@ class SignInLimits:
     def begin(self, email: str, address: str | None) -> None:
         """Count an attempt before anything is hashed; `succeeded` takes it back.
 
-        :raises Throttled: too many have failed.
+        :raises RateLimited: too many have failed.
         """
         block = rate_limit_address(address)
         if not self._counters.test(self._by_address, "sign-in", block):

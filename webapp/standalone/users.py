@@ -46,15 +46,13 @@ def is_password(password_hash: str, password: str) -> bool:
         return False
 
 
-def authenticate(engine: Engine, email: str, password: str) -> MasUser | None:
-    """Return the user who may sign in with this e-mail address and password, or None.
+def authenticate(user: MasUser | None, password: str) -> MasUser | None:
+    """Return the user if this is the password and they may sign in, else None.
 
     Every attempt costs one argon2id computation (D6).
 
-    :raises Unavailable: the database is out of reach.
+    :param user: the one with the e-mail address of the attempt, None if there is none.
     """
-    with read_session(engine) as session:
-        user = find_user(session, email)
     if user is None:
         run_in_pool(lambda: _HASHER.hash(unicodedata.normalize("NFC", password)))
         return None

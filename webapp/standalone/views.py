@@ -68,11 +68,13 @@ def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
     if not form.validate():
         return _sign_in_page(form, CSRF_EXPIRED if form.csrf_token.errors else None), 422
     email, password, address = form.email.data or "", form.password.data or "", client_address()
-    engine = services().engine
+    # Before the attempt is counted, so that one during an outage of the database is not.
+    with read_session(services().engine) as session:
+        found = users.find_user(session, email)
 
     def attempt() -> MasUser | None:
         throttle.begin(email, address)
-        return users.authenticate(engine, email, password)
+        return users.authenticate(found, password)
 
     try:
         # The whole attempt runs in the pool, so that one that the full pool refuses is not counted (D7).

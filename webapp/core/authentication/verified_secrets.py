@@ -11,6 +11,8 @@ from ..secrets.hashing import StoredHash
 
 VERIFIED_SECRETS_MAX = 50_000
 VERIFIED_SECRETS_SECONDS = 12 * 60 * 60
+# Not the wall clock: after a step back entries would live longer.
+_clock = time.monotonic
 
 
 class VerifiedSecrets:
@@ -34,7 +36,7 @@ class VerifiedSecrets:
             expires_at = self._expiries.get(digest)
             if expires_at is None:
                 return False
-            if expires_at <= time.time():
+            if expires_at <= _clock():
                 del self._expiries[digest]
                 return False
             self._expiries.move_to_end(digest)
@@ -44,7 +46,7 @@ class VerifiedSecrets:
         """Remember that this secret matches this hash, and remove the least recently used entry of a full cache."""
         digest = self._digest(secret, stored)
         with self._lock:
-            self._expiries[digest] = time.time() + self._seconds
+            self._expiries[digest] = _clock() + self._seconds
             self._expiries.move_to_end(digest)
             if len(self._expiries) > self._most:
                 self._expiries.popitem(last=False)

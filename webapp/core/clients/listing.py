@@ -1,5 +1,6 @@
 """List the clients of an account: search, filters, sort order, and keyset pagination."""
 
+import json
 import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,21 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, literal, or_, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ..database import search_index
@@ -44,7 +59,7 @@ SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 class ListQuery:
     """The search, filters, order and page of the list, as in the query string.
 
-    :param q: a part of the client ID, the name or the description, in any letter case.
+    :param q: a part of the client ID, the name, the description, the owner or a tag, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
     :param role: the key of an API role that the clients must have, or empty.
     :param attention: one of `attention.FILTERS`, or empty.
@@ -142,10 +157,11 @@ class _Order:
         return place < bound if self.descending != backwards else place > bound
 
     def position_of(self, client: IdentityClient) -> "_Position":
+        """Return the position of a client, at which a cursor or a count starts."""
         return _Position(getattr(client, self.column.key), client.id)
 
-    def place_of(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
-        """Return what clients are sorted by, as the database sorts them."""
+    def sort_key(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
+        """Return the key by which Python sorts clients as the database does; no time sorts before every time."""
         value = getattr(client, self.column.key)
         return (_NEVER if value is None else value), client.id
 
@@ -360,8 +376,17 @@ def _is_found_without_text(q: str) -> ColumnElement[bool]:
 
 
 def _contains(q: str) -> ColumnElement[bool]:
-    columns = (IdentityClient.client_id_folded, IdentityClient.name_folded, IdentityClient.description_folded)
-    return or_(*(column.contains(q.casefold(), autoescape=True) for column in columns))
+    columns = (
+        IdentityClient.client_id_folded,
+        IdentityClient.name_folded,
+        IdentityClient.description_folded,
+        IdentityClient.owner_folded,
+    )
+    tag = json.dumps(q.lower())[1:-1]  # as the column holds it
+    return or_(
+        *(column.contains(q.casefold(), autoescape=True) for column in columns),
+        type_coerce(IdentityClient.tags, Text).contains(tag, autoescape=True),
+    )
 
 
 def _position(session: Session, text: Any, part: str) -> ColumnElement[int]:
@@ -413,7 +438,7 @@ def _rows(
             .subquery()
         )
     found = session.scalars(select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)).all()
-    return sorted(found, key=order.place_of, reverse=order.descending != backwards)
+    return sorted(found, key=order.sort_key, reverse=order.descending != backwards)
 
 
 def _count(session: Session, source: _Source, order: _Order, before: _Position | None = None) -> int:

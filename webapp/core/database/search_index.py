@@ -36,12 +36,12 @@ def fold(text: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character)).casefold()
 
 
-def search_text(client_id: str, name: str, description: str) -> str:
+def search_text(client_id: str, name: str, description: str, owner: str, tags: Iterable[str]) -> str:
     """Return the text in which a search looks for a client.
 
     Its parts are separated by line breaks, which no search contains.
     """
-    return "\n".join((fold(client_id), fold(name), fold(description)))
+    return "\n".join(map(fold, (client_id, name, description, *filter(None, (owner, *sorted(tags))))))
 
 
 def tokens_of(account_id: str, text: str) -> list[int]:
@@ -86,6 +86,8 @@ def update_stale(engine: Engine) -> None:
                     IdentityClient.client_id,
                     IdentityClient.name,
                     IdentityClient.description,
+                    IdentityClient.owner,
+                    IdentityClient.tags,
                 )
                 .join(IdentityClient, IdentityClient.id == ClientSearchText.client_key)
                 .where(ClientSearchText.is_stale)
@@ -152,7 +154,7 @@ def _term(token: int) -> str:
 @event.listens_for(IdentityClient, "after_update")
 def _index_client(_mapper: Mapper[Any], connection: Connection, client: IdentityClient) -> None:
     row = connection.execute(_OF_CLIENT, {"key": client.id}).one()
-    new = search_text(client.client_id, client.name, client.description)
+    new = search_text(client.client_id, client.name, client.description, client.owner, client.tags)
     if row.is_stale or new != row.text:
         _write(connection, [(row.number, client.account_id, row.text, new)])
 

@@ -5,6 +5,7 @@ crash loses at most a second.
 """
 
 import hmac
+import itertools
 import logging
 import os
 import threading
@@ -36,6 +37,12 @@ REQUESTS_MAX = 10_000
 """How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
 COUNTS_MAX = 20_000
 """How many counts wait in memory; a request that would need a further one is lost."""
+COUNTS_PER_WRITE_MAX = 1_000
+"""How many counts one write takes, those that waited longest; the others wait for the next.
+
+About as many clients, each of which changes pages of the database at random places. With this many, writing takes a
+fifth of a second of each second at most, and leaves the rest to requests, however many clients ask at once.
+"""
 UNKNOWN_REQUESTS_MAX = 1_000
 """How many requests under unknown client IDs wait in memory; beyond, the oldest are only counted."""
 UNKNOWN_CLIENT_IDS_LOGGED = 3
@@ -80,6 +87,18 @@ class _PendingWrites:
     def add_unknown(self, request: _UnknownClientRequest) -> None:
         self.unknown.append(request)
         self.unknown_count += 1
+
+    def split_off(self, counts_max: int) -> "_PendingWrites":
+        """Remove and return all but the first `counts_max` counts, with the requests of their clients."""
+        rest = _PendingWrites()
+        for key in list(itertools.islice(self.counts, counts_max, None)):
+            rest.counts[key] = self.counts.pop(key)
+        if rest:
+            clients = {key.client_key for key in self.counts}
+            requests, self.requests = self.requests, deque(maxlen=REQUESTS_MAX)
+            for request in requests:
+                (self if request.client_key in clients else rest).requests.append(request)
+        return rest
 
     def merge(self, newer: "_PendingWrites") -> None:
         for key, newer_count in newer.counts.items():
@@ -210,17 +229,23 @@ class Recorder:
                     return
 
     def _write_at_exit(self) -> None:
-        self.write()
+        for _ in range(COUNTS_MAX // COUNTS_PER_WRITE_MAX):
+            self.write()
         if self._pending:
             LOG.error("The process ends before its last token requests could be recorded.")
 
     def write(self) -> None:
-        """Write everything that is pending; if the database is unavailable, keep it for the next attempt."""
+        """Write the counts that waited longest, up to `COUNTS_PER_WRITE_MAX`, with the requests of their clients.
+
+        If the database is unavailable, they are kept for the next time.
+        """
         with self._writing:
             with self._lock:
                 pending, self._pending = self._pending, _PendingWrites()
             if not pending:
                 return
+            if rest := pending.split_off(COUNTS_PER_WRITE_MAX):
+                self._put_back(rest)
             recent_writes = self._recent_writes
             try:
                 with unit_of_work(self._engine) as session:
@@ -240,10 +265,13 @@ class Recorder:
             self._is_delayed = False
             self._log(pending)
 
-    def _keep(self, pending: _PendingWrites) -> None:
+    def _put_back(self, pending: _PendingWrites) -> None:
         with self._lock:
             pending.merge(self._pending)
             self._pending = pending
+
+    def _keep(self, pending: _PendingWrites) -> None:
+        self._put_back(pending)
         if not self._is_delayed:
             self._is_delayed = True
             LOG.warning("Token requests cannot be recorded now. They are kept in memory, and retried every second.")

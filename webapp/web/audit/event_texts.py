@@ -78,6 +78,8 @@ _ONE_FIELD: Mapping[str, str] = {
     "description": lazy_gettext("<b>%(who)s</b> changed the description"),
     "token_duration_minutes": lazy_gettext("<b>%(who)s</b> changed the token duration"),
     "roles": lazy_gettext("<b>%(who)s</b> changed the roles"),
+    "owner": lazy_gettext("<b>%(who)s</b> changed the owner"),
+    "tags": lazy_gettext("<b>%(who)s</b> changed the tags"),
     "client_secret": SENTENCES[Action.SECRET_CHANGED],
 }
 

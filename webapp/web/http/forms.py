@@ -1,11 +1,13 @@
 """The base classes of the forms: CSRF, versions, confirmations."""
 
+import hmac
 from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
-from flask import request
+from flask import request, session
 from flask_wtf import FlaskForm
-from wtforms import Field, StringField
+from itsdangerous import SignatureExpired, URLSafeSerializer
+from wtforms import Field, StringField, ValidationError
 from wtforms.widgets import HiddenInput
 
 from ...core.audit.actions import RefusalReason
@@ -15,6 +17,23 @@ from .refusals import record_refused_attempt
 
 # Longer than any session. None would mean the limit in the host's settings.
 CSRF_LIMIT_SECONDS = 10 * 365 * 24 * 3600
+
+
+class _AgelessTokenCSRF(FlaskForm.Meta.csrf_class):  # type: ignore[misc] # Flask-WTF has no types
+    """Accepts a CSRF token of any age, also one from a host whose clock is ahead."""
+
+    def validate_csrf_token(self, form: Any, field: Any) -> None:
+        """Raise ValidationError unless the token is the session's."""
+        try:
+            super().validate_csrf_token(form, field)
+        except ValidationError as error:
+            # No token is older than the limit, so only one from the future has "expired". Its signature is valid.
+            expired = error.__cause__
+            if not isinstance(expired, SignatureExpired) or expired.payload is None:
+                raise
+            token = URLSafeSerializer("").load_payload(expired.payload)
+            if not hmac.compare_digest(session[self.meta.csrf_field_name], token):
+                raise
 
 
 class VersionField(Field):
@@ -45,6 +64,7 @@ class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
         """Options that do not follow the host's settings."""
 
         csrf = True
+        csrf_class = _AgelessTokenCSRF
         csrf_time_limit = CSRF_LIMIT_SECONDS
 
         def get_translations(self, form: Any) -> None:
