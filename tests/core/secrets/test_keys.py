@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from tests.support.attention import NOON
 from tests.support.clients import delete, stored
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client
 from tests.support.keys import PrivateKey, add_key, private_key, public_pem
 from tests.support.secrets import NEXT, change, end, pause, resume, set_end
@@ -148,7 +148,7 @@ def test_add_is_bound_to_account_and_version(engine: Engine, overrides: dict[str
 def test_two_concurrent_additions_give_one_key(engine: Engine) -> None:
     """One has a stale version (I7)."""
     client = make_client(engine)
-    outcomes = at_once([partial(add, engine, client, private_key(number=number)) for number in (50, 51)])
+    outcomes = run_concurrently([partial(add, engine, client, private_key(number=number)) for number in (50, 51)])
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 1}
     assert len(stored(engine, client.id).keys) == 1
 
@@ -190,7 +190,7 @@ def test_two_concurrent_requests_leave_a_live_credential(engine: Engine, functio
     """One takes the only secret and the other the only key: one of them has a stale version (S7, S11)."""
     client = add(engine, make_client(engine))
     first, second = functions
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(first, engine, client, "A", confirmed=True),
             partial(second, engine, client, "1", confirmed=True),
