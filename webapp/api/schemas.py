@@ -11,6 +11,8 @@ from ..core.database.models import (
     DESCRIPTION_MAX,
     NAME_MAX,
     OWNER_MAX,
+    TAG_MAX,
+    TAGS_MAX,
     TOKEN_DURATION_MAX_MINUTES,
     TOKEN_DURATION_MIN_MINUTES,
 )
