@@ -16,6 +16,8 @@ from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.targets import TargetService
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
@@ -93,6 +95,8 @@ class Services:
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder
+    targets: TargetService
+    delivery: DeliveryService
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)
