@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.support.factories import PEPPER_SETTING, make_author, make_client, make_rate_limits
+from tests.support.factories import make_author, make_client, make_rate_limits
 from tests.support.notifications import (
     STORAGE,
     TARGETS,
@@ -354,4 +354,3 @@ def test_a_removed_target_gets_nothing_more(sqlite_engine: Engine) -> None:
     [message] = messages(engine)
     assert message.last_error == "The target was removed."
     assert target_of(engine, target).secret_encrypted is None
-    assert PEPPER_SETTING

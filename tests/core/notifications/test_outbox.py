@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tests.support.attention import NOON, make
 from tests.support.clients import delete, edit, stored, values_of
 from tests.support.factories import OTHER_ACCOUNT, SECRET, make_client
-from tests.support.notifications import make_delivery, make_target, messages, notifying
+from tests.support.notifications import age, make_delivery, make_target, messages, notifying
 from tests.support.receivers import receive_mail, receive_webhooks
 from tests.support.secrets import NEXT, change, leak
 from webapp.core.audit import signals
@@ -36,9 +36,7 @@ def test_each_change_writes_its_kind(engine: Engine) -> None:
     make_target(engine)
     client = make_client(engine, client_id="acme-claims", roles=["MerchantUser"])
     client = edit(engine, client, values=values_of(client, name="New name"))
-    client = edit(
-        engine, client, values=values_of(client, roles=frozenset({"MerchantUser", "CreateAndReleasePayment"}))
-    )
+    client = edit(engine, client, values=values_of(client, roles=frozenset({"MerchantUser", "UploadBatches"})))
     client = edit(engine, client, secret="a typed secret")
     client, _ = change(engine, client)
     client, leaked = leak(engine, client)
@@ -146,7 +144,6 @@ def test_a_process_that_is_killed_after_the_change_loses_nothing(engine: Engine)
 
 def test_a_process_that_is_killed_while_it_delivers_loses_nothing(engine: Engine) -> None:
     """Another process delivers the message again, with the same ID, once the lease is over."""
-    from tests.support.notifications import age
 
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, [EventKind.CREATED])

@@ -2,7 +2,6 @@
 
 import ipaddress
 import socket
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.support.receivers import receive_webhooks
 from webapp.core.database.models import AuditEvent, NotificationTarget
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import InvalidFields, NotFound
-from webapp.core.notifications.kinds import EventKind
+from webapp.core.notifications.kinds import Channel, EventKind
 from webapp.core.notifications.targets import StaleTarget, TargetService, list_targets, shown_address
 from webapp.core.notifications.webhooks import is_public
 
@@ -25,8 +24,6 @@ PUBLIC_ONLY = TargetService(STORAGE, sends_mail=False, allow_private=False)
 def errors_of(engine: Engine, address: str, service: TargetService = TARGETS, **overrides: Any) -> set[str]:
     """Return the fields with an error."""
     make_account(engine, "northwind")
-    from webapp.core.notifications.kinds import Channel
-
     given: dict[str, Any] = {
         "channel": Channel.EMAIL if "@" in address and "//" not in address else Channel.WEBHOOK,
         "address": address,
@@ -55,8 +52,6 @@ def errors_of(engine: Engine, address: str, service: TargetService = TARGETS, **
     ],
 )
 def test_email_addresses(sqlite_engine: Engine, address: str, fits: bool) -> None:
-    from webapp.core.notifications.kinds import Channel
-
     assert errors_of(sqlite_engine, address, channel=Channel.EMAIL) == (set() if fits else {"address"})
 
 
@@ -84,8 +79,6 @@ def test_email_addresses(sqlite_engine: Engine, address: str, fits: bool) -> Non
     ],
 )
 def test_webhook_addresses(sqlite_engine: Engine, url: str, fits: bool) -> None:
-    from webapp.core.notifications.kinds import Channel
-
     found = errors_of(sqlite_engine, url, PUBLIC_ONLY, channel=Channel.WEBHOOK)
     assert found == (set() if fits else {"address"})
 
@@ -234,4 +227,3 @@ def test_the_connection_goes_to_the_address_that_was_checked(
         assert make_delivery(engine).deliver_due() == (1, 0)
     assert asked.count("hooks.example") == 1
     assert hooks.requests[0][0]["Host"] == f"hooks.example:{hooks.port}"
-    assert ssl.create_default_context().check_hostname
