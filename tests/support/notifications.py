@@ -9,10 +9,10 @@ from sqlalchemy import Engine, select, update
 from tests.support.factories import ACCOUNT, CATALOGUE, make_account, make_author
 from tests.support.receivers import Mailbox
 from webapp.core.audit.events import with_outbox
-from webapp.core.database.models import Notification, NotificationTarget
+from webapp.core.database.models import IdentityClient, Notification, NotificationTarget, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.notifications.delivery import DeliveryService
-from webapp.core.notifications.kinds import KINDS, Channel
+from webapp.core.notifications.kinds import KINDS, Channel, EventKind
 from webapp.core.notifications.mail import MailServer
 from webapp.core.notifications.messages import MessageTexts
 from webapp.core.notifications.outbox import EventOutbox
@@ -44,6 +44,42 @@ def make_target(
             session, author=make_author(account_id), channel=channel, address=address, kinds=kinds
         )
     return target, secret.reveal() if secret else ""
+
+
+def add_notification_for(engine: Engine, client: IdentityClient) -> None:
+    """Add a webhook and a delivered message, whose IDs are the client's, for tests that ask for every route."""
+    now = utc_now()
+    with unit_of_work(engine) as session:
+        session.add(
+            NotificationTarget(
+                id=client.id,
+                account_id=client.account_id,
+                channel=Channel.WEBHOOK.value,
+                address="https://hooks.example/identity",
+                kinds=frozenset(KINDS),
+                created_at=now,
+                created_by="tests",
+                updated_at=now,
+                updated_by="tests",
+            )
+        )
+        session.flush()
+        session.add(
+            Notification(
+                id=client.id,
+                message_id=client.id,
+                account_id=client.account_id,
+                target_id=client.id,
+                recipient="https://hooks.example/identity",
+                kind=EventKind.CREATED.value,
+                client_key=client.id,
+                client_id=client.client_id,
+                facts={},
+                is_ordered=True,
+                created_at=now,
+                delivered_at=now,
+            )
+        )
 
 
 def make_delivery(engine: Engine, mailbox: Mailbox | None = None, **options: Any) -> DeliveryService:

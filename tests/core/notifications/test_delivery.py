@@ -347,7 +347,7 @@ def test_a_removed_target_gets_nothing_more(sqlite_engine: Engine) -> None:
         target, _ = make_target(engine, hooks.url, CREATED)
         make_clients(engine, "acme-claims")
         with unit_of_work(engine) as session:
-            TARGETS.remove(session, author=make_author(), target_id=target.id)
+            TARGETS.remove(session, author=make_author(), target_id=target.id, version=target.version)
         make_clients(engine, "acme-next")
         assert make_delivery(engine).deliver_due() == (0, 0)
     assert hooks.requests == []

@@ -111,7 +111,7 @@ def test_changes_of_targets_are_audit_events(engine: Engine) -> None:
     with unit_of_work(engine) as session:
         target, _ = TARGETS.change_secret(session, author=author, target_id=target.id, version=target.version)
     with unit_of_work(engine) as session:
-        TARGETS.remove(session, author=author, target_id=target.id)
+        TARGETS.remove(session, author=author, target_id=target.id, version=target.version)
     with read_session(engine) as session:
         events: Sequence[AuditEvent] = session.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()
         assert list_targets(session, "northwind") == []
@@ -149,7 +149,7 @@ def test_a_foreign_target_is_as_absent_as_none(engine: Engine) -> None:
             session, author=foreign, target_id=target.id, version=1, kinds=[EventKind.CREATED]
         ),
         lambda session: TARGETS.change_secret(session, author=foreign, target_id=target.id, version=1),
-        lambda session: TARGETS.remove(session, author=foreign, target_id=target.id),
+        lambda session: TARGETS.remove(session, author=foreign, target_id=target.id, version=1),
     ):
         with pytest.raises(NotFound), unit_of_work(engine) as session:
             call(session)

@@ -1,8 +1,10 @@
 """The kinds of notifications, and the channels that send them. The values are stored and never change."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from ..clients.attention import AttentionReason
+from ..i18n import lazy_gettext as _
 
 
 class Channel(StrEnum):
@@ -40,3 +42,18 @@ def attention_reason(kind: str) -> AttentionReason | None:
 
 KINDS: tuple[str, ...] = (*EventKind, *map(attention_kind, AttentionReason))
 """Every kind that a target can have, in the order of the screens."""
+KIND_LABELS: Mapping[str, str] = {
+    # Translators: a kind of notification, as are the next ones.
+    EventKind.CREATED: _("A client is created"),
+    EventKind.DELETED: _("A client is deleted"),
+    EventKind.SECRET_CHANGED: _("A secret is changed"),
+    EventKind.SECRET_LEAKED: _("A secret has leaked and is replaced"),
+    EventKind.MONEY_ROLE_ADDED: _("A client gets a role that moves money"),
+    attention_kind(AttentionReason.ENDING): _("A secret ends soon: 30, 14, 7 days and 1 day before"),
+    attention_kind(AttentionReason.REFUSED): _("Many token requests are refused"),
+    attention_kind(AttentionReason.UNUSED): _("A client was not used in the week after its creation"),
+    attention_kind(AttentionReason.IDLE): _("A client has not been used for 90 days"),
+    attention_kind(AttentionReason.OLD): _("A secret is older than a year"),
+    attention_kind(AttentionReason.TWO): _("Two secrets have worked for 30 days"),
+    TEST: _("Test message"),
+}

@@ -84,19 +84,28 @@ def send_test(session: Session, *, author: Author, target_id: uuid.UUID, rate_li
     return target
 
 
+def get_message(session: Session, *, account_id: str, key: uuid.UUID) -> Notification:
+    """Return a message of the account that can be sent again, with its target.
+
+    :raises NotFound: the account has no such message, or its target was removed, or it is still tried.
+    """
+    message = session.scalar(
+        select(Notification)
+        .where(Notification.id == key, Notification.account_id == account_id)
+        .options(joinedload(Notification.target))
+    )
+    if message is None or message.next_attempt_at is not None or message.target.removed_at is not None:
+        raise NotFound
+    return message
+
+
 def send_again(session: Session, *, author: Author, key: uuid.UUID, rate_limits: RateLimits) -> Notification:
     """Add a repetition of a message that was delivered or given up, with the same ID for its receiver; return it.
 
     :raises NotFound: the account has no such message, or its target was removed, or it is still tried.
     :raises RateLimited: the author has sent too many in this hour.
     """
-    message = session.scalar(
-        select(Notification)
-        .where(Notification.id == key, Notification.account_id == author.account_id)
-        .options(joinedload(Notification.target))
-    )
-    if message is None or message.next_attempt_at is not None or message.target.removed_at is not None:
-        raise NotFound
+    message = get_message(session, account_id=author.account_id, key=key)
     rate_limits.count_test_message(author.actor_id)
     return add_message(
         session,

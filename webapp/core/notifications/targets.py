@@ -112,14 +112,14 @@ class TargetService:
             _record(session, author, Action.NOTIFICATION_TARGET_CHANGED, target, kinds=[before, sorted(kinds)])
         return target
 
-    def remove(self, session: Session, *, author: Author, target_id: uuid.UUID) -> None:
-        """Remove a target; the messages that wait for it are never sent. Without the target nothing is written.
+    def remove(self, session: Session, *, author: Author, target_id: uuid.UUID, version: int | None) -> None:
+        """Remove a target; the messages that wait for it are never sent.
 
-        :raises NotFound: the account never had such a target.
+        :raises NotFound: the account has no such target.
+        :raises StaleTarget: it was changed since.
         """
-        target = get_target(session, account_id=author.account_id, target_id=target_id, removed=True)
-        if target.removed_at is not None:
-            return
+        target = get_target(session, account_id=author.account_id, target_id=target_id)
+        _check_version(session, target, version)
         now = utc_now()
         target.removed_at = now
         target.secret_encrypted = target.previous_secret_encrypted = target.previous_secret_ends_at = None
@@ -169,6 +169,11 @@ def list_targets(session: Session, account_id: str) -> Sequence[NotificationTarg
         .where(NotificationTarget.account_id == account_id, NotificationTarget.removed_at.is_(None))
         .order_by(NotificationTarget.id)
     ).all()
+
+
+def list_failing(session: Session, account_id: str) -> list[NotificationTarget]:
+    """Return the targets of an account to which a message could not be delivered for three days."""
+    return [target for target in list_targets(session, account_id) if target.given_up_at is not None]
 
 
 def get_target(session: Session, *, account_id: str, target_id: uuid.UUID, removed: bool = False) -> NotificationTarget:
