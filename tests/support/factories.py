@@ -122,6 +122,8 @@ def make_client(
     description: str = "",
     token_duration: int = 60,
     roles: Collection[str] = ("MerchantUser",),
+    owner: str = "",
+    tags: Collection[str] = (),
     copied_from: uuid.UUID | None = None,
     **overrides: Any,
 ) -> IdentityClient:
@@ -138,7 +140,13 @@ def make_client(
             session,
             author=make_author(account_id),
             values=make_values(
-                name=name, description=description, token_duration=str(token_duration), roles=frozenset(roles), **given
+                name=name,
+                description=description,
+                token_duration=str(token_duration),
+                roles=frozenset(roles),
+                owner=owner,
+                tags=tuple(tags),
+                **given,
             ),
             secret=secret,
             creation_key=None,

@@ -149,7 +149,8 @@ def test_attempts_come_less_and_less_often_until_three_days_are_over(engine: Eng
         target, _ = make_target(engine, hooks.url, CREATED)
         make_clients(engine, "acme-claims")
         hooks.status = 503
-        delivery, waits = make_delivery(engine), []
+        delivery = make_delivery(engine)
+        waits: list[timedelta] = []
         while True:
             assert delivery.deliver_due() == (0, 1)
             [message] = messages(engine)

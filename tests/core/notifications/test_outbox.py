@@ -10,18 +10,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.attention import NOON, make
-from tests.support.clients import delete, edit, stored, values_of
-from tests.support.factories import OTHER_ACCOUNT, SECRET, make_client
-from tests.support.notifications import age, make_delivery, make_target, messages, notifying
+from tests.support.attention import NOON, make_client_in_use
+from tests.support.clients import delete, edit, values_of
+from tests.support.factories import OTHER_ACCOUNT, SECRET, make_account, make_author, make_client
+from tests.support.notifications import TARGETS, age, make_delivery, make_target, messages, notifying
 from tests.support.receivers import receive_mail, receive_webhooks
 from tests.support.secrets import NEXT, change, leak
 from webapp.core.audit import signals
 from webapp.core.client_changes import StaleVersion
-from webapp.core.clients.attention import AttentionReason
+from webapp.core.clients.attention import Attention, AttentionReason
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.notifications.attention import send_attention_signals
-from webapp.core.notifications.kinds import KINDS, EventKind, attention_kind
+from webapp.core.notifications.kinds import KINDS, Channel, EventKind, attention_kind
 
 DAY = timedelta(days=1)
 
@@ -91,10 +91,10 @@ def test_attention_writes_one_message_for_each_new_reason(engine: Engine) -> Non
     """A receiver of the host that fails gets its signal again; the targets get the message once."""
     engine = notifying(engine)
     make_target(engine, kinds=[attention_kind(AttentionReason.OLD)])
-    make(engine, {"created_at": NOON - 2000 * DAY}, client_id="acme-claims")
+    make_client_in_use(engine, {"created_at": NOON - 2000 * DAY}, client_id="acme-claims")
     calls: Counter[str] = Counter()
 
-    def fail(_engine: Engine, *, client_id: str, attention: signals.Any, **_: object) -> None:
+    def fail(_engine: Engine, *, client_id: str, attention: Attention, **_: object) -> None:
         calls[attention.reason] += 1
         raise OSError("no mail server")
 
@@ -149,8 +149,13 @@ def test_a_process_that_is_killed_while_it_delivers_loses_nothing(engine: Engine
         make_target(engine, hooks.url, [EventKind.CREATED])
         make_client(notifying(engine), client_id="acme-claims")
         killed: list[int] = []
+
+        def kill(_handler: object) -> None:
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+
         with _start(_DELIVER, engine) as process:
-            hooks.answers.append(lambda _handler: (os.kill(process.pid, signal.SIGKILL), killed.append(1)))
+            hooks.answers.append(kill)
             process.wait(30)
         delivery = make_delivery(engine)
         assert delivery.deliver_due() == (0, 0)
@@ -160,4 +165,18 @@ def test_a_process_that_is_killed_while_it_delivers_loses_nothing(engine: Engine
     assert killed
     assert first == second
     assert messages(engine)[0].delivered_at is not None
-    assert stored(engine, messages(engine)[0].client_key).client_id == "acme-claims"
+
+
+def test_the_owner_of_a_client_gets_what_concerns_it(engine: Engine) -> None:
+    """Where the owner is an e-mail address, and gets the message by no other target."""
+    engine = notifying(engine)
+    with unit_of_work(engine) as session:
+        make_account(session)
+        TARGETS.add(session, author=make_author(), channel=Channel.OWNER, address="", kinds=[EventKind.DELETED])
+    make_target(engine, "Claims@northwind.example", [EventKind.DELETED])
+    for owner in ("hannah@northwind.example", "claims@northwind.example", "Claims team", ""):
+        delete(engine, make_client(engine, owner=owner))
+    assert Counter(message.recipient for message in messages(engine)) == {
+        "hannah@northwind.example": 1,
+        "Claims@northwind.example": 4,
+    }

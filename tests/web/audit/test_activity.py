@@ -86,6 +86,8 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.EDITED, {"token_duration_minutes": [30, 60]}, "changed the token duration 30 minutes → 60 minutes"),
     (Action.EDITED, {"client_id": ["acme", "acme-2"]}, "changed the client ID acme → acme-2"),
     (Action.EDITED, {"name": ["", "Claims"]}, "changed the client name none → Claims"),
+    (Action.EDITED, {"owner": ["Ana", ""]}, "changed the owner Ana → none"),
+    (Action.EDITED, {"tags": [["eu", "test"], ["eu", "live"]]}, "changed the tags + live − test"),
     (Action.EDITED, {"description": ["a\nb", ""]}, "changed the description a b → none"),
     (
         Action.EDITED,

@@ -223,6 +223,8 @@ def _columns(checked: dict[str, Any]) -> dict[str, Any]:
         "description": checked["description"],
         "token_duration_minutes": checked["token_duration"],
         "roles": checked["roles"],
+        "owner": checked["owner"],
+        "tags": checked["tags"],
     }
 
 

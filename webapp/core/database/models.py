@@ -34,6 +34,8 @@ from .types import EpochSeconds, MaskedText, NetworkList, StringSet, UtcDateTime
 ACCOUNT_ID_MAX = 200
 NAME_MIN, NAME_MAX = 3, 100
 DESCRIPTION_MAX = 1000
+OWNER_MIN, OWNER_MAX = 3, 100
+TAG_MAX, TAGS_MAX = 30, 10
 TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
 SCOPE_MAX = 1000
 NOTIFICATION_ADDRESS_MAX = 500
@@ -104,6 +106,9 @@ def _unused_index(name: str, *columns: str) -> Index:
     )
 
 
+_HAS_OWNER = text("deleted_at IS NULL AND owner_folded <> ''")
+
+
 class IdentityClient(Base):
     """A machine credential. Deletion keeps the row, so that its ID stays taken and its audit log complete."""
 
@@ -119,11 +124,21 @@ class IdentityClient(Base):
             name="token_duration",
         ),
         CheckConstraint("roles <> '[]'", name="roles"),
+        CheckConstraint(f"owner = '' OR length(owner) BETWEEN {OWNER_MIN} AND {OWNER_MAX}", name="owner_length"),
         _list_index("client_id_folded"),
         _list_index("name_folded"),
         _list_index("created_at"),
         _list_index("updated_at"),
         _list_index("last_token_at", "client_id_folded"),
+        Index(
+            "ix_identity_clients_owner",
+            "account_id",
+            "owner_folded",
+            "client_id_folded",
+            "id",
+            sqlite_where=_HAS_OWNER,
+            postgresql_where=_HAS_OWNER,
+        ),
         _unused_index("time", "created_at", "client_id_folded", "id"),
         _unused_index("client", "client_id_folded", "id", "created_at"),
     )
@@ -139,6 +154,11 @@ class IdentityClient(Base):
     description_folded: Mapped[str] = mapped_column(Text)
     token_duration_minutes: Mapped[int] = mapped_column(Integer)
     roles: Mapped[frozenset[str]] = mapped_column(StringSet)
+    owner: Mapped[str] = mapped_column(String(OWNER_MAX), default="", server_default=text("''"))
+    """Who answers for it, by name or e-mail address; empty: nobody was named."""
+    owner_folded: Mapped[str] = mapped_column(sorted_text(OWNER_MAX * 3), default="", server_default=text("''"))
+    tags: Mapped[frozenset[str]] = mapped_column(StringSet, default=frozenset(), server_default=text("'[]'"))
+    """In small letters."""
     enabled: Mapped[bool] = mapped_column(Boolean)
     allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
         NetworkList, default=(), server_default=text("'[]'")
@@ -164,7 +184,7 @@ class IdentityClient(Base):
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
 
-    @validates("client_id", "name", "description")
+    @validates("client_id", "name", "description", "owner")
     def _fold(self, column: str, value: str) -> str:
         # Stored, since the engines disagree on the lower case of some letters.
         setattr(self, f"{column}_folded", value.casefold())
@@ -443,7 +463,7 @@ class StoredSigningKey(Base):
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-# Tables that serve the list of clients. Triggers of the database keep the first two up to date.
+# Tables that serve the list of clients. Triggers of the database keep the first three up to date.
 
 
 class ClientRole(Base):
@@ -457,6 +477,21 @@ class ClientRole(Base):
 
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     role: Mapped[str] = mapped_column(String(60), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+
+
+class ClientTag(Base):
+    """A tag of a client that is not deleted; a trigger keeps it up to date."""
+
+    __tablename__ = "identity_client_tags"
+    __table_args__ = (
+        Index("ix_identity_client_tags_list", "account_id", "tag", "client_id_folded", "client_key"),
+        {"sqlite_with_rowid": False},
+    )
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    tag: Mapped[str] = mapped_column(sorted_text(TAG_MAX), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
     client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
 

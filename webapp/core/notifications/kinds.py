@@ -12,6 +12,8 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     WEBHOOK = "webhook"
+    OWNER = "owner"
+    """E-mail to the owner of the client that a message is about, where the owner is an e-mail address."""
 
 
 class EventKind(StrEnum):

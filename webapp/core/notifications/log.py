@@ -13,7 +13,7 @@ from ..database.cursors import decode_cursor, encode_cursor
 from ..database.models import Notification, NotificationTarget, utc_now
 from ..errors import NotFound
 from ..rate_limits.limits import RateLimits
-from .kinds import TEST
+from .kinds import TEST, Channel
 from .outbox import add_message
 from .targets import get_target
 
@@ -74,13 +74,15 @@ def list_messages(session: Session, *, account_id: str, after: str = "") -> LogP
 def send_test(session: Session, *, author: Author, target_id: uuid.UUID, rate_limits: RateLimits) -> NotificationTarget:
     """Add a test message to a target, which does not wait for others and is tried once; return the target.
 
-    :raises NotFound: the account has no such target.
+    :raises NotFound: the account has no such target, or it is the owners, who have no address of their own.
     :raises RateLimited: the author has sent too many in this hour.
     """
     target = get_target(session, account_id=author.account_id, target_id=target_id)
+    if target.channel == Channel.OWNER:
+        raise NotFound
     rate_limits.count_test_message(author.actor_id)
     facts = {"at": utc_now().isoformat(), "actor": author.label}
-    add_message(session, target=target, kind=TEST, facts=facts, is_ordered=False)
+    add_message(session, target=target, recipient=target.address, kind=TEST, facts=facts, is_ordered=False)
     return target
 
 

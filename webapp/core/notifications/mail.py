@@ -1,5 +1,6 @@
 """Send one message by SMTP."""
 
+import re
 import smtplib
 import ssl
 from dataclasses import dataclass, field
@@ -11,9 +12,16 @@ from ..database.models import NOTIFICATION_ERROR_MAX, utc_now
 from .messages import Message
 from .webhooks import DeliveryFailed, closed_after
 
+EMAIL_MAX = 254
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+")
 STEP_SECONDS = 10.0
 """How long the server may take for one response."""
 TOTAL_SECONDS = 30.0
+
+
+def is_email_address(text: str) -> bool:
+    """Return whether a text is one e-mail address, and nothing that a mail server could take for more."""
+    return len(text) <= EMAIL_MAX and _EMAIL.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from ..audit.actions import Action
 from ..clients.roles import RoleCatalogue
 from ..database.models import AuditEvent, IdentityClient, Notification, NotificationTarget, new_id, utc_now
-from .kinds import EventKind
+from .kinds import Channel, EventKind
+from .mail import is_email_address
 
 
 class EventOutbox:
@@ -69,19 +70,21 @@ def add_messages(
             .where(NotificationTarget.account_id == account_id, NotificationTarget.removed_at.is_(None))
             .order_by(NotificationTarget.id)
         ).all()
-    for target in targets:
-        if kind in target.kinds:
-            add_message(
-                session,
-                target=target,
-                kind=kind,
-                client_key=client.id if client else None,
-                client_id=client.client_id if client else None,
-                facts=facts,
-            )
+    wanting = [target for target in targets if kind in target.kinds]
+    addresses = {target.address.casefold() for target in wanting}
+    about = {"client_key": client.id, "client_id": client.client_id} if client else {}
+    for target in wanting:
+        recipient = target.address
+        if target.channel == Channel.OWNER:
+            recipient = client.owner if client else ""
+            if not is_email_address(recipient) or recipient.casefold() in addresses:
+                continue
+        add_message(session, target=target, recipient=recipient, kind=kind, facts=facts, **about)
 
 
-def add_message(session: Session, *, target: NotificationTarget, kind: str, **columns: Any) -> Notification:
+def add_message(
+    session: Session, *, target: NotificationTarget, recipient: str, kind: str, **columns: Any
+) -> Notification:
     """Add one message to a target, due now; return it.
 
     :param columns: of `Notification`, besides those that every new message has.
@@ -93,7 +96,7 @@ def add_message(session: Session, *, target: NotificationTarget, kind: str, **co
             "message_id": key,
             "account_id": target.account_id,
             "target_id": target.id,
-            "recipient": target.address,
+            "recipient": recipient,
             "kind": kind,
             "is_ordered": True,
             "created_at": now,

@@ -19,6 +19,7 @@ from ..errors import DomainError, FieldError, InvalidFields, NotFound
 from ..i18n import gettext
 from ..secrets.generation import Secret
 from .kinds import KINDS, Channel
+from .mail import is_email_address
 from .webhook_secrets import WebhookSecretStorage, generate_webhook_secret
 from .webhooks import is_public
 
@@ -26,10 +27,6 @@ TARGETS_MAX = 20
 """How many targets an account can have."""
 SECRET_OVERLAP = timedelta(hours=24)
 """How long the secret before goes on signing beside a new one."""
-EMAIL_MAX = 254
-_EMAIL = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]+"
-)
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -62,11 +59,12 @@ class TargetService:
     ) -> tuple[NotificationTarget, Secret | None]:
         """Add a target; return it, and the secret of a webhook, which is shown once.
 
+        :param address: an e-mail address or a URL; of no meaning for OWNER.
         :raises InvalidFields: an address or a kind is not allowed, or the account has the target already, or 20.
         """
         # Locked, so that concurrent additions count each other.
         session.execute(select(Account.id).where(Account.id == author.account_id).with_for_update())
-        address = address.strip()
+        address = "" if channel is Channel.OWNER else address.strip()
         targets = list_targets(session, author.account_id)
         _raise_all(
             partial(self._check_address, channel, address),
@@ -153,13 +151,12 @@ class TargetService:
         return target, secret
 
     def _check_address(self, channel: Channel, address: str) -> None:
-        if channel is Channel.EMAIL:
-            if not self.sends_mail:
-                raise FieldError("address", gettext("This platform has no mail server, so it cannot send e-mail."))
-            if len(address) > EMAIL_MAX or not _EMAIL.fullmatch(address):
-                raise FieldError("address", gettext("Give an e-mail address, such as hannah@company.example."))
-        else:
+        if channel is Channel.WEBHOOK:
             _check_url(address, allow_private=self._allow_private)
+        elif not self.sends_mail:
+            raise FieldError("address", gettext("This platform has no mail server, so it cannot send e-mail."))
+        elif channel is Channel.EMAIL and not is_email_address(address):
+            raise FieldError("address", gettext("Give an e-mail address, such as hannah@company.example."))
 
 
 def list_targets(session: Session, account_id: str) -> Sequence[NotificationTarget]:
@@ -194,7 +191,10 @@ def get_target(session: Session, *, account_id: str, target_id: uuid.UUID, remov
 
 def shown_address(target: NotificationTarget) -> str:
     """Return the address without the path of a webhook, which may be a secret."""
-    if target.channel != Channel.WEBHOOK:
+    if target.channel == Channel.OWNER:
+        # Translators: a recipient of notifications.
+        return gettext("Owners of clients")
+    if target.channel == Channel.EMAIL:
         return target.address
     parts = urlsplit(target.address)
     return f"{parts.scheme}://{parts.netloc}/" + ("…" if parts.path not in ("", "/") or parts.query else "")
@@ -280,5 +280,6 @@ def _touch(session: Session, author: Author, target: NotificationTarget, now: da
 def _record(
     session: Session, author: Author, action: Action, target: NotificationTarget, **changes: list[object]
 ) -> None:
-    address: list[object] = [None, shown_address(target)]
+    # The text of an event is stored in English, like all that events hold.
+    address: list[object] = [None, Channel.OWNER.value if target.channel == Channel.OWNER else shown_address(target)]
     record_event(session, author, action, None, {"target": address, **changes})

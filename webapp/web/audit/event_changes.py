@@ -46,6 +46,8 @@ LABELS: Mapping[str, str] = {
     "description": lazy_gettext("Description"),
     "token_duration_minutes": lazy_gettext("Token duration"),
     "roles": lazy_gettext("Roles"),
+    "owner": lazy_gettext("Owner"),
+    "tags": lazy_gettext("Tags"),
     "enabled": lazy_gettext("Status"),
     "allowed_networks": lazy_gettext("Allowed addresses"),
     "client_secret": lazy_gettext("Client secret"),
@@ -91,7 +93,7 @@ def format_field(name: str, value: Any, *, times: Times, catalogue: RoleCatalogu
         return ""
     if name == "roles" and _is_list_of_text(value):
         return "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in value)
-    if name == "allowed_networks" and _is_list_of_text(value):
+    if name in ("allowed_networks", "tags") and _is_list_of_text(value):
         return "; ".join(value)
     if name == "client_secret" and isinstance(value, dict):
         return "; ".join(f"{label}: {_state(to_text(state))}" for label, state in value.items())
@@ -106,7 +108,7 @@ def to_text(value: Any) -> str | None:
 
 
 def _change(name: str, label: str, pair: list[Any], catalogue: RoleCatalogue) -> Change:
-    if name in ("roles", "allowed_networks") and all(map(_is_list_of_text, pair)):
+    if name in ("roles", "allowed_networks", "tags") and all(map(_is_list_of_text, pair)):
         before, after = (set(side or ()) for side in pair)
         if name == "roles":
             difference = catalogue.difference(before, after)
@@ -146,6 +148,7 @@ def _switch(value: Any) -> str | None:
 _FORMATS: Mapping[str, Callable[[Any], str | None]] = {
     "name": _text,
     "description": _text,
+    "owner": _text,
     "token_duration_minutes": _minutes,
     "enabled": _switch,
 }

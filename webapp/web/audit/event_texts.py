@@ -11,7 +11,7 @@ from ...core.audit.actions import Action, RefusalReason
 from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent
 from ...core.i18n import gettext, lazy_gettext
-from ...core.notifications.kinds import KIND_LABELS
+from ...core.notifications.kinds import KIND_LABELS, Channel
 from ..i18n.times import Times
 from .event_changes import Change, changes_of, to_text
 
@@ -77,6 +77,8 @@ _ONE_FIELD: Mapping[str, str] = {
     "description": lazy_gettext("<b>%(who)s</b> changed the description"),
     "token_duration_minutes": lazy_gettext("<b>%(who)s</b> changed the token duration"),
     "roles": lazy_gettext("<b>%(who)s</b> changed the roles"),
+    "owner": lazy_gettext("<b>%(who)s</b> changed the owner"),
+    "tags": lazy_gettext("<b>%(who)s</b> changed the tags"),
     "client_secret": SENTENCES[Action.SECRET_CHANGED],
 }
 
@@ -211,10 +213,12 @@ def _text_of(texts: Mapping[str, str], stored: dict[str, Any], name: str) -> str
 
 def _target_change(pair: Any) -> Any:
     """Return the change of a target with the labels of its kinds."""
-    return [_kinds_text(side) for side in pair] if isinstance(pair, list) else pair
+    return [_target_text(side) for side in pair] if isinstance(pair, list) else pair
 
 
-def _kinds_text(side: Any) -> Any:
+def _target_text(side: Any) -> Any:
+    if side == Channel.OWNER:
+        return gettext("Owners of clients")
     return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side) if isinstance(side, list) else side
 
 
