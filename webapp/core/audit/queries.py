@@ -32,6 +32,11 @@ ACTIONS = (
     Action.SECRET_PAUSED,
     Action.SECRET_RESUMED,
     Action.END_DATE_SET,
+    Action.CLIENT_KEY_ADDED,
+    Action.CLIENT_KEY_ENDED,
+    Action.CLIENT_KEY_PAUSED,
+    Action.CLIENT_KEY_RESUMED,
+    Action.CLIENT_KEY_END_DATE_SET,
     Action.NETWORKS_CHANGED,
     Action.TOKENS_REVOKED,
     Action.NOTIFICATION_TARGET_ADDED,
@@ -40,6 +45,7 @@ ACTIONS = (
     Action.WEBHOOK_SECRET_CHANGED,
     Action.REFUSED,
     Action.EXPORTED,
+    Action.SETTINGS_CHANGED,
 )
 """The actions in an account's audit log, in the order of the filter."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)

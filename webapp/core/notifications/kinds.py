@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     DELETED = "client.deleted"
     SECRET_CHANGED = "secret.changed"  # noqa: S105 - the name of a kind
     SECRET_LEAKED = "secret.leaked"  # noqa: S105 - the name of a kind
+    KEY_ADDED = "key.added"
     MONEY_ROLE_ADDED = "role.money_added"
 
 
@@ -50,12 +51,13 @@ KIND_LABELS: Mapping[str, str] = {
     EventKind.DELETED: _("A client is deleted"),
     EventKind.SECRET_CHANGED: _("A secret is changed"),
     EventKind.SECRET_LEAKED: _("A secret has leaked and is replaced"),
+    EventKind.KEY_ADDED: _("A client gets a public key"),
     EventKind.MONEY_ROLE_ADDED: _("A client gets a role that moves money"),
-    attention_kind(AttentionReason.ENDING): _("A secret ends soon: 30, 14, 7 days and 1 day before"),
+    attention_kind(AttentionReason.ENDING): _("A secret or key ends soon: 30, 14, 7 days and 1 day before"),
     attention_kind(AttentionReason.REFUSED): _("Many token requests are refused"),
     attention_kind(AttentionReason.UNUSED): _("A client was not used in the week after its creation"),
     attention_kind(AttentionReason.IDLE): _("A client has not been used for 90 days"),
-    attention_kind(AttentionReason.OLD): _("A secret is older than a year"),
+    attention_kind(AttentionReason.OLD): _("A secret or key is older than a year"),
     attention_kind(AttentionReason.TWO): _("Two secrets have worked for 30 days"),
     TEST: _("Test message"),
 }

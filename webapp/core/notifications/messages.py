@@ -13,6 +13,7 @@ from babel.dates import format_datetime
 
 from ..clients.attention import AttentionReason
 from ..database.models import Notification
+from ..secrets.client_secrets import is_key_label
 from .kinds import TEST, EventKind, attention_reason
 
 _LOCALE = Locale("en", "GB")
@@ -126,6 +127,8 @@ class MessageTexts:
                     "The old secrets have ended, and all tokens are revoked: systems that use this client are refused"
                     " until they have the new secret.",
                 )
+            case EventKind.KEY_ADDED:
+                return f"{client} got a public key", (by, "It can get tokens with the private key.")
             case EventKind.MONEY_ROLE_ADDED:
                 names = ", ".join(role["name"] for role in facts.get("roles", ()))
                 return f"{client} was given roles that move money", (by, f"Roles: {names}.")
@@ -136,13 +139,14 @@ class MessageTexts:
         return f"{client}: {notification.kind}", (by,)
 
     def _attention(self, reason: AttentionReason, client: str, facts: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-        secret, at, days = facts.get("secret"), self._time(facts.get("since")), facts.get("days", 0)
+        label, at, days = str(facts.get("secret", "")), self._time(facts.get("since")), facts.get("days", 0)
+        kind = "key" if is_key_label(label) else "secret"
         match reason:
             case AttentionReason.ENDING:
                 within = "1 day" if days == 1 else f"{days} days"
-                return f"A secret of {client} ends within {within}", (
-                    f"Secret {secret} ends on {at}. Requests with it are refused from then on.",
-                    "Change the secret before, and give the new one to the systems that use this client.",
+                return f"A {kind} of {client} ends within {within}", (
+                    f"{kind.capitalize()} {label} ends on {at}. Requests with it are refused from then on.",
+                    "Replace it before, so that the systems that use this client can change over.",
                 )
             case AttentionReason.REFUSED:
                 return f"Many token requests of {client} are refused", (
@@ -160,9 +164,9 @@ class MessageTexts:
                     "If no system needs this client any more, disable it.",
                 )
             case AttentionReason.OLD:
-                return f"A secret of {client} is {days} days old", (
-                    f"Secret {secret} was created on {at}.",
-                    "Change the secret: the old one can go on working while callers move over.",
+                return f"A {kind} of {client} is {days} days old", (
+                    f"{kind.capitalize()} {label} was created on {at}.",
+                    "Replace it: the old one can go on working while callers move over.",
                 )
             case AttentionReason.TWO:
                 return f"{client} has had two secrets for {days} days", (

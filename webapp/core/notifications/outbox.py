@@ -45,6 +45,8 @@ class EventOutbox:
             case Action.SECRET_CHANGED:
                 is_leaked = changes.get("reason") == [None, "leaked"]
                 yield (EventKind.SECRET_LEAKED if is_leaked else EventKind.SECRET_CHANGED), {}
+            case Action.CLIENT_KEY_ADDED:
+                yield EventKind.KEY_ADDED, {}
             case Action.EDITED if "client_secret" in changes:
                 yield EventKind.SECRET_CHANGED, {}
         if event.action in (Action.CREATED, Action.EDITED) and "roles" in changes:

@@ -27,6 +27,11 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.SECRET_PAUSED: lazy_gettext("Secret paused"),
     Action.SECRET_RESUMED: lazy_gettext("Secret resumed"),
     Action.END_DATE_SET: lazy_gettext("End date changed"),
+    Action.CLIENT_KEY_ADDED: lazy_gettext("Key added"),
+    Action.CLIENT_KEY_ENDED: lazy_gettext("Key ended"),
+    Action.CLIENT_KEY_PAUSED: lazy_gettext("Key paused"),
+    Action.CLIENT_KEY_RESUMED: lazy_gettext("Key resumed"),
+    Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("End date of a key changed"),
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("Notification added"),
@@ -35,6 +40,7 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.WEBHOOK_SECRET_CHANGED: lazy_gettext("Webhook secret changed"),
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
+    Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
 }
 """The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
@@ -49,6 +55,11 @@ SENTENCES: Mapping[str, str] = {
     Action.SECRET_PAUSED: lazy_gettext("<b>%(who)s</b> paused a secret"),
     Action.SECRET_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a secret"),
     Action.END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a secret"),
+    Action.CLIENT_KEY_ADDED: lazy_gettext("<b>%(who)s</b> added a key"),
+    Action.CLIENT_KEY_ENDED: lazy_gettext("<b>%(who)s</b> ended a key"),
+    Action.CLIENT_KEY_PAUSED: lazy_gettext("<b>%(who)s</b> paused a key"),
+    Action.CLIENT_KEY_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a key"),
+    Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a key"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("<b>%(who)s</b> added an address for notifications"),
@@ -58,6 +69,7 @@ SENTENCES: Mapping[str, str] = {
     # Translators: attempt is one of the texts from "see the clients" on.
     Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
     Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
+    Action.SETTINGS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the settings"),
     Action.KEY_CREATED: lazy_gettext("<b>%(who)s</b> created a signing key"),
     Action.KEY_ROTATED: lazy_gettext("<b>%(who)s</b> rotated the signing key"),
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
@@ -67,6 +79,8 @@ SENTENCES: Mapping[str, str] = {
 }
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
+_API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
 
@@ -121,6 +135,7 @@ ATTEMPTS: Mapping[str, str] = {
     "networks_check": lazy_gettext("check an address"),
     "requests": lazy_gettext("see the token requests"),
     "preview": lazy_gettext("see the token preview"),
+    "settings": lazy_gettext("change the settings"),
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
@@ -189,6 +204,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         note = _text_of(REFUSAL_REASONS, stored, "refusal")
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
+    elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
+        sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
