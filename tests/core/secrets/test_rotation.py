@@ -258,6 +258,17 @@ def test_nothing_brings_an_ended_secret_back(
     assert ends(engine, client) == {"A": NOON + HOUR, "B": None}
 
 
+@pytest.mark.parametrize(("function", "overrides"), [(resume, {}), (set_end, {"ends_at": NOON + HOUR})])
+def test_an_action_on_an_ended_secret_is_refused_though_it_would_change_nothing(
+    engine: Engine, clock: time_machine.Traveller, function: Callable[..., Any], overrides: dict[str, Any]
+) -> None:
+    """It was never paused, and it ended at the date that is asked for (S8)."""
+    client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
+    clock.shift(HOUR)
+    with pytest.raises(SecretHasEnded):
+        function(engine, client, "A", **overrides)
+
+
 def test_resuming_never_moves_the_end(engine: Engine, clock: time_machine.Traveller) -> None:
     """Resuming a paused secret keeps its end date (S8)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.HOUR)
@@ -398,6 +409,7 @@ FAR = {"ends_at": NOON + 30 * DAY}
         ({"A": {}, "B": {}}, set_end, "A", {}, None),
         ({"A": {}, "B": PAUSED}, set_end, "A", {}, ("A", NOON + DAY)),
         ({"A": {}, "B": PAUSED}, set_end, "B", {}, None),
+        ({"A": FAR, "B": PAUSED}, set_end, "B", {"ends_at": NOON + 60 * DAY}, None),
         ({"A": FAR, "B": {}}, set_end, "B", {}, ("A", NOON + 30 * DAY)),
         ({"A": FAR}, set_end, "A", {"ends_at": None}, None),
         ({"A": FAR, "B": {}}, end, "B", {}, ("A", NOON + 30 * DAY)),
