@@ -592,6 +592,26 @@
     });
   }
 
+  /* The list: one box selects all rows of the page, and their number stands beside the actions. */
+  function followSelection() {
+    const boxes = () => [...document.querySelectorAll(".ic-list [name=client]")];
+    const show = () => {
+      const number = boxes().filter((box) => box.checked).length;
+      const all = document.querySelector(".ic-list [data-all]");
+      const output = document.querySelector(".ic-bulk [data-picked]");
+      if (all) {
+        all.checked = number > 0 && number === boxes().length;
+        all.indeterminate = number > 0 && !all.checked;
+      }
+      if (output) output.textContent = number;
+    };
+    document.addEventListener("change", ({ target: box }) => {
+      if (box.matches(".ic-list [data-all]")) for (const one of boxes()) one.checked = box.checked;
+      if (box.matches(".ic-list [type=checkbox]")) show();
+    });
+    document.addEventListener("htmx:after:swap", show);
+  }
+
   /* The hand-over: Done closes it where it is a dialog. */
   function closeHandover() {
     document.addEventListener("submit", (event) => {
@@ -624,6 +644,7 @@
   handleClicks();
   followInput();
   closeHandover();
+  followSelection();
 
   touchSecretFields(document);
   document.querySelector(".ic [autofocus]")?.focus();

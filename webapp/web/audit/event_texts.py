@@ -58,6 +58,7 @@ SENTENCES: Mapping[str, str] = {
 }
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_EXPORTED: Mapping[str, str] = {"clients": lazy_gettext("<b>%(who)s</b> exported the list of clients")}
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
 
@@ -115,6 +116,8 @@ ATTEMPTS: Mapping[str, str] = {
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
+    "clients_csv": lazy_gettext("export the list of clients"),
+    "bulk": lazy_gettext("change several clients"),
 }
 """The refused attempts, by the last part of the endpoint's name."""
 _REASONS: Mapping[str, str] = {"leaked": lazy_gettext("The secret had leaked.")}
@@ -162,6 +165,7 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
     elif event.action == Action.EXPORTED:
+        sentence = _EXPORTED.get(to_text(_take(stored, "exported")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
         [name] = stored

@@ -15,7 +15,7 @@ from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
-from ..http.forms import VersionField, VersionForm, normalise_line_breaks
+from ..http.forms import ScreenForm, VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
 # Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
@@ -72,6 +72,15 @@ class DeleteForm(VersionForm):
     """Delete."""
 
     confirm = StringField(lazy_gettext("Client ID"), default="")
+
+
+class BulkForm(ScreenForm):
+    """A change of several clients."""
+
+    action = HiddenField("Action", default="")
+    clients = HiddenField("Clients", default="")
+    """Key and version of each client."""
+    tag = StringField(lazy_gettext("Tag"), default="")
 
 
 class ClientForm(SecretForm):
