@@ -609,6 +609,10 @@
       if (box.matches(".ic-list [data-all]")) for (const one of boxes()) one.checked = box.checked;
       if (box.matches(".ic-list [type=checkbox]")) show();
     });
+    // After a change nothing is selected any more: a morph would keep the boxes as they were.
+    document.addEventListener("ic-changed", () => {
+      for (const box of boxes()) box.checked = false;
+    });
     document.addEventListener("htmx:after:swap", show);
   }
 
