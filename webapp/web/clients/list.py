@@ -8,6 +8,7 @@ from ...core.clients.listing import list_clients as find_clients
 from ...core.database.models import utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.i18n import lazy_gettext
+from ...core.notifications.targets import list_failing, shown_address
 from ...host import services
 from ..http.access import actor
 from ..http.forms import VersionForm
@@ -46,6 +47,7 @@ def list_clients() -> Response:
         tags, owners = (
             ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
         )
+        failing = [] if htmx().partial else list_failing(session, account_id)
     response = render(
         "clients/list.html",
         "clients/_results.html",
@@ -63,7 +65,9 @@ def list_clients() -> Response:
         changed=request.args.get("changed", ""),
         attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
+        may_change_settings=services().settings.api_enabled and actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
+        failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
     columns.remember_columns(response, shown)
