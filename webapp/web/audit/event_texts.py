@@ -59,6 +59,7 @@ SENTENCES: Mapping[str, str] = {
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
+_EXPORTED_REQUESTS = lazy_gettext("<b>%(who)s</b> exported the token requests")
 
 
 # The sentence of an edit that changed a single field.
@@ -108,7 +109,11 @@ ATTEMPTS: Mapping[str, str] = {
     "revoke_tokens": lazy_gettext("revoke the tokens"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
+    "usage": lazy_gettext("see the token requests"),
     "requests": lazy_gettext("see the token requests"),
+    "account_requests": lazy_gettext("see the token requests"),
+    "request": lazy_gettext("see a token request"),
+    "requests_csv": lazy_gettext("export the token requests"),
     "preview": lazy_gettext("see the token preview"),
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
@@ -126,6 +131,10 @@ FILTER_LABELS: Mapping[str, str] = {
     "since": lazy_gettext("From"),
     # Translators: the last day of a range of dates.
     "until": lazy_gettext("To"),
+    "outcome": lazy_gettext("Result"),
+    "secret": lazy_gettext("Secret"),
+    "address": lazy_gettext("Address"),
+    "request_id": lazy_gettext("Request ID"),
 }
 
 
@@ -160,6 +169,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
     elif event.action == Action.EXPORTED:
+        if _take(stored, "of") == "token requests":
+            sentence = _EXPORTED_REQUESTS
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
         [name] = stored
