@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Clone the project, `make run` again and again, sign in, and stop it with Ctrl-C: what a newcomer does first.
+"""Clone the project, run `make run` several times, sign in, and stop it with Ctrl-C.
 
-Needs nothing but Python, make and git, and the package registry to install from.
+Needs Python, make, git and a package registry.
 """
 
 import http.cookiejar
@@ -22,12 +22,12 @@ from pathlib import Path
 
 FIRST_START_SECONDS = 300
 LATER_START_SECONDS = 3
-LATER_STARTS = 3  # the quickest counts: the machine may have other work
+LATER_STARTS = 3  # the fastest counts, since the machine may be busy
 STOP_SECONDS = 10
 
 
 def main() -> None:
-    """Go through it, or say what went wrong."""
+    """Run all steps; exit with a message at the first failure."""
     with tempfile.TemporaryDirectory() as directory:
         clone = Path(directory) / "clone"
         subprocess.run(["git", "clone", "--quiet", Path(__file__).parents[1], clone], check=True)
@@ -53,7 +53,7 @@ def main() -> None:
 
 @dataclass
 class Start:
-    """One `make run` at work."""
+    """One running `make run`."""
 
     url: str
     log: Path
@@ -61,13 +61,13 @@ class Start:
 
     @property
     def output(self) -> str:
-        """All that it printed so far."""
+        """The output so far."""
         return self.log.read_text()
 
 
 @contextmanager
 def running(clone: Path, port: int, within_seconds: int) -> Iterator[Start]:
-    """Run `make run` until the server answers; at the end press Ctrl-C, and see that everything stops."""
+    """Run `make run` until the server answers; at the end press Ctrl-C, and check that all processes stop."""
     names = ("PATH", "HOME", "LANG")
     environment = {name: value for name, value in os.environ.items() if name in names or name.startswith("PIP_")}
     log, url = clone.parent / "log", f"http://127.0.0.1:{port}"
@@ -88,7 +88,7 @@ def running(clone: Path, port: int, within_seconds: int) -> Iterator[Start]:
                 sys.exit(f"`make run` did not answer within {within_seconds} s:\n{log.read_text()}")
             time.sleep(0.05)
         yield Start(url, log, time.monotonic() - began)
-        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches every process of the terminal
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C signals every process of the terminal
         process.wait(STOP_SECONDS)
         if answers(url):
             sys.exit("The server still answers after Ctrl-C.")
@@ -99,7 +99,7 @@ def running(clone: Path, port: int, within_seconds: int) -> Iterator[Start]:
 
 
 def answers(url: str) -> bool:
-    """Tell whether the server can be used."""
+    """Return whether the server is ready."""
     try:
         with urllib.request.urlopen(f"{url}/readyz") as answer:
             return bool(answer.status == 200)
@@ -108,7 +108,7 @@ def answers(url: str) -> bool:
 
 
 def sign_in(url: str, password: str) -> None:
-    """Sign in as the demo administrator, and see that Identity Clients is on offer."""
+    """Sign in as the demo administrator, and check that the page links to Identity Clients."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', browser.open(f"{url}/login").read().decode())
     if not token:

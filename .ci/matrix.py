@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Run the tests of rules, screens, endpoint and embedding with every Python and SQLAlchemy that a host may have.
+"""Run the tests of core, screens, endpoint and embedding with every supported Python and SQLAlchemy.
 
 Each combination gets a virtual environment in dist/matrix, which is kept as long as its locks stay the same. Arguments
-are given to pytest in place of the folders of tests. A Python is found by its name, or among pyenv's; where there is
-none, that is said, and its combinations are left out.
+are passed to pytest instead of the test folders. A Python is found by its name, or among pyenv's; if it is not
+found, its combinations are skipped with a message.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 NEWEST, OLDEST = ROOT / "requirements-dev.lock", ROOT / ".ci" / "oldest.lock"
 LOCKS = {"SQLAlchemy 2.1": (NEWEST,), "SQLAlchemy 2.0, Flask 3.1.1": (NEWEST, OLDEST)}
-# Chromium shows the same pages, whatever made them; what is slow by design is not about versions.
+# Tests in Chromium and slow tests do not depend on versions.
 TESTS = ("tests/core", "tests/web", "tests/oauth", "tests/embed", "--ignore=tests/embed/test_in_chromium.py")
 
 
 def main() -> None:
-    """Run them all, and say at the end how each went."""
+    """Run all combinations, and print their results."""
     results = {}
     for version in PYTHONS:
         program = find(version)

@@ -1,8 +1,8 @@
-"""Measure what a flood of wrong secrets does to clients, people, monitors and memory (D2, D7).
+"""Measure the effect of a flood of wrong secrets on clients, people, health checks and memory (D2, D7).
 
     python -m benchmarks.flood                  20 s for each case, at 200 connections
 
-It serves the stand-alone application with two processes, and prints a table.
+The stand-alone application is served by two processes; the result is printed as a table.
 """
 
 import http.client
@@ -111,7 +111,7 @@ def flood(
     command = [sys.executable, "-m", "benchmarks.flood", *arguments]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, cwd=servers.ROOT) as attacker,
-        asking_for_tokens(url, clients) as token_seconds,
+        requesting_tokens(url, clients) as token_seconds,
     ):
         while attacker.poll() is None:
             for page in PAGES:
@@ -125,8 +125,8 @@ def flood(
 
 
 @contextmanager
-def asking_for_tokens(url: str, clients: Sequence[Credentials]) -> Iterator[list[float]]:
-    """Ask for tokens over a few connections, another client each time, and collect how long each answer took."""
+def requesting_tokens(url: str, clients: Sequence[Credentials]) -> Iterator[list[float]]:
+    """Request tokens over a few connections, with another client each time, and collect the durations."""
     seconds: list[float] = []
     failed: list[int] = []
     end = threading.Event()
@@ -156,7 +156,7 @@ def asking_for_tokens(url: str, clients: Sequence[Credentials]) -> Iterator[list
 
 
 def post_token(connection: http.client.HTTPConnection, client: Credentials, headers: dict[str, str]) -> int:
-    """Ask for a token; return the status."""
+    """Request a token; return the status."""
     client_id, client_secret = client
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
     content_type = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -167,7 +167,7 @@ def post_token(connection: http.client.HTTPConnection, client: Credentials, head
 
 
 def open_page(url: str, page: str) -> float:
-    """Open a page over a new connection; return how many seconds it took."""
+    """Open a page over a new connection; return the duration in seconds."""
     began = time.monotonic()
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     connection.request("GET", page)
@@ -191,7 +191,7 @@ def make_clients(database_url: str, count: int = CLIENTS) -> list[Credentials]:
 
 
 def server_processes(url: str) -> list[psutil.Process]:
-    """Return the processes that serve this address: the children of the one that got its port."""
+    """Return the processes that serve this address: the children of the process that was given its port."""
     port, found = str(urlsplit(url).port), {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -201,12 +201,12 @@ def server_processes(url: str) -> list[psutil.Process]:
 
 
 def memory_bytes(process: psutil.Process) -> int:
-    """Return a process's proportional set size: its own memory, and its share of what it shares."""
+    """Return a process's proportional set size: its own memory and its part of shared memory."""
     return int(process.memory_full_info().pss)
 
 
 def main() -> None:
-    """Flood a server of our own in each case, and print a table."""
+    """Flood a server in each case, and print a table."""
     print(f"{SECONDS} s of wrong secrets at {CONNECTIONS} connections, 2 processes")
     print("secrets    from            answers per s  401/429/503         token p50/p99  /healthz  /login  growth")
     for secrets, addresses in itertools.product((TYPED, GENERATED), (False, True)):

@@ -1,4 +1,4 @@
-"""The least that Flask can do under the same server: a fixed answer of a token's size."""
+"""The lower bound of Flask under the same server: a fixed response of a token's size."""
 
 from flask import Flask, Response
 
@@ -8,5 +8,5 @@ BODY = b'{"access_token": "' + b"x" * 690 + b'", "token_type": "Bearer", "expire
 
 @app.post("/connect/token")
 def token() -> Response:
-    """Answer without looking."""
+    """Return the fixed response."""
     return Response(BODY, mimetype="application/json")

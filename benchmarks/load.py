@@ -1,4 +1,4 @@
-"""Load on a token endpoint over keep-alive connections, and what its server's processes used for it (Linux)."""
+"""Load on a token endpoint over keep-alive connections, and the resources that the server uses for it (Linux)."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ end
 
 
 class Measured(NamedTuple):
-    """One run. Times of an answer are in milliseconds."""
+    """The result of one run. Response times are in milliseconds."""
 
     per_second: float
     p50: float
@@ -49,23 +49,23 @@ class Measured(NamedTuple):
 def run(
     port: int, server: int, bodies: list[str], headers: dict[str, str], seconds: float, skip: int | None = None
 ) -> Measured:
-    """Ask for as long, and return what came of it.
+    """Send requests for this many seconds; return the measurements.
 
-    :param server: the process id of the server; its children count too.
-    :param skip: ask with each body once, without the first so many; None: in random order, again and again.
+    :param server: the process ID of the server; its children count too.
+    :param skip: send each body once after the first `skip` ones; None: in random order, repeatedly.
     """
     cpu = cpu_seconds(server)
     if shutil.which("wrk"):
         requests, took, p50, p99, failed = _wrk(port, bodies, headers, seconds, skip)
     else:
         requests, took, p50, p99, failed = asyncio.run(_asyncio(port, bodies, headers, seconds))
-    time.sleep(1.2)  # what the server does once a second for these requests is theirs as well
+    time.sleep(1.2)  # include what the server does once a second for these requests
     cpu_per_request = (cpu_seconds(server) - cpu) / max(requests, 1) * 1000
     return Measured(requests / took, p50, p99, failed, cpu_per_request, requests)
 
 
 def once_each(port: int, bodies: list[str], headers: dict[str, str]) -> float:
-    """Ask once with each body, and return how many were answered in a second."""
+    """Send each body once; return the number of responses per second."""
     started = time.perf_counter()
     answers = asyncio.run(_ask_all(port, bodies, headers))
     assert answers == len(bodies), f"{len(bodies) - answers} of {len(bodies)} were refused"
@@ -91,7 +91,7 @@ def _wrk(
 async def _asyncio(
     port: int, bodies: list[str], headers: dict[str, str], seconds: float
 ) -> tuple[int, float, float, float, int]:
-    """Do without wrk: this shares the processor with the server and costs far more of it."""
+    """Send the load without wrk, which shares the processor with the server and costs far more of it."""
     ends, times, failed = time.perf_counter() + seconds, [], 0
 
     async def ask() -> None:
@@ -118,7 +118,7 @@ async def _ask_all(port: int, bodies: list[str], headers: dict[str, str]) -> int
         writer.close()
         return answered
 
-    # As many as compute at once: with more of them some could wait past their time for a place (D7).
+    # As many as there are argon2id threads: further ones could exceed their time limit in the queue (D7).
     return sum(await asyncio.gather(*(ask() for _ in range(CONNECTIONS // 2))))
 
 
@@ -136,7 +136,7 @@ async def _answered(
 
 
 def family(process: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and all its descendants."""
     children: list[int] = []
     for task in Path(f"/proc/{process}/task").iterdir():
         children += map(int, (task / "children").read_text().split())
@@ -153,7 +153,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def mebibytes(process: int) -> float:
-    """Return the largest of a server's processes in memory, with its part of what they share (PSS)."""
+    """Return the proportional set size of the largest server process in MiB."""
     sizes = []
     for each in family(process):
         lines = Path(f"/proc/{each}/smaps_rollup").read_text().split("\n")

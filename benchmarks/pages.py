@@ -1,11 +1,11 @@
-"""How long the server takes for each page of the screens, beside the lists of Flask-Admin and Django admin.
+"""Measure the server time of each page of the screens, beside the lists of Flask-Admin and Django admin.
 
     python -m benchmarks.pages DATABASE_URL [DATABASE_URL ...] [--repeats 15]
         [--peers FOLDER --peers-python INTERPRETER --peers-rows 1000000]
 
 The databases are seeded by `benchmarks.seed`. Each page is requested in process, one at a time; the table has the
 minimum and the median. FOLDER has `flaskadmin_app.py` and `dot_seed.py` with `dotproj`, each of which seeds a database
-of its own; INTERPRETER has what they import.
+of its own; INTERPRETER has their dependencies.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Page = tuple[str, str, str]
 
 
 class Timed(NamedTuple):
-    """What a page took."""
+    """The measurements of a page."""
 
     page: str
     minimum_ms: float
@@ -76,7 +76,7 @@ def time_pages(
     interpreter: str = sys.executable,
     directory: Path | None = None,
 ) -> list[Timed]:
-    """Return what each page took in a process of its own."""
+    """Return the measurements of each page, taken in a separate process."""
     finished = subprocess.run(
         [interpreter, str(TIMER), application, str(repeats)],
         input=json.dumps(pages),

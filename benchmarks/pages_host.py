@@ -1,4 +1,4 @@
-"""A host application for benchmarks/pages.py: nobody signs in, the account is the seeded one. env: DATABASE_URL."""
+"""A host application for benchmarks/pages.py: no sign-in, and the account is the seeded one. env: DATABASE_URL."""
 
 import os
 

@@ -1,8 +1,8 @@
-"""What it costs to record what becomes of token requests: CPU of a request with and without, writing included.
+"""Measure the cost of recording token requests: CPU time of a request with and without it, writing included.
 
     python -m benchmarks.recording [postgresql+psycopg://user@host/empty-database]
 
-One process asks itself for tokens, one after the other, without a network. Blocks with it and without take turns.
+One process requests tokens from itself, one after the other, without a network. Blocks with and without alternate.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ BLOCKS = 7
 CLIENTS = (1, 1_000)
 
 
-class Forgetful:
-    """Takes the recorder's place, and records nothing."""
+class NoRecorder:
+    """A recorder that drops all records."""
 
-    def note(self, *_: Any, **__: Any) -> None:
-        """Forget it."""
+    def record(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
 
     def write(self) -> None:
-        """Write nothing."""
+        """Do nothing."""
 
 
 def main() -> None:
@@ -52,21 +52,21 @@ def main() -> None:
         with unit_of_work(services.engine) as session:
             client_ids = [make_client(session).client_id for _ in range(max(CLIENTS))]
         print(f"{services.engine.dialect.name}; CPU per request, median of {BLOCKS} blocks of {BLOCK_SECONDS:g} s")
-        print("clients  without us  with us  ratio  tokens/s")
+        print("clients     without     with  ratio  tokens/s")
         for count in CLIENTS:
             measure(app, services, client_ids[:count])
         services.engine.dispose()
 
 
 def measure(app: Flask, services: Services, client_ids: list[str]) -> None:
-    """Print one row."""
-    ways: dict[str, Any] = {"without": Forgetful(), "with": services.recorder}
+    """Measure one configuration, and print its row."""
+    ways: dict[str, Any] = {"without": NoRecorder(), "with": services.recorder}
     microseconds: dict[str, list[float]] = {way: [] for way in ways}
     rates = []
     for block, (way, recorder) in itertools.product(range(BLOCKS + 1), ways.items()):
         app.extensions[EXTENSION] = dataclasses.replace(services, recorder=recorder)
-        requests, cpu_seconds, seconds = ask(app, client_ids)
-        if block:  # the first one warms up: hashes, statements, the signing key
+        requests, cpu_seconds, seconds = request_tokens(app, client_ids)
+        if block:  # the first block is not counted: it fills the caches of hashes, statements and the signing key
             microseconds[way].append(cpu_seconds / requests * 1e6)
             rates.append(requests / seconds)
     without, recorded = (statistics.median(microseconds[way]) for way in ways)
@@ -74,8 +74,8 @@ def measure(app: Flask, services: Services, client_ids: list[str]) -> None:
     print(f"{len(client_ids):7}  {without:10.0f}  {recorded:7.0f}  {ratio:5.2f}  {rate:8.0f}", flush=True)
 
 
-def ask(app: Flask, client_ids: list[str]) -> tuple[int, float, float]:
-    """Ask for tokens for one block and let the recorder finish; return requests, CPU seconds and seconds."""
+def request_tokens(app: Flask, client_ids: list[str]) -> tuple[int, float, float]:
+    """Request tokens for one block and let the recorder finish; return requests, CPU seconds and seconds."""
     bodies = [
         urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET}).encode()
         for client_id in client_ids
@@ -93,7 +93,7 @@ def ask(app: Flask, client_ids: list[str]) -> tuple[int, float, float]:
 
 
 def environ(body: bytes) -> dict[str, Any]:
-    """Return a request as a WSGI server hands it over."""
+    """Return a request as a WSGI server passes it on."""
     return {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/connect/token",
@@ -117,7 +117,7 @@ def environ(body: bytes) -> dict[str, Any]:
 
 
 def start_response(_status: str, _headers: list[tuple[str, str]], _error: Any = None) -> Any:
-    """Take the head of an answer."""
+    """Ignore status and headers."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fill a database with an account of many clients, as a large platform would have them, by bulk inserts.
+"""Fill a database with an account of many clients, as on a large platform, by bulk inserts.
 
     python -m benchmarks.seed sqlite:////tmp/seed/clients.sqlite3 [--clients 1000000] [--rows 10000000]
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def seed(url: str, clients: int, rows: int = 0) -> None:
-    """Fill an empty database, and say how long each part took."""
+    """Fill an empty database, and print the duration of each part."""
     engine = make_engine(url)
     migrations.upgrade(engine, BEFORE_THE_LIST_INDEXES)
     engine.dispose()
@@ -93,7 +93,7 @@ def seed(url: str, clients: int, rows: int = 0) -> None:
 
 
 class _Loader:
-    """Inserts rows by the driver, as fast as each engine takes them. What crashes here is seeded anew."""
+    """Insert rows by the driver, as fast as each engine accepts them, without protection against a crash."""
 
     def __init__(self, url: str) -> None:
         address = make_url(url)
@@ -134,7 +134,7 @@ class _Loader:
         self._connection.execute(statement)
 
     def close(self) -> None:
-        """Close the connection; SQLite goes back to its write-ahead log."""
+        """Close the connection; SQLite returns to its write-ahead log."""
         if self._is_sqlite:
             self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.close()
@@ -246,7 +246,7 @@ def _events(keys: list[tuple[uuid.UUID, str]], count: int) -> Iterator[tuple[str
 
 
 class _Timed:
-    """Prints how long a part took."""
+    """Print the duration of a part."""
 
     def __init__(self, name: str) -> None:
         self._name = name

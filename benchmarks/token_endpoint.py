@@ -1,4 +1,4 @@
-"""How many tokens a second, how fast, and at what cost: prints a table. See README.md beside this file.
+"""Measure rate, response times and cost of token requests, and print a table. See README.md beside this file.
 
 python -m benchmarks.token_endpoint [--postgresql postgresql+psycopg://user@host/empty-database] [--million]
     [--processes 2] [--seconds 5] [--rounds 3]
@@ -26,7 +26,7 @@ from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core import accounts
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import ClientSecret, IdentityClient, UsedClientId, new_id, utc_now
+from webapp.core.database.models import ClaimedClientId, ClientSecret, IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.core.secrets.hashing import SecretHasher
@@ -65,13 +65,13 @@ def main() -> None:
             databases[f"SQLite, {MILLION:,} clients"] = (f"sqlite:///{directory}/many/clients.sqlite3", MILLION)
         if given.postgresql:
             databases[f"PostgreSQL, {ASKING:,} clients"] = (given.postgresql, ASKING)
-        names = {name: fill(url, count, hasher) for name, (url, count) in databases.items()}
+        names = {name: insert_clients(url, count, hasher) for name, (url, count) in databases.items()}
         with _all_serving(databases, given.processes, directory) as servers:
             measure(servers, names, given)
 
 
 def measure(servers: dict[str, tuple[int, int]], names: dict[str, list[str]], given: argparse.Namespace) -> None:
-    """Ask all servers in turn, round by round, and print what came of it."""
+    """Send load to all servers in turn, in each round, and print the results."""
     runs: dict[str, list[load.Measured]] = {}
 
     def run(label: str, name: str, client_ids: list[str], skip: int | None = None) -> None:
@@ -118,12 +118,12 @@ def _body(client_id: str) -> str:
 
 
 def spread(client_ids: list[str]) -> list[str]:
-    """Return the IDs of those that ask again and again, from all over the table."""
+    """Return evenly spaced IDs of the table, which are used repeatedly."""
     return sorted(client_ids)[:: len(client_ids) // ASKING]
 
 
-def fill(url: str, count: int, hasher: SecretHasher) -> list[str]:
-    """Make a database of so many clients; return their IDs in random order."""
+def insert_clients(url: str, count: int, hasher: SecretHasher) -> list[str]:
+    """Create this many clients in a database; return their IDs in random order."""
     engine = make_engine(url)
     migrations.upgrade(engine)
     with unit_of_work(engine) as session:
@@ -161,13 +161,13 @@ def _client(number: int) -> Row:
 
 
 def _insert(engine: Engine, clients: list[Row], hasher: SecretHasher) -> None:
-    # One secret, and a hash of it for each client: what was seen of one says nothing of another.
+    # One secret with a separate hash for each client, so that no cached result serves another client.
     hashes = [hasher.hash(Secret(SECRET)) for _ in clients]
     with unit_of_work(engine) as session:
         connection = session.connection()
         connection.execute(insert(IdentityClient), clients)
         connection.execute(
-            insert(UsedClientId),
+            insert(ClaimedClientId),
             [{"client_id_folded": client["client_id_folded"], "client_key": client["id"]} for client in clients],
         )
         connection.execute(
@@ -194,7 +194,7 @@ def _insert(engine: Engine, clients: list[Row], hasher: SecretHasher) -> None:
 def _all_serving(
     databases: dict[str, tuple[str, int]], processes: int, directory: str
 ) -> Iterator[dict[str, tuple[int, int]]]:
-    """Start all servers; give the port and the process of each by its name."""
+    """Start all servers; yield port and process of each by its name."""
     started: dict[str, tuple[int, subprocess.Popen[bytes]]] = {}
     granian = ["-m", "granian", "--interface", "wsgi", "--http", "1", "--no-ws", "--workers", str(processes)]
     try:
@@ -214,7 +214,7 @@ def _all_serving(
 def _start(
     command: list[str], processes: int, directory: str, url: str, port: int | None = None
 ) -> tuple[int, subprocess.Popen[bytes]]:
-    """Start a server as in production behind a proxy, its log in a file; return its port and itself."""
+    """Start a server as in production behind a proxy, with its log in a file; return its port and process."""
     port = port or _free_port()
     environment = os.environ | PRODUCTION_SETTINGS
     environment |= {"PORT": str(port), "WEB_CONCURRENCY": str(processes), "INSTANCE_PATH": f"{directory}/instance"}

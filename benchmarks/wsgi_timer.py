@@ -1,4 +1,4 @@
-"""Time pages of a WSGI application in this process. It uses the standard library only, so that any interpreter runs it.
+"""Time pages of a WSGI application in this process. Uses the standard library only, so that any interpreter can run it.
 
     python wsgi_timer.py MODULE:APPLICATION REPEATS < pages.json > times.json
 
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 
 def main() -> None:
-    """Time every page that the standard input names."""
+    """Time every page in the standard input."""
     module, _, name = sys.argv[1].partition(":")
     repeats = int(sys.argv[2])
     sys.path.insert(0, "")
@@ -26,15 +26,15 @@ def main() -> None:
         times = []
         for number in range(repeats + 1):
             started = time.perf_counter()
-            status, size = ask(application, url, cookie)
+            status, size = get(application, url, cookie)
             if number:
                 times.append((time.perf_counter() - started) * 1000)
         found.append([label, min(times), statistics.median(times), status, size])
     json.dump(found, sys.stdout)
 
 
-def ask(application, url, cookie):  # type: ignore[no-untyped-def]
-    """Return status and size of the response to one GET."""
+def get(application, url, cookie):  # type: ignore[no-untyped-def]
+    """Return status and size of the response to a GET."""
     path, _, query = url.partition("?")
     statuses = []
     environ = {

@@ -1,7 +1,7 @@
 """A small payments API that accepts the tokens of Identity Clients, with Authlib's resource protector.
 
-It checks signature, issuer, audience, type, times and roles by itself (RFC 9068), and asks the issuer for nothing but
-its public keys. Try it beside `make run`:
+It checks signature, issuer, audience, type, times and roles by itself (RFC 9068), and reads from the issuer only
+the public keys. Try it beside `make run`:
 
     pip install flask authlib requests
     ISSUER=http://127.0.0.1:5000 AUDIENCE=https://api.mas.example flask --app examples/payments_api.py run --port 5001
@@ -14,6 +14,7 @@ A token that was revoked is accepted here until it ends, an hour later at most. 
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,14 +33,17 @@ from werkzeug.exceptions import ServiceUnavailable
 ALGORITHM = "ES256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068 section 2.1
 KEYS_KEPT_SECONDS = 300
-"""For how long published keys are used; a key that the issuer withdraws in an emergency is accepted no longer."""
+"""How long published keys are used; a key that the issuer withdraws in an emergency is accepted for this time."""
+CLOCK_LEEWAY_SECONDS = 60
+"""How far this clock may be behind or ahead of the issuer's. Without a leeway, one that is a second behind refuses
+every new token, since Authlib compares `iat` with it."""
 KEYS_READ_AGAIN_SECONDS = 10
-"""How soon they may be read again for a key that is not among them, whatever callers invent."""
+"""The minimum interval of reading them again for unknown key IDs, which callers can make up."""
 TIMEOUT_SECONDS = 5
 
 
 class PublishedKeys:
-    """The issuer's public keys, as its metadata (RFC 8414) lead to them."""
+    """The issuer's public keys, found through its metadata (RFC 8414)."""
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
@@ -51,7 +55,7 @@ class PublishedKeys:
         """Return the key with this ID.
 
         :raises InvalidKeyIdError: there is none.
-        :raises ServiceUnavailable: the issuer does not answer, and the keys are too old to go on without it.
+        :raises ServiceUnavailable: the issuer does not respond, and the keys are too old to be used.
         """
         with self._lock:
             age = time.monotonic() - self._read_at
@@ -83,10 +87,10 @@ def _json(url: str) -> Any:
 
 
 class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the library has no types
-    """Authlib's validator, stricter in three places.
+    """Authlib's validator, stricter in three places, and with a leeway for clocks.
 
-    It takes exactly one algorithm and one type, where Authlib also lets a token without a type pass, and it answers a
-    missing role with 403, where Authlib answers 401.
+    It accepts exactly one algorithm and one type, while Authlib also accepts a token without a type, and it answers a
+    missing role with 403, while Authlib answers 401.
     """
 
     def __init__(self, issuer: str, audience: str) -> None:
@@ -94,7 +98,7 @@ class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the libra
         self._published_keys = PublishedKeys(issuer)
 
     def get_jwks(self) -> Any:
-        """Return what finds the key to a token."""
+        """Return the function that finds a token's key."""
         return self._key_of
 
     def _key_of(self, token: CompactSignature) -> Key:
@@ -103,8 +107,14 @@ class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the libra
             raise InvalidKeyIdError
         return self._published_keys.get(header.get("kid"))
 
+    def authenticate_token(self, token_string: str) -> Any:
+        """Return the claims of a token with a valid signature; their times are checked with a leeway."""
+        claims = super().authenticate_token(token_string)
+        claims.validate = partial(claims.validate, leeway=CLOCK_LEEWAY_SECONDS)
+        return claims
+
     def validate_token(self, token: Any, scopes: Any, request: Any, roles: Sequence[str] | None = None) -> None:
-        """Refuse a token that does not count (401), or lacks the role (403)."""
+        """Raise an error for an invalid token (401) or a missing role (403)."""
         super().validate_token(token, scopes, request)
         if self.scope_insufficient(token.get("roles"), roles):
             raise InsufficientScopeError
@@ -113,8 +123,8 @@ class TokenValidator(JWTBearerTokenValidator):  # type: ignore[misc] # the libra
 def create_app(issuer: str | None = None, audience: str | None = None) -> Flask:
     """Return the API.
 
-    :param issuer: whose tokens it accepts; by default the environment's `ISSUER`.
-    :param audience: the `aud` that they must carry; by default the environment's `AUDIENCE`.
+    :param issuer: the accepted issuer; by default the environment's `ISSUER`.
+    :param audience: the required `aud`; by default the environment's `AUDIENCE`.
     """
     app = Flask(__name__)
     require_oauth = ResourceProtector()

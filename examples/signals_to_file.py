@@ -1,4 +1,4 @@
-"""Write a line to a file for everything that happens to a client: call `follow` once, as your application starts."""
+"""Write a line to a file for each signal: call `follow` once when your application starts."""
 
 import json
 from functools import partial
@@ -12,7 +12,7 @@ NAMES = ("created", "changed", "enabled", "disabled", "deleted", "secret_changed
 def follow(file: Path) -> None:
     """Append a JSON object to the file for each signal from now on."""
     for name in NAMES:
-        getattr(signals, name).connect(partial(_write, file, name), weak=False)  # nobody else keeps the receiver
+        getattr(signals, name).connect(partial(_write, file, name), weak=False)  # the receiver is referenced here only
 
 
 def _write(file: Path, name: str, _engine: object, **facts: object) -> None:

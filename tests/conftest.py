@@ -1,4 +1,4 @@
-"""What every test can ask for: databases on both engines, Redis, the stand-alone application and its client."""
+"""Shared fixtures: databases on both engines, Redis, the stand-alone application, and a browser."""
 
 import contextlib
 import os
@@ -52,8 +52,8 @@ def _monotonic_clocks_follow_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(autouse=True)
-def _nothing_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `Recorder.write` be called by the test alone, so that no database is written to while it is taken away."""
+def _no_background_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only the test call `Recorder.write`, so that nothing else writes to the database."""
     monkeypatch.setattr(Recorder, "_start", lambda self: None)
 
 
@@ -221,11 +221,11 @@ def app(sqlite_url: str, tmp_path: Path) -> Iterator[Flask]:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Return a test client of the stand-alone application; it asks over https."""
+    """Return a test client of the stand-alone application, which uses https."""
     return app.test_client()
 
 
-# A process of its own, and a browser
+# A server process and a browser
 
 
 @pytest.fixture(scope="session")
@@ -240,7 +240,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Li
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Return Chromium without a window, one per worker."""
+    """Return a headless Chromium, one per worker."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
         yield browser
@@ -249,6 +249,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, live_server: servers.LiveServer) -> Iterator[Page]:
-    """Return an empty tab of a browser without cookies; paths are of the live server."""
+    """Return an empty tab of a browser without cookies; its base URL is the live server."""
     with browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900}) as context:
         yield context.new_page()

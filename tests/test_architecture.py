@@ -43,8 +43,8 @@ def units_of(imports: Graph) -> Graph:
     return units
 
 
-def direct(graph: Graph) -> Graph:
-    """Return the graph without the arrows that follow from others (the transitive reduction)."""
+def transitive_reduction(graph: Graph) -> Graph:
+    """Return the graph without the arrows that follow from others."""
     reachable: Graph = {}
     for node in TopologicalSorter(graph).static_order():
         reachable[node] = set(graph[node]).union(*(reachable[other] for other in graph[node]))
@@ -69,5 +69,5 @@ def test_there_are_no_import_cycles(imports: Graph) -> None:
 def test_the_drawing_is_the_graph_of_imports(imports: Graph) -> None:
     found = re.findall(r"^```mermaid\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     drawn = sorted(re.findall(r"^ +[\w.]+ --> [\w.]+$", found[0], re.MULTILINE))
-    expected = drawing(direct(units_of(imports)))
+    expected = drawing(transitive_reduction(units_of(imports)))
     assert drawn == expected.splitlines(), f"the arrows of docs/architecture.md must be:\n{expected}"

@@ -1,4 +1,4 @@
-"""`docs/deploy`: what can be said of its files without running them. `make test-cluster` runs all but the unit."""
+"""Static checks of the files in `docs/deploy`. `make test-cluster` runs all but the systemd unit."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ EXPOSURE_MAX = 2.0
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """Return the systemd unit, for this machine."""
+    """Return the systemd unit with paths of this machine."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed: the unit was not checked")
     text = (DEPLOY / "identity-clients.service").read_text("utf-8")
@@ -33,12 +33,12 @@ def unit(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_unit_is_right(unit: Path) -> None:
+def test_systemd_accepts_the_unit(unit: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_unit_exposes_little(unit: Path) -> None:
+def test_the_exposure_level_of_the_unit(unit: Path) -> None:
     limit = f"--threshold={EXPOSURE_MAX * 10:.0f}"
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--no-pager", limit, unit], capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""`docs/settings.md`: every setting, signal, template and block of the code, and nothing else; its examples work."""
+"""`docs/settings.md` lists every setting, signal, template and block of the code, and its examples work."""
 
 import re
 from ast import literal_eval
@@ -39,7 +39,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def quoted(cell: str) -> list[str]:
-    """Return what stands in code style in a cell."""
+    """Return the parts of a cell that are in code style."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -63,7 +63,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_the_example_of_a_setting_is_fit_and_not_its_default(name: str) -> None:
+def test_the_example_of_a_setting_is_valid_and_not_its_default(name: str) -> None:
     example = DOCUMENTED[name][2]
     value: Any
     if name == "ENGINE":
@@ -121,7 +121,7 @@ def test_the_example_of_a_signal_appends_to_a_file(host: Host, tmp_path: Path, m
 
 
 def test_every_template_that_a_host_may_override_is_documented() -> None:
-    """With its blocks, and what it is given; the guide to embedding lists the same."""
+    """With its blocks and variables, in docs/settings.md and in the guide to embedding."""
     openings = {path: path.read_text("utf-8").split("#}")[0] for path in sorted(TEMPLATES.rglob("*.html"))}
     may = {
         path.relative_to(TEMPLATES).as_posix(): path

@@ -1,4 +1,4 @@
-"""The documents as a whole: links lead somewhere, paths exist, and commands are those of the Makefile."""
+"""All documents: links and paths exist, and commands are targets of the Makefile."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(path: Path) -> None:
+def test_every_link_target_exists(path: Path) -> None:
     for link in _LINK.findall(prose(path)):
         if re.match(r"https?:", link):
             continue
@@ -44,7 +44,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_path_that_is_named_exists(path: Path) -> None:
+def test_every_path_in_code_style_exists(path: Path) -> None:
     """A path of a package may be written without `webapp/`."""
     names = _PATH.findall(prose(path))
     assert [name for name in names if not any(ROOT.glob(name)) and not any(ROOT.glob(f"webapp/{name}"))] == []
@@ -52,7 +52,7 @@ def test_every_path_that_is_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_every_name_of_the_code_exists(name: str) -> None:
-    """Functions, which are written with brackets, classes and constants."""
+    """Functions, which are written with parentheses, classes and constants."""
     code = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "webapp").rglob("*.py")))
     names = re.findall(r"`((?:[A-Z]\w*\.)?\w+\(\)|[A-Z][a-z]+\w*|[A-Z]+_?[A-Z]+)`", prose(ROOT / name))
     assert len(names) > 10

@@ -1,4 +1,4 @@
-"""`docs/operations.md`: what it says of settings, keys, backups and purging is done here."""
+"""The procedures of `docs/operations.md`, run as they are written."""
 
 import os
 import re
@@ -34,18 +34,18 @@ from webapp.standalone import settings as standalone
 
 @pytest.fixture
 def site(tmp_path: Path, sqlite_template: Path) -> Site:
-    """Return a place to run the guide in, with an up-to-date database."""
+    """Return a directory to run the guide in, with an up-to-date database."""
     return make_site(tmp_path, sqlite_template)
 
 
-# Words
+# Names and numbers
 
 
-def test_everything_named_exists() -> None:
-    """Settings, commands, messages of the log, and numbers."""
-    known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
-    assert set(re.findall(rf"{PREFIX}[A-Z_]+", GUIDE)) <= known
-    assert {f"{PREFIX}{name}" for name in ("PEPPER", "KEY_ENCRYPTION_KEY", "TRUSTED_PROXIES")} <= known
+def test_every_name_in_the_guide_exists() -> None:
+    """Settings, commands, log messages and numbers."""
+    existing = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+", GUIDE)) <= existing
+    assert {f"{PREFIX}{name}" for name in ("PEPPER", "KEY_ENCRYPTION_KEY", "TRUSTED_PROXIES")} <= existing
     for command in re.findall(r"flask identity-clients ([a-z-]+(?: list| rotate| withdraw)?)", GUIDE):
         found: Any = commands
         for word in command.split():
@@ -56,8 +56,8 @@ def test_everything_named_exists() -> None:
     assert [message for message in messages if f'"{message}' not in code] == []
 
 
-def test_the_numbers_are_those_of_the_code() -> None:
-    """The numbers are those of the code (D1, T8, L1)."""
+def test_the_numbers_match_the_code() -> None:
+    """Limits, intervals and retention (D1, T8, L1)."""
     assert server.HEAD_LIMIT_BYTES == 24 * 1024
     assert server.HEADERS_WITHIN_MILLISECONDS == 30_000
     assert server.STOP_WITHIN_SECONDS == 11
@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 
 def test_a_first_start(site: Site) -> None:
-    """The settings are all that is needed, keys made as the guide says are fit, and the tables are made."""
+    """The listed settings suffice, generated keys are valid, and the tables are created."""
     make_key = re.search(r"# (python3 -c .*)", blocks("Settings", "sh")[0])
     assert make_key
     for name in ("SECRET_KEY", f"{PREFIX}KEY_ENCRYPTION_KEY"):
@@ -89,7 +89,7 @@ def test_a_first_start(site: Site) -> None:
 
 
 def test_signing_keys(site: Site) -> None:
-    """Signing keys (T8)."""
+    """Rotate and withdraw as the guide says (T8)."""
     app = site.app()
     client = make_client_in(app)
     assert token_status(app, client) == 200
@@ -105,7 +105,7 @@ def test_signing_keys(site: Site) -> None:
 
 
 def pepper_versions(engine: Engine) -> dict[int, int]:
-    """Return what the guide's first statement tells."""
+    """Return the result of the guide's first statement."""
     with engine.connect() as connection:
         first, second = blocks("Rotating the pepper", "sql")[0].strip().removesuffix(";").split(";")
         connection.execute(text(second)).all()
@@ -113,7 +113,7 @@ def pepper_versions(engine: Engine) -> dict[int, int]:
 
 
 def test_changing_the_pepper(site: Site) -> None:
-    """Step by step, while processes of the step before are at work; then the old one goes (S2)."""
+    """Step by step, while processes of the previous step still run; then the old one is removed (S2)."""
     old, new = site.settings[f"{PREFIX}PEPPER"].removeprefix("1:"), token_urlsafe(32)
     steps = [f"1:{old}", *re.findall(rf"    {PREFIX}PEPPER=(\S+)", section("Rotating the pepper"))]
     assert len(steps) == 3
@@ -133,7 +133,7 @@ def test_changing_the_pepper(site: Site) -> None:
 
 
 def test_changing_the_key_encryption_key(site: Site) -> None:
-    """Step by step, while processes of the step before are at work; then the old one goes (T9)."""
+    """Step by step, while processes of the previous step still run; then the old one is removed (T9)."""
     name = f"{PREFIX}KEY_ENCRYPTION_KEY"
     old, new = site.settings[name], token_urlsafe(32)
     before = site.app()
@@ -154,7 +154,7 @@ def test_changing_the_key_encryption_key(site: Site) -> None:
 
 
 def test_losing_a_key(site: Site) -> None:
-    """What the table says: without the pepper no secret verifies; without the other key none is issued, until."""
+    """Without the pepper no secret verifies; without the other key no token is issued until a new one exists."""
     app = site.app()
     client = make_client_in(app)
     assert token_status(app, client) == 200
@@ -214,7 +214,7 @@ def test_backup_and_restore_of_postgresql(site: Site, postgresql_url: str, postg
 
 
 def test_the_lines_of_cron(site: Site) -> None:
-    """Five fields, and a command in which `%` stands behind a backslash."""
+    """Five fields each, and a backslash before `%` in the command."""
     lines = blocks("Purge", "cron")[0].splitlines()
     assert len(lines) == 2
     for line in lines:

@@ -1,4 +1,4 @@
-"""`docs/operations.md`: its fragments for nginx and Caddy, tried where these are installed (C5, C6, T14)."""
+"""The nginx and Caddy configuration in `docs/operations.md`, run where these are installed (C5, C6, T14)."""
 
 import contextlib
 import http.client
@@ -39,13 +39,13 @@ from webapp.settings import PREFIX
 
 @pytest.fixture
 def site(tmp_path: Path, sqlite_template: Path) -> Site:
-    """Return a place to run the guide in, with an up-to-date database."""
+    """Return a directory to run the guide in, with an up-to-date database."""
     return make_site(tmp_path, sqlite_template)
 
 
 @contextlib.contextmanager
 def running(site: Site, name: str, command: list[str], **environment: str) -> Iterator[None]:
-    """Run a process for as long as the block lasts."""
+    """Run a process within the block."""
     with (site.directory / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -68,31 +68,31 @@ def serving(site: Site) -> Iterator[None]:
     with running(
         site, "application", [sys.executable, "-m", "webapp.standalone"], **site.settings, PORT=str(site.port)
     ):
-        wait_for(lambda: ask(site.port, "GET", "/healthz").status == 200)
+        wait_for(lambda: send(site.port, "GET", "/healthz").status == 200)
         yield
 
 
-def wait_for(question: Any) -> None:
-    """Ask until the answer is yes."""
+def wait_for(condition: Any) -> None:
+    """Call the function until it returns true."""
     deadline = time.monotonic() + SLOW_SECONDS
     while True:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if question():
+            if condition():
                 return
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a server said."""
+class Response:
+    """A server's response."""
 
     status: int
     headers: dict[str, str]
     body: str
 
 
-def ask(
+def send(
     port: int,
     method: str,
     path: str,
@@ -100,8 +100,8 @@ def ask(
     *,
     form: Mapping[str, str] | None = None,
     ca: Path | None = None,
-) -> Answer:
-    """Ask a server on this machine by the name of the guide; over https where there is a certificate to trust."""
+) -> Response:
+    """Send a request to a server on this machine under the guide's host name, over https if a CA is given."""
     if ca is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     else:
@@ -112,13 +112,15 @@ def ask(
     connection.request(method, path, urlencode(form) if form else None, {**given, **headers})
     answer = connection.getresponse()
     try:
-        return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read().decode())
+        return Response(
+            answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read().decode()
+        )
     finally:
         connection.close()
 
 
 def make_certificate(directory: Path) -> Path:
-    """Make a certificate for the guide's name where its nginx looks for one."""
+    """Create a certificate for the guide's host name at the path that its nginx uses."""
     key = ec.generate_private_key(ec.SECP256R1())
     name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
     certificate = (
@@ -142,7 +144,7 @@ def make_certificate(directory: Path) -> Path:
 
 @dataclass(frozen=True)
 class Proxy:
-    """A reverse proxy at work."""
+    """A running reverse proxy."""
 
     http: int
     https: int
@@ -151,7 +153,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def nginx(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
-    """Run nginx with the guide's fragment."""
+    """Run nginx with the guide's configuration."""
     proxy = Proxy(servers.free_port(), servers.free_port(), make_certificate(site.directory))
     fragment = site.adapt(blocks("Proxies", "nginx")[0])
     if below_a_path:
@@ -175,7 +177,7 @@ def nginx(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
 
 @contextlib.contextmanager
 def caddy(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
-    """Run Caddy with the guide's fragment, and certificates of its own authority."""
+    """Run Caddy with the guide's configuration and certificates of its own authority."""
     root = site.directory / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     proxy = Proxy(servers.free_port(), servers.free_port(), root)
     fragment = site.adapt(blocks("Proxies", "caddy")[0])
@@ -195,15 +197,15 @@ def caddy(site: Site, *, below_a_path: bool = False) -> Iterator[Proxy]:
 
 
 def program(name: str) -> str:
-    """Return the path of a proxy, or skip the test and say so."""
+    """Return the path of a proxy, or skip the test with a message."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if path is None:
         pytest.skip(f"{name} is not installed: the guide's fragment for it was not tried")
     return path
 
 
-def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]]:
-    """Return outcome and address of a client's latest requests, once they are written."""
+def recorded_requests(site: Site, client: IdentityClient) -> list[tuple[str, str | None]]:
+    """Return outcome and address of a client's latest requests, as soon as they are written."""
     engine = make_engine(site.settings[f"{PREFIX}DATABASE_URL"])
     with read_session(engine) as session:
         found = [(row.outcome, row.address) for row in queries.recent_requests(session, client.account_id, client.id)]
@@ -213,30 +215,30 @@ def asks_from(site: Site, client: IdentityClient) -> list[tuple[str, str | None]
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
 def test_behind_a_proxy(site: Site, proxy: Any) -> None:
-    """Https is known as such, http is refused where it matters, and nobody chooses an address (C5, C6)."""
+    """Https is recognized, http is refused for credentials, and callers cannot forge their address (C5, C6)."""
     app = site.app()
     client = make_client_in(app)
     services_of(app).engine.dispose()
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
-    lies = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
     with proxy(site) as ports, serving(site):
-        wait_for(lambda: ask(ports.http, "GET", "/healthz").status == 200)
-        assert ask(ports.https, "POST", "/connect/token", lies, form=form, ca=ports.ca).status == 200
-        assert ask(ports.https, "GET", "/login", ca=ports.ca).headers["strict-transport-security"]
-        login = ask(ports.http, "GET", "/login", lies)
+        wait_for(lambda: send(ports.http, "GET", "/healthz").status == 200)
+        assert send(ports.https, "POST", "/connect/token", forged, form=form, ca=ports.ca).status == 200
+        assert send(ports.https, "GET", "/login", ca=ports.ca).headers["strict-transport-security"]
+        login = send(ports.http, "GET", "/login", forged)
         assert (login.status, login.headers["location"]) == (308, f"https://{NAME}/login")
-        exposed = ask(ports.http, "POST", "/connect/token", lies, form=form)
+        exposed = send(ports.http, "POST", "/connect/token", forged, form=form)
         assert (exposed.status, "location" in exposed.headers) == (400, False)
         assert "Use https" in exposed.body
-        asked = ask(ports.https, "POST", f"/connect/token?{urlencode(form)}", form=form, ca=ports.ca)
+        asked = send(ports.https, "POST", f"/connect/token?{urlencode(form)}", form=form, ca=ports.ca)
         assert (asked.status, asked.headers["content-type"]) == (400, "application/json")
-        too_long = ask(ports.https, "POST", "/connect/token", form=form | {"x": "x" * 9000}, ca=ports.ca)
+        too_long = send(ports.https, "POST", "/connect/token", form=form | {"x": "x" * 9000}, ca=ports.ca)
         assert (too_long.status, json.loads(too_long.body)["error"]) == (413, "invalid_request")
-        metadata = json.loads(ask(ports.https, "GET", "/.well-known/oauth-authorization-server", ca=ports.ca).body)
+        metadata = json.loads(send(ports.https, "GET", "/.well-known/oauth-authorization-server", ca=ports.ca).body)
         assert metadata["token_endpoint"] == f"https://{NAME}/connect/token"
-        assert "<form" not in ask(ports.https, "GET", "/login", {"Host": "evil.example"}, ca=ports.ca).body
+        assert "<form" not in send(ports.https, "GET", "/login", {"Host": "evil.example"}, ca=ports.ca).body
         site.run(blocks("Monitoring", "sh")[0])
-    assert set(asks_from(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
+    assert set(recorded_requests(site, client)) == {("issued", "127.0.0.1"), ("plain http", "127.0.0.1")}
     logs = "".join(path.read_text() for path in site.directory.glob("*.log"))
     assert "Credentials were sent over plain http" in logs
     assert SECRET not in logs
@@ -244,21 +246,21 @@ def test_behind_a_proxy(site: Site, proxy: Any) -> None:
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
-def test_bodies_that_never_come(site: Site, proxy: Any) -> None:
-    """200 connections that send one byte of a body keep nobody waiting, and each is ended (D10)."""
+def test_missing_bodies_do_not_delay_other_requests(site: Site, proxy: Any) -> None:
+    """200 connections that send one byte of a body are each ended (D10)."""
     app = site.app()
     client = make_client_in(app)
     services_of(app).engine.dispose()
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     with proxy(site) as ports, serving(site):
-        wait_for(lambda: ask(ports.http, "GET", "/healthz").status == 200)
+        wait_for(lambda: send(ports.http, "GET", "/healthz").status == 200)
 
         def ask_token() -> None:
-            assert ask(ports.https, "POST", "/connect/token", form=form, ca=ports.ca).status == 200
+            assert send(ports.https, "POST", "/connect/token", form=form, ca=ports.ca).status == 200
 
         def ask_health() -> None:
-            assert ask(ports.http, "GET", "/healthz").status == 200
-            assert ask(site.port, "GET", "/healthz").status == 200
+            assert send(ports.http, "GET", "/healthz").status == 200
+            assert send(site.port, "GET", "/healthz").status == 200
 
         ask_token()
         began = time.monotonic()
@@ -272,28 +274,28 @@ def test_bodies_that_never_come(site: Site, proxy: Any) -> None:
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
 def test_below_a_sub_path(site: Site, proxy: Any) -> None:
-    """The metadata where RFC 8414 puts it; and pages that link to one another (T14)."""
+    """The metadata is at the path of RFC 8414, and pages link to each other (T14)."""
     site.set(f"{PREFIX}ISSUER", f"https://{NAME}/identity")
     with proxy(site, below_a_path=True) as ports, contextlib.ExitStack() as stack:
         command = site.adapt(blocks("Below a sub-path", "sh")[0])
         stack.enter_context(running(site, "application", command.split(), **site.settings))
         path = "/.well-known/oauth-authorization-server/identity"
-        wait_for(lambda: ask(ports.https, "GET", path, ca=ports.ca).status == 200)
-        metadata = json.loads(ask(ports.https, "GET", path, ca=ports.ca).body)
+        wait_for(lambda: send(ports.https, "GET", path, ca=ports.ca).status == 200)
+        metadata = json.loads(send(ports.https, "GET", path, ca=ports.ca).body)
         assert metadata["issuer"] == f"https://{NAME}/identity"
         for name in ("jwks_uri", "token_endpoint"):
             assert metadata[name].startswith(f"https://{NAME}/identity/")
         jwks = metadata["jwks_uri"].removeprefix(f"https://{NAME}")
-        assert json.loads(ask(ports.https, "GET", jwks, ca=ports.ca).body)["keys"]
-        assert ask(ports.https, "POST", "/identity/connect/token", form={"x": "y"}, ca=ports.ca).status == 400
-        login = ask(ports.https, "GET", "/identity/login", ca=ports.ca)
+        assert json.loads(send(ports.https, "GET", jwks, ca=ports.ca).body)["keys"]
+        assert send(ports.https, "POST", "/identity/connect/token", form={"x": "y"}, ca=ports.ca).status == 400
+        login = send(ports.https, "GET", "/identity/login", ca=ports.ca)
         links = re.findall(r'(?:href|src|action)="(/[^"]*)"', login.body)
         assert links
         assert all(link.startswith("/identity/") for link in links)
 
 
-def test_without_a_proxy_nobody_is_believed(site: Site) -> None:
-    """What the guide warns of, the wrong way round (C5)."""
+def test_forwarded_headers_are_ignored_without_a_proxy(site: Site) -> None:
+    """The mistakes that the guide warns about (C5)."""
     site.set(f"{PREFIX}TRUSTED_PROXIES", "0")
     app = site.app()
     answer = app.test_client().post(

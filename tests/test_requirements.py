@@ -1,4 +1,4 @@
-"""`docs/requirements.md`: code and tests cite only requirements that it lists, and a test cites each that is built."""
+"""`docs/requirements.md` lists every cited requirement, and each implemented one is cited by a test."""
 
 import ast
 import io
@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "docs" / "requirements.md"
-NOT_AT_ALL = "all"
-# An identifier by itself or the two ends of a range, never a part of a longer word, path or file name.
+ALL = "all"
+# One identifier or the two ends of a range, never part of a longer word, path or file name.
 _CITATION = re.compile(r"(?<![\w./-])([A-Z]\d{1,2})(?:-([A-Z]\d{1,2}))?(?![\w-]|\.\w)")
 _TEST_NAME = re.compile(r"test_((?:[a-z]\d{1,2}_)+)")
 _COMMENTS = {".html": re.compile(r"\{#.*?#\}", re.DOTALL), ".css": re.compile(r"/\*.*?\*/", re.DOTALL)}
@@ -24,7 +24,7 @@ _COMMENTS[".js"] = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 class Requirement(NamedTuple):
     """A row of the list.
 
-    :param missing: the part that is not built yet: empty for none, `all` for the whole.
+    :param missing: the part that is not implemented yet: empty for none, `all` for the whole.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Requirement(NamedTuple):
 
 
 def requirements() -> list[Requirement]:
-    """Return every row of the list, in its order."""
+    """Return the rows of the list in their order."""
     rows = re.findall(r"^\| ([A-Z]\d+) \|(.*)\|$", LIST.read_text("utf-8"), re.MULTILINE)
     return [Requirement(id_, *(cell.strip() for cell in cells.split(" |"))) for id_, cells in rows]
 
@@ -44,7 +44,7 @@ PREFIXES = {requirement.id[0] for requirement in LISTED}
 
 
 def cited_in(text: str) -> set[str]:
-    """Return the identifiers that prose cites."""
+    """Return the identifiers that a text cites."""
     found = {id_ for ends in _CITATION.findall(text) for id_ in ends}
     return {id_ for id_ in found if id_[:1] in PREFIXES}
 
@@ -62,7 +62,7 @@ def cited_by_python(source: str) -> set[str]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
-    """Return every string that stands alone as a statement, which attributes have as well."""
+    """Return every string that is a statement of its own; attributes have such docstrings as well."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             yield node.value.value
@@ -70,7 +70,7 @@ def _docstrings(tree: ast.Module) -> Iterator[str]:
 
 @cache
 def citations() -> dict[Path, set[str]]:
-    """Return what each file of the project cites, by its path from the root."""
+    """Return the identifiers that each file of the project cites, by its path from the root."""
     found = {}
     for path in _files("webapp", "tests", "migrations", "templates", "static", "docs"):
         text = path.read_text("utf-8")
@@ -113,7 +113,7 @@ def test_what_counts_as_a_citation(source: str, expected: set[str]) -> None:
     assert cited_by_python(source) == expected
 
 
-def test_every_row_has_an_identifier_of_its_own_a_sentence_and_a_source() -> None:
+def test_every_row_has_a_unique_identifier_a_sentence_and_a_source() -> None:
     ids = [requirement.id for requirement in LISTED]
     assert len(ids) == len(set(ids))
     assert len(ids) > 90
@@ -128,12 +128,16 @@ def test_every_requirement_that_is_cited_is_listed() -> None:
     assert unknown == {}, "add these to docs/requirements.md, or cite the right ones"
 
 
-def test_every_requirement_that_is_built_has_a_test() -> None:
-    built = [requirement.id for requirement in LISTED if requirement.missing != NOT_AT_ALL]
-    assert [id_ for id_ in built if id_ not in cited_by_tests()] == [], "cite each of these in a test that shows it"
+def test_every_implemented_requirement_has_a_test() -> None:
+    implemented = [requirement.id for requirement in LISTED if requirement.missing != ALL]
+    assert [id_ for id_ in implemented if id_ not in cited_by_tests()] == [], (
+        "cite each of these in a test that shows it"
+    )
 
 
-def test_a_requirement_that_a_test_shows_is_not_listed_as_missing() -> None:
-    missing = [requirement.id for requirement in LISTED if requirement.missing == NOT_AT_ALL]
-    built = [id_ for id_ in missing if id_ in cited_by_tests()]
-    assert built == [], "empty the last cell of these rows of docs/requirements.md, or name the part that is missing"
+def test_a_tested_requirement_is_not_listed_as_missing() -> None:
+    missing = [requirement.id for requirement in LISTED if requirement.missing == ALL]
+    implemented = [id_ for id_ in missing if id_ in cited_by_tests()]
+    assert implemented == [], (
+        "empty the last cell of these rows of docs/requirements.md, or name the part that is missing"
+    )

@@ -20,12 +20,14 @@ from .settings import Settings
 _ADDRESS_CHARACTERS_MAX = 64
 _PORT = re.compile(r":[0-9]*\Z")
 _REQUEST_ID_KEY = "identity_clients.request_id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+# A UUID, or as many hexadecimal digits without hyphens, as nginx sends.
+_REQUEST_ID = re.compile(r"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\Z")
 
 
 def request_id_of(environ: WSGIEnvironment) -> str:
-    """Return the request's id: the caller's `X-Request-ID` if it is well formed, else a random one (L6).
+    """Return the request's id: the caller's `X-Request-ID` if it has the form of a UUID, else a random one (L6).
 
+    Other forms could hold a message or a secret, and the id is kept with the request, also an unauthenticated one (L3).
     The id is kept in the environment, so every call for one request returns the same.
     """
     known: str | None = environ.get(_REQUEST_ID_KEY)

@@ -1,4 +1,4 @@
-"""Add the networks from which a client may call."""
+"""Add the networks from which a client may request tokens."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Add the addresses from which each client calls."""
+"""Add the addresses from which each client requests tokens."""
 
 from collections.abc import Sequence
 

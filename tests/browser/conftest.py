@@ -1,4 +1,4 @@
-"""A merchant of its own for each test, and tabs of real Chromium in which somebody is signed in."""
+"""A separate merchant for each test, and tabs of Chromium in which a person is signed in."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,7 +28,7 @@ def live_engine(live_server: LiveServer) -> Iterator[Engine]:
 
 @pytest.fixture
 def make_merchant(live_engine: Engine, live_server: LiveServer) -> Callable[..., Merchant]:
-    """Return a function that makes an account with an administrator."""
+    """Return a function that creates an account with an administrator."""
 
     def make(*, feature_enabled: bool = True) -> Merchant:
         number = next(_numbers)
@@ -44,13 +44,13 @@ def make_merchant(live_engine: Engine, live_server: LiveServer) -> Callable[...,
 
 @pytest.fixture
 def merchant(make_merchant: Callable[..., Merchant]) -> Merchant:
-    """Return an account where the feature is on, without clients."""
+    """Return an account with the feature enabled and without clients."""
     return make_merchant()
 
 
 @pytest.fixture(scope="session")
 def shared_window(browser: Browser, live_server: LiveServer) -> Iterator[Window]:
-    """Return the browser that tests use in turn, one per worker."""
+    """Return the browser window that tests share, one per worker."""
     window = Window(browser, base_url=live_server.url)
     window.clear()
     yield window
@@ -59,7 +59,7 @@ def shared_window(browser: Browser, live_server: LiveServer) -> Iterator[Window]
 
 @pytest.fixture
 def visit(browser: Browser, shared_window: Window, live_server: LiveServer) -> Iterator[Visit]:
-    """Return a function that opens browsers; at the end no page may have failed or broken its policy (W15)."""
+    """Return a function that opens browsers; afterwards assert that no script failed and no policy was violated."""
     windows: list[Window] = []
 
     def open_browser(email: str | None = None, *, own: bool = False, **options: Any) -> Page:
@@ -74,13 +74,13 @@ def visit(browser: Browser, shared_window: Window, live_server: LiveServer) -> I
         return window.tab
 
     yield open_browser
-    faults = [fault for window in windows for fault in window.faults]
+    errors = [fault for window in windows for fault in window.faults]
     for window in windows:
         if window is shared_window:
             window.clear()
         else:
             window.context.close()
-    assert faults == []
+    assert errors == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The README's images, from the running application and its demo data: `python -m tests.browser.screenshots FOLDER`."""
+"""Take the README's images of the running application: `python -m tests.browser.screenshots FOLDER`."""
 
 import sys
 import tempfile
@@ -15,7 +15,7 @@ ROLES = ("MerchantUser", "CreatePayment")
 
 
 def main() -> None:
-    """Take them."""
+    """Start the application and take the images."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def take(page: Page, password: str, folder: Path) -> None:
-    """Sign in, and take the list and New Client."""
+    """Sign in, and take images of the list and of New Client."""
     SignIn.open(page).sign_in(USERS[0].email, password, then=Home)
     clients = ClientList.open(page)
     page.screenshot(path=folder / "list.png")

@@ -1,4 +1,4 @@
-"""WCAG 2.2 A and AA, and best practice, as axe-core judges them: on every screen, light and dark, wide and narrow."""
+"""WCAG 2.2 A and AA and best practice, checked by axe-core on every screen, light and dark, wide and narrow."""
 
 import base64
 import hashlib
@@ -41,15 +41,15 @@ EVERY_RULE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"],
     "rules": {"target-size": {"enabled": True}},
 }
-# Dark and light differ in nothing but colours.
+# The colour schemes differ only in colours.
 RULES: dict[str, dict[str, Any]] = {
     "light": EVERY_RULE,
     "dark": {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}},
 }
-# What passes is not described, and no file is fetched again: only rules that do not run here would read it.
+# Passing results are not described, and no file is loaded again: only rules that do not run here would read it.
 VIOLATIONS = """rules => axe.run(document, {...rules, resultTypes: ['violations'], preload: false})
     .then(results => results.violations)"""
-REFLOW_WIDTHS = (1280, 1000, 390, 320)  # success criterion 1.4.10; at 1000 tables are at their narrowest
+REFLOW_WIDTHS = (1280, 1000, 390, 320)  # success criterion 1.4.10; at 1000 pixels tables are at their narrowest
 TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll('.ic-page, dialog .ic-stack, .ic-menu')]
     .filter(box => box.scrollWidth > box.clientWidth && getComputedStyle(box).display !== 'none')
     .map(box => [box.className, box.scrollWidth, box.clientWidth])"""
@@ -58,7 +58,7 @@ ROLES = ["MerchantUser", "CreatePayment"]
 
 @dataclass
 class Scene:
-    """What a screen is made from."""
+    """The merchant, browser and clients that a screen is built from."""
 
     merchant: Merchant
     visit: Visit
@@ -68,7 +68,7 @@ class Scene:
         """Return a tab of the administrator."""
         return self.visit(self.merchant.admin, **options)
 
-    def list(self, query: str = "") -> ClientList:
+    def open_list(self, query: str = "") -> ClientList:
         """Return the list with a client of each kind."""
         merchant = self.merchant
         merchant.add_client(merchant.new_id, name="Claims payments", description="Pays claims.", roles=ROLES)
@@ -81,12 +81,12 @@ class Scene:
         return ClientList.open(self.tab(), query)
 
     def rotated(self) -> IdentityClient:
-        """Return a client with two secrets that work, both in use, the older one ending."""
+        """Return a client with two live secrets, both in use, the older one ending."""
         client = self.merchant.add_client(name="Claims payments", last_token_at=utc_now() - timedelta(minutes=3))
         self.rotate(client)
-        used = {"last_used_at": utc_now() - timedelta(minutes=3), "last_used_address": "203.0.113.7"}
-        self.merchant.change_secret_row(client, "A", **used)
-        self.merchant.change_secret_row(client, "B", **used | {"last_used_address": "2001:db8:40::203:113:7"})
+        used_client = {"last_used_at": utc_now() - timedelta(minutes=3), "last_used_address": "203.0.113.7"}
+        self.merchant.set_secret_columns(client, "A", **used_client)
+        self.merchant.set_secret_columns(client, "B", **used_client | {"last_used_address": "2001:db8:40::203:113:7"})
         return client
 
     def rotate(self, client: IdentityClient) -> None:
@@ -102,23 +102,23 @@ class Scene:
             )
 
     def filled(self, form: NewClient) -> NewClient:
-        """Return New Client, ready to be created."""
+        """Return New Client with valid values."""
         form.fill(client_id=self.merchant.new_id).choose(ROLES)
         return form
 
-    def too_late(self, edit: EditClient, client: IdentityClient) -> Page:
-        """Return the choice after somebody else has saved first."""
+    def conflict(self, edit: EditClient, client: IdentityClient) -> Page:
+        """Return the conflict screen after another person saved first."""
         edit.fill(name="Mine", description="Mine", client_secret="a secret of my own").choose(ROLES)
         self.merchant.change(client, name="Theirs", roles=frozenset({"AccountViewer", "UploadBatches"}))
         return edit.save_stale().page
 
 
 def _list(scene: Scene) -> Page:
-    return scene.list().page
+    return scene.open_list().page
 
 
 def _attention(scene: Scene) -> Page:
-    screen = scene.list("?attention=any")
+    screen = scene.open_list("?attention=any")
     expect(screen.client_ids).to_have_count(1)
     return screen.page
 
@@ -128,7 +128,7 @@ def _empty(scene: Scene) -> Page:
 
 
 def _no_match(scene: Scene) -> Page:
-    return scene.list("?q=nothing&status=enabled&role=ReportViewer").page
+    return scene.open_list("?q=nothing&status=enabled&role=ReportViewer").page
 
 
 def _second_page(scene: Scene) -> Page:
@@ -140,7 +140,7 @@ def _second_page(scene: Scene) -> Page:
 
 
 def long_texts(scene: Scene, **values: Any) -> IdentityClient:
-    """Return a client whose every text is as long as it may be, without a place to break it."""
+    """Return a client whose texts have the maximum length, without a space."""
     client_id = scene.merchant.new_id.ljust(100, "W")
     roles = list(CATALOGUE)
     return scene.merchant.add_client(client_id, name="N" * 100, description="D" * 1000, roles=roles, **values)
@@ -163,7 +163,7 @@ def _long_edit(scene: Scene) -> Page:
 
 def _long_conflict(scene: Scene) -> Page:
     client = long_texts(scene)
-    return scene.too_late(ClientList.open(scene.tab()).menu(client.client_id).edit(), client)
+    return scene.conflict(ClientList.open(scene.tab()).menu(client.client_id).edit(), client)
 
 
 def _long_disable(scene: Scene) -> Page:
@@ -178,7 +178,7 @@ def _long_change_secret(scene: Scene) -> Page:
     return Details.open(scene.tab(), long_texts(scene).id).change_secret().page
 
 
-def _long_hand_over(scene: Scene) -> Page:
+def _long_handover(scene: Scene) -> Page:
     form = Details.open(scene.tab(), long_texts(scene).id).more().copy()
     form.fill(client_id=f"{scene.merchant.new_id}-".ljust(100, "i"), client_secret="s" * 50 + "~" * 50)
     form.field("name").focus()
@@ -186,11 +186,11 @@ def _long_hand_over(scene: Scene) -> Page:
 
 
 def _long_no_match(scene: Scene) -> Page:
-    return scene.list(f"?q={'q' * 200}").page
+    return scene.open_list(f"?q={'q' * 200}").page
 
 
 def _menu(scene: Scene) -> Page:
-    return scene.list().menu(scene.merchant.new_id).page
+    return scene.open_list().menu(scene.merchant.new_id).page
 
 
 def _menu_page(scene: Scene) -> Page:
@@ -201,24 +201,24 @@ def _menu_page(scene: Scene) -> Page:
 
 
 def _new(scene: Scene) -> Page:
-    return scene.list().new().page
+    return scene.open_list().new().page
 
 
 def _new_page(scene: Scene) -> Page:
     return NewClient.open(scene.tab()).page
 
 
-def wrong(form: NewClient) -> Page:
+def fill_invalid(form: NewClient) -> Page:
     form.fill(client_id="short", client_secret="short", name="ab", description="x" * 1001, token_duration="9")
     return form.create_with_errors().page
 
 
 def _new_errors(scene: Scene) -> Page:
-    return wrong(scene.list().new())
+    return fill_invalid(scene.open_list().new())
 
 
 def _new_errors_page(scene: Scene) -> Page:
-    return wrong(NewClient.open(scene.tab()))
+    return fill_invalid(NewClient.open(scene.tab()))
 
 
 def _weak_secret(scene: Scene) -> Page:
@@ -235,14 +235,14 @@ def _session_renew_hash(scene: Scene) -> Page:
 
 
 def _copy(scene: Scene) -> Page:
-    return scene.list().menu(scene.merchant.new_id).copy().page
+    return scene.open_list().menu(scene.merchant.new_id).copy().page
 
 
-def _hand_over(scene: Scene) -> Page:
+def _handover(scene: Scene) -> Page:
     return scene.filled(ClientList.open(scene.tab()).new()).create().page
 
 
-def _hand_over_page(scene: Scene) -> Page:
+def _handover_page(scene: Scene) -> Page:
     return scene.filled(NewClient.open(scene.tab())).create().page
 
 
@@ -257,7 +257,7 @@ def _created_before(scene: Scene) -> Page:
 
 
 def _list_updated(scene: Scene) -> Page:
-    screen = scene.list().menu(scene.merchant.new_id).disable().confirm(then=ClientList)
+    screen = scene.open_list().menu(scene.merchant.new_id).disable().confirm(then=ClientList)
     screen.expect_message("gets no new tokens")
     return screen.page
 
@@ -271,24 +271,24 @@ def _details_disabled(scene: Scene) -> Page:
     return Details.open(scene.tab(), scene.merchant.add_client(enabled=False).id).page
 
 
-def with_a_story(scene: Scene) -> IdentityClient:
-    """Return a client to which all that can be done was done."""
+def client_with_history(scene: Scene) -> IdentityClient:
+    """Return a client with events of every kind."""
     client = scene.merchant.add_client(name="Claims payments", roles=ROLES)
     add_event_history(scene.merchant.engine, client)
     return client
 
 
-def _details_with_a_story(scene: Scene) -> Page:
-    return Details.open(scene.tab(), with_a_story(scene).id).page
+def _details_with_history(scene: Scene) -> Page:
+    return Details.open(scene.tab(), client_with_history(scene).id).page
 
 
 def _activity(scene: Scene) -> Page:
-    with_a_story(scene)
+    client_with_history(scene)
     return Activity.open(scene.tab()).page
 
 
 def _activity_of_a_client(scene: Scene) -> Page:
-    return Activity.open(scene.tab(), f"{with_a_story(scene).id}/").page
+    return Activity.open(scene.tab(), f"{client_with_history(scene).id}/").page
 
 
 def _activity_of_a_deleted_client(scene: Scene) -> Page:
@@ -308,8 +308,8 @@ def _long_activity(scene: Scene) -> Page:
     return screen.page
 
 
-def used(scene: Scene, **values: Any) -> IdentityClient:
-    """Return a client that was used for a month, and refused at times."""
+def used_client(scene: Scene, **values: Any) -> IdentityClient:
+    """Return a client that was used for a month, with some refusals."""
     client = scene.merchant.add_client(name="Claims payments", description="Pays claims.", roles=ROLES, **values)
     engine, now = scene.merchant.engine, utc_now()
     for days_ago in range(30):
@@ -322,7 +322,7 @@ def used(scene: Scene, **values: Any) -> IdentityClient:
 
 
 def _details_used(scene: Scene) -> Page:
-    screen = Details.open(scene.tab(), used(scene).id)
+    screen = Details.open(scene.tab(), used_client(scene).id)
     screen.section("Token requests").get_by_text("Show as a table").click()
     return screen.page
 
@@ -330,7 +330,7 @@ def _details_used(scene: Scene) -> Page:
 def _details_signed_out(scene: Scene) -> Page:
     tab = scene.tab(own=True)
     tab.clock.install()
-    screen = Details.open(tab, used(scene).id)
+    screen = Details.open(tab, used_client(scene).id)
     tab.context.clear_cookies()
     tab.clock.fast_forward(30_000)
     expect(screen.section("Token requests")).to_contain_text("You were signed out")
@@ -341,29 +341,29 @@ NETWORKS = (AllowedNetwork("203.0.113.0/28", "London data centre"), AllowedNetwo
 
 
 def _details_networks(scene: Scene) -> Page:
-    screen = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id)
+    screen = Details.open(scene.tab(), used_client(scene, allowed_networks=NETWORKS).id)
     screen.check_address("198.51.100.20", "Would be refused").address.scroll_into_view_if_needed()
     return screen.page
 
 
 def _networks(scene: Scene) -> Page:
-    screen = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id)
+    screen = Details.open(scene.tab(), used_client(scene, allowed_networks=NETWORKS).id)
     return screen.remove_network("203.0.113.0/28").page
 
 
 def _networks_page(scene: Scene) -> Page:
     tab = scene.tab()
-    tab.goto(f"{PREFIX}/{used(scene, allowed_networks=NETWORKS).id}/networks?remove=203.0.113.0/28")
+    tab.goto(f"{PREFIX}/{used_client(scene, allowed_networks=NETWORKS).id}/networks?remove=203.0.113.0/28")
     return tab
 
 
 def _networks_errors(scene: Scene) -> Page:
-    form = Details.open(scene.tab(), used(scene, allowed_networks=NETWORKS).id).add_address("198.51.100.20/24")
+    form = Details.open(scene.tab(), used_client(scene, allowed_networks=NETWORKS).id).add_address("198.51.100.20/24")
     return form.save_with_errors().page
 
 
 def _networks_conflict(scene: Scene) -> Page:
-    client = used(scene, allowed_networks=NETWORKS)
+    client = used_client(scene, allowed_networks=NETWORKS)
     form = Details.open(scene.tab(), client.id).remove_network("203.0.113.0/28")
     scene.merchant.change(client, name="Theirs")
     return form.save_with_errors().page
@@ -371,7 +371,7 @@ def _networks_conflict(scene: Scene) -> Page:
 
 def _networks_check_page(scene: Scene) -> Page:
     tab = scene.tab()
-    tab.goto(f"{PREFIX}/{used(scene, allowed_networks=NETWORKS).id}/networks/check?address=203.0.113.7")
+    tab.goto(f"{PREFIX}/{used_client(scene, allowed_networks=NETWORKS).id}/networks/check?address=203.0.113.7")
     return tab
 
 
@@ -398,18 +398,19 @@ def _preview_page(scene: Scene) -> Page:
 
 def _requests(scene: Scene) -> Page:
     tab = scene.tab()
-    tab.goto(f"{PREFIX}/{used(scene).id}/requests")
+    tab.goto(f"{PREFIX}/{used_client(scene).id}/requests")
     return tab
 
 
 def _edit(scene: Scene) -> Page:
-    return scene.list().menu(scene.merchant.new_id).edit().page
+    return scene.open_list().menu(scene.merchant.new_id).edit().page
 
 
 def _edit_roles(scene: Scene) -> Page:
-    form = scene.list().menu(scene.merchant.new_id).edit().choose(["CreatePayment", "UploadBatches", "ReportViewer"])
-    expect(form.root.locator("#f-roles-said")).to_contain_text("Removed when you save")
-    form.root.locator("#f-roles-said").scroll_into_view_if_needed()
+    form = scene.open_list().menu(scene.merchant.new_id).edit()
+    form.choose(["CreatePayment", "UploadBatches", "ReportViewer"])
+    expect(form.root.locator("#f-roles-difference")).to_contain_text("Removed when you save")
+    form.root.locator("#f-roles-difference").scroll_into_view_if_needed()
     return form.page
 
 
@@ -419,12 +420,12 @@ def _edit_page(scene: Scene) -> Page:
 
 def _conflict(scene: Scene) -> Page:
     client = scene.merchant.add_client(description="Before")
-    return scene.too_late(ClientList.open(scene.tab()).menu(client.client_id).edit(), client)
+    return scene.conflict(ClientList.open(scene.tab()).menu(client.client_id).edit(), client)
 
 
 def _conflict_page(scene: Scene) -> Page:
     client = scene.merchant.add_client(description="Before")
-    return scene.too_late(EditClient.open(scene.tab(), client.id), client)
+    return scene.conflict(EditClient.open(scene.tab(), client.id), client)
 
 
 def _new_secret(scene: Scene) -> Page:
@@ -435,7 +436,7 @@ def _new_secret(scene: Scene) -> Page:
 
 
 def _disable(scene: Scene) -> Page:
-    return scene.list().menu(scene.merchant.new_id).disable().page
+    return scene.open_list().menu(scene.merchant.new_id).disable().page
 
 
 def _enable_page(scene: Scene) -> Page:
@@ -454,12 +455,12 @@ def _details_secrets(scene: Scene) -> Page:
 
 def _details_last_secret_ends(scene: Scene) -> Page:
     client = scene.merchant.add_client(last_token_at=utc_now())
-    scene.merchant.change_secret_row(client, "A", ends_at=utc_now() + timedelta(hours=20))
+    scene.merchant.set_secret_columns(client, "A", ends_at=utc_now() + timedelta(hours=20))
     return Details.open(scene.tab(), client.id).page
 
 
 def _change_secret(scene: Scene) -> Page:
-    return scene.list().menu(scene.merchant.new_id).change_secret().page
+    return scene.open_list().menu(scene.merchant.new_id).change_secret().page
 
 
 def _change_secret_of_two(scene: Scene) -> Page:
@@ -595,9 +596,9 @@ SCREENS = [
 def test_a_screen_is_accessible(
     screen: Callable[[Scene], Page], merchant: Merchant, visit: Visit, make_merchant: Callable[..., Merchant]
 ) -> None:
-    """`make screenshots` keeps what is seen here as pictures, in the folder that `SCREENSHOTS` names."""
+    """`make screenshots` stores images of these screens in the folder that `SCREENSHOTS` names."""
     tab = screen(Scene(merchant, visit, make_merchant))
-    tab.evaluate(AXE.read_text("utf-8"))  # from the protocol, which the page's policy does not bind
+    tab.evaluate(AXE.read_text("utf-8"))  # by the protocol, to which the page's policy does not apply
     found: list[tuple[object, ...]] = []
     for width, scheme in appearances(tab, screen.__name__.strip("_")):
         for violation in tab.evaluate(VIOLATIONS, RULES[scheme]):

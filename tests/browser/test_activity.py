@@ -1,4 +1,4 @@
-"""The trail in a real browser: filters, pages, the file, and a client that is gone."""
+"""The audit log in Chromium: filters, pages, the file, and a deleted client."""
 
 import csv
 from io import StringIO
@@ -15,14 +15,14 @@ from webapp.core.database.models import IdentityClient, utc_now
 
 @pytest.fixture
 def client(merchant: Merchant) -> IdentityClient:
-    """Return a client to which all that can be done was done."""
+    """Return a client with events of every kind."""
     client = merchant.add_client(name="Claims payments")
     add_event_history(merchant.engine, client)
     return client
 
 
-def asked(tab: Page) -> dict[str, str]:
-    """Return the filters that the address bar carries."""
+def query_of(tab: Page) -> dict[str, str]:
+    """Return the filters in the address bar."""
     return dict(parse_qsl(urlsplit(tab.url).query))
 
 
@@ -36,7 +36,7 @@ def test_filters_change_the_address_and_back_restores_them(tab: Page, client: Id
     expect(screen.events).to_have_count(1)
     screen.expect_message("Showing 1 event")
     expect(screen.events).to_contain_text(f"Priya Nair disabled the client · {client.client_id}")
-    assert asked(tab) == {"person": "Priya Nair", "action": "disabled"}
+    assert query_of(tab) == {"person": "Priya Nair", "action": "disabled"}
     expect(screen.filter("Action")).to_be_focused()
     screen.root.get_by_role("link", name=client.client_id, exact=True).click()
     expect(Activity(tab).events).to_have_count(len(EVENT_HISTORY) + 1)
@@ -70,8 +70,8 @@ def test_older_and_newer(tab: Page, merchant: Merchant) -> None:
     expect(screen.events).to_have_count(50)
 
 
-def test_the_file_has_what_the_page_shows(tab: Page, client: IdentityClient) -> None:
-    """From the page's link, with its filters, and then it stands in the activity (L7)."""
+def test_the_file_has_the_filtered_events(tab: Page, client: IdentityClient) -> None:
+    """From the page's link, with its filters; the export is recorded (L7)."""
     screen = Activity.open(tab)
     screen.filter("Person").select_option("Tom Reilly")
     expect(screen.events).to_have_count(2)
@@ -83,7 +83,7 @@ def test_the_file_has_what_the_page_shows(tab: Page, client: IdentityClient) -> 
     assert Activity.open(tab).events.first.inner_text().startswith("Ann Example exported the activity")
 
 
-def test_from_the_list_to_the_trail_of_a_client_that_is_gone(tab: Page, merchant: Merchant) -> None:
+def test_from_the_list_to_the_audit_log_of_a_deleted_client(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(deleted_at=utc_now())
     merchant.add_client(f"{merchant.new_id}-2")
     screen = ClientList.open(tab).activity()
@@ -94,7 +94,7 @@ def test_from_the_list_to_the_trail_of_a_client_that_is_gone(tab: Page, merchant
     expect(screen.events).to_have_count(1)
 
 
-def test_a_change_stands_in_the_activity_of_the_page_at_once(tab: Page, client: IdentityClient) -> None:
+def test_a_change_is_added_to_the_activity_of_the_page(tab: Page, client: IdentityClient) -> None:
     screen = Details.open(tab, client.id)
     expect(screen.activity).to_have_count(10)
     form = screen.edit()

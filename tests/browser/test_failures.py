@@ -1,6 +1,6 @@
-"""Requests that fail on the way: no network, a time-out, a proxy's error page, a redirect to a sign-in page.
+"""Requests that fail: no network, a time-out, a proxy's error page, a redirect to a sign-in page.
 
-Nothing is swapped, nothing typed is lost, and a notice with Retry stands where the person looks.
+Nothing is swapped, no input is lost, and a notice with Retry is shown at the place of the action.
 """
 
 import re
@@ -23,8 +23,8 @@ SCREENS = re.compile(re.escape(PREFIX))
 class Failure:
     """A way in which a request can fail.
 
-    :param begin: makes the requests of a tab fail.
-    :param reason: what the notice says.
+    :param begin: a function that makes the requests of a tab fail.
+    :param reason: the text of the notice.
     """
 
     begin: Callable[[Page], object]
@@ -55,7 +55,7 @@ FAILURES = {
 }
 
 
-def end(tab: Page) -> None:
+def restore(tab: Page) -> None:
     """Let the requests of a tab reach the server again."""
     tab.context.set_offline(False)
     tab.unroute_all(behavior="ignoreErrors")
@@ -67,7 +67,7 @@ def notice(where: Locator) -> Locator:
     return where.get_by_role("alert").filter(has=where.page.get_by_role("button", name="Retry"))
 
 
-def check_nothing_foreign(tab: Page) -> None:
+def check_no_foreign_content(tab: Page) -> None:
     expect(tab.locator("body")).not_to_contain_text("Bad Gateway")
     expect(tab.locator("body")).not_to_contain_text("Sign in to the portal")
     expect(tab.get_by_label("Password")).to_have_count(0)
@@ -75,19 +75,17 @@ def check_nothing_foreign(tab: Page) -> None:
 
 @pytest.fixture
 def tab(visit: Visit, merchant: Merchant) -> Page:
-    """Return a tab of a browser of its own, whose network can fail."""
+    """Return a tab of a separate browser, whose network can fail."""
     return visit(merchant.admin, own=True)
 
 
 @pytest.fixture(params=FAILURES)
 def failure(request: pytest.FixtureRequest) -> Failure:
-    """Return each way to fail in turn."""
+    """Return each kind of failure in turn."""
     return FAILURES[request.param]
 
 
-def test_a_search_that_fails_leaves_the_list_and_says_that_it_is_not_filtered(
-    tab: Page, merchant: Merchant, failure: Failure
-) -> None:
+def test_a_failed_search_leaves_the_list_and_is_announced(tab: Page, merchant: Merchant, failure: Failure) -> None:
     ids = merchant.add_clients(2)
     screen = ClientList.open(tab)
     failure.begin(tab)
@@ -97,19 +95,19 @@ def test_a_search_that_fails_leaves_the_list_and_says_that_it_is_not_filtered(
     expect(message).to_contain_text(failure.reason)
     expect(screen.client_ids).to_have_text(ids)
     expect(screen.root.locator("#ic-results")).not_to_have_attribute("aria-busy", "true")
-    check_nothing_foreign(tab)
+    check_no_foreign_content(tab)
     assert tab.url.endswith(PREFIX)
     message.get_by_role("button", name="Retry").click()
-    tab.wait_for_timeout(600)  # longer than a request may take here, so that none is under way
+    tab.wait_for_timeout(600)  # longer than a request may take here, so that none is pending
     expect(message).to_contain_text(failure.reason)
-    end(tab)
+    restore(tab)
     message.get_by_role("button", name="Retry").click()
     expect(screen.client_ids).to_have_text(ids[1:])
     expect(message).to_have_count(0)
     expect(screen.search).to_have_value(ids[1])
 
 
-def test_new_client_that_does_not_open_says_so_in_a_dialog(tab: Page, merchant: Merchant, failure: Failure) -> None:
+def test_a_dialog_that_cannot_be_loaded_shows_a_notice(tab: Page, merchant: Merchant, failure: Failure) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     link = screen.root.get_by_role("link", name="New Client")
@@ -118,18 +116,18 @@ def test_new_client_that_does_not_open_says_so_in_a_dialog(tab: Page, merchant: 
     dialog = tab.get_by_role("dialog")
     expect(notice(dialog)).to_contain_text(failure.reason)
     expect(dialog.get_by_role("button", name="Retry")).to_be_focused()
-    check_nothing_foreign(tab)
+    check_no_foreign_content(tab)
     tab.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(link).to_be_focused()
     tab.keyboard.press("Enter")
     expect(notice(dialog)).to_be_visible()
-    end(tab)
+    restore(tab)
     dialog.get_by_role("button", name="Retry").click()
     expect(NewClient(tab).field("client_id")).to_be_focused()
 
 
-def test_a_form_that_is_not_saved_keeps_what_was_typed(tab: Page, merchant: Merchant, failure: Failure) -> None:
+def test_a_form_that_cannot_be_sent_keeps_its_values(tab: Page, merchant: Merchant, failure: Failure) -> None:
     merchant.add_client(f"{merchant.new_id}-other")
     form = ClientList.open(tab).new()
     form.fill(client_id=merchant.new_id, name="Claims payments", client_secret=SECRET)
@@ -142,42 +140,42 @@ def test_a_form_that_is_not_saved_keeps_what_was_typed(tab: Page, merchant: Merc
     for name, value in {"client_id": merchant.new_id, "name": "Claims payments", "client_secret": SECRET}.items():
         expect(form.field(name)).to_have_value(value)
     assert form.chosen_roles == ["MerchantUser"]
-    check_nothing_foreign(tab)
+    check_no_foreign_content(tab)
     assert merchant.new_id not in merchant.client_ids
-    end(tab)
+    restore(tab)
     message.get_by_role("button", name="Retry").click()
     expect(Handover(tab).root).to_contain_text(merchant.new_id)
 
 
-def test_a_menu_that_does_not_open_says_so_in_its_place(tab: Page, merchant: Merchant, failure: Failure) -> None:
+def test_a_menu_that_cannot_be_loaded_shows_a_notice(tab: Page, merchant: Merchant, failure: Failure) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     failure.begin(tab)
     screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}").click()
     menu = tab.locator(".ic-menu:popover-open")
     expect(notice(menu)).to_contain_text(failure.reason)
-    check_nothing_foreign(tab)
-    end(tab)
+    check_no_foreign_content(tab)
+    restore(tab)
     menu.get_by_role("button", name="Retry").click()
     expect(menu.get_by_role("link", name=f"Edit {merchant.new_id}")).to_be_visible()
 
 
-def test_a_confirmation_that_is_not_sent_stays_open(tab: Page, merchant: Merchant, failure: Failure) -> None:
+def test_a_confirmation_that_cannot_be_sent_stays_open(tab: Page, merchant: Merchant, failure: Failure) -> None:
     client = merchant.add_client()
-    question = Details.open(tab, client.id).more().disable()
+    confirmation = Details.open(tab, client.id).more().disable()
     failure.begin(tab)
-    question.root.get_by_role("button", name="Disable").click()
-    message = notice(question.root)
+    confirmation.root.get_by_role("button", name="Disable").click()
+    message = notice(confirmation.root)
     expect(message).to_contain_text(failure.reason)
     assert merchant.client(client.client_id).enabled
-    end(tab)
+    restore(tab)
     message.get_by_role("button", name="Retry").click()
-    expect(question.root).to_have_count(0)
+    expect(confirmation.root).to_have_count(0)
     assert not merchant.client(client.client_id).enabled
 
 
-def test_the_form_of_a_page_that_is_not_sent_stays(tab: Page, merchant: Merchant, failure: Failure) -> None:
-    """Without the check the browser would replace the page by its error page, and the form by an empty one."""
+def test_a_page_form_that_cannot_be_sent_stays(tab: Page, merchant: Merchant, failure: Failure) -> None:
+    """Otherwise the browser would replace the page by its error page, and lose the form."""
     form = NewClient.open(tab)
     form.fill(client_id=merchant.new_id, name="Claims payments", client_secret=SECRET).choose({"MerchantUser"})
     failure.begin(tab)
@@ -188,7 +186,7 @@ def test_the_form_of_a_page_that_is_not_sent_stays(tab: Page, merchant: Merchant
     expect(message).to_contain_text(failure.reason)
     for name, value in {"client_id": merchant.new_id, "name": "Claims payments", "client_secret": SECRET}.items():
         expect(form.field(name)).to_have_value(value)
-    end(tab)
+    restore(tab)
     if failure.reason == FAILURES["time-out"].reason:
         tab.evaluate("AbortSignal.timeout = () => new AbortController().signal")
     message.get_by_role("button", name="Retry").click()
@@ -196,7 +194,7 @@ def test_the_form_of_a_page_that_is_not_sent_stays(tab: Page, merchant: Merchant
 
 
 def test_an_error_of_ours_does_not_replace_the_list(tab: Page, merchant: Merchant, visit: Visit) -> None:
-    """Its fragment is told in the notice (W12)."""
+    """Its fragment is shown in the notice (W12)."""
     ids = merchant.add_clients(2)
     screen = ClientList.open(tab)
 
@@ -210,7 +208,7 @@ def test_an_error_of_ours_does_not_replace_the_list(tab: Page, merchant: Merchan
     expect(screen.client_ids).to_have_text(ids)
 
 
-def test_a_panel_that_refreshes_itself_takes_nothing_from_a_proxy(tab: Page, merchant: Merchant) -> None:
+def test_a_section_that_refreshes_itself_ignores_a_proxys_page(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     tab.clock.install()
     screen = Details.open(tab, client.id)
@@ -219,7 +217,7 @@ def test_a_panel_that_refreshes_itself_takes_nothing_from_a_proxy(tab: Page, mer
     with tab.expect_response(lambda response: response.status == 502):
         tab.clock.fast_forward(60_000)
     expect(screen.section("Token requests")).to_have_text(before, use_inner_text=True)
-    check_nothing_foreign(tab)
+    check_no_foreign_content(tab)
     expect(tab.get_by_role("alert")).to_have_count(0)
 
 
@@ -227,8 +225,8 @@ def test_a_panel_that_refreshes_itself_takes_nothing_from_a_proxy(tab: Page, mer
 
 
 @pytest.mark.parametrize("clipboard", ["absent", "refused"])
-def test_a_copy_that_fails_says_so_and_selects_the_text(visit: Visit, merchant: Merchant, clipboard: str) -> None:
-    """Without https a browser offers no clipboard; a policy or a person may refuse it."""
+def test_a_failed_copy_shows_a_message_and_selects_the_text(visit: Visit, merchant: Merchant, clipboard: str) -> None:
+    """Without https a browser has no clipboard; a policy or a person may refuse it."""
     merchant.add_client(f"{merchant.new_id}-other")
     tab = visit(merchant.admin, own=True)
     refuse = "{ writeText: () => Promise.reject(new DOMException('', 'NotAllowedError')) }"
@@ -240,14 +238,14 @@ def test_a_copy_that_fails_says_so_and_selects_the_text(visit: Visit, merchant: 
     expect(form.root.get_by_role("alert")).to_contain_text("Client secret could not be copied")
     expect(form.secret).to_be_focused()
     assert tab.evaluate("getSelection().toString() || document.activeElement.value") == SECRET
-    hand_over = form.create()
-    hand_over.root.get_by_role("button", name="Copy Client secret").click()
-    expect(hand_over.root.get_by_role("alert")).to_contain_text("Client secret could not be copied")
+    handover = form.create()
+    handover.root.get_by_role("button", name="Copy Client secret").click()
+    expect(handover.root.get_by_role("alert")).to_contain_text("Client secret could not be copied")
     assert tab.evaluate("getSelection().toString()") == SECRET
-    expect(hand_over.root.get_by_role("button", name="Copy Client secret")).to_be_visible()
-    hand_over.root.get_by_role("button", name="Copy cURL", exact=True).click()
-    expect(hand_over.root.get_by_role("alert")).to_have_count(2)
-    expect(hand_over.root).to_be_visible()
+    expect(handover.root.get_by_role("button", name="Copy Client secret")).to_be_visible()
+    handover.root.get_by_role("button", name="Copy cURL", exact=True).click()
+    expect(handover.root.get_by_role("alert")).to_have_count(2)
+    expect(handover.root).to_be_visible()
 
 
 # Pending requests
@@ -260,7 +258,7 @@ def hold(tab: Page) -> list[Route]:
     return held
 
 
-def test_a_pending_form_shows_it_keeps_the_focus_and_is_sent_once(tab: Page, merchant: Merchant) -> None:
+def test_a_pending_form_is_marked_keeps_the_focus_and_is_sent_once(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(f"{merchant.new_id}-other")
     form = ClientList.open(tab).new()
     form.fill(client_id=merchant.new_id, client_secret=SECRET).choose({"MerchantUser"})
@@ -278,7 +276,7 @@ def test_a_pending_form_shows_it_keeps_the_focus_and_is_sent_once(tab: Page, mer
 
 
 @pytest.mark.parametrize("what", ["dialog", "menu"])
-def test_a_dialog_or_menu_on_its_way_is_shown_at_what_opens_it(tab: Page, merchant: Merchant, what: str) -> None:
+def test_a_pending_dialog_or_menu_is_marked_at_its_button(tab: Page, merchant: Merchant, what: str) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     held = hold(tab)
@@ -294,8 +292,8 @@ def test_a_dialog_or_menu_on_its_way_is_shown_at_what_opens_it(tab: Page, mercha
     expect(link).not_to_have_class(re.compile("ic-busy"))
 
 
-def test_a_quick_answer_shows_nothing(tab: Page, merchant: Merchant) -> None:
-    """Below 150 ms a sign of work would only flicker."""
+def test_a_quick_response_shows_no_mark(tab: Page, merchant: Merchant) -> None:
+    """Below 150 ms it would only flicker."""
     merchant.add_client()
     screen = ClientList.open(tab)
     tab.evaluate(
@@ -311,11 +309,11 @@ def test_a_quick_answer_shows_nothing(tab: Page, merchant: Merchant) -> None:
     assert tab.evaluate("window.seen") == 0
 
 
-# Forms that are left
+# Leaving a form
 
 
 @pytest.mark.parametrize("way", ["Escape", "Cancel", "Close"])
-def test_a_half_filled_dialog_is_not_discarded_unasked(tab: Page, merchant: Merchant, way: str) -> None:
+def test_closing_a_changed_dialog_asks_first(tab: Page, merchant: Merchant, way: str) -> None:
     merchant.add_client()
     form = ClientList.open(tab).new()
     form.fill(name="Claims payments")
@@ -326,17 +324,17 @@ def test_a_half_filled_dialog_is_not_discarded_unasked(tab: Page, merchant: Merc
         else:
             form.root.get_by_role("link", name=way, exact=True).click()
 
-    question = tab.get_by_role("dialog", name="Discard what you typed?")
+    confirmation = tab.get_by_role("dialog", name="Discard what you typed?")
     leave()
-    expect(question.get_by_role("button", name="Keep editing")).to_be_focused()
+    expect(confirmation.get_by_role("button", name="Keep editing")).to_be_focused()
     tab.keyboard.press("Escape")
-    expect(question).to_have_count(0)
+    expect(confirmation).to_have_count(0)
     expect(form.field("name")).to_have_value("Claims payments")
     leave()
-    question.get_by_role("button", name="Keep editing").click()
+    confirmation.get_by_role("button", name="Keep editing").click()
     expect(form.field("name")).to_have_value("Claims payments")
     leave()
-    question.get_by_role("button", name="Discard").click()
+    confirmation.get_by_role("button", name="Discard").click()
     expect(form.root).to_have_count(0)
     expect(ClientList(tab).root.get_by_role("link", name="New Client")).to_be_focused()
 
@@ -349,38 +347,38 @@ def test_an_untouched_dialog_closes_at_once(tab: Page, merchant: Merchant) -> No
     expect(tab.get_by_role("dialog")).to_have_count(0)
 
 
-def test_another_dialog_does_not_take_the_place_of_a_half_filled_one_unasked(tab: Page, merchant: Merchant) -> None:
+def test_opening_another_dialog_over_a_changed_one_asks_first(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     form = Details.open(tab, client.id).edit()
     form.fill(name="Typed")
     form.root.get_by_role("link", name="Change secret").click()
-    question = tab.get_by_role("dialog", name="Discard what you typed?")
-    question.get_by_role("button", name="Keep editing").click()
+    confirmation = tab.get_by_role("dialog", name="Discard what you typed?")
+    confirmation.get_by_role("button", name="Keep editing").click()
     expect(form.field("name")).to_have_value("Typed")
 
 
 @pytest.mark.parametrize("way", ["reload", "back"])
-@pytest.mark.parametrize("place", ["dialog", "page", "hand-over"])
-def test_leaving_a_half_filled_form_asks(tab: Page, merchant: Merchant, way: str, place: str) -> None:
-    """The browser asks in its own words; whoever stays keeps everything."""
+@pytest.mark.parametrize("place", ["dialog", "page", "handover"])
+def test_leaving_a_changed_form_asks_first(tab: Page, merchant: Merchant, way: str, place: str) -> None:
+    """By the browser's own dialog; staying keeps all values."""
     merchant.add_client(f"{merchant.new_id}-other")
     screen = ClientList.open(tab)
     form = NewClient.open(tab) if place == "page" else screen.new()
     form.fill(client_id=merchant.new_id, client_secret=SECRET).choose({"MerchantUser"})
     form.field("name").press_sequentially("Claims")
-    if place == "hand-over":
+    if place == "handover":
         form.create()
-    asked: list[str] = []
+    dialogs: list[str] = []
 
     def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        dialogs.append(dialog.type)
         dialog.dismiss()
 
     tab.on("dialog", stay)
     tab.evaluate("setTimeout(() => " + {"reload": "location.reload()", "back": "history.back()"}[way] + ")")
     tab.wait_for_timeout(500)
-    assert asked == ["beforeunload"]
-    if place == "hand-over":
+    assert dialogs == ["beforeunload"]
+    if place == "handover":
         expect(Handover(tab).root).to_contain_text(SECRET)
     else:
         expect(form.field("name")).to_have_value("Claims")
@@ -388,10 +386,10 @@ def test_leaving_a_half_filled_form_asks(tab: Page, merchant: Merchant, way: str
 
 def test_leaving_after_saving_does_not_ask(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
-    asked: list[str] = []
+    dialogs: list[str] = []
 
     def leave(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        dialogs.append(dialog.type)
         dialog.accept()
 
     tab.on("dialog", leave)
@@ -403,4 +401,4 @@ def test_leaving_after_saving_does_not_ask(tab: Page, merchant: Merchant) -> Non
     page_form.field("name").press_sequentially(" on a page")
     page_form.save(then=Details)
     tab.reload()
-    assert asked == []
+    assert dialogs == []

@@ -1,4 +1,4 @@
-"""The forms in a real browser: what they keep, what they send, and what they say."""
+"""The forms in Chromium: the values that they keep and send, and their messages."""
 
 import re
 
@@ -11,13 +11,13 @@ from tests.support.pages import PREFIX, ClientList, Details, EditClient, Handove
 SECRET = "canary-secret-that-was-typed"
 
 
-def typed(form: NewClient, merchant: Merchant) -> NewClient:
-    """Fill New Client in with a secret of one's own."""
+def fill_with_own_secret(form: NewClient, merchant: Merchant) -> NewClient:
+    """Fill in New Client with a chosen secret."""
     return form.fill(client_id=merchant.new_id, client_secret=SECRET, name="Typed name").choose({"MerchantUser"})
 
 
-def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchant) -> None:
-    """With its own check and with Create; not as another field is left, nor with Generate or a preset (S6)."""
+def test_the_secret_is_sent_only_where_needed(tab: Page, merchant: Merchant) -> None:
+    """With its own check and with Create; not with other checks, Generate or a preset (S6)."""
     sent: dict[str, bool] = {}
 
     def look(request: Request) -> None:
@@ -26,7 +26,7 @@ def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchan
 
     form = ClientList.open(tab).new()
     tab.on("request", look)
-    typed(form, merchant)
+    fill_with_own_secret(form, merchant)
     form.field("description").fill("x")
     form.press("Read only")
     expect(form.root.locator("[data-chosen]")).to_have_text("4")
@@ -44,8 +44,8 @@ def test_the_secret_is_sent_only_with_what_needs_it(tab: Page, merchant: Merchan
     }
 
 
-def test_a_field_that_is_left_is_judged_and_read_out(tab: Page, merchant: Merchant) -> None:
-    """WCAG 4.1.3: the message is said in the dialog, and the field's state follows it both ways."""
+def test_a_field_is_checked_and_announced_when_it_loses_focus(tab: Page, merchant: Merchant) -> None:
+    """The message is announced in the dialog, and the field's state follows it both ways (WCAG 4.1.3)."""
     merchant.add_client("Taken-client-" + merchant.new_id)
     form = ClientList.open(tab).new()
     field = form.field("client_id")
@@ -61,7 +61,7 @@ def test_a_field_that_is_left_is_judged_and_read_out(tab: Page, merchant: Mercha
     expect(field).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_enter_creates_and_a_generated_secret_that_nobody_touched_stays(tab: Page, merchant: Merchant) -> None:
+def test_enter_creates_and_an_unchanged_generated_secret_stays(tab: Page, merchant: Merchant) -> None:
     """Enter presses Create, not the first button of the form; a 422 leaves the secret in its field."""
     form = ClientList.open(tab).new()
     secret = form.secret.input_value()
@@ -77,9 +77,9 @@ def test_enter_creates_and_a_generated_secret_that_nobody_touched_stays(tab: Pag
     assert Handover(tab).secret == secret
 
 
-def test_nothing_is_created_while_a_new_secret_is_on_its_way(tab: Page, merchant: Merchant) -> None:
-    """Else the secret that is saved would not be the one that is then shown in the field."""
-    form = typed(ClientList.open(tab).new(), merchant)
+def test_create_waits_for_a_pending_secret(tab: Page, merchant: Merchant) -> None:
+    """Otherwise the saved secret would not be the one in the field."""
+    form = fill_with_own_secret(ClientList.open(tab).new(), merchant)
     held: list[Route] = []
     tab.route("**/new/form", lambda route: held.append(route))
     form.press("Generate new")
@@ -93,7 +93,7 @@ def test_nothing_is_created_while_a_new_secret_is_on_its_way(tab: Page, merchant
 
 
 def test_a_shown_secret_stays_shown(tab: Page, merchant: Merchant) -> None:
-    form = typed(ClientList.open(tab).new(), merchant).fill(name="x")
+    form = fill_with_own_secret(ClientList.open(tab).new(), merchant).fill(name="x")
     form.root.get_by_role("button", name="Show client secret").click()
     form.create_with_errors()
     expect(form.secret).to_have_attribute("type", "text")
@@ -104,8 +104,8 @@ def test_a_shown_secret_stays_shown(tab: Page, merchant: Merchant) -> None:
 
 
 @pytest.mark.parametrize("where", [(3, 3), (1277, 897)])
-def test_a_click_beside_a_form_throws_nothing_away(tab: Page, merchant: Merchant, where: tuple[int, int]) -> None:
-    form = typed(ClientList.open(tab).new(), merchant)
+def test_a_click_beside_a_form_keeps_its_values(tab: Page, merchant: Merchant, where: tuple[int, int]) -> None:
+    form = fill_with_own_secret(ClientList.open(tab).new(), merchant)
     tab.mouse.click(*where)
     expect(form.field("name")).to_have_value("Typed name")
     form.discard()
@@ -113,7 +113,7 @@ def test_a_click_beside_a_form_throws_nothing_away(tab: Page, merchant: Merchant
     expect(tab.locator("#ic-new-link")).to_be_focused()
 
 
-def test_edit_opens_without_a_secret_and_the_slider_is_a_way_to_the_number(tab: Page, merchant: Merchant) -> None:
+def test_edit_opens_without_a_secret_and_the_slider_sets_the_number(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client(token_duration=30)
     form = Details.open(tab, client.id).edit()
     form.root.get_by_label("slider").press("ArrowRight")
@@ -125,7 +125,7 @@ def test_edit_opens_without_a_secret_and_the_slider_is_a_way_to_the_number(tab: 
 
 
 def test_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, merchant: Merchant) -> None:
-    """From the form to the choice, back to the form, and saved (I7, S6)."""
+    """From the form to the conflict, back to the form, and saved (I7, S6)."""
     client = merchant.add_client(name="Before")
     form = Details.open(tab, client.id).edit().fill(name="xx", client_secret=SECRET)
     other = tab.context.new_page()
@@ -140,21 +140,21 @@ def test_a_typed_secret_survives_a_conflict_and_an_error_after_it(tab: Page, mer
     assert form.fill(name="Mine").save(then=Handover).secret == SECRET
 
 
-def test_roles_say_what_saving_them_would_change(merchant: Merchant, tab: Page) -> None:
-    """As they are chosen, read out, without a step of its own; money-moving marked."""
+def test_the_difference_of_roles_is_announced(merchant: Merchant, tab: Page) -> None:
+    """On each selection, without a further step; roles that move money are marked."""
     client = merchant.add_client(roles=["MerchantUser"])
     form = EditClient.open(tab, client.id)
-    said = form.root.locator("#f-roles-said")
-    expect(said).to_be_hidden()
+    difference = form.root.locator("#f-roles-difference")
+    expect(difference).to_be_hidden()
     box = form.field("roles-CreatePayment")
     box.check()
-    expect(said).to_contain_text("Added when you save: + Create single payments Moves money")
+    expect(difference).to_contain_text("Added when you save: + Create single payments Moves money")
     expect(box).to_be_focused()
     form.expect_message("Create single payments")
     box.uncheck()
-    expect(said).to_be_hidden()
+    expect(difference).to_be_hidden()
     form.press("Read only")
-    expect(said).to_contain_text("Added when you save: + Read accounts + Read transactions + Read reports")
+    expect(difference).to_contain_text("Added when you save: + Read accounts + Read transactions + Read reports")
     form.choose(["MerchantUser", "CreatePayment"]).fill(name="ab").press("Save")
     expect(form.summary.first).to_be_visible()
-    expect(said).to_contain_text("+ Create single payments")
+    expect(difference).to_contain_text("+ Create single payments")

@@ -1,4 +1,4 @@
-"""Everything by keyboard, and where the focus goes: what a person without a mouse or without sight meets."""
+"""Keyboard operation and focus, as people without a mouse or without sight use the screens."""
 
 import re
 from datetime import timedelta
@@ -22,12 +22,12 @@ from webapp.core.database.models import utc_now
 
 
 def press(tab: Page, *keys: str) -> None:
-    """Press keys, one after the other."""
+    """Press keys one after the other."""
     for key in keys:
         tab.keyboard.press(key)
 
 
-def test_the_list_is_walked_through_in_reading_order(tab: Page, merchant: Merchant) -> None:
+def test_tab_order_of_the_list(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(f"{merchant.new_id}-a", created_at=utc_now() - timedelta(days=9))
     merchant.add_client(f"{merchant.new_id}-b")
     screen = ClientList.open(tab)
@@ -51,7 +51,7 @@ def test_the_list_is_walked_through_in_reading_order(tab: Page, merchant: Mercha
         expect(tab.locator(":focus")).to_have_accessible_name(name)
 
 
-def test_the_menu_opens_with_enter_is_walked_with_tab_and_gives_the_focus_back(tab: Page, merchant: Merchant) -> None:
+def test_the_menu_by_enter_and_tab_returns_the_focus(tab: Page, merchant: Merchant) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}")
@@ -69,7 +69,7 @@ def test_the_menu_opens_with_enter_is_walked_with_tab_and_gives_the_focus_back(t
     expect(button).to_have_attribute("aria-expanded", "false")
 
 
-def test_the_menu_is_walked_with_arrows_home_end_and_first_letters(tab: Page, merchant: Merchant) -> None:
+def test_the_menu_by_arrows_home_end_and_first_letters(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     button = ClientList.open(tab).root.get_by_role("link", name=f"Actions for {merchant.new_id}")
     button.focus()
@@ -103,7 +103,7 @@ def test_the_menu_is_walked_with_arrows_home_end_and_first_letters(tab: Page, me
 
 
 @pytest.mark.parametrize("by", ["keyboard", "mouse"])
-def test_pressing_the_menu_button_once_more_closes_the_menu(tab: Page, merchant: Merchant, by: str) -> None:
+def test_pressing_the_menu_button_again_closes_the_menu(tab: Page, merchant: Merchant, by: str) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}")
@@ -118,7 +118,7 @@ def test_pressing_the_menu_button_once_more_closes_the_menu(tab: Page, merchant:
     expect(menu.root).to_be_hidden()
 
 
-def test_new_client_takes_the_focus_and_gives_it_back(tab: Page, merchant: Merchant) -> None:
+def test_new_client_takes_the_focus_and_returns_it(tab: Page, merchant: Merchant) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     link = screen.root.get_by_role("link", name="New Client")
@@ -138,7 +138,7 @@ def test_new_client_takes_the_focus_and_gives_it_back(tab: Page, merchant: Merch
 
 
 def test_a_client_is_created_by_keyboard_alone(tab: Page, merchant: Merchant) -> None:
-    """Enter in a field saves; the hand-over begins at its heading, and gives the focus back to New Client."""
+    """Enter in a field saves; the handover focuses its heading, and returns the focus to New Client."""
     merchant.add_client(f"{merchant.new_id}-other")
     screen = ClientList.open(tab)
     link = screen.root.get_by_role("link", name="New Client")
@@ -160,11 +160,11 @@ def test_a_client_is_created_by_keyboard_alone(tab: Page, merchant: Merchant) ->
     expect(form.root.locator("[name=roles]:checked")).to_have_count(1)
     form.field("name").focus()
     press(tab, "Enter")
-    hand_over = Handover(tab)
+    handover = Handover(tab)
     expect(tab.get_by_role("heading", name="Client created and enabled")).to_be_focused()
-    hand_over.saved.focus()
+    handover.saved.focus()
     press(tab, "Space", "Enter")
-    expect(hand_over.root).to_have_count(0)
+    expect(handover.root).to_have_count(0)
     expect(link).to_be_focused()
     client = merchant.client(merchant.new_id)
     assert (client.name, client.description) == ("By keyboard", "First line\nSecond line")
@@ -204,7 +204,7 @@ def test_focus_returns_even_if_the_row_moved_meanwhile(tab: Page, merchant: Merc
     expect(screen.root.get_by_role("link", name=f"Actions for {renamed}")).to_be_focused()
 
 
-def test_focus_finds_a_place_if_what_opened_the_dialog_is_gone(tab: Page, merchant: Merchant) -> None:
+def test_focus_falls_back_if_the_opener_of_the_dialog_is_gone(tab: Page, merchant: Merchant) -> None:
     merchant.add_client()
     screen = ClientList.open(tab, "?status=enabled")
     screen.menu(merchant.new_id).disable().confirm(then=ClientList)
@@ -212,7 +212,7 @@ def test_focus_finds_a_place_if_what_opened_the_dialog_is_gone(tab: Page, mercha
     expect(tab.locator("#ic-results")).to_be_focused()
 
 
-def test_disable_begins_at_cancel_and_says_what_was_done(tab: Page, merchant: Merchant) -> None:
+def test_disable_focuses_cancel_and_announces_the_result(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     details = Details.open(tab, client.id)
     button = details.root.get_by_role("button", name="More actions")
@@ -220,20 +220,20 @@ def test_disable_begins_at_cancel_and_says_what_was_done(tab: Page, merchant: Me
     press(tab, "Enter")
     Menu(tab)
     press(tab, "Tab", "Enter")
-    question = Confirmation(tab)
-    expect(question.root.get_by_role("link", name="Cancel")).to_be_focused()
+    confirmation = Confirmation(tab)
+    expect(confirmation.root.get_by_role("link", name="Cancel")).to_be_focused()
     press(tab, "Escape")
-    expect(question.root).to_have_count(0)
+    expect(confirmation.root).to_have_count(0)
     expect(button).to_be_focused()
     press(tab, "Enter", "Tab", "Enter")
-    question = Confirmation(tab)
+    confirmation = Confirmation(tab)
     press(tab, "Tab", "Enter")
-    expect(question.root).to_have_count(0)
+    expect(confirmation.root).to_have_count(0)
     details.expect_message("gets no new tokens")
     expect(button).to_be_focused()
 
 
-def test_enable_asks_nothing_says_what_was_done_and_gives_the_focus_back(tab: Page, merchant: Merchant) -> None:
+def test_enable_needs_no_confirmation_and_returns_the_focus(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(enabled=False)
     screen = ClientList.open(tab)
     button = screen.root.get_by_role("link", name=f"Actions for {merchant.new_id}", exact=True)
@@ -247,25 +247,25 @@ def test_enable_asks_nothing_says_what_was_done_and_gives_the_focus_back(tab: Pa
     expect(button).to_be_focused()
 
 
-def test_change_secret_begins_at_its_heading_and_delete_at_its_field(tab: Page, merchant: Merchant) -> None:
+def test_change_secret_focuses_its_heading_and_delete_its_field(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client()
     details = Details.open(tab, client.id)
     form = details.change_secret()
     expect(form.root.get_by_role("heading", name="Change secret of")).to_be_focused()
     press(tab, "Escape")
-    question = details.more().delete()
-    expect(question.root.get_by_label("Type")).to_be_focused()
+    confirmation = details.more().delete()
+    expect(confirmation.root.get_by_label("Type")).to_be_focused()
     tab.keyboard.type("something else")
     press(tab, "Enter")
-    expect(question.root).to_be_visible()
-    assert question.root.get_by_label("Type").evaluate("field => field.validity.patternMismatch")
+    expect(confirmation.root).to_be_visible()
+    assert confirmation.root.get_by_label("Type").evaluate("field => field.validity.patternMismatch")
     press(tab, "Control+a")
     tab.keyboard.type(client.client_id)
     press(tab, "Enter")
     ClientList(tab).expect_message("its client ID stays taken")
 
 
-def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, merchant: Merchant) -> None:
+def test_an_error_summary_takes_the_focus_and_links_to_the_fields(tab: Page, merchant: Merchant) -> None:
     form = ClientList.open(tab).new()
     form.field("client_id").focus()
     tab.keyboard.type("short")
@@ -283,7 +283,7 @@ def test_an_error_summary_takes_the_focus_and_leads_to_the_fields(tab: Page, mer
     expect(tab).to_have_title(re.compile("Identity Clients"))
 
 
-def test_a_page_with_errors_begins_at_its_summary_and_says_so_in_the_title(tab: Page) -> None:
+def test_a_page_with_errors_focuses_its_summary_and_has_a_title_for_it(tab: Page) -> None:
     form = NewClient.open(tab)
     expect(form.field("client_id")).to_be_focused()
     form.create_with_errors()
@@ -310,7 +310,7 @@ def test_generate_and_presets_keep_the_focus(tab: Page) -> None:
         expect(button).to_be_focused()
 
 
-def test_search_results_are_told(tab: Page, merchant: Merchant) -> None:
+def test_search_results_are_announced(tab: Page, merchant: Merchant) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     screen.search.focus()
@@ -323,7 +323,7 @@ def test_search_results_are_told(tab: Page, merchant: Merchant) -> None:
     screen.expect_message("Showing 1–1 of 1")
 
 
-def test_sorting_and_turning_pages_keep_the_focus_in_the_list(tab: Page, merchant: Merchant) -> None:
+def test_sorting_and_paging_keep_the_focus_in_the_list(tab: Page, merchant: Merchant) -> None:
     merchant.add_clients(51)
     screen = ClientList.open(tab)
     heading = screen.root.get_by_role("link", name="Client name")

@@ -1,4 +1,4 @@
-"""The list in a real browser: search, filters, order and pages, with the state in the address."""
+"""The list in Chromium: search, filters, order and pages, with the state in the URL."""
 
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
@@ -14,7 +14,7 @@ from webapp.core.database.models import utc_now
 
 @pytest.fixture
 def clients(merchant: Merchant) -> list[str]:
-    """Return the IDs of 120 clients, of which every tenth is disabled and every third may read reports."""
+    """Return the IDs of 120 clients; every tenth is disabled, every third may read reports."""
     return merchant.add_clients(
         120,
         name=lambda number: f"Name {number * 7 % 120:03}",
@@ -25,7 +25,7 @@ def clients(merchant: Merchant) -> list[str]:
 
 
 def state(page: Page) -> dict[str, str]:
-    """Return what the address bar says of the list, but for what is at its default."""
+    """Return the state of the list in the address bar, without default values."""
     return {
         name: value for name, value in parse_qsl(urlsplit(page.url).query) if (name, value) != ("sort", "client_id")
     }
@@ -38,8 +38,8 @@ def go(page: Page, steps: int) -> None:
     ClientList(page)
 
 
-def test_search_filter_order_and_pages_keep_each_other_and_the_address_tells_all(tab: Page, clients: list[str]) -> None:
-    """Back and Forward show the whole page in the state that the address names; a reload as well (W13)."""
+def test_search_filter_order_and_pages_are_combined_in_the_url(tab: Page, clients: list[str]) -> None:
+    """Back, Forward and reload show the whole page in the state of the URL (W13)."""
     screen = ClientList.open(tab)
     tab.evaluate("window.untouched = true")
     expect(screen.client_ids).to_have_text(clients[:50])
@@ -70,7 +70,7 @@ def test_search_filter_order_and_pages_keep_each_other_and_the_address_tells_all
     assert state(tab) == {"q": "-03", "status": "disabled", "role": "ReportViewer", "sort": "-name"}
     assert tab.evaluate("window.untouched")
 
-    for _ in range(2):  # as it is, and loaded again
+    for _ in range(2):  # as shown, and reloaded
         expect(screen.search).to_have_value("-03")
         expect(screen.root.get_by_label("Status")).to_have_value("disabled")
         expect(screen.root.get_by_label("Role")).to_have_value("ReportViewer")
@@ -99,8 +99,8 @@ def test_search_filter_order_and_pages_keep_each_other_and_the_address_tells_all
     expect(screen.client_ids).to_have_text(clients[50:100])
 
 
-def test_a_page_of_a_client_leads_back_to_the_list_as_it_was(tab: Page, clients: list[str]) -> None:
-    """A page of a client leads back to the list as it was (W13)."""
+def test_the_page_of_a_client_links_back_to_the_list_in_its_state(tab: Page, clients: list[str]) -> None:
+    """Search, filters and page are kept (W13)."""
     screen = ClientList.open(tab)
     screen.search.fill("-05")
     expect(screen.client_ids).to_have_text(clients[50:60])
@@ -111,7 +111,7 @@ def test_a_page_of_a_client_leads_back_to_the_list_as_it_was(tab: Page, clients:
     expect(screen.search).to_have_value("-05")
 
 
-def test_no_match_says_what_is_looked_for_and_leads_out(tab: Page, merchant: Merchant) -> None:
+def test_no_match_names_the_search_and_offers_to_clear_it(tab: Page, merchant: Merchant) -> None:
     merchant.add_client()
     screen = ClientList.open(tab)
     screen.search.fill("<b>nothing</b>")
@@ -121,7 +121,7 @@ def test_no_match_says_what_is_looked_for_and_leads_out(tab: Page, merchant: Mer
     expect(screen.search).to_have_value("")
 
 
-def test_the_first_client_turns_the_empty_list_into_a_list(tab: Page, merchant: Merchant) -> None:
+def test_the_first_client_replaces_the_empty_state(tab: Page, merchant: Merchant) -> None:
     screen = ClientList.open(tab)
     expect(screen.search).to_be_hidden()
     form = screen.new()
@@ -131,27 +131,27 @@ def test_the_first_client_turns_the_empty_list_into_a_list(tab: Page, merchant: 
     expect(screen.search).to_be_visible()
 
 
-def test_attention_as_a_filter_and_the_strip_follows_a_change(tab: Page, merchant: Merchant) -> None:
-    """As a strip, as a filter and on the row; what was seen to leaves all three at once."""
+def test_the_attention_filter_and_strip_follow_a_change(tab: Page, merchant: Merchant) -> None:
+    """A resolved client leaves the strip, the filter and the mark on its row at once."""
     merchant.add_client(f"{merchant.new_id}-used", last_token_at=utc_now())
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
     screen = ClientList.open(tab)
-    expect(screen.strip).to_have_text("Needs attention: 1 client never used")
+    expect(screen.attention_strip).to_have_text("Needs attention: 1 client never used")
     expect(screen.row(f"{merchant.new_id}-never")).to_contain_text("Never used")
     screen.root.get_by_role("combobox", name="Needs attention").select_option("unused")
     expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
     screen = ClientList.open(tab)
-    screen.strip.get_by_role("link", name="1 client never used").click()
+    screen.attention_strip.get_by_role("link", name="1 client never used").click()
     expect(screen.client_ids).to_have_text([f"{merchant.new_id}-never"])
     screen.menu(f"{merchant.new_id}-never").disable().confirm(then=ClientList)
-    expect(screen.strip).to_have_count(0)
+    expect(screen.attention_strip).to_have_count(0)
     expect(screen.client_ids).to_have_count(0)
 
 
-def test_a_large_account_gets_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
+def test_a_large_account_loads_its_strip_after_the_page(tab: Page, merchant: Merchant) -> None:
     insert_clients(merchant.engine, merchant.account_id, 2_001)
     merchant.add_client(f"{merchant.new_id}-never", created_at=utc_now() - timedelta(days=9))
-    expect(ClientList.open(tab).strip).to_have_text("Needs attention: 1 client never used")
+    expect(ClientList.open(tab).attention_strip).to_have_text("Needs attention: 1 client never used")
 
 
 def test_changes_keep_search_and_order(tab: Page, merchant: Merchant) -> None:
@@ -165,8 +165,8 @@ def test_changes_keep_search_and_order(tab: Page, merchant: Merchant) -> None:
     expect(screen.search).to_have_value("common")
 
 
-def test_a_client_that_looks_like_code_is_inert_on_every_screen(tab: Page, merchant: Merchant) -> None:
-    """A client that looks like code is inert on every screen (W17)."""
+def test_a_client_named_like_code_is_inert_on_every_screen(tab: Page, merchant: Merchant) -> None:
+    """Names are shown as text (W17)."""
     code = '"><img src=x hx-get=/y onerror=z>'
     client = merchant.add_client(code, name=code, description=code)
     requested: list[str] = []

@@ -1,4 +1,4 @@
-"""Sizes, forced colours and print: what the screens look like beside a host's styles and outside a usual window."""
+"""Sizes, forced colours and print, in hosts with other styles and in other media."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def test_sizes_do_not_depend_on_the_hosts_root_font_size(tab: Page, many: Mercha
     for size in ("10px", "16px", "20px"):
         tab.goto(PREFIX if screen != "details" else f"{PREFIX}/{client.id}")
         tab.evaluate("size => { document.documentElement.style.fontSize = size }", size)
-        # The width that the host leaves to the screens differs with its own sizes.
+        # The width available to the screens depends on the host's own sizes.
         tab.evaluate("document.querySelector('.ic-page').style.width = '900px'")
         if screen == "dialog":
             root = ClientList(tab).new().root
@@ -53,7 +53,7 @@ def test_sizes_do_not_depend_on_the_hosts_root_font_size(tab: Page, many: Mercha
 
 @pytest.fixture
 def large_print(browser: Browser, live_server: LiveServer, merchant: Merchant) -> Iterator[Page]:
-    """Return a tab of a browser whose reader chose 24 px as the font size."""
+    """Return a tab of a browser with a default font size of 24 px."""
     arguments = [*CHROMIUM_ARGUMENTS, "--blink-settings=defaultFontSize=24"]
     own = browser.browser_type.launch(executable_path=chromium(), args=arguments)
     context = own.new_context(base_url=live_server.url, viewport={"width": 1920, "height": 1350})
@@ -73,8 +73,8 @@ SIZED = {
 
 
 @pytest.mark.parametrize("root_size", ["", "62.5%"])
-def test_sizes_follow_the_font_size_that_the_reader_chose(large_print: Page, many: Merchant, root_size: str) -> None:
-    """Half as large again where it is 24 px, whatever the host's root says (E2)."""
+def test_sizes_follow_the_browsers_font_size(large_print: Page, many: Merchant, root_size: str) -> None:
+    """1.5 times as large at 24 px, whatever the host's root size is (E2)."""
     root = ClientList.open(large_print).root
     large_print.evaluate("size => { document.documentElement.style.fontSize = size }", root_size)
     for selector, (name, pixels) in SIZED.items():
@@ -113,7 +113,7 @@ def test_in_forced_colours_dialogs_menus_and_selects_keep_their_edges(visit: Vis
 
 
 def luminance(colour: str) -> float:
-    """Return the brightness of `rgb(...)`, from 0 to 1."""
+    """Return the luminance of `rgb(...)`, from 0 to 1."""
     numbers = [float(part) for part in colour.partition("(")[2].rstrip(")").split(",")[:3]]
     return (0.299 * numbers[0] + 0.587 * numbers[1] + 0.114 * numbers[2]) / 255
 
@@ -150,7 +150,7 @@ def test_the_first_heading_of_every_page_is_its_h1(tab: Page, many: Merchant) ->
 
 
 def test_a_row_without_a_name_keeps_its_column(visit: Visit, merchant: Merchant) -> None:
-    """Also where rows are cards."""
+    """Also where rows are shown as cards."""
     merchant.add_client(name="")
     for width in (1280, 390):
         tab = visit(merchant.admin, viewport={"width": width, "height": 844})
@@ -159,7 +159,7 @@ def test_a_row_without_a_name_keeps_its_column(visit: Visit, merchant: Merchant)
         expect(cells.first).to_have_text("No name")
 
 
-def test_a_required_box_is_not_invalid_before_it_was_judged(tab: Page, merchant: Merchant) -> None:
+def test_a_required_box_is_not_invalid_before_it_was_checked(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(f"{merchant.new_id}-other")
     form = ClientList.open(tab).new()
     expect(form.field("client_id")).to_have_attribute("aria-invalid", "false")
@@ -172,9 +172,9 @@ def test_a_required_box_is_not_invalid_before_it_was_judged(tab: Page, merchant:
     expect(box).to_have_attribute("aria-invalid", "false")
 
 
-def test_copy_buttons_name_what_they_copy_once(tab: Page, merchant: Merchant) -> None:
-    hand_over = NewClient.open(tab).fill(client_id=merchant.new_id).choose({"MerchantUser"}).create()
+def test_copy_buttons_have_unambiguous_names(tab: Page, merchant: Merchant) -> None:
+    handover = NewClient.open(tab).fill(client_id=merchant.new_id).choose({"MerchantUser"}).create()
     for name in ("Copy Client ID", "Copy Client secret", "Copy cURL"):
-        expect(hand_over.root.get_by_role("button", name=name, exact=True)).to_be_visible()
+        expect(handover.root.get_by_role("button", name=name, exact=True)).to_be_visible()
     snippets = Details.open(tab, merchant.client(merchant.new_id).id).section("Ask for a token")
     expect(snippets.get_by_role("button", name="Copy cURL", exact=True)).to_be_visible()

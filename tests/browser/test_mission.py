@@ -1,4 +1,4 @@
-"""Every rule of the product by name, in real Chromium, with a real token request wherever a token is meant."""
+"""Every rule of the product in Chromium, with real token requests."""
 
 import json
 import re
@@ -35,22 +35,22 @@ ROLES = {"MerchantUser", "CreatePayment"}
 
 
 def filled(form: NewClient, client_id: str, **values: str) -> NewClient:
-    """Fill New Client in, validly unless `values` say otherwise."""
+    """Fill in New Client, with valid values unless `values` say otherwise."""
     form.fill(client_id=client_id, **(VALUES | values)).choose(ROLES)
     return form
 
 
-# Create, hand-over, token
+# Create, handover, token
 
 
-def test_create_hands_the_secret_over_once_and_a_token_comes_of_it(
+def test_create_shows_the_secret_once_and_it_gets_a_token(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     clients = ClientList.open(tab)
     tab.evaluate("window.untouched = true")
-    hand_over = filled(clients.new(), merchant.new_id).create()
-    assert (hand_over.client_id, len(hand_over.secret) >= 40) == (merchant.new_id, True)
-    secret = hand_over.secret
+    handover = filled(clients.new(), merchant.new_id).create()
+    assert (handover.client_id, len(handover.secret) >= 40) == (merchant.new_id, True)
+    secret = handover.secret
 
     answer = request_token(live_server.url, merchant.new_id, secret, "payment-requests")
     token = claims(live_server.url, answer)
@@ -63,7 +63,7 @@ def test_create_hands_the_secret_over_once_and_a_token_comes_of_it(
     assert token["scope"] == answer.json()["scope"] == "payment-requests"
     assert token["exp"] - token["iat"] == answer.json()["expires_in"] == 25 * 60
 
-    clients = hand_over.done(ClientList)
+    clients = handover.done(ClientList)
     row = clients.row(merchant.new_id)
     expect(row).to_contain_text("Claims payments")
     expect(row).to_contain_text("25 min")
@@ -72,25 +72,25 @@ def test_create_hands_the_secret_over_once_and_a_token_comes_of_it(
     assert secret not in tab.content()
 
 
-def test_the_hand_over_closes_only_by_saying_that_the_secret_is_saved(tab: Page, merchant: Merchant) -> None:
-    hand_over = filled(ClientList.open(tab).new(), merchant.new_id).create()
-    for _ in range(3):  # browsers let a repeated Esc through
+def test_the_handover_closes_only_after_its_check_box(tab: Page, merchant: Merchant) -> None:
+    handover = filled(ClientList.open(tab).new(), merchant.new_id).create()
+    for _ in range(3):  # browsers close a dialog on a repeated Esc
         tab.keyboard.press("Escape")
     tab.mouse.click(5, 5)
     tab.mouse.click(1275, 895)
-    expect(hand_over.root).to_be_visible()
-    expect(hand_over.root.get_by_role("link")).to_have_count(0)
-    hand_over.root.get_by_role("button", name="Done").click()
-    expect(hand_over.saved).to_be_focused()
-    assert hand_over.saved.evaluate("box => box.validity.valueMissing")
-    hand_over.done(ClientList)
+    expect(handover.root).to_be_visible()
+    expect(handover.root.get_by_role("link")).to_have_count(0)
+    handover.root.get_by_role("button", name="Done").click()
+    expect(handover.saved).to_be_focused()
+    assert handover.saved.evaluate("box => box.validity.valueMissing")
+    handover.done(ClientList)
 
 
-def test_the_hand_over_copies_and_gives_ready_commands(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    hand_over = filled(ClientList.open(tab).new(), merchant.new_id).create()
-    secret, copied = hand_over.secret, {}
+def test_the_handover_copies_values_and_ready_commands(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+    handover = filled(ClientList.open(tab).new(), merchant.new_id).create()
+    secret, copied = handover.secret, {}
     for what in ("Client ID", "Client secret", "cURL command", ".env lines", "Python code"):
-        copied[what] = hand_over.copy(what)
+        copied[what] = handover.copy(what)
     assert (copied["Client ID"], copied["Client secret"]) == (merchant.new_id, secret)
 
     answer = subprocess.run(["sh", "-c", copied["cURL command"]], capture_output=True, check=True)
@@ -107,8 +107,10 @@ def test_an_own_secret_may_be_chosen(tab: Page, merchant: Merchant, live_server:
     assert request_token(live_server.url, merchant.new_id, "a-secret-of-our-own").ok
 
 
-def test_a_weak_secret_is_warned_of_before_it_is_saved(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """A weak secret is warned of before it is saved (S4)."""
+def test_a_weak_secret_is_warned_about_before_it_is_saved(
+    tab: Page, merchant: Merchant, live_server: LiveServer
+) -> None:
+    """The second press saves it (S4)."""
     form = filled(ClientList.open(tab).new(), merchant.new_id, client_secret="aaaaaa")
     form.field("name").focus()
     expect(form.message("client_secret")).to_contain_text("easy to guess")
@@ -136,10 +138,12 @@ def test_a_new_client_is_enabled_and_belongs_to_its_account(tab: Page, merchant:
     assert (client.enabled, client.account_id) == (True, merchant.account_id)
 
 
-def test_manage_identity_clients_is_role_enough(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
+def test_the_role_manage_identity_clients_is_sufficient(
+    visit: Visit, merchant: Merchant, live_server: LiveServer
+) -> None:
     tab = visit(merchant.add_user("ManageIdentityClients"))
-    hand_over = filled(ClientList.open(tab).new(), merchant.new_id).create()
-    assert request_token(live_server.url, hand_over.client_id, hand_over.secret).ok
+    handover = filled(ClientList.open(tab).new(), merchant.new_id).create()
+    assert request_token(live_server.url, handover.client_id, handover.secret).ok
 
 
 def test_pressing_create_twice_makes_one_client(tab: Page, merchant: Merchant) -> None:
@@ -170,7 +174,7 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("name", "wrong", "right"), LIMITS, ids=[name for name, _, _ in LIMITS])
-def test_each_limit_is_told_at_its_field(
+def test_each_limit_has_a_message_at_its_field(
     tab: Page, merchant: Merchant, name: str, wrong: list[str], right: list[str]
 ) -> None:
     form = ClientList.open(tab).new().choose(ROLES).fill(client_id=merchant.new_id)
@@ -196,7 +200,7 @@ def test_each_limit_is_told_at_its_field(
     assert not merchant.client_ids
 
 
-def test_all_that_is_wrong_is_told_at_once_and_nothing_typed_is_lost(tab: Page, merchant: Merchant) -> None:
+def test_all_errors_are_shown_at_once_and_typed_values_are_kept(tab: Page, merchant: Merchant) -> None:
     """The secret stays in its field although the server never sends it back (S6)."""
     wrong = {
         "client_id": "short",
@@ -242,10 +246,10 @@ def test_presets_choose_roles_and_keep_what_was_typed(tab: Page, merchant: Merch
     assert form.create().secret == "a-secret-of-our-own"
 
 
-def test_a_taken_client_id_is_only_in_use_whoever_has_it(
+def test_a_taken_client_id_is_only_reported_as_in_use(
     tab: Page, merchant: Merchant, make_merchant: Callable[..., Merchant]
 ) -> None:
-    """A taken client id is only in use whoever has it (A6)."""
+    """Of this account or another (A6)."""
     other = make_merchant()
     other.add_client()
     form = filled(ClientList.open(tab).new(), other.new_id.upper())
@@ -257,10 +261,10 @@ def test_a_taken_client_id_is_only_in_use_whoever_has_it(
     assert not merchant.client_ids
 
 
-# Edit, and what a token request sees of it
+# Edit, and its effect on token requests
 
 
-def test_every_field_can_be_edited_and_the_next_token_shows_it(
+def test_every_field_can_be_edited_and_the_next_token_follows(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     client = merchant.add_client(name="Before", token_duration=60, roles=ROLES)
@@ -285,7 +289,7 @@ def test_every_field_can_be_edited_and_the_next_token_shows_it(
     assert (stored.name, stored.description) == ("After", "Changed.")
 
 
-def test_a_changed_client_id_counts_from_the_next_request(
+def test_a_changed_client_id_applies_to_the_next_request(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     client = merchant.add_client()
@@ -300,16 +304,16 @@ def test_a_changed_client_id_counts_from_the_next_request(
     assert claims(live_server.url, request_token(live_server.url, new_id, SECRET))["sub"] == new_id
 
 
-def test_a_changed_secret_counts_from_the_next_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+def test_a_changed_secret_applies_to_the_next_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
     client = merchant.add_client()
     assert request_token(live_server.url, client.client_id, SECRET).ok
     form = ClientList.open(tab).menu(client.client_id).edit()
     form.fill(client_secret="another-secret-of-ours").press("Save")
-    hand_over = Handover(tab)
-    assert hand_over.secret == "another-secret-of-ours"
+    handover = Handover(tab)
+    assert handover.secret == "another-secret-of-ours"
     assert is_refused(request_token(live_server.url, client.client_id, SECRET))
     assert request_token(live_server.url, client.client_id, "another-secret-of-ours").ok
-    hand_over.done(ClientList)
+    handover.done(ClientList)
 
 
 def test_saving_without_a_secret_keeps_the_current_one(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
@@ -318,7 +322,7 @@ def test_saving_without_a_secret_keeps_the_current_one(tab: Page, merchant: Merc
     assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
-def test_edit_judges_by_the_same_limits(tab: Page, merchant: Merchant) -> None:
+def test_edit_has_the_same_limits(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client(name="Before")
     form = ClientList.open(tab).menu(client.client_id).edit()
     form.fill(client_id="short", name="ab", token_duration="61", client_secret="short").choose([])
@@ -343,30 +347,30 @@ def test_a_stale_edit_shows_both_values_and_loses_nothing(
     conflict = mine.save_stale()
     expect(conflict.root).to_contain_text("Changed by Priya Nair")
     assert merchant.client(client.client_id).name == "Theirs"
-    expect(conflict.side("Client name", "Yours")).to_contain_text("Mine")
-    expect(conflict.side("Client name", "Theirs")).to_contain_text("Theirs")
-    expect(conflict.side("Token duration", "Yours")).to_contain_text("20 minutes")
-    expect(conflict.side("Description", "Theirs")).to_contain_text("As they like it")
-    expect(conflict.side("Roles", "Theirs")).to_contain_text("Read reports")
-    # What I changed starts as mine, what they alone changed as theirs.
-    expect(conflict.side("Client name", "Yours").get_by_role("radio")).to_be_checked()
-    expect(conflict.side("Description", "Theirs").get_by_role("radio")).to_be_checked()
-    hand_over = conflict.choose("Token duration", "Theirs").save(then=Handover)
-    assert hand_over.secret == "my-own-new-secret"
+    expect(conflict.cell("Client name", "Yours")).to_contain_text("Mine")
+    expect(conflict.cell("Client name", "Theirs")).to_contain_text("Theirs")
+    expect(conflict.cell("Token duration", "Yours")).to_contain_text("20 minutes")
+    expect(conflict.cell("Description", "Theirs")).to_contain_text("As they like it")
+    expect(conflict.cell("Roles", "Theirs")).to_contain_text("Read reports")
+    # Own changes are preselected; fields that only the other person changed have their value selected.
+    expect(conflict.cell("Client name", "Yours").get_by_role("radio")).to_be_checked()
+    expect(conflict.cell("Description", "Theirs").get_by_role("radio")).to_be_checked()
+    handover = conflict.choose("Token duration", "Theirs").save(then=Handover)
+    assert handover.secret == "my-own-new-secret"
     stored = merchant.client(client.client_id)
     assert (stored.name, stored.description, stored.token_duration_minutes) == ("Mine", "As they like it", 60)
     token = claims(live_server.url, request_token(live_server.url, client.client_id, "my-own-new-secret"))
     assert token["roles"] == ["ReportViewer"]
 
 
-def test_a_stale_edit_in_a_second_tab_of_ones_own(tab: Page, merchant: Merchant) -> None:
+def test_a_stale_edit_in_a_second_tab(tab: Page, merchant: Merchant) -> None:
     """One person edits one client in two tabs, from its page (I7)."""
     client = merchant.add_client(name="Before")
     mine = Details.open(tab, client.id).edit().fill(name="Tab 1")
     second = tab.context.new_page()
     Details.open(second, client.id).edit().fill(name="Tab 2").save(then=Details)
     conflict = mine.save_stale()
-    expect(conflict.side("Client name", "Theirs")).to_contain_text("Tab 2")
+    expect(conflict.cell("Client name", "Theirs")).to_contain_text("Tab 2")
     details = conflict.save(then=Details)
     expect(details.configuration_value("Client name")).to_have_text("Tab 1")
 
@@ -384,17 +388,17 @@ def test_an_own_secret_may_be_set_and_the_old_one_end_now(
     proposed = form.secret.input_value()
     form.press("Generate new")
     expect(form.secret).not_to_have_value(proposed)
-    hand_over = form.fill(client_secret="another-secret-of-ours").choose_overlap("Now").change()
-    expect(hand_over.root).to_contain_text("Requests with secret A are refused from now.")
-    assert hand_over.secret == "another-secret-of-ours"
-    hand_over.done(then=ClientList)
+    handover = form.fill(client_secret="another-secret-of-ours").choose_overlap("Now").change()
+    expect(handover.root).to_contain_text("Requests with secret A are refused from now.")
+    assert handover.secret == "another-secret-of-ours"
+    handover.done(then=ClientList)
     assert is_refused(request_token(live_server.url, client.client_id, SECRET))
     assert request_token(live_server.url, client.client_id, "another-secret-of-ours").ok
     assert tab.evaluate("window.untouched"), "the page was loaded again"
 
 
-def test_agreeing_to_end_one_secret_is_not_agreeing_to_end_another(tab: Page, merchant: Merchant) -> None:
-    """What was ticked for A does not stand for B, which is the older one by now; the typed secret stays (S7)."""
+def test_the_confirmation_to_end_a_secret_is_for_that_secret_only(tab: Page, merchant: Merchant) -> None:
+    """The box that was ticked for A is unticked for B, now the older one; the typed secret stays (S7)."""
     client = merchant.add_client()
     Details.open(tab, client.id).change_secret().choose_overlap("In 7 days").change().done(then=Details)
     form = Details.open(tab, client.id).change_secret().fill(client_secret="a-secret-typed-here")
@@ -414,19 +418,19 @@ def test_agreeing_to_end_one_secret_is_not_agreeing_to_end_another(tab: Page, me
 # Disable and enable
 
 
-def test_disable_refuses_the_next_token_and_enable_gives_it(
+def test_disable_refuses_the_next_token_and_enable_allows_it(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
     client = merchant.add_client()
     issued = request_token(live_server.url, client.client_id, SECRET)
     merchant.wait_for_recorded_token(client.client_id)
     clients = ClientList.open(tab)
-    question = clients.menu(client.client_id).disable()
-    expect(question.root).to_contain_text("No new tokens from now")
-    expect(question.root).to_contain_text(re.compile(r"stay valid until \d\d:\d\d \w+ at the latest"))
-    expect(question.root).to_contain_text("It was last used just now from 127.0.0.1.")
-    assert request_token(live_server.url, client.client_id, SECRET).ok, "asking is not yet disabling"
-    clients = question.confirm(then=ClientList)
+    confirmation = clients.menu(client.client_id).disable()
+    expect(confirmation.root).to_contain_text("No new tokens from now")
+    expect(confirmation.root).to_contain_text(re.compile(r"stay valid until \d\d:\d\d \w+ at the latest"))
+    expect(confirmation.root).to_contain_text("It was last used just now from 127.0.0.1.")
+    assert request_token(live_server.url, client.client_id, SECRET).ok, "opening the confirmation does not disable"
+    clients = confirmation.confirm(then=ClientList)
     expect(clients.row(client.client_id)).to_contain_text("Disabled")
     clients.expect_message("gets no new tokens")
     assert is_refused(request_token(live_server.url, client.client_id, SECRET))
@@ -456,19 +460,19 @@ def test_copy_fills_in_everything_but_id_and_secret(tab: Page, merchant: Merchan
     expect(form.field("description")).to_have_value("Line one\nLine two")
     expect(form.field("token_duration")).to_have_value("35")
     assert set(form.chosen_roles) == ROLES
-    hand_over = form.fill(client_id=f"{client.client_id}-copy").create()
-    assert hand_over.secret != SECRET
-    token = claims(live_server.url, request_token(live_server.url, hand_over.client_id, hand_over.secret))
+    handover = form.fill(client_id=f"{client.client_id}-copy").create()
+    assert handover.secret != SECRET
+    token = claims(live_server.url, request_token(live_server.url, handover.client_id, handover.secret))
     assert (token["exp"] - token["iat"], set(token["roles"])) == (35 * 60, ROLES)
 
 
-# Who may come in
+# Access
 
 
 def test_another_account_sees_nothing(
     tab: Page, merchant: Merchant, make_merchant: Callable[..., Merchant], live_server: LiveServer
 ) -> None:
-    """Another account sees nothing (A3)."""
+    """Its pages look as if the client did not exist (A3)."""
     other = make_merchant()
     client = other.add_client()
     expect(ClientList.open(tab).root).to_contain_text("No clients yet")
@@ -483,7 +487,7 @@ def test_another_account_sees_nothing(
     assert request_token(live_server.url, client.client_id, SECRET).ok
 
 
-def test_without_the_role_nobody_comes_in(visit: Visit, merchant: Merchant) -> None:
+def test_without_the_role_access_is_refused(visit: Visit, merchant: Merchant) -> None:
     client = merchant.add_client()
     tab = visit(merchant.add_user("MerchantUser"))
     tab.goto("/")
@@ -496,7 +500,7 @@ def test_without_the_role_nobody_comes_in(visit: Visit, merchant: Merchant) -> N
         assert client.client_id not in tab.content()
 
 
-def test_where_the_feature_is_off_the_page_says_whom_to_ask(
+def test_with_the_feature_off_the_page_names_a_contact(
     visit: Visit, make_merchant: Callable[..., Merchant], live_server: LiveServer
 ) -> None:
     merchant = make_merchant(feature_enabled=False)
@@ -523,7 +527,7 @@ def test_sign_in_leads_back_to_the_page_that_was_asked_for(visit: Visit, merchan
 # The same without JavaScript
 
 
-def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
+def test_all_actions_on_a_client_without_javascript(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
     tab = visit(java_script_enabled=False)
     tab.goto(PREFIX)
     clients = SignIn(tab).sign_in(merchant.admin, merchant.password, then=ClientList)
@@ -533,12 +537,12 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     expect(form.root).to_contain_text("What you typed here is not sent back. The field holds a new secret")
     form.press("Read only")
     expect(form.root.locator("[name=roles]:checked")).to_have_count(4)
-    hand_over = filled(form, merchant.new_id).create()
-    assert hand_over.client_id == merchant.new_id
-    secret = hand_over.secret
-    hand_over.root.get_by_role("button", name="Done").click()
-    assert hand_over.saved.evaluate("box => box.validity.valueMissing")
-    details = hand_over.done(then=Details)
+    handover = filled(form, merchant.new_id).create()
+    assert handover.client_id == merchant.new_id
+    secret = handover.secret
+    handover.root.get_by_role("button", name="Done").click()
+    assert handover.saved.evaluate("box => box.validity.valueMissing")
+    details = handover.done(then=Details)
     token = claims(live_server.url, request_token(live_server.url, merchant.new_id, secret))
     assert (token["exp"] - token["iat"], set(token["roles"])) == (25 * 60, ROLES)
 
@@ -566,8 +570,8 @@ def test_the_whole_walk_without_javascript(visit: Visit, merchant: Merchant, liv
     expect(clients.client_ids).to_have_text([f"{merchant.new_id}-copy"])
 
 
-def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
-    """Change with an overlap, pause, resume, end date, end, leak, revoke, delete: each a page of its own."""
+def test_all_actions_on_a_secret_without_javascript(visit: Visit, merchant: Merchant, live_server: LiveServer) -> None:
+    """Change with an overlap, pause, resume, end date, end, leak, revoke and delete, each on its own page."""
     client = merchant.add_client()
     tab = visit(merchant.admin, java_script_enabled=False)
 
@@ -582,9 +586,9 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
     form.press("Generate new")
     form = ChangeSecret(tab)
     expect(form.root.get_by_role("radio", name="In 7 days")).to_be_checked()
-    hand_over = form.change()
-    second = hand_over.secret
-    details = hand_over.done(then=Details)
+    handover = form.change()
+    second = handover.secret
+    details = handover.done(then=Details)
     assert works(SECRET)
     assert works(second)
 
@@ -593,45 +597,45 @@ def test_the_walk_of_a_secret_without_javascript(visit: Visit, merchant: Merchan
     assert not works(SECRET)
     details = details.open_secret_action("A", "Resume").confirm(then=Details)
     assert works(SECRET)
-    question = details.open_secret_action("A", "Set end date")
-    question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=20):%Y-%m-%dT%H:%M}")
-    details = question.confirm(then=Details)
+    confirmation = details.open_secret_action("A", "Set end date")
+    confirmation.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=20):%Y-%m-%dT%H:%M}")
+    details = confirmation.confirm(then=Details)
     expect(details.secret("A")).to_contain_text("in 20 days")
-    merchant.change_secret_row(client, "A", last_used_at=utc_now(), last_used_address="203.0.113.7")
-    question = details.open_secret_action("A", "End now")
-    expect(question.root).to_contain_text("from 203.0.113.7. That caller will be refused.")
-    question.press()
-    assert question.root.get_by_label("Do it all the same").evaluate("box => box.validity.valueMissing")
-    question.root.get_by_label("Do it all the same").check()
-    details = question.confirm(then=Details)
+    merchant.set_secret_columns(client, "A", last_used_at=utc_now(), last_used_address="203.0.113.7")
+    confirmation = details.open_secret_action("A", "End now")
+    expect(confirmation.root).to_contain_text("from 203.0.113.7. That caller will be refused.")
+    confirmation.press()
+    assert confirmation.root.get_by_label("Do it all the same").evaluate("box => box.validity.valueMissing")
+    confirmation.root.get_by_label("Do it all the same").check()
+    details = confirmation.confirm(then=Details)
     assert not works(SECRET)
 
-    question = details.open_secret_action("B", "End now")
-    expect(question.root).to_contain_text("It can be neither ended nor paused")
-    question = ClientList.open(tab).menu(client.client_id).leaked()
-    question.press()
-    third = question.handover().secret
-    question.handover().done(then=Details)
+    confirmation = details.open_secret_action("B", "End now")
+    expect(confirmation.root).to_contain_text("It can be neither ended nor paused")
+    confirmation = ClientList.open(tab).menu(client.client_id).leaked()
+    confirmation.press()
+    third = confirmation.handover().secret
+    confirmation.handover().done(then=Details)
     assert not works(second)
     assert works(third)
 
     ClientList.open(tab).menu(client.client_id).revoke_tokens().confirm(then=Details).expect_message("Tokens revoked.")
-    question = ClientList.open(tab).menu(client.client_id).delete()
-    question.root.get_by_label("Type").fill(client.client_id)
-    clients = question.confirm(then=ClientList)
+    confirmation = ClientList.open(tab).menu(client.client_id).delete()
+    confirmation.root.get_by_label("Type").fill(client.client_id)
+    clients = confirmation.confirm(then=ClientList)
     clients.expect_message("its client ID stays taken")
     expect(clients.client_ids).to_have_count(0)
     assert not works(third)
 
 
 def test_a_stale_edit_without_javascript(visit: Visit, merchant: Merchant) -> None:
-    """A stale edit without javascript (I7)."""
+    """The conflict is a page (I7)."""
     client = merchant.add_client(name="Before")
     tab = visit(merchant.admin, java_script_enabled=False)
     mine = EditClient.open(tab, client.id).fill(name="Mine")
     second = tab.context.new_page()
     EditClient.open(second, client.id).fill(name="Theirs").save(then=Details)
     conflict = mine.save_stale()
-    expect(conflict.side("Client name", "Theirs")).to_contain_text("Theirs")
+    expect(conflict.cell("Client name", "Theirs")).to_contain_text("Theirs")
     details = conflict.save(then=Details)
     expect(details.configuration_value("Client name")).to_have_text("Mine")

@@ -1,4 +1,4 @@
-"""From where a client may call, as its administrator changes it, with and without JavaScript."""
+"""Allowed networks, changed by an administrator with and without JavaScript."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ LONDON = AllowedNetwork("203.0.113.0/28", "London")
 
 @pytest.fixture
 def client(merchant: Merchant) -> IdentityClient:
-    """Return a client that may call from one network, and did."""
+    """Return a client with one allowed network, from which it has sent requests."""
     client = merchant.add_client(allowed_networks=[LONDON])
     make_requests(merchant.engine, client, address=CALLER)
     return client
@@ -27,11 +27,11 @@ def client(merchant: Merchant) -> IdentityClient:
 def test_check_add_and_remove(
     merchant: Merchant, visit: Visit, client: IdentityClient, options: dict[str, Any]
 ) -> None:
-    """Would this address pass; a warning before an address is refused that called lately."""
+    """Check an address; a warning is shown before an address with recent requests is refused."""
     screen = Details.open(visit(merchant.admin, **options), client.id)
     screen.check_address("192.0.2.7", "Would be refused. It did not ask")
     form = screen.add_address("192.0.2.7")
-    expect(form.list).to_have_value("203.0.113.0/28 London\n192.0.2.7")
+    expect(form.text_field).to_have_value("203.0.113.0/28 London\n192.0.2.7")
     screen = form.save()
     screen.expect_message("Saved.")
     assert merchant.client(client.client_id).allowed_networks == (LONDON, AllowedNetwork("192.0.2.7/32", ""))
@@ -46,20 +46,20 @@ def test_check_add_and_remove(
     assert merchant.client(client.client_id).allowed_networks == (AllowedNetwork("192.0.2.7/32", ""),)
 
 
-def test_a_confirmation_counts_for_what_it_named(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:
-    """A box that was ticked for one address comes unticked for another."""
+def test_a_confirmation_is_for_the_named_address_only(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:
+    """The box is unticked for another address."""
     form = Details.open(visit(merchant.admin), client.id).remove_network(LONDON.network)
     form.root.get_by_role("checkbox").check()
-    form.list.fill("192.0.2.0/24")
+    form.text_field.fill("192.0.2.0/24")
     make_requests(merchant.engine, client, address="203.0.113.8")
     form.save_with_errors()
     expect(form.alert).to_contain_text("2 addresses")
     expect(form.alert).to_be_focused()
     expect(form.root.get_by_role("checkbox")).not_to_be_checked()
-    expect(form.list).to_have_value("192.0.2.0/24")
+    expect(form.text_field).to_have_value("192.0.2.0/24")
 
 
-def test_focus_returns_to_what_opened_the_list(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:
+def test_focus_returns_to_the_opener_of_the_list(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:
     """Also to the button that added a line."""
     screen = Details.open(visit(merchant.admin), client.id)
     screen.add_address("192.0.2.7")

@@ -10,8 +10,8 @@ from tests.support.pages import Details
 ROLES = ["MerchantUser", "CreatePayment"]
 
 
-def test_a_scope_that_is_chosen_shows_at_once_and_stays(merchant: Merchant, visit: Visit) -> None:
-    """Focus stays on the box; a change of the client shows in the claims for the same scope."""
+def test_a_selected_scope_is_applied_at_once_and_kept(merchant: Merchant, visit: Visit) -> None:
+    """The focus stays on the box; a change of the client appears in the claims for the same scope."""
     client = merchant.add_client(roles=ROLES)
     screen = Details.open(visit(merchant.admin), client.id)
     section = screen.section("Token preview")
@@ -27,7 +27,7 @@ def test_a_scope_that_is_chosen_shows_at_once_and_stays(merchant: Merchant, visi
     expect(box).to_be_checked()
 
 
-def test_without_javascript_a_button_shows_it(merchant: Merchant, visit: Visit) -> None:
+def test_without_javascript_a_button_applies_the_scopes(merchant: Merchant, visit: Visit) -> None:
     client = merchant.add_client(roles=ROLES)
     section = Details.open(visit(merchant.admin, java_script_enabled=False), client.id).section("Token preview")
     section.get_by_role("checkbox", name="API").check()

@@ -1,4 +1,4 @@
-"""The token requests on a client's page, which ask for themselves anew."""
+"""The token requests on a client's page, which refresh themselves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ HALF_A_MINUTE = 30_000
 
 @pytest.fixture
 def tab(visit: Visit, merchant: Merchant) -> Page:
-    """Return a tab of a browser of its own, whose clock can be set."""
+    """Return a tab of a separate browser, whose clock can be set."""
     return visit(merchant.admin, own=True)
 
 
@@ -32,27 +32,27 @@ def client(merchant: Merchant) -> IdentityClient:
 
 @contextmanager
 def background(tab: Page) -> Iterator[list[Request]]:
-    """Collect what the page asks for by itself."""
+    """Collect the requests that the page sends by itself."""
     found: list[Request] = []
     tab.on("request", lambda request: found.append(request) if request.url.endswith("/requests") else None)
     yield found
     assert all(request.headers[BACKGROUND_HEADER.lower()] == "true" for request in found)
 
 
-def half_a_minute_later(tab: Page) -> None:
-    """Let the page's own clock run on, and wait for what it asks for."""
+def advance_half_a_minute(tab: Page) -> None:
+    """Advance the page's clock, and wait for its requests."""
     with tab.expect_response("**/requests"):
         tab.clock.fast_forward(HALF_A_MINUTE)
 
 
 def open_details(tab: Page, client: IdentityClient) -> Details:
-    """Open the page of the client, with a clock that can be put forward."""
+    """Open the page of the client with a clock that can be advanced."""
     tab.clock.install()
     return Details.open(tab, client.id)
 
 
-def test_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
-    """Without moving focus, closing what is open, or counting as activity (W3)."""
+def test_a_new_request_appears_and_nothing_else_changes(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
+    """Without moving the focus, closing what is open, or counting as activity (W3)."""
     screen = open_details(tab, client)
     section = screen.section("Token requests")
     section.get_by_text("Show as a table").click()
@@ -63,7 +63,7 @@ def test_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merch
         merchant.engine, client, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None, address="198.51.100.20"
     )
     with background(tab) as requests:
-        half_a_minute_later(tab)
+        advance_half_a_minute(tab)
         expect(section.get_by_text("198.51.100.20")).to_be_visible()
     assert len(requests) == 1
     expect(section).to_contain_text("1 issued, 1 refused")
@@ -72,27 +72,27 @@ def test_a_new_request_appears_and_nothing_else_moves(tab: Page, merchant: Merch
     assert tab.context.cookies() == session
 
 
-def test_it_takes_no_focus_back_and_closes_no_dialog(tab: Page, client: IdentityClient) -> None:
-    """Focus that was given up stays so; a dialog that is on its way opens, and returns focus to what opened it."""
+def test_a_refresh_moves_no_focus_and_closes_no_dialog(tab: Page, client: IdentityClient) -> None:
+    """Focus that was moved away stays; a pending dialog opens, and returns the focus to its opener."""
     screen = open_details(tab, client)
     form = screen.edit()
     form.field("name").fill("typed")
-    half_a_minute_later(tab)
+    advance_half_a_minute(tab)
     expect(form.field("name")).to_have_value("typed")
     expect(form.field("name")).to_be_focused()
     form.discard()
     opener = screen.root.get_by_role("link", name="Edit", exact=True)
     expect(opener).to_be_focused()
-    half_a_minute_later(tab)
+    advance_half_a_minute(tab)
     expect(opener).to_be_focused()
     opener.evaluate("link => link.blur()")
-    half_a_minute_later(tab)
+    advance_half_a_minute(tab)
     tab.clock.run_for(100)
     assert tab.evaluate("document.activeElement === document.body")
 
 
-def test_it_waits_while_nobody_sees_the_page(tab: Page, client: IdentityClient) -> None:
-    """While visible; and it catches up as soon as the page is seen again."""
+def test_refreshing_pauses_while_the_page_is_hidden(tab: Page, client: IdentityClient) -> None:
+    """And resumes as soon as it is visible again."""
     screen = open_details(tab, client)
     hide = "hidden => Object.defineProperty(document, 'hidden', {value: hidden, configurable: true})"
     with background(tab) as requests:
@@ -108,13 +108,13 @@ def test_it_waits_while_nobody_sees_the_page(tab: Page, client: IdentityClient) 
     expect(screen.section("Token requests")).to_be_visible()
 
 
-def test_signed_out_it_says_so_and_stops(tab: Page, client: IdentityClient) -> None:
-    """What is typed in a dialog above stays, and nobody is led away (W11)."""
+def test_refreshing_stops_with_a_notice_after_sign_out(tab: Page, client: IdentityClient) -> None:
+    """Values typed in a dialog stay, and the page is not left (W11)."""
     screen = open_details(tab, client)
     form = screen.edit().fill(description="typed and not saved")
     tab.context.clear_cookies()
     with background(tab) as requests:
-        half_a_minute_later(tab)
+        advance_half_a_minute(tab)
         expect(screen.section("Token requests")).to_contain_text("You were signed out")
         for _ in range(3):
             tab.clock.fast_forward(HALF_A_MINUTE)
@@ -124,17 +124,19 @@ def test_signed_out_it_says_so_and_stops(tab: Page, client: IdentityClient) -> N
     expect(screen.section("Token requests").get_by_role("row")).not_to_have_count(0)
 
 
-def test_a_fault_changes_nothing_and_is_asked_again(tab: Page, merchant: Merchant, client: IdentityClient) -> None:
-    """A server that is away for a while leaves the figures as they are, and nothing is announced."""
+def test_a_failed_refresh_changes_nothing_and_is_repeated(
+    tab: Page, merchant: Merchant, client: IdentityClient
+) -> None:
+    """The figures stay as they are, and nothing is announced."""
     screen = open_details(tab, client)
     tab.route("**/requests", lambda route: route.abort())
     tab.clock.fast_forward(HALF_A_MINUTE)
     tab.unroute("**/requests")
     tab.route("**/requests", lambda route: route.fulfill(status=503, body="busy"))
-    half_a_minute_later(tab)
+    advance_half_a_minute(tab)
     expect(screen.section("Token requests")).to_contain_text("1 issued")
     expect(tab.locator("#ic-say")).to_be_empty()
     tab.unroute("**/requests")
     make_requests(merchant.engine, client)
-    half_a_minute_later(tab)
+    advance_half_a_minute(tab)
     expect(screen.section("Token requests")).to_contain_text("2 issued")

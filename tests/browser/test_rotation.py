@@ -1,4 +1,4 @@
-"""Two stories on the live server, with a client library that asks for tokens all the time: a rotation, and a leak."""
+"""A rotation and a leak on the live server, while an API client requests tokens all the time."""
 
 import csv
 import time
@@ -27,9 +27,9 @@ API_SECRET = "the-secret-of-a-resource-server"
 
 
 class Caller(Thread):
-    """An integration that asks for a token every 50 ms.
+    """An integration that requests a token every 50 ms.
 
-    :param secret: the one that it sends.
+    :param secret: the secret that it sends.
     """
 
     def __init__(self, url: str, client_id: str, secret: str) -> None:
@@ -42,7 +42,7 @@ class Caller(Thread):
         self.over = Event()
 
     def run(self) -> None:
-        """Ask until it is over, and keep what came of it."""
+        """Request tokens until stopped, and record the outcomes."""
         while not self.over.wait(EVERY_SECONDS):
             try:
                 with OAuth2Session(self.client_id, self.secret) as session:
@@ -51,40 +51,40 @@ class Caller(Thread):
             except Exception as fault:
                 self.faults.append(fault)
 
-    def go_on(self, requests: int = 5) -> None:
-        """Wait until it has asked so many times more; a request that was under way does not count."""
+    def wait_for_requests(self, requests: int = 5) -> None:
+        """Wait until so many further requests have been made; a pending one does not count."""
         goal = self.requests + 1 + requests
         deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
         while self.requests < goal:
-            assert time.monotonic() < deadline, "the caller came to a halt"
+            assert time.monotonic() < deadline, "the caller sends no more requests"
             time.sleep(EVERY_SECONDS)
 
     @property
     def requests(self) -> int:
-        """How many times it has asked."""
+        """The number of requests so far."""
         return len(self.tokens) + len(self.faults)
 
 
 @pytest.fixture(autouse=True)
 def _plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # the live server is on loopback
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # the live server uses plain http on loopback
 
 
 @contextmanager
 def calling(url: str, client_id: str, secret: str) -> Iterator[Caller]:
-    """Let an integration ask all the time."""
+    """Let an integration request tokens within the block."""
     caller = Caller(url, client_id, secret)
     caller.start()
     try:
-        caller.go_on()
+        caller.wait_for_requests()
         yield caller
     finally:
         caller.over.set()
         caller.join()
 
 
-def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """Change with overlap, move the caller over, watch last used move, end the old secret."""
+def test_a_rotation_refuses_no_request(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+    """Change with an overlap, switch the caller, see the last use change, end the old secret."""
     client = merchant.add_client()
     with calling(live_server.url, client.client_id, SECRET) as caller:
         merchant.wait_for_recorded_token(client.client_id)
@@ -94,20 +94,20 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
         form = details.change_secret()
         expect(form.root).to_contain_text("Old secret A was last used just now from 127.0.0.1.")
         save_screenshots(tab, "rotation-1-change-secret")
-        hand_over = form.choose_overlap("In 1 hour").change()
-        save_screenshots(tab, "rotation-2-hand-over")
-        new = hand_over.secret
-        expect(hand_over.root).to_contain_text("Secret A works until")
-        details = hand_over.done(then=Details)
+        handover = form.choose_overlap("In 1 hour").change()
+        save_screenshots(tab, "rotation-2-handover")
+        new = handover.secret
+        expect(handover.root).to_contain_text("Secret A works until")
+        details = handover.done(then=Details)
         expect(details.secret("A")).to_contain_text("Ending")
         expect(details.secret("A")).to_contain_text("in 1 hour")
         expect(details.secret("B")).to_contain_text("Current")
         expect(details.secret("B")).to_contain_text("Never")
         expect(details.root).to_contain_text("move that caller to secret B")
-        caller.go_on()
+        caller.wait_for_requests()
 
         caller.secret = new
-        caller.go_on()
+        caller.wait_for_requests()
         expect_to_be_used(details, "B")
         save_screenshots(tab, "rotation-3-both-in-use")
         attention = ClientList.open(tab, "?attention=any")
@@ -116,25 +116,25 @@ def test_a_rotation_refuses_not_one_request(tab: Page, merchant: Merchant, live_
         save_screenshots(tab, "rotation-4-attention")
         details = Details.open(tab, client.id)
 
-        question = details.open_secret_action("A", "End now")
-        expect(question.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
-        question.root.get_by_label("Do it all the same").check()
+        confirmation = details.open_secret_action("A", "End now")
+        expect(confirmation.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
+        confirmation.root.get_by_label("Do it all the same").check()
         save_screenshots(tab, "rotation-5-end-now")
-        details = question.confirm(then=Details)
+        details = confirmation.confirm(then=Details)
         details.expect_message("Secret ended.")
         expect(details.secret("A")).to_contain_text("Ended")
         save_screenshots(tab, "rotation-6-ended")
         assert is_refused(request_token(live_server.url, client.client_id, SECRET))
-        caller.go_on()
+        caller.wait_for_requests()
     assert caller.faults == []
     assert len(caller.tokens) > 20
 
 
 def expect_to_be_used(details: Details, label: str) -> None:
-    """Open the page again until it shows that a secret was used, which takes up to a second."""
+    """Reload the page until it shows that a secret was used, which takes up to a second."""
     deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
     while "127.0.0.1" not in details.secret(label).inner_text():
-        assert time.monotonic() < deadline, "its use is not shown"
+        assert time.monotonic() < deadline, "the use is not shown"
         details.page.reload()
         details = Details(details.page)
 
@@ -142,7 +142,7 @@ def expect_to_be_used(details: Details, label: str) -> None:
 def test_after_a_leak_one_click_stops_every_secret_and_every_token(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """Both secrets in use, hundreds of tokens under way; an API that asks learns it at once (T13)."""
+    """Both secrets are in use, hundreds of tokens are valid; an API that introspects sees it at once (T13)."""
     client = merchant.add_client()
     with unit_of_work(merchant.engine) as session:
         api = add_resource_server(
@@ -161,37 +161,37 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
 
     with calling(live_server.url, client.client_id, SECRET) as caller:
         details = Details.open(tab, client.id)
-        hand_over = details.change_secret().choose_overlap("In 7 days").change()
-        second = hand_over.secret
-        details = hand_over.done(then=Details)
+        handover = details.change_secret().choose_overlap("In 7 days").change()
+        second = handover.secret
+        details = handover.done(then=Details)
         caller.secret = second
-        caller.go_on()
+        caller.wait_for_requests()
         assert counts(caller.tokens[0])
         assert counts(caller.tokens[-1])
         caller.over.set()
         caller.join()
         assert caller.faults == []
 
-        question = details.more().leaked()
+        confirmation = details.more().leaked()
         save_screenshots(tab, "leak-1-question")
-        question.press()  # the one click
-        hand_over = question.handover()
-        save_screenshots(tab, "leak-2-hand-over")
-        third = hand_over.secret
+        confirmation.press()  # the single click
+        handover = confirmation.handover()
+        save_screenshots(tab, "leak-2-handover")
+        third = handover.secret
     assert len({SECRET, second, third}) == 3
     assert [token for token in caller.tokens if counts(token)] == []
     for old in (SECRET, second):
         assert is_refused(request_token(live_server.url, client.client_id, old))
     fresh = request_token(live_server.url, client.client_id, third)
     assert counts(fresh.json()["access_token"])
-    details = hand_over.done(then=Details)
+    details = handover.done(then=Details)
     for label, state in (("A", "Ended"), ("B", "Ended"), ("C", "Current")):
         expect(details.secret(label)).to_contain_text(state)
     save_screenshots(tab, "leak-3-ended")
 
-    trail = Activity.open(tab, f"{client.id}/")
-    expect(trail.events.first).to_contain_text("leaked")
-    save_screenshots(tab, "leak-4-trail")
+    audit_log = Activity.open(tab, f"{client.id}/")
+    expect(audit_log.events.first).to_contain_text("leaked")
+    save_screenshots(tab, "leak-4-audit-log")
     export = tab.request.get(f"{PREFIX}/activity.csv?client={client.client_id}").text()
-    assert len(list(csv.reader(StringIO(export, newline="")))) - 1 == trail.events.count()
+    assert len(list(csv.reader(StringIO(export, newline="")))) - 1 == audit_log.events.count()
     save_text_screenshots(tab, "leak-5-csv", export)

@@ -1,4 +1,4 @@
-"""What the browser keeps of a secret, and what becomes of an open form when the session ends or is renewed."""
+"""What the browser stores of a secret, and open forms when a session ends or is renewed."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.support.pages import PREFIX, ClientList, Details, Handover, Home, New
 from tests.support.servers import LiveServer
 
 CANARY = "canary-in-a-coal-mine"
-EVERYTHING = """async () => JSON.stringify({
+STORED_DATA_SCRIPT = """async () => JSON.stringify({
     page: document.documentElement.outerHTML,
     values: [...document.querySelectorAll('input, textarea')].map(field => field.value),
     local: {...localStorage},
@@ -28,13 +28,13 @@ EVERYTHING = """async () => JSON.stringify({
 
 @pytest.fixture
 def tab(visit: Visit, merchant: Merchant) -> Page:
-    """Return a tab of a browser of its own, which keeps nothing of other tests."""
+    """Return a tab of a separate browser, without stored data of other tests."""
     return visit(merchant.admin, own=True)
 
 
-def everything(tab: Page) -> str:
-    """Return all that the browser lets a page see, and what it would carry into another session."""
-    return str(tab.evaluate(EVERYTHING)) + json.dumps(tab.context.storage_state())
+def stored_data(tab: Page) -> str:
+    """Return all data that a page can read, and all that would be sent in another session."""
+    return str(tab.evaluate(STORED_DATA_SCRIPT)) + json.dumps(tab.context.storage_state())
 
 
 def create(form: NewClient, client_id: str) -> Handover:
@@ -44,54 +44,54 @@ def create(form: NewClient, client_id: str) -> Handover:
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "left open"])
-def test_after_the_hand_over_the_secret_is_nowhere(tab: Page, merchant: Merchant, closed: bool) -> None:
-    """Back, Forward, reload and a reopened tab; from the dialog (W14, S6)."""
+def test_after_the_handover_the_secret_is_stored_nowhere(tab: Page, merchant: Merchant, closed: bool) -> None:
+    """Back, Forward, reload and a reopened tab, from the dialog (W14, S6)."""
     tab.goto("/")
-    hand_over = create(ClientList.open(tab).new(), merchant.new_id)
-    assert CANARY in everything(tab)
+    handover = create(ClientList.open(tab).new(), merchant.new_id)
+    assert CANARY in stored_data(tab)
     assert CANARY not in tab.url
     if closed:
-        hand_over.done(then=ClientList)
-        assert CANARY not in everything(tab)
+        handover.done(then=ClientList)
+        assert CANARY not in stored_data(tab)
     tab.goto("/")
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     tab.go_back()
     ClientList(tab)
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     tab.reload()
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     tab.go_back()
     tab.go_forward()
     ClientList(tab)
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     reopened = tab.context.new_page()
     for path in ("", f"/{merchant.client(merchant.new_id).id}", f"/{merchant.client(merchant.new_id).id}/edit"):
         reopened.goto(PREFIX + path)
-        assert CANARY not in everything(reopened)
+        assert CANARY not in stored_data(reopened)
 
 
-def test_after_the_hand_over_page_the_secret_is_nowhere(tab: Page, merchant: Merchant) -> None:
-    """The same from the page, whose address is the one of the form (W14, S6)."""
-    hand_over = create(NewClient.open(tab), merchant.new_id)
-    assert CANARY in everything(tab)
-    hand_over.done(then=Details)
-    assert CANARY not in everything(tab)
-    with pytest.raises(Error, match="ERR_CACHE_MISS"):  # a browser asks before it sends a form again
+def test_after_the_handover_page_the_secret_is_stored_nowhere(tab: Page, merchant: Merchant) -> None:
+    """The same from the page, whose URL is that of the form (W14, S6)."""
+    handover = create(NewClient.open(tab), merchant.new_id)
+    assert CANARY in stored_data(tab)
+    handover.done(then=Details)
+    assert CANARY not in stored_data(tab)
+    with pytest.raises(Error, match="ERR_CACHE_MISS"):  # a browser asks before it posts a form again
         tab.go_back()
     tab = tab.context.new_page()
     NewClient.open(tab)
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     assert merchant.client_ids == [merchant.new_id]
 
 
-def test_a_browser_that_keeps_whole_pages_keeps_none_with_a_secret(
-    keeping_browser: Browser, merchant: Merchant, live_server: LiveServer
+def test_the_back_forward_cache_holds_no_secret(
+    browser_with_cache: Browser, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """A page that comes back as it was left has been wiped, and loads itself again (W14).
+    """A page restored from it has been wiped, and reloads itself (W14).
 
-    Chromium heeds `no-store`; others may not, so that the header is taken away here.
+    Chromium heeds `no-store`; other browsers may not, so the header is removed here.
     """
-    with keeping_browser.new_context(base_url=live_server.url) as context:
+    with browser_with_cache.new_context(base_url=live_server.url) as context:
         sign_in(context, merchant.admin, live_server.password)
         context.route("**/identity-clients", without_no_store)
         context.add_init_script(
@@ -100,18 +100,21 @@ def test_a_browser_that_keeps_whole_pages_keeps_none_with_a_secret(
         tab = context.new_page()
         create(ClientList.open(tab).new(), merchant.new_id)
         tab.goto("/healthz")
-        with tab.expect_console_message(lambda said: said.text.startswith("true ")) as kept, tab.expect_event("load"):
+        with (
+            tab.expect_console_message(lambda message: message.text.startswith("true ")) as kept,
+            tab.expect_event("load"),
+        ):
             tab.evaluate("history.back()")
         assert merchant.new_id in kept.value.text
         assert CANARY not in kept.value.text
         screen = ClientList(tab)
         expect(screen.client_ids).to_have_text([merchant.new_id])
-        assert CANARY not in everything(tab)
+        assert CANARY not in stored_data(tab)
 
 
 @pytest.fixture
-def keeping_browser(browser: Browser) -> Iterator[Browser]:
-    """Return a browser that shows a page again as it was left, which the tests' usual one is told not to do."""
+def browser_with_cache(browser: Browser) -> Iterator[Browser]:
+    """Return a browser with the back/forward cache, which the other tests disable."""
     kind = browser.browser_type
     keeping = kind.launch(
         executable_path=chromium(), args=CHROMIUM_ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"]
@@ -121,25 +124,25 @@ def keeping_browser(browser: Browser) -> Iterator[Browser]:
 
 
 def without_no_store(route: Route) -> None:
-    """Let a page through without the header that forbids to keep it."""
+    """Pass a response on without its `no-store`."""
     answer = route.fetch()
     headers = {name: value for name, value in answer.headers.items() if name.lower() != "cache-control"}
     route.fulfill(response=answer, headers=headers)
 
 
-def test_a_secret_that_was_typed_and_not_saved_goes_with_the_dialog(tab: Page, merchant: Merchant) -> None:
-    """A secret that was typed and not saved goes with the dialog (S6, W14)."""
+def test_a_typed_secret_is_discarded_with_its_dialog(tab: Page, merchant: Merchant) -> None:
+    """It is in no element and no store afterwards (S6, W14)."""
     screen = ClientList.open(tab)
     form = screen.new().fill(client_secret=CANARY)
     form.discard()
     expect(form.root).to_have_count(0)
-    assert CANARY not in everything(tab)
+    assert CANARY not in stored_data(tab)
     form = screen.new()
     expect(form.secret).not_to_have_value(CANARY)
 
 
 def test_after_sign_out_back_shows_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
-    """After sign out back shows the sign in page (W7)."""
+    """No page of the session is shown from a cache (W7)."""
     client = merchant.add_client()
     ClientList.open(tab)
     Details.open(tab, client.id)
@@ -170,7 +173,7 @@ def test_a_form_that_was_open_while_the_session_was_renewed_is_saved_at_the_seco
 
 
 def test_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
-    """Edit is saved at the second press (W10)."""
+    """After a new sign-in in another tab (W10)."""
     client = merchant.add_client()
     form = Details.open(tab, client.id).edit().fill(name="As typed", client_secret=CANARY)
     SignIn.open(tab.context.new_page()).sign_in(merchant.admin, merchant.password, then=Home)
@@ -181,10 +184,10 @@ def test_edit_is_saved_at_the_second_press(tab: Page, merchant: Merchant, live_s
     assert merchant.client(merchant.new_id).name == "As typed"
 
 
-def test_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
+def test_a_dialog_is_kept_after_sign_out_and_saved_after_the_next_sign_in(
     tab: Page, merchant: Merchant, live_server: LiveServer
 ) -> None:
-    """Signed out in tab 2, the dialog in tab 1 keeps all; sign in in tab 2, save in tab 1 (W11)."""
+    """Signed out in tab 2, the dialog in tab 1 keeps all values; sign in in tab 2, save in tab 1 (W11)."""
     screen = ClientList.open(tab)
     form = screen.new()
     form.fill(client_id=merchant.new_id, client_secret=CANARY, description="As typed").choose(["MerchantUser"])
@@ -207,8 +210,8 @@ def test_a_dialog_outlives_a_sign_out_and_is_saved_after_the_next_sign_in(
     assert request_token(live_server.url, merchant.new_id, CANARY).ok
 
 
-def test_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
-    """Never a sign-in page within a dialog; afterwards the page that was asked for (W11)."""
+def test_links_after_a_sign_out_lead_to_the_sign_in_page(tab: Page, merchant: Merchant) -> None:
+    """Never within a dialog; afterwards the requested page is shown (W11)."""
     screen = ClientList.open(tab)
     second = tab.context.new_page()
     ClientList.open(second)
@@ -218,7 +221,7 @@ def test_what_is_opened_after_a_sign_out_leads_to_the_sign_in_page(tab: Page, me
 
 
 def sign_out(tab: Page) -> None:
-    """Sign out by the menu in the bar."""
+    """Sign out by the menu in the header."""
     tab.get_by_role("button", name="Ann Example").click()
     tab.get_by_role("button", name="Sign out").click()
     SignIn(tab)

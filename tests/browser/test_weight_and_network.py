@@ -1,4 +1,4 @@
-"""What goes over the wire: how many bytes, from where, and what the browser keeps (C2, W14, W15)."""
+"""Bytes on the wire, their origins, and what the browser stores (C2, W14, W15)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ ROWS_BYTES = 10 * 1024
 
 @pytest.fixture
 def tab(visit: Visit, merchant: Merchant) -> Page:
-    """Return a tab of a browser of its own, which has cached nothing."""
+    """Return a tab of a separate browser with an empty cache."""
     return visit(merchant.admin, own=True)
 
 
 @dataclass
 class Answer:
-    """One answer as it came over the wire, headers included."""
+    """One response as it came over the wire, headers included."""
 
     url: str
     bytes: int = 0
@@ -36,24 +36,24 @@ class Answer:
 
 @dataclass
 class Wire:
-    """What the browser fetched, as its own protocol counts it."""
+    """The responses that the browser got, as its own protocol counts them."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:
-        """All bytes together."""
+        """The sum of all bytes."""
         return sum(answer.bytes for answer in self.answers.values())
 
     @property
     def files(self) -> list[Answer]:
-        """Styles and scripts. The icon is no part of the page: the browser gets it for itself, by its own rules."""
+        """Stylesheets and scripts, without the icon, which the browser requests by rules of its own."""
         return [answer for answer in self.answers.values() if answer.url.endswith((".css", ".js"))]
 
 
 @contextmanager
 def wire(tab: Page) -> Iterator[Wire]:
-    """Count what is fetched within."""
+    """Count the responses within the block."""
     counted = Wire()
     protocol = tab.context.new_cdp_session(tab)
 
@@ -83,7 +83,7 @@ def wire(tab: Page) -> Iterator[Wire]:
 
 @pytest.fixture
 def many(merchant: Merchant) -> Merchant:
-    """Return the merchant with 50 believable clients: each got its last token at another time, a fifth is idle."""
+    """Return the merchant with 50 realistic clients: each has another last token, a fifth is idle."""
     now = utc_now()
     merchant.add_clients(
         50,
@@ -95,10 +95,10 @@ def many(merchant: Merchant) -> Merchant:
     return merchant
 
 
-def test_the_first_load_of_the_list_is_light_and_the_second_takes_files_from_the_cache(
+def test_weight_of_the_first_load_and_files_from_the_cache_afterwards(
     tab: Page, many: Merchant, live_server: LiveServer
 ) -> None:
-    """Everything comes from one origin (C2)."""
+    """All files have one origin (C2)."""
     with wire(tab) as first:
         expect(ClientList.open(tab).client_ids).to_have_count(50)
     assert first.bytes <= FIRST_LOAD_BYTES, first
@@ -110,7 +110,7 @@ def test_the_first_load_of_the_list_is_light_and_the_second_takes_files_from_the
     assert [answer.from_cache for answer in second.files] == [True] * 4
 
 
-def test_fifty_rows_are_light(tab: Page, many: Merchant) -> None:
+def test_weight_of_fifty_rows(tab: Page, many: Merchant) -> None:
     screen = ClientList.open(tab)
     with wire(tab) as rows:
         screen.search.fill("region")
@@ -119,7 +119,7 @@ def test_fifty_rows_are_light(tab: Page, many: Merchant) -> None:
     assert answer.bytes <= ROWS_BYTES, answer
 
 
-def test_dialogs_are_light(tab: Page, merchant: Merchant) -> None:
+def test_weight_of_dialogs(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(
         name="Claims payments", description="Pays claims. " * 20, roles=("MerchantUser", "CreatePayment")
     )
@@ -149,13 +149,11 @@ def test_dialogs_are_light(tab: Page, merchant: Merchant) -> None:
     weigh("preset")
     with wire(tab) as counted:
         form.create()
-    weigh("hand-over")
+    weigh("handover")
 
 
-def test_nothing_comes_from_another_origin_on_any_way_through_the_screens(
-    tab: Page, merchant: Merchant, live_server: LiveServer
-) -> None:
-    """That no policy is broken is judged for every test, at the end of its visit (C2, W15)."""
+def test_no_screen_loads_anything_from_another_origin(tab: Page, merchant: Merchant, live_server: LiveServer) -> None:
+    """`visit` also asserts for every test that no policy was violated (C2, W15)."""
     urls: list[str] = []
     tab.context.on("request", lambda request: urls.append(request.url))
     form = ClientList.open(tab).new()
@@ -171,10 +169,10 @@ def test_nothing_comes_from_another_origin_on_any_way_through_the_screens(
     assert [url for url in urls if not url.startswith(f"{live_server.url}/")] == []
 
 
-def test_the_policy_is_at_work(page: Page) -> None:
-    """What the policy forbids is stopped, and the console tells, where `visit` listens (W15)."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+def test_the_policy_is_enforced(page: Page) -> None:
+    """Forbidden actions are blocked and reported in the console, where `visit` listens (W15)."""
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto("/login")
     page.evaluate(
         """() => {
@@ -184,4 +182,4 @@ def test_the_policy_is_at_work(page: Page) -> None:
         }"""
     )
     assert page.evaluate("window.ran") is None
-    assert [text for text in said if "Content Security Policy" in text]
+    assert [text for text in messages if "Content Security Policy" in text]

@@ -1,4 +1,4 @@
-"""The cluster: every component from the files of `docs/deploy`, but for addresses, ports and paths."""
+"""The cluster: every component from the files of `docs/deploy`, with other addresses, ports and paths."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ ACCOUNT, EMAIL, PASSWORD = "Northwind", "ann@northwind.example", "correct horse 
 
 
 class PostgreSQL(Process):
-    """A node: Patroni, and the PostgreSQL that it runs, which lives on when Patroni dies."""
+    """A node: Patroni, and the PostgreSQL that it runs, which keeps running when Patroni is killed."""
 
     def __init__(self, cluster: "Cluster", index: int) -> None:
         self.number = POSTGRESQL[index]
@@ -52,26 +52,26 @@ class PostgreSQL(Process):
         cluster.write(self.directory / "patroni.yml", text)
 
     def roots(self) -> list[int]:
-        """Return Patroni and the postmaster, which is no child of its."""
+        """Return Patroni and the postmaster, which is not its child."""
         return [*super().roots(), *self.postmaster()]
 
     def postmaster(self) -> list[int]:
         """Return the process ID of the postmaster, if there is one."""
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
             pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
-            # After a kill the file stays, and its number may belong to somebody else.
+            # After a kill the file stays, and its number may belong to another process.
             if str(self.directory) in Path(f"/proc/{pid}/cmdline").read_text():
                 return [pid]
         return []
 
     def kill_postmaster(self) -> None:
-        """Kill PostgreSQL and nothing else."""
+        """Kill PostgreSQL only."""
         for pid in self.postmaster():
             os.kill(pid, signal.SIGKILL)
 
     def is_primary(self) -> bool:
-        """Return whether Patroni says so."""
-        return ask(f"http://{self.address}:8008/primary") is not None
+        """Return whether Patroni reports the node as primary."""
+        return get_body(f"http://{self.address}:8008/primary") is not None
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Return the rows of a statement, run as the superuser."""
@@ -88,7 +88,7 @@ class PostgreSQL(Process):
 
 
 class Host(Process):
-    """One host of ours, which serves in production mode."""
+    """One application host, in production mode."""
 
     def __init__(self, cluster: "Cluster", index: int, *, tree: Path = servers.ROOT) -> None:
         self.address = cluster.network.address(HOSTS[index])
@@ -109,19 +109,19 @@ class Host(Process):
         super().start()
 
     def restart(self) -> None:
-        """Stop it, start it again, and wait until it is ready, as `systemctl restart` and a look at `/readyz` do."""
+        """Stop and start it, and wait until `/readyz` succeeds, as an operator does."""
         self.stop()
         self.start()
         wait_for(self.is_ready, START_SECONDS, self.name)
 
     def is_ready(self) -> bool:
-        """Return whether it can serve."""
-        return ask(f"{self.url}/readyz", Host=NAME) is not None
+        """Return whether it is ready to serve."""
+        return get_body(f"{self.url}/readyz", Host=NAME) is not None
 
 
 @dataclass(frozen=True)
 class ProxyAddress:
-    """Where callers connect: a reverse proxy.
+    """The address of a reverse proxy.
 
     :param ca: the certificate to trust.
     """
@@ -131,7 +131,7 @@ class ProxyAddress:
 
 
 class Cluster:
-    """All of it. `start` makes it, `repair` makes it whole again after a fault."""
+    """All components. `start` creates the cluster, `repair` restores it after a fault."""
 
     def __init__(self, directory: Path, own_network: Network) -> None:
         self.directory = directory
@@ -149,13 +149,13 @@ class Cluster:
 
     @property
     def engines(self) -> list[Process]:
-        """Everything that is not ours."""
+        """All components other than the application."""
         return [
             *self.postgresql, *self.etcd, self.haproxy, self.pgbouncer, *self.redis, *self.sentinels,
             self.nginx, self.caddy,
         ]  # fmt: skip
 
-    # Life
+    # Lifecycle
 
     def start(self) -> None:
         """Start everything, with an account and a person."""
@@ -172,7 +172,7 @@ class Cluster:
         self.repair()
 
     def prepare_database(self, *, tree: Path = servers.ROOT) -> None:
-        """Make the tables, an account, and a person who may create clients."""
+        """Create the tables, an account, and a user who may create clients."""
         self.flask("mas upgrade", tree=tree)
         self.flask(f"mas account add {ACCOUNT}", tree=tree)
         self.flask(f"mas account feature on {ACCOUNT}", tree=tree)
@@ -180,7 +180,7 @@ class Cluster:
         self.flask(user, tree=tree, typed=f"{PASSWORD}\n{PASSWORD}\n")
 
     def flask(self, command: str, *, tree: Path = servers.ROOT, typed: str = "") -> str:
-        """Run a command of `flask` with our settings, as on one of our hosts; return what it prints."""
+        """Run a command of `flask` with our settings as on an application host; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "flask", "--app", "wsgi", *shlex.split(command)],
             cwd=tree,
@@ -189,7 +189,7 @@ class Cluster:
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
-            start_new_session=True,  # without a terminal a password is read from standard input
+            start_new_session=True,  # without a terminal the password is read from standard input
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -201,7 +201,7 @@ class Cluster:
             process.kill()
 
     def repair(self) -> float:
-        """Bring back whatever is missing, and wait until the cluster is whole; return how many seconds that took."""
+        """Restore all missing components, and wait until the cluster is complete; return the seconds it took."""
         for process in (*self.engines, *self.hosts):
             process.resume()
             if not process.is_running:
@@ -212,7 +212,7 @@ class Cluster:
         return wait_for(lambda: not self.missing(), START_SECONDS, f"the cluster in {self.directory}")
 
     def missing(self) -> str:
-        """Return what the cluster lacks; nothing where it is whole."""
+        """Return the missing parts of the cluster; empty if it is complete."""
         for process in (*self.engines, *self.hosts):
             if not process.is_running:
                 return f"{process} has ended, see {process.log}"
@@ -227,16 +227,16 @@ class Cluster:
         unready = [host for host in self.hosts if not host.is_ready()]
         return f"not ready: {unready}" if unready else ""
 
-    # Questions
+    # State
 
     def primary(self) -> PostgreSQL | None:
-        """Return the node that is the primary of PostgreSQL, if there is one."""
+        """Return the primary node of PostgreSQL, or None."""
         return next((node for node in self.postgresql if node.is_primary()), None)
 
     def members(self) -> list[dict[str, Any]]:
-        """Return what Patroni says of its nodes."""
+        """Return the nodes as Patroni reports them."""
         for node in self.postgresql:
-            if answer := ask(f"http://{node.address}:8008/cluster"):
+            if answer := get_body(f"http://{node.address}:8008/cluster"):
                 members: list[dict[str, Any]] = json.loads(answer)["members"]
                 return members
         return []
@@ -252,7 +252,7 @@ class Cluster:
         raise LookupError("etcd has no leader")
 
     def redis_primary(self) -> Process:
-        """Return the primary of Redis as the Sentinels name it."""
+        """Return the primary of Redis that the Sentinels name."""
         for number in SENTINEL:
             with contextlib.suppress(redis.RedisError), self._redis(self.network.address(number), 26379) as sentinel:
                 found: Any = sentinel.sentinel_get_master_addr_by_name("identity-clients")
@@ -260,7 +260,7 @@ class Cluster:
         raise LookupError("Redis has no primary")
 
     def redis_replicas(self) -> int:
-        """Return how many replicas follow the primary of Redis."""
+        """Return the number of replicas of the primary of Redis."""
         with contextlib.suppress(redis.RedisError, LookupError):
             index = self.redis.index(self.redis_primary())
             with self._redis(self.network.address(REDIS[index]), 6379) as primary:
@@ -268,17 +268,17 @@ class Cluster:
                 return int(information["connected_slaves"]) if information["role"] == "master" else 0
         return 0
 
-    def forget_counts(self) -> None:
-        """Set every rate limit back, so that one trial does not use up those of the next."""
+    def reset_rate_limits(self) -> None:
+        """Reset every rate limit, so that no trial uses up that of the next."""
         with self._redis(self.network.address(REDIS[self.redis.index(self.redis_primary())]), 6379) as primary:
             primary.flushall()
 
     def stuck(self, node: PostgreSQL) -> int:
-        """Return how many connections of the application a node has."""
+        """Return the number of connections of the application to a node."""
         return int(node.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mas'")[0][0])
 
     def logged(self) -> Counter[str]:
-        """Return how often our hosts have logged each warning and each error; the numbers in them are left out."""
+        """Return how often the hosts have logged each warning and error, with numbers removed."""
         lines = (line for host in self.hosts for line in host.log.read_text("utf-8").splitlines())
         entries = (json.loads(line) for line in lines if line.startswith("{"))
         return Counter(
@@ -292,7 +292,7 @@ class Cluster:
     def file(self, name: str, directory: Path, *, member: tuple[str, tuple[int, ...], int] | None = None) -> str:
         """Return a file of `docs/deploy` for this network.
 
-        :param member: the common part of the members' names, their addresses, and which of them the file is for.
+        :param member: the common part of the members' names, their addresses, and the member that the file is for.
         """
         text = (DEPLOY / name).read_text("utf-8")
         if member:
@@ -308,12 +308,12 @@ class Cluster:
         text = text.replace("/etc/pgbouncer/", "").replace("/var/log/nginx", ".")
         text = text.replace("/etc/ssl/", f"{self.directory}/nginx/")
         if not self.network.can_disconnect:
-            # On the loopback network whoever connects comes from 127.0.0.1.
+            # On the loopback network every connection comes from 127.0.0.1.
             text = text.replace("192.0.2.0/24", "127.0.0.0/8")
         return text.replace("192.0.2.", self.network.prefix)
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file that the owner of its directory may change, and nobody else may read."""
+        """Write a file that the owner of its directory may change, and others may not read."""
         path.write_text(text, "utf-8")
         path.chmod(0o600)
         owner = path.parent.stat()
@@ -372,7 +372,7 @@ class Cluster:
         text = re.sub(r"\.\.\.$", lambda _: token_urlsafe(32), text, flags=re.MULTILINE)
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         settings = dict(line.split("=", 1) for line in lines)
-        # All callers have one address here, and every wrong secret is from it.
+        # All callers have one address here, which also sends every wrong secret.
         return settings | {"IDENTITY_CLIENTS_FAILURES_PER_ADDRESS": "1000000"}
 
     @contextlib.contextmanager
@@ -386,8 +386,8 @@ class Cluster:
             client.close()
 
 
-def ask(url: str, **headers: str) -> bytes | None:
-    """Return the body of an answer of 200; None for any other, and for none within a second."""
+def get_body(url: str, **headers: str) -> bytes | None:
+    """Return the body of a 200 response; None for any other, and for none within a second."""
     with contextlib.suppress(urllib3.exceptions.HTTPError):
         answer = urllib3.request("GET", url, headers=headers, timeout=1, retries=False)
         if answer.status == 200:
@@ -397,7 +397,7 @@ def ask(url: str, **headers: str) -> bytes | None:
 
 @contextlib.contextmanager
 def running() -> Iterator[Cluster]:
-    """Run a cluster for as long as the block lasts; its directory stays, with all logs."""
+    """Run a cluster within the block; its directory stays, with all logs."""
     directory = Path("/tmp") / f"cluster-{os.getpid()}"  # a socket's path must be short
     directory.mkdir(mode=0o711)
     with network(POSTGRESQL) as own_network:

@@ -1,4 +1,4 @@
-"""The cluster once a run, and the table of results."""
+"""Fixtures: one cluster for a run, and the table of results."""
 
 import platform
 import re
@@ -33,7 +33,7 @@ CLIENTS = 5
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip these tests in every run that does not name their folder: they take minutes, and both processors."""
+    """Skip these tests unless the run names their folder, since they take minutes and both processors."""
     named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
     if not any(path == HERE or HERE in path.parents for path in named):
         for item in items:
@@ -56,14 +56,14 @@ def _running(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(_running: Cluster) -> Cluster:
-    """Return the cluster, whole."""
+    """Return the cluster with all components running."""
     _running.repair()
     return _running
 
 
 @pytest.fixture(scope="session")
 def clients(_running: Cluster) -> list[Client]:
-    """Return clients that may ask for tokens."""
+    """Return clients that may request tokens."""
     with Load(_running.nginx_address, []) as load:
         while len(load.created) < CLIENTS:
             time.sleep(0.1)

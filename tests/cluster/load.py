@@ -1,4 +1,4 @@
-"""A modest load of tokens and screens through the proxy, which counts every answer and what was acknowledged."""
+"""A moderate load of token and screen requests through the proxy; all responses and created clients are counted."""
 
 import itertools
 import re
@@ -37,11 +37,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request got.
+    """The response to one request.
 
     :param kind: `token`, `wrong secret`, `screen` or `create`.
-    :param status: 0 where there was no answer.
-    :param detail: what is needed to find out why it is none of the expected ones.
+    :param status: 0 without a response.
+    :param detail: text that explains an unexpected response.
     """
 
     kind: str
@@ -54,17 +54,17 @@ class Answer:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration."""
         return self.ended - self.began
 
     @property
     def is_allowed(self) -> bool:
-        """Whether it may be while something is broken: as expected, or 503 with `Retry-After`."""
+        """Whether it is allowed during a fault: as expected, or 503 with `Retry-After`."""
         return self.is_success or (self.status == 503 and self.says_when)
 
 
 class Caller:
-    """One connection to a reverse proxy, as one integration or one browser has it."""
+    """One connection to a reverse proxy, like an integration's or a browser's."""
 
     def __init__(self, proxy: ProxyAddress) -> None:
         self._pool = urllib3.HTTPSConnectionPool(
@@ -80,7 +80,7 @@ class Caller:
         self._cookie = ""
 
     def request(self, path: str, form: Mapping[str, str] | None = None) -> urllib3.BaseHTTPResponse:
-        """Send a GET, or a POST of a form, as the browser that was sent the cookie."""
+        """Send a GET, or a POST of a form, with the cookie that was set before."""
         headers = {"Host": NAME, "Cookie": self._cookie} if self._cookie else {"Host": NAME}
         if form is None:
             answer = self._pool.request("GET", path, headers=headers, redirect=False)
@@ -107,9 +107,9 @@ def token_form(client: Client) -> dict[str, str]:
 
 @dataclass
 class Load:
-    """The load, for as long as the block lasts.
+    """The load within the block.
 
-    :param clients: those that ask for tokens, in turn; with none only the screens are used.
+    :param clients: clients that request tokens in turn; with none only the screens are used.
     """
 
     proxy: ProxyAddress
@@ -133,37 +133,37 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    # Questions
+    # Results
 
     def successes(self, kind: str) -> list[float]:
-        """Return when the expected answers to this kind of request ended, in order."""
+        """Return the end times of the expected responses to this kind of request, in order."""
         return sorted(answer.ended for answer in list(self.answers) if answer.kind == kind and answer.is_success)
 
     def has_succeeded_since(self, at: float) -> bool:
-        """Return whether each kind of request was answered as expected after this time."""
+        """Return whether each kind of request has had an expected response after this time."""
         kinds = {answer.kind for answer in list(self.answers)}
         return all(any(ended > at for ended in self.successes(kind)[-1:]) for kind in kinds)
 
     def first_token_after(self, at: float) -> float:
-        """Return how many seconds passed from this time to the first token; infinity where there was none."""
+        """Return the seconds from this time to the first token; infinity if there is none."""
         return next((ended - at for ended in self.successes("token") if ended >= at), float("inf"))
 
     def longest_outage(self, kind: str) -> float:
-        """Return the longest time in seconds without one expected answer to this kind of request."""
+        """Return the longest time in seconds without an expected response to this kind of request."""
         return max((after - before for before, after in itertools.pairwise(self.successes(kind))), default=float("inf"))
 
     def slowest(self) -> float:
-        """Return how many seconds the slowest answer took."""
+        """Return the duration of the slowest response in seconds."""
         return max(answer.seconds for answer in self.answers)
 
     def statuses(self) -> Counter[int]:
-        """Return how many answers there were of each status; 0 for none at all."""
+        """Return the number of responses by status; 0 stands for no response."""
         return Counter(answer.status for answer in self.answers)
 
     def refused(self, *, may_be_busy: bool = True) -> Counter[str]:
-        """Return how many answers there were of each kind that may not be.
+        """Return the number of responses of each kind that are not allowed.
 
-        :param may_be_busy: 503 with `Retry-After` may be.
+        :param may_be_busy: whether 503 with `Retry-After` is allowed.
         """
         return Counter(
             f"{answer.kind}: {answer.status} {answer.detail}"
@@ -185,7 +185,7 @@ class Load:
 
     def _guess(self) -> None:
         def one(caller: Caller) -> None:
-            # Each under an ID of its own, so that nothing is throttled.
+            # Each with another client ID, so that no rate limit applies.
             client = Client(f"unknown-{uuid.uuid4().hex}", self.clients[0].secret)
             self._ask(caller, "wrong secret", {401}, "/connect/token", token_form(client))
 
@@ -218,7 +218,7 @@ class Load:
             return False
         form = fields(page.data.decode(), "email") | {"email": EMAIL, "password": PASSWORD}
         if self._ask(caller, "screen", {303}, "/login", form) is None:
-            self._stop.wait(RETRY_AFTER_SECONDS)  # a person does so too, and is throttled after five failures
+            self._stop.wait(RETRY_AFTER_SECONDS)  # as a person does, who is limited after five failures
             return False
         return True
 
@@ -233,7 +233,7 @@ class Load:
     def _ask(
         self, caller: Caller, kind: str, expected: Iterable[int], path: str, form: Mapping[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse | None:
-        """Send a request and count its answer; return it where it is an expected one."""
+        """Send a request and count its response; return it if it is an expected one."""
         began = time.monotonic()
         try:
             answer = caller.request(path, form)
@@ -252,7 +252,7 @@ def _gist(body: str) -> str:
 
 
 def fields(page: str, name: str) -> dict[str, str]:
-    """Return what a browser sends of the form that has a field of this name; of check boxes, the first of each name."""
+    """Return the fields that a browser sends of the form with this field; of check boxes, the first of each name."""
     parser = _Forms()
     parser.feed(page)
     return next(form for form in parser.forms if name in form)

@@ -1,4 +1,4 @@
-"""Processes that can be killed, paused and started again, and the network that they are in."""
+"""Processes that can be killed, paused and restarted, and their network."""
 
 import contextlib
 import ctypes
@@ -18,9 +18,9 @@ _CLONE_NEWNET = 0x40000000
 
 
 def wait_for(probe: Callable[[], bool], seconds: float, what: str) -> float:
-    """Call `probe` until it returns true, and return how many seconds that took.
+    """Call `probe` until it returns true; return the seconds it took.
 
-    :raises TimeoutError: it did not within so many seconds; `what` names it.
+    :raises TimeoutError: it did not within this many seconds; `what` names it.
     """
     began = time.monotonic()
     while not probe():
@@ -35,7 +35,7 @@ class Process:
 
     :param directory: made if it is missing; the program's working directory, with its log.
     :param namespace: the start of a command that runs the rest in a network namespace, as `Network.enter` returns it.
-    :param privileged: run as the user who runs the tests; else as `nobody` where that is root.
+    :param privileged: run as the user who runs the tests; otherwise as `nobody` if that is root.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """The process ID of the one started last."""
+        """The process ID of the last start."""
         assert self._process
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, without waiting until it serves."""
+        """Start it without waiting until it is ready."""
         assert not self.is_running, self.name
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -97,7 +97,7 @@ class Process:
             )
 
     def stop(self) -> None:
-        """Ask it to end (SIGTERM), and wait until it has; kill it after 30 seconds."""
+        """Send SIGTERM and wait; kill it after 30 seconds."""
         if self.is_running:
             assert self._process
             self._process.terminate()
@@ -107,17 +107,17 @@ class Process:
                 self.kill()
 
     def kill(self) -> None:
-        """Kill it and everything that it started (SIGKILL)."""
+        """Kill it and all its children (SIGKILL)."""
         self._signal(signal.SIGKILL)
         if self._process:
             self._process.wait()
 
     def pause(self) -> None:
-        """Let it and everything that it started hang (SIGSTOP): its connections stay open, and nothing is answered."""
+        """Stop it and all its children (SIGSTOP): connections stay open but get no response."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it run on (SIGCONT)."""
+        """Continue it (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def roots(self) -> list[int]:
@@ -134,7 +134,7 @@ class Process:
 
 
 def make_directory(path: Path, owner: pwd.struct_passwd | None) -> None:
-    """Make a directory for its owner alone, if there is none."""
+    """Create a directory that only its owner can read, unless it exists."""
     if not path.exists():
         path.mkdir(mode=0o700)
         if owner:
@@ -144,8 +144,8 @@ def make_directory(path: Path, owner: pwd.struct_passwd | None) -> None:
 class Network:
     """The addresses of the cluster.
 
-    As root it is a network of our own, which nothing else on the machine sees, with a bridge; each isolated address is
-    in a network namespace of its own and can be disconnected. Else it is a range of the loopback network.
+    As root it is a separate network with a bridge, invisible to the rest of the machine; each isolated address is
+    in its own network namespace and can be disconnected. Otherwise it is a range of the loopback network.
 
     :param isolated: the last numbers of the addresses that can be disconnected.
     """
@@ -154,7 +154,7 @@ class Network:
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         self._before: int | None = None
         self.can_disconnect = os.getuid() == 0 and self._unshare()
-        # Runs of several users of one machine should not meet.
+        # Runs of several users of one machine must not share addresses.
         self.prefix = "10.77.0." if self.can_disconnect else f"127.{64 + os.getpid() % 128}.0."
         if self.can_disconnect:
             self._make_bridge(isolated)
@@ -164,7 +164,7 @@ class Network:
         return f"{self.prefix}{number}"
 
     def enter(self, number: int) -> list[str]:
-        """Return the start of a command that runs the rest where this address is; empty: that is here."""
+        """Return the start of a command that runs the rest at this address; empty for this namespace."""
         holder = self._holders.get(number)
         return ["nsenter", f"--net=/proc/{holder.pid}/ns/net"] if holder else []
 
@@ -177,7 +177,7 @@ class Network:
         _ip("link", "set", f"pg{number}", "up")
 
     def close(self) -> None:
-        """Remove the network; this process is in the one of before again."""
+        """Remove the network, and return this process to the former one."""
         for holder in self._holders.values():
             holder.kill()
             holder.wait()
@@ -222,7 +222,7 @@ def _libc() -> ctypes.CDLL:
 
 @contextlib.contextmanager
 def network(isolated: Sequence[int]) -> Iterator[Network]:
-    """Make the network for as long as the block lasts."""
+    """Provide the network within the block."""
     made = Network(isolated)
     try:
         yield made

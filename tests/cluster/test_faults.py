@@ -1,4 +1,4 @@
-"""Faults of the cluster, while clients ask for tokens and an administrator creates clients."""
+"""Faults of the cluster while clients request tokens and an administrator creates clients."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PAUSE_SECONDS = 30
 
 
 def kill_and_restart(process: Process) -> None:
-    """Kill it; systemd starts it again."""
+    """Kill the process; systemd starts it again."""
     process.kill()
     time.sleep(RESTART_SECONDS)
     process.start()
@@ -37,21 +37,21 @@ def wait_for_another(cluster: Cluster, former: PostgreSQL) -> None:
 
 
 def kill_postgresql(cluster: Cluster) -> None:
-    """Kill PostgreSQL of the primary; its Patroni lives on."""
+    """Kill PostgreSQL on the primary; its Patroni keeps running."""
     primary = primary_of(cluster)
     primary.kill_postmaster()
     wait_for_another(cluster, primary)
 
 
 def kill_node(cluster: Cluster) -> None:
-    """Kill everything of the primary's host."""
+    """Kill all processes on the primary's host."""
     primary = primary_of(cluster)
     primary.kill()
     wait_for_another(cluster, primary)
 
 
 def pause_node(cluster: Cluster) -> None:
-    """Let everything of the primary's host hang for half a minute; then it runs on."""
+    """Stop all processes on the primary's host for half a minute."""
     primary, began = primary_of(cluster), time.monotonic()
     primary.pause()
     wait_for_another(cluster, primary)
@@ -69,7 +69,7 @@ def disconnect_node(cluster: Cluster) -> None:
 
 
 def kill_redis(cluster: Cluster) -> None:
-    """Kill the primary of Redis; another takes its place, and it comes back as a replica."""
+    """Kill the primary of Redis; another takes over, and it returns as a replica."""
     former = cluster.redis_primary()
     former.kill()
     wait_for(lambda: cluster.redis_primary() is not former, FAILOVER_SECONDS, "another primary of Redis")
@@ -96,14 +96,14 @@ def test_fault(
     trials: int,
     fault: Callable[[Cluster], None],
 ) -> None:
-    """Nothing acknowledged is lost, nothing hangs, and a caller is told when to come again (D8)."""
+    """No acknowledged change is lost, no request hangs, and refused callers get `Retry-After` (D8)."""
     done = [run(cluster, clients, fault) for _ in range(trials)]
     results.add(name, done)
     assert [trial.violations for trial in done] == [[]] * trials
 
 
 def test_fault_of_a_host(cluster: Cluster, clients: list[Client], results: Results) -> None:
-    """A host of ours dies, behind each of the proxies."""
+    """An application host is killed, behind each of the proxies."""
     proxies = [cluster.nginx_address, cluster.caddy_address]
     done = [run(cluster, clients, lambda cluster: kill_and_restart(cluster.hosts[0]), proxy=each) for each in proxies]
     results.add("kill -9 of one of our hosts, behind nginx and Caddy", done)

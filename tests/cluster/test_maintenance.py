@@ -1,4 +1,4 @@
-"""Restart, upgrade and change of keys on two hosts under load: no request fails."""
+"""Restart, upgrade and change of keys on two hosts under load without a failed request."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ PEPPER, KEY_ENCRYPTION_KEY = "IDENTITY_CLIENTS_PEPPER", "IDENTITY_CLIENTS_KEY_EN
 
 
 def restart_both(cluster: Cluster) -> None:
-    """Restart one host, and two seconds later the other one."""
+    """Restart one host, and the other two seconds later."""
     threads = [threading.Thread(target=host.restart) for host in cluster.hosts]
     threads[0].start()
     time.sleep(APART_SECONDS)
@@ -77,7 +77,7 @@ def test_changing_keys(cluster: Cluster, clients: list[Client], results: Results
 
 @pytest.fixture
 def previous(cluster: Cluster) -> Iterator[Path]:
-    """Return the working tree of the version before this one, whose hosts serve from a database of its own."""
+    """Return the working tree of the version before this one, whose hosts use a separate database."""
     tags = git("tag", "--list", "v*", "--merged", "HEAD^", "--sort=-version:refname").split()
     tree = cluster.directory / "previous"
     tree.mkdir()
@@ -108,7 +108,7 @@ def previous(cluster: Cluster) -> Iterator[Path]:
 
 
 def git(*arguments: str) -> str:
-    """Return what git prints."""
+    """Return the output of git."""
     return subprocess.run(["git", *arguments], cwd=servers.ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -120,7 +120,7 @@ def replace(cluster: Cluster, index: int, tree: Path) -> None:
 
 
 def test_rolling_upgrade(cluster: Cluster, previous: Path, results: Results) -> None:
-    """Tables first, then one host after the other; the code of a host goes back while the tables stay."""
+    """Tables first, then one host after the other; then the code of one host is downgraded while the tables stay."""
     with Load(cluster.nginx_address, []) as load:
         while len(load.created) < 5:
             time.sleep(0.1)

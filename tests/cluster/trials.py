@@ -19,7 +19,7 @@ BEFORE_SECONDS = 1
 AFTER_SECONDS = 1
 RECOVERY_SECONDS = 40
 AGAIN_SECONDS = 5
-"""How soon there must be tokens after what had failed is back."""
+"""The time limit for the first token after the recovery of the failed component."""
 SHARED_SECONDS = 15
 ASK_SECONDS = 15
 LOGGED_MAX = 20
@@ -29,10 +29,10 @@ DIRECT_REQUESTS = 10
 
 @dataclass
 class Trial:
-    """What came of one fault.
+    """The result of one fault.
 
-    :param again_after: seconds from the moment when what had failed was back to the first token.
-    :param violations: what must not be, in words.
+    :param again_after: seconds from the recovery of the failed component to the first token.
+    :param violations: descriptions of violated requirements.
     """
 
     load: Load
@@ -50,13 +50,13 @@ def run(
     proxy: ProxyAddress | None = None,
     may_be_busy: bool = True,
 ) -> Trial:
-    """Let a fault happen under load, wait until the cluster is whole again, and check what must hold.
+    """Cause a fault under load, wait until the cluster is restored, and check the requirements.
 
-    :param fault: returns when what had failed is back, or another took its place.
-    :param proxy: where the callers connect; None: nginx.
-    :param may_be_busy: answers of 503 with `Retry-After` are allowed.
+    :param fault: returns when the failed component is back or replaced.
+    :param proxy: the proxy that callers connect to; None for nginx.
+    :param may_be_busy: whether 503 with `Retry-After` is allowed.
     """
-    cluster.forget_counts()
+    cluster.reset_rate_limits()
     logged = cluster.logged()
     with Load(proxy or cluster.nginx_address, list(clients)) as load:
         time.sleep(BEFORE_SECONDS)
@@ -66,7 +66,7 @@ def run(
             wait_for(lambda: load.has_succeeded_since(back_at), RECOVERY_SECONDS, "an answer of each kind")
         time.sleep(AFTER_SECONDS)
     repair_seconds = cluster.repair()
-    lost, unknown = ask_for_all(cluster, load.created)
+    lost, unknown = check_acknowledged(cluster, load.created)
     trial = Trial(load, lost, load.first_token_after(back_at), repair_seconds)
     refused = load.refused(may_be_busy=may_be_busy)
     trial.violations += [f"{count} answers: {answer}" for answer, count in refused.most_common(8)]
@@ -86,8 +86,8 @@ def run(
     return trial
 
 
-def ask_for_all(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
-    """Return how many of the clients whose creation was acknowledged are not there, and of how many that is unknown."""
+def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
+    """Return how many acknowledged clients are missing, and for how many that is unknown."""
     caller, deadline = Caller(cluster.nginx_address), time.monotonic() + ASK_SECONDS
     missing = 0
     left = list(acknowledged)
@@ -102,25 +102,25 @@ def ask_for_all(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, 
 
 
 def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
-    """Return what shows that a process still has to do with a former primary."""
+    """Return descriptions of processes that still use a former primary."""
     found = [
         f"{count} connections of ours to {node}, which is a standby"
         for node in cluster.postgresql
         if not node.is_primary() and (count := cluster.stuck(node))
     ]
     for host in cluster.hosts:
-        statuses = [direct(host, token_form(clients[0])) for _ in range(DIRECT_REQUESTS)]
+        statuses = [request_directly(host, token_form(clients[0])) for _ in range(DIRECT_REQUESTS)]
         if set(statuses) != {200}:
             found.append(f"{host} answers {statuses} after the recovery")
     return found
 
 
 def counts_are_shared(cluster: Cluster) -> bool:
-    """Return whether failures at one host count at the other one, within 15 seconds."""
+    """Return whether failures on one host count on the other within 15 seconds."""
 
     def one() -> bool:
         form = token_form(Client(f"guess-{uuid.uuid4().hex}", "wrong secret"))
-        statuses = [direct(cluster.hosts[at % 2], form) for at in range(FAILURES_PER_CLIENT_AND_ADDRESS + 2)]
+        statuses = [request_directly(cluster.hosts[at % 2], form) for at in range(FAILURES_PER_CLIENT_AND_ADDRESS + 2)]
         return statuses == [401] * FAILURES_PER_CLIENT_AND_ADDRESS + [429] * 2
 
     try:
@@ -130,8 +130,8 @@ def counts_are_shared(cluster: Cluster) -> bool:
     return True
 
 
-def direct(host: Host, form: dict[str, str]) -> int:
-    """Ask one host for a token as the proxy would, on a connection of its own; return the status, 0 for none."""
+def request_directly(host: Host, form: dict[str, str]) -> int:
+    """Request a token from one host as the proxy would, on a new connection; return the status, 0 for none."""
     headers = {
         "Host": NAME,
         "Content-Type": "application/x-www-form-urlencoded",

@@ -1,6 +1,6 @@
-"""The wheel in a virtual environment of its own, and in it `examples/host_mas`: with us, and as it was before.
+"""The wheel in a virtual environment of its own, and `examples/host_mas` in it, with and without the product.
 
-That host has a package called `webapp`, as we have in this repository, so it only ever runs in processes of its own.
+That host has a package called `webapp` as this repository has, so it runs in processes of its own only.
 """
 
 import os
@@ -50,7 +50,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_portal(
     installed: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[MakePortal]:
-    """Return a function that copies the example host, its tables and people included."""
+    """Return a function that copies the example host and creates its tables and users."""
     databases: list[tuple[Engine, str]] = []
     ready: dict[bool, Path] = {}
 
@@ -90,6 +90,6 @@ def make_portal(
 
 @pytest.fixture(scope="session")
 def portal(make_portal: MakePortal) -> Iterator[Portal]:
-    """Return the example host at work, on SQLite, one per worker."""
+    """Return the running example host on SQLite, one per worker."""
     with make_portal().serving() as portal:
         yield portal

@@ -1,4 +1,4 @@
-"""A host's own policy: its function sees each change before it is saved, and may refuse it."""
+"""A host's own policy: its function is called with each change before it is saved, and may refuse it."""
 
 import re
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def hidden(browser: FlaskClient, path: str) -> dict[str, str]:
 
 
 CHANGES: dict[str, tuple[str, str, dict[str, str]]] = {
-    # action: what is posted where, and with what
+    # For each action its path and its form
     "created": ("/new", "client_id", VALUES),
     "edited": ("/{key}/edit", "token_duration", VALUES | {"client_id": "first-client", "client_secret": ""}),
     "enabled": ("/{off}/enable", "enabled", {}),
@@ -74,13 +74,13 @@ CHANGES: dict[str, tuple[str, str, dict[str, str]]] = {
 def test_a_refused_change_shows_the_hosts_message_and_saves_nothing(
     sqlite_engine: Engine, action: str, htmx: bool
 ) -> None:
-    """Every change of a client can be refused; a page shows why, in the host's words and escaped."""
+    """Every change of a client can be refused; the page shows the host's message, escaped."""
     app, identity_clients = host(sqlite_engine)
     client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     off = make_client(sqlite_engine, account_id="northwind", client_id="third-client", enabled=False)
     path, field, form = CHANGES[action]
     browser, headers = app.test_client(), HTMX if htmx else {}
-    if action in ("secret paused", "end date set"):  # not with the only secret
+    if action in ("secret paused", "end date set"):  # not possible with the only secret
         form_of_change = hidden(browser, f"{PREFIX}/{client.id}/secret")
         rotate = form_of_change | {"client_secret": "a secret that is long and new", "overlap": "7d"}
         assert browser.post(f"{PREFIX}/{client.id}/secret", data=rotate).status_code == 200
@@ -106,8 +106,8 @@ def test_a_refused_change_shows_the_hosts_message_and_saves_nothing(
     assert (seen[0].account_id, seen[0].actor_id) == ("northwind", NORTHWIND.id)
 
 
-def test_a_function_sees_the_values_as_they_will_be(sqlite_engine: Engine) -> None:
-    """A policy on IDs, roles and times; what it allows is saved."""
+def test_a_function_gets_the_new_values(sqlite_engine: Engine) -> None:
+    """A policy on IDs, roles and durations; allowed changes are saved."""
     app, identity_clients = host(sqlite_engine)
     seen: list[Change] = []
 
@@ -134,7 +134,7 @@ def test_a_function_sees_the_values_as_they_will_be(sqlite_engine: Engine) -> No
 
 
 def test_an_error_in_a_function_saves_nothing(sqlite_engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """A policy that fails refuses: the page is a 500, and the log names the error."""
+    """The response is 500, and the error is logged."""
     app, identity_clients = host(sqlite_engine)
     identity_clients.before_change(lambda change: print(1 / 0))
     assert create(app.test_client()).status_code == 500
@@ -142,7 +142,7 @@ def test_an_error_in_a_function_saves_nothing(sqlite_engine: Engine, caplog: pyt
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_functions_of_one_extension_see_no_change_of_another(sqlite_engine: Engine) -> None:
+def test_functions_of_one_extension_get_no_change_of_another(sqlite_engine: Engine) -> None:
     """Two applications on one engine (E6)."""
     _, strict = host(sqlite_engine)
     app, _ = host(sqlite_engine)

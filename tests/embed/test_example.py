@@ -1,4 +1,4 @@
-"""`examples/host_mas`: somebody else's portal, as it was and with us (E2, E3)."""
+"""`examples/host_mas`: an existing portal, before and after the product is added (E2, E3)."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ VALUES = {"client_secret": "a secret of sixteen and more", "token_duration": "30
 
 @pytest.fixture(scope="module")
 def before(make_portal: MakePortal) -> Iterator[Portal]:
-    """Return the portal at work as it was before it knew us."""
+    """Return the running portal without the product."""
     with make_portal(with_product=False).serving() as portal:
         yield portal
 
@@ -48,8 +48,8 @@ def test_vendored_styles_are_as_published() -> None:
         assert re.search(r"-\d+\.\d+\.\d+\.", path.name)
 
 
-def test_the_diff_is_the_difference(tmp_path: Path) -> None:
-    """What it takes away leaves nothing of us; the host's own code is longer than what is added."""
+def test_the_diff_removes_every_trace(tmp_path: Path) -> None:
+    """Reversed, it leaves nothing of the product; the host's own code is longer than the added lines."""
     subprocess.run(["cp", "-r", EXAMPLE, tmp_path / "host"], check=True)
     subprocess.run(["git", "apply", "-R", DIFF.name], cwd=tmp_path / "host", check=True, env={"GIT_DIR": "/nowhere"})
     (tmp_path / "host" / DIFF.name).unlink()
@@ -61,17 +61,17 @@ def test_the_diff_is_the_difference(tmp_path: Path) -> None:
     assert len(added) < 60
 
 
-# E2: what was there stays as it was
+# The host's own pages and tables stay unchanged (E2)
 
 
-def normal(text: str) -> str:
-    """Return a page without what differs between any two answers: nonce and CSRF token."""
+def normalize(text: str) -> str:
+    """Return a page without the values that differ in each response: nonce and CSRF token."""
     text = re.sub(r'nonce="[^"]+"', 'nonce=""', text)
     return re.sub(r'(name="csrf_token"[^>]*value=")[^"]+"', r'\1"', text)
 
 
 def headers_of(answer: requests.Response) -> dict[str, str]:
-    """Return the headers of an answer, likewise."""
+    """Return the headers of a response without those that differ in each response."""
     varying = {"date", "content-length", "set-cookie"}
     found = {name.lower(): value for name, value in answer.headers.items() if name.lower() not in varying}
     found["content-security-policy"] = re.sub(r"'nonce-[^']+'", "", found.get("content-security-policy", ""))
@@ -81,16 +81,16 @@ def headers_of(answer: requests.Response) -> dict[str, str]:
 PATHS = ("/", "/payouts", "/payouts/P-1001", "/payouts/P-9999", "/enter", "/nowhere", "/status", "/static/quayside.css")
 
 
-@pytest.mark.parametrize("email", [None, OWNER, CASHIER], ids=["nobody", "owner", "cashier"])
+@pytest.mark.parametrize("email", [None, OWNER, CASHIER], ids=["signed out", "owner", "cashier"])
 @pytest.mark.parametrize("path", PATHS)
 def test_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, email: str | None, path: str) -> None:
-    """But for the lines that the host itself has added (E2)."""
+    """Except for the lines that the host itself has added (E2)."""
     with_product, without = (site.browser(email).get(path) for site in (portal, before))
     added = "".join(line[1:] for line in DIFF.read_text().splitlines(keepends=True) if re.match(r"\+ |\+\.ic", line))
     (link,) = re.findall(r"^ +<li><a.*identity_clients.*\n", added, re.MULTILINE)
     shown = link.replace("{{ url_for('identity_clients.list') }}", LIST)
     (theme,) = re.findall(r"^\.ic .*\n", added, re.MULTILINE)
-    assert normal(with_product.text).replace(shown, "").replace(theme, "") == normal(without.text)
+    assert normalize(with_product.text).replace(shown, "").replace(theme, "") == normalize(without.text)
     assert with_product.status_code == without.status_code
     skipped = {"etag", "last-modified"} if path.startswith("/static") else set()
     left, right = (
@@ -100,8 +100,8 @@ def test_the_hosts_pages_are_byte_equal(portal: Portal, before: Portal, email: s
     assert ("set-cookie" in with_product.headers) == ("set-cookie" in without.headers)
 
 
-def test_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None:
-    """Its CSRF layer, its refusals, its own success (E2)."""
+def test_the_hosts_posts_work_as_before(portal: Portal, before: Portal) -> None:
+    """Its CSRF layer, its refusals and its successes (E2)."""
     for site in (portal, before):
         browser, payout = site.browser(OWNER), {"reference": "P-2000", "beneficiary": "Ice", "amount": "12.50"}
         assert browser.session.post(f"{site.url}/payouts", data=payout).status_code == 400
@@ -111,7 +111,7 @@ def test_the_hosts_posts_do_as_before(portal: Portal, before: Portal) -> None:
 
 
 def test_no_table_command_or_endpoint_of_the_host_changes(portal: Portal, before: Portal) -> None:
-    """Ours are added, by names that begin alike (E2)."""
+    """Ours are added, under names with one prefix (E2)."""
     script = """
 from webapp import create_app
 from webapp.models import db
@@ -149,8 +149,8 @@ def test_the_hosts_autogenerate_proposes_nothing(make_portal: MakePortal, databa
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, database: str) -> None:
-    """The host may go back and forth; so may we."""
+def test_the_two_migration_histories_are_independent(make_portal: MakePortal, database: str) -> None:
+    """Either can be upgraded and downgraded alone."""
     portal = make_portal(database=database)
     portal.run("-m", "alembic", "downgrade", "base")
     assert "up to date" in portal.flask("identity-clients", "upgrade")
@@ -160,7 +160,7 @@ def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, d
         assert portal.browser(OWNER).get().status_code == 200
 
 
-# Who may do what, in the host's words
+# Access by the host's own roles
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_the_two_histories_know_nothing_of_each_other(make_portal: MakePortal, d
         (OTHER_OWNER, 200, "New Client"),
     ],
 )
-def test_the_hosts_people(portal: Portal, email: str, status: int, words: str) -> None:
-    """Duties and plans of the host's, as its loader tells them; always in the host's frame (E3, A2)."""
+def test_access_by_the_hosts_roles_and_plans(portal: Portal, email: str, status: int, words: str) -> None:
+    """As its actor loader maps them, always within the host's layout (E3, A2)."""
     page = portal.browser(email).get()
     assert page.status_code == status
     assert words in page.text
@@ -182,8 +182,8 @@ def test_the_hosts_people(portal: Portal, email: str, status: int, words: str) -
     assert "<strong>Quayside</strong> <small>merchant portal</small>" in page.text
 
 
-def test_whoever_is_signed_out_is_led_to_the_hosts_page_and_back(portal: Portal) -> None:
-    """By the sign-in page that Flask-Login knows (W11)."""
+def test_signed_out_people_are_redirected_to_the_hosts_sign_in_and_back(portal: Portal) -> None:
+    """The page is Flask-Login's `login_view` (W11)."""
     browser = portal.browser(None)
     answer = browser.get(f"{LIST}?q=a", allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (
@@ -194,8 +194,8 @@ def test_whoever_is_signed_out_is_led_to_the_hosts_page_and_back(portal: Portal)
     assert entered.headers["Location"] == f"{LIST}?q=a"
 
 
-def test_an_account_sees_its_own(portal: Portal) -> None:
-    """The merchant of the host is the account (A3, E3)."""
+def test_an_account_sees_its_own_clients_only(portal: Portal) -> None:
+    """The host's merchant is the account (A3, E3)."""
     owner, other = portal.browser(OWNER), portal.browser(OTHER_OWNER)
     page = owner.get(f"{LIST}/new").text
     key = re.search(r'name="creation_key"[^>]*value="([^"]+)"', page)
@@ -210,8 +210,8 @@ def test_an_account_sees_its_own(portal: Portal) -> None:
     assert other.get(url[1]).status_code == 404
 
 
-def test_a_fragment_has_no_frame(portal: Portal) -> None:
-    """The host's frame never lands in a dialog (W12, W13)."""
+def test_a_fragment_has_no_layout(portal: Portal) -> None:
+    """The host's layout is never loaded into a dialog (W12, W13)."""
     htmx = {"HX-Request": "true", "HX-Request-Type": "partial"}
     browser = portal.browser(OWNER)
     for path in (f"{LIST}/new", f"{LIST}/nonsense"):
@@ -221,7 +221,7 @@ def test_a_fragment_has_no_frame(portal: Portal) -> None:
 
 
 def test_the_endpoint_within_the_host(make_portal: MakePortal) -> None:
-    """A client made in the portal gets a token from the portal, under its CSRF layer; the log keeps no secret (L4)."""
+    """A client created in the portal gets a token from it, despite its CSRF layer; the log holds no secret (L4)."""
     with make_portal(development="true", issuer="http://127.0.0.1").serving() as portal:
         owner = portal.browser(OWNER)
         key = re.search(r'name="creation_key"[^>]*value="([^"]+)"', owner.get(f"{LIST}/new").text)

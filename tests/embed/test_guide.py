@@ -1,4 +1,4 @@
-"""`docs/embedding.md`: followed word for word on a bare Flask application, with nothing but the wheel."""
+"""`docs/embedding.md`, followed word for word on a bare Flask application with only the wheel."""
 
 import ast
 import dataclasses
@@ -46,7 +46,7 @@ SLOW_SECONDS = 120
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the file that it belongs into, its text."""
+    """A fenced block: its language, the file that it belongs to, its text."""
 
     language: str
     file: str
@@ -73,7 +73,7 @@ def blocks(heading: str) -> list[Block]:
 
 
 class Follower:
-    """Somebody who has the guide and the wheel, and types what the guide says.
+    """Run the commands of the guide, with the wheel.
 
     Three things differ from a machine with a network: pip takes what the wheel depends on from the environment that
     runs the tests, `flask` is called as a module since it was not installed into this one, and the port is free.
@@ -96,7 +96,7 @@ class Follower:
         self.environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "FLASK_RUN_PORT": str(self.port)}
 
     def follow(self, heading: str) -> str:
-        """Do what a section says; return what its commands printed. What is exported stays so."""
+        """Run a section's commands and write its files; return the output. Exported variables stay set."""
         printed = ""
         for block in blocks(heading):
             if block.file:
@@ -105,11 +105,11 @@ class Follower:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(("\n\n" if file.tell() else "") + block.text)
             elif block.language == "sh" and block.text != "flask run\n":
-                printed += self.type(block.text)
+                printed += self.run_shell(block.text)
         return printed
 
-    def type(self, script: str) -> str:
-        """Type lines into a shell."""
+    def run_shell(self, script: str) -> str:
+        """Run lines in a shell."""
         done = subprocess.run(
             ["/bin/sh", "-e", "-c", f"{script}\nenv -0 > environment"],
             cwd=self.directory,
@@ -143,12 +143,12 @@ class Follower:
 
     @property
     def url(self) -> str:
-        """Where the application answers."""
+        """The address of the application."""
         return f"http://127.0.0.1:{self.port}"
 
 
 def test_the_guide_word_for_word(wheel: Path, tmp_path: Path) -> None:
-    """From an empty directory to the list, a client and its token; then signals, housekeeping, and out again."""
+    """From an empty directory to the list, a client and its token; then signals, housekeeping, and removal."""
     follower = Follower(tmp_path, wheel)
     assert "up to date" in follower.follow("In ten minutes")
     follower.follow("Signals")
@@ -157,9 +157,9 @@ def test_the_guide_word_for_word(wheel: Path, tmp_path: Path) -> None:
         site = Site(follower.url)
         address = re.search(r"Open `http://127.0.0.1:5000(\S+)`", GUIDE)
         assert address
-        asked = site.get(address[1])
-        assert asked.url.startswith(f"{follower.url}/sign-in?next=")
-        shown = site.session.post(asked.url, data={"name": "Ann"}, timeout=10)
+        requested = site.get(address[1])
+        assert requested.url.startswith(f"{follower.url}/sign-in?next=")
+        shown = site.session.post(requested.url, data={"name": "Ann"}, timeout=10)
         assert shown.url == follower.url + address[1]
         assert "No clients yet" in shown.text
         assert "<header>Portal</header>" in shown.text
@@ -185,7 +185,7 @@ def test_the_guide_word_for_word(wheel: Path, tmp_path: Path) -> None:
     engine.dispose()
 
 
-# What it says of the code
+# Statements about the code
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -194,24 +194,24 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def named(text: str) -> list[str]:
-    """Return what stands in backticks."""
+def quoted(text: str) -> list[str]:
+    """Return the parts of a text that are in backticks."""
     return re.findall(r"`([^`\n]+)`", text)
 
 
-def test_the_table_of_the_actor_is_the_class() -> None:
-    assert [named(row[0])[0] for row in rows("The actor")] == [field.name for field in dataclasses.fields(Actor)]
+def test_the_table_of_the_actor_lists_its_fields() -> None:
+    assert [quoted(row[0])[0] for row in rows("The actor")] == [field.name for field in dataclasses.fields(Actor)]
     sentence = re.search(r"read by the attributes (.*?)\.\n", section("The actor"), re.DOTALL)
     assert sentence
     code = inspect.getsource(actor_from_flask_login)
-    for name in named(sentence[1]):
+    for name in quoted(sentence[1]):
         assert re.search(rf"user\.{name}\b|\"{name}\"", code), name
 
 
-def test_every_setting_and_command_that_is_named_exists() -> None:
+def test_every_named_setting_and_command_exists() -> None:
     settings = {field.name.upper() for field in dataclasses.fields(Settings)}
     text = re.sub(r"```.*?```", "", GUIDE, flags=re.DOTALL)
-    names = {name for name in named(text) if re.fullmatch(r"[A-Z]+(_[A-Z]+)*", name)} - {"SCRIPT_NAME"}
+    names = {name for name in quoted(text) if re.fullmatch(r"[A-Z]+(_[A-Z]+)*", name)} - {"SCRIPT_NAME"}
     assert names - settings == set()
     assert len(names) > 8
     assert set(re.findall(r"IDENTITY_CLIENTS_([A-Z_]+)", GUIDE)) - settings == {"ENGINE"} - settings
@@ -219,24 +219,24 @@ def test_every_setting_and_command_that_is_named_exists() -> None:
         assert command in commands.commands, command
 
 
-def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
+def test_the_custom_properties_match_the_stylesheet() -> None:
     style = (ROOT / "static/identity_clients/css/theme.css").read_text("utf-8")
-    listed = [name for row in rows("Theming") for name in named(row[0])]
+    listed = [name for row in rows("Theming") for name in quoted(row[0])]
     assert sorted(listed) == sorted(set(re.findall(r"(--ic-[a-z-]+):", style)))
 
 
-def test_the_signals_are_those_of_the_code() -> None:
+def test_the_signals_match_the_code() -> None:
     sentence = re.search(r"after it is committed: (.*?) \(", section("Signals"), re.DOTALL)
     assert sentence
-    assert set(named(sentence[1])) == set(signals.namespace)
+    assert set(quoted(sentence[1])) == set(signals.namespace)
     (block,) = [block for block in blocks("Signals") if block.file == "signals_to_file.py"]
     assert block.text == (ROOT / "examples/signals_to_file.py").read_text("utf-8")
     (names,) = re.findall(r"^NAMES = (\(.*\))$", block.text, re.MULTILINE)
     assert set(ast.literal_eval(names)) == set(signals.namespace)
 
 
-def test_the_examples_lines_are_the_guides() -> None:
-    """Those of `base.html`, of Alembic and of the engine, and the diff that is pointed to."""
+def test_the_example_uses_the_lines_of_the_guide() -> None:
+    """Those of `base.html`, of Alembic and of the engine, and the diff that the guide mentions."""
     frame = (EXAMPLE / "webapp/templates/identity_clients/base.html").read_text("utf-8")
     assert blocks("Layout and templates")[0].text == frame
     environment = (EXAMPLE / "migrations/env.py").read_text("utf-8")
@@ -250,8 +250,8 @@ def test_the_examples_lines_are_the_guides() -> None:
     assert f"`{DIFF.name}`" in GUIDE
 
 
-def test_the_readme_says_the_same_in_short() -> None:
-    """Its lines are valid, its actor has only fields that there are, and it leads here."""
+def test_the_short_form_in_the_readme() -> None:
+    """Its lines are valid, its actor has only existing fields, and it links to the guide."""
     readme = (ROOT / "README.md").read_text("utf-8")
     part = readme.partition("\n## Embed\n")[2].partition("\n## ")[0]
     (code,) = re.findall(r"^```python\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
@@ -337,7 +337,7 @@ def test_a_naive_time_of_sign_in(engine: Engine) -> None:
 
 
 def test_a_change_of_an_account(engine: Engine) -> None:
-    """What the endpoint is told counts for the next token (A4, A7)."""
+    """The values apply to the next token (A4, A7)."""
     make_client(engine, account_id="company", client_id="first-client", roles=("CreatePayment", "AccountViewer"))
     app = embed(Flask("host"), engine)
 
@@ -391,11 +391,12 @@ OVERRIDES: dict[str, Callable[[Any], Any]] = {
     "components/error.html": lambda host: host.get("/nonsense"),
     "components/_signed_out.html": lambda host: host.post("/new", id=""),
     "components/_sign_in_again.html": lambda host: host.create_long_after_sign_in(),
+    "secrets/_handover.html": lambda host: host.create(),
 }
 
 
 class Overriding:
-    """A host with one template of its own."""
+    """A host with one overridden template."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.actor = NORTHWIND
@@ -415,17 +416,20 @@ class Overriding:
         self.actor = dataclasses.replace(NORTHWIND, **changes)
         return self.client.post(PREFIX + path, headers=HTMX)
 
+    def create(self) -> Any:
+        return create(self.client, htmx=True)
+
     def create_long_after_sign_in(self) -> Any:
         self.actor = dataclasses.replace(NORTHWIND, signed_in_at=datetime(2026, 1, 1, tzinfo=UTC))
         return create(self.client, htmx=True)
 
 
 def test_the_list_of_templates_is_tested() -> None:
-    assert [named(row[0])[0] for row in rows("Templates that you may override")] == list(OVERRIDES)
+    assert [quoted(row[0])[0] for row in rows("Templates that you may override")] == list(OVERRIDES)
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_a_template_may_be_overridden(engine: Engine, name: str) -> None:
-    """And it is what people then see."""
+    """And its page is rendered from it."""
     assert "the host's own words" in OVERRIDES[name](Overriding(engine, name)).text
     assert (ROOT / "templates" / "identity_clients" / name).read_text("utf-8").startswith("{# ")

@@ -1,4 +1,4 @@
-"""Hosts of every kind, each with the screens and the endpoint in it (E1, E2, E3, E5, E6)."""
+"""Many kinds of hosts, each with the screens and the endpoint (E1, E2, E3, E5, E6)."""
 
 import asyncio
 import re
@@ -48,21 +48,21 @@ def client_ids(engine: Engine) -> set[str]:
 # Start order, and the host's CSRF layer
 
 STARTS: dict[str, Callable[[Flask, Engine], object]] = {
-    "ours": embed,
+    "product": embed,
     "csrf": lambda app, _engine: CSRFProtect(app),
     "sign-in": lambda app, _engine: flask_login.LoginManager(app).user_loader(lambda user_id: None),
 }
 ORDERS = (
-    ("csrf", "sign-in", "ours"),
-    ("ours", "csrf", "sign-in"),
-    ("sign-in", "ours", "csrf"),
-    ("csrf", "ours", "sign-in"),
+    ("csrf", "sign-in", "product"),
+    ("product", "csrf", "sign-in"),
+    ("sign-in", "product", "csrf"),
+    ("csrf", "product", "sign-in"),
 )
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" then ".join)
 def test_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str, ...]) -> None:
-    """Three POSTs are exempt from the host's CSRF layer; every other one is guarded, the host's own too (E1, W8)."""
+    """Three POSTs are exempt from the host's CSRF layer; all others are checked, the host's own too (E1, W8)."""
     app = Flask("host")
     app.add_url_rule("/pay", "pay", lambda: "paid", methods=["POST"])
     for name in order:
@@ -93,8 +93,8 @@ def test_the_start_order_does_not_matter(sqlite_engine: Engine, order: tuple[str
     assert client_ids(sqlite_engine) == {"first-client", "second-client"}
 
 
-def test_nothing_but_the_endpoint_of_machines_is_exempt(sqlite_engine: Engine) -> None:
-    """By the names under which the host's layer keeps its exceptions (E1)."""
+def test_only_the_identity_endpoint_is_exempt_from_csrf(sqlite_engine: Engine) -> None:
+    """By the names that the host's layer keeps (E1)."""
     app = Flask("host")
     csrf = CSRFProtect(app)
     embed(app, sqlite_engine)
@@ -104,8 +104,8 @@ def test_nothing_but_the_endpoint_of_machines_is_exempt(sqlite_engine: Engine) -
     assert csrf._exempt_blueprints == set()
 
 
-def test_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_engine: Engine) -> None:
-    """Also where the host has a page of its own for its layer's refusals (W10, E1)."""
+def test_a_form_stays_in_its_dialog_when_the_hosts_csrf_layer_refuses(sqlite_engine: Engine) -> None:
+    """Also with the host's own error handler for CSRF errors (W10, E1)."""
     app = Flask("host")
     CSRFProtect(app)
     app.register_error_handler(400, lambda error: ("the host's own page", 400))
@@ -119,8 +119,8 @@ def test_where_the_hosts_csrf_layer_refuses_a_dialog_the_form_stays(sqlite_engin
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_engine: Engine, htmx: bool) -> None:
-    """Without a token, and the client is absent, the sender foreign, the encoding another (W12, A3, W9, I5)."""
+def test_other_refusals_behind_the_hosts_csrf_layer(sqlite_engine: Engine, htmx: bool) -> None:
+    """Without a token, and with an absent client, another site or another encoding (W12, A3, W9, I5)."""
     app = Flask("host")
     CSRFProtect(app)
     browser, headers = embed(app, sqlite_engine).test_client(), HTMX if htmx else {}
@@ -130,12 +130,12 @@ def test_what_else_is_wrong_is_said_behind_the_hosts_csrf_layer_too(sqlite_engin
     assert browser.post(f"{PREFIX}/new", headers=headers, json={}).status_code == 415
 
 
-# What else runs in the host
+# Hooks and handlers of the host
 
 
 @pytest.mark.parametrize("reads", ["form", "get_data", "get_json"])
-def test_a_hook_of_the_host_may_read_what_was_sent(sqlite_engine: Engine, reads: str) -> None:
-    """Such as one that writes a log. On a real connection a second reading would wait for ever (P3, D1)."""
+def test_a_hook_of_the_host_may_read_the_body(sqlite_engine: Engine, reads: str) -> None:
+    """Such as a request log. On a real connection a second read would block (P3, D1)."""
     from tests.support.live import serving
 
     app = Flask("host")
@@ -174,8 +174,8 @@ def test_limits_hold_before_the_hosts_csrf_layer_reads(sqlite_engine: Engine) ->
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: bool) -> None:
-    """Ours never shows there, and the host's never within ours (W12, E2)."""
+def test_error_pages_of_host_and_product_are_separate(sqlite_engine: Engine, htmx: bool) -> None:
+    """Neither is shown in the other's pages (W12, E2)."""
     app = Flask("host")
     for code in (400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 503):
         app.register_error_handler(code, lambda error: (f"the host's own {error.code}", error.code))
@@ -183,8 +183,8 @@ def test_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: 
     app.register_error_handler(Exception, lambda error: ("the host's own", 500))
     app.add_url_rule("/broken", "broken", lambda: str(1 / 0))
     app.add_url_rule("/absent", "absent", lambda: abort(404))
-    loaders: dict[str, Callable[[], Any]] = {"nobody": lambda: None, "broken": lambda: 1 / 0}
-    kind = ["somebody"]
+    loaders: dict[str, Callable[[], Any]] = {"signed out": lambda: None, "broken": lambda: 1 / 0}
+    kind = ["signed in"]
     embed(app, sqlite_engine, lambda: loaders.get(kind[0], lambda: NORTHWIND)())
     browser, headers = app.test_client(), HTMX if htmx else {}
     assert browser.get("/broken").text == "the host's own"
@@ -197,7 +197,7 @@ def test_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: 
         413: browser.post(f"{PREFIX}/new", headers=headers, data=b"x" * 70_000),
         415: browser.post(f"{PREFIX}/new", headers=headers, json={}),
     }
-    for name, status in (("nobody", 401), ("broken", 500)):
+    for name, status in (("signed out", 401), ("broken", 500)):
         kind[0] = name
         cases[status] = browser.get(PREFIX, headers=headers)
     for status, answer in cases.items():
@@ -206,8 +206,8 @@ def test_the_hosts_error_pages_are_the_hosts_alone(sqlite_engine: Engine, htmx: 
         assert ("<html" in answer.text) is not htmx, status
 
 
-def test_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
-    """No error handler, hook on answers, context or session of the host's changes, whatever it has of its own (E2)."""
+def test_nothing_global_is_added_to_the_application(sqlite_engine: Engine) -> None:
+    """No error handler, after-request hook, context processor or session of the host changes (E2)."""
 
     def parts(app: Flask) -> dict[str, Any]:
         return {
@@ -236,7 +236,7 @@ def test_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
         "extensions": {"identity_clients"},
         "blueprints": {"identity_clients", "identity_clients_endpoint"},
     }
-    assert after["before"] == before["before"] + 1  # looks for a CSRF layer that was started later
+    assert after["before"] == before["before"] + 1  # detects a CSRF layer that is started later
     for name in ("error handlers", "after", "teardown", "context", "session"):
         assert after[name] == before[name], name
     for rule in app.url_map.iter_rules():
@@ -245,7 +245,7 @@ def test_what_is_added_to_the_application(sqlite_engine: Engine) -> None:
 
 
 def test_no_name_of_a_host_clashes(sqlite_engine: Engine) -> None:
-    """Blueprints, static files, templates, commands, endpoints that another Flask application is likely to have."""
+    """Blueprints, static files, templates, commands and endpoints that other Flask applications are likely to have."""
     app = Flask("host", static_url_path="/static")
     app.jinja_loader = DictLoader(
         {"list.html": "the host's list", "layout.html": "x", "base.html": "y", "error.html": "z"}
@@ -265,8 +265,8 @@ def test_no_name_of_a_host_clashes(sqlite_engine: Engine) -> None:
     assert {"upgrade", "identity-clients"} <= set(app.cli.commands)
 
 
-def test_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: Engine) -> None:
-    """Its CSRF token, which a host that uses the library has as well (E2)."""
+def test_the_session_gets_only_the_key_of_flask_wtf(sqlite_engine: Engine) -> None:
+    """Its CSRF token, which a host with Flask-WTF has as well (E2)."""
     app = embed(Flask("host"), sqlite_engine)
     browser = app.test_client()
     assert create(browser).status_code == 200
@@ -275,7 +275,7 @@ def test_the_session_gets_no_key_but_that_of_the_form_library(sqlite_engine: Eng
 
 
 def test_a_header_of_the_host_wins(sqlite_engine: Engine) -> None:
-    """Its hook has the last word, on our pages too; on the endpoint's answers ours stay (P13, E2, W15)."""
+    """Its hook runs last, on our pages too; responses of the endpoint keep our headers (P13, E2, W15)."""
     app = embed(Flask("host"), sqlite_engine)
     strict = {
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -300,8 +300,8 @@ def test_a_header_of_the_host_wins(sqlite_engine: Engine) -> None:
 NAMES = ("title", "client", "form", "page", "query", "actor", "asset_url", "times", "partial", "platform_name", "url")
 
 
-def test_the_hosts_frame_sees_its_own_names(sqlite_engine: Engine) -> None:
-    """A frame may greet with `title` or `client`: what our pages call so never hides what the host calls so."""
+def test_the_hosts_layout_sees_its_own_variables(sqlite_engine: Engine) -> None:
+    """Our template variables such as `title` and `client` never hide the host's."""
     app = Flask("host")
     frame = "<!doctype html><title>{% block ic_title %}{% endblock %}</title>{% block ic_head %}{% endblock %}"
     frame += "".join(f"[{name}={{{{ {name} }}}}]" for name in NAMES) + "{% block ic_content %}{% endblock %}"
@@ -316,8 +316,8 @@ def test_the_hosts_frame_sees_its_own_names(sqlite_engine: Engine) -> None:
         assert "<title></title>" not in text_, path
 
 
-def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
-    """A host may have made Jinja raise on every name that is not there, and cut white space."""
+def test_a_strict_jinja_environment(sqlite_engine: Engine) -> None:
+    """A host may use StrictUndefined and trim white space."""
 
     class Strict(Flask):
         jinja_options: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -328,7 +328,7 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
 
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     host = make_host(sqlite_engine)
-    strict = embed(Strict("host", template_folder=None), sqlite_engine)  # else ours would be found as the host's own
+    strict = embed(Strict("host", template_folder=None), sqlite_engine)  # otherwise ours would count as the host's own
     client = make_client(sqlite_engine, account_id="northwind", client_id="third-client")
     for rule, endpoint, _, methods, _ in ROUTES:
         path = path_of(rule, client)
@@ -343,11 +343,11 @@ def test_a_strict_environment_of_templates(sqlite_engine: Engine) -> None:
     assert browser.get(f"{PREFIX}?q=nothing-like-this").status_code == 200
 
 
-# Its names and places
+# Names and prefixes
 
 
 def test_another_prefix_and_another_name(sqlite_engine: Engine) -> None:
-    """Every link and form of ours follows; the endpoint stays where its metadata says."""
+    """Every link and form follows the settings; the endpoint stays where its metadata says."""
     app = Flask("host")
     embed(app, sqlite_engine, url_prefix="/settings/api", blueprint_name="api_clients")
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
@@ -369,7 +369,7 @@ def test_another_prefix_and_another_name(sqlite_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "with space", "9lives", "a.b", "ünï"])
-def test_a_name_that_no_blueprint_can_have_stops_the_start(sqlite_engine: Engine, name: str) -> None:
+def test_an_invalid_blueprint_name_stops_the_start(sqlite_engine: Engine, name: str) -> None:
     with pytest.raises(SettingsError, match="BLUEPRINT_NAME"):
         embed(Flask("host"), sqlite_engine, blueprint_name=name)
 
@@ -383,7 +383,7 @@ def test_a_blueprint_of_the_host_with_our_name_names_the_setting(sqlite_engine: 
     embed(app, sqlite_engine, blueprint_name="machine_clients")
 
 
-def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> None:
+def test_a_host_that_loads_htmx_gets_no_second_copy(sqlite_engine: Engine) -> None:
     """Nor our configuration of it."""
     ours = embed(Flask("host"), sqlite_engine).test_client().get(PREFIX).text
     its = embed(Flask("host"), sqlite_engine, host_loads_htmx=True).test_client().get(PREFIX).text
@@ -394,7 +394,7 @@ def test_a_host_that_loads_htmx_is_not_given_it_twice(sqlite_engine: Engine) -> 
 
 @pytest.mark.parametrize("root", ["", "/portal"])
 def test_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: Engine, root: str) -> None:
-    """`next` leads back, also below a sub-path (W11)."""
+    """`next` returns to the page, also below a sub-path (W11)."""
     app = Flask("host")
     app.add_url_rule("/enter", "enter", lambda: "enter")
     embed(app, sqlite_engine, lambda: None, sign_in_endpoint="enter")
@@ -413,7 +413,7 @@ def test_a_host_without_flask_login_names_its_sign_in_page(sqlite_engine: Engine
 def test_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
     sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, source: str
 ) -> None:
-    """Signed-out people get the notice without a link. Flask-AppBuilder sets the name "login" and has no such (W11)."""
+    """Signed-out people get a notice without a link. Flask-AppBuilder sets "login" without such a view (W11)."""
     app = Flask("host")
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)
@@ -432,7 +432,7 @@ def test_a_sign_in_page_that_does_not_exist_is_named_in_the_log_once(
 
 @pytest.mark.parametrize("view", [None, "login"], ids=["no view", "a missing view"])
 def test_an_unauthorized_handler_of_the_host_answers(sqlite_engine: Engine, view: str | None) -> None:
-    """As Flask-Security has; for htmx its redirect becomes one of the whole page, or the link of the notice (W11)."""
+    """As Flask-Security has; for htmx its redirect loads the whole page, or becomes the link of the notice (W11)."""
     app = Flask("host")
     manager = flask_login.LoginManager(app)
     manager.user_loader(lambda user_id: None)
@@ -453,7 +453,7 @@ def test_an_unauthorized_handler_of_the_host_answers(sqlite_engine: Engine, view
     assert browser.get(PREFIX, headers=HTMX).status_code == 401
 
 
-def test_without_loader_and_without_flask_login_the_log_says_what_is_missing(
+def test_without_loader_and_flask_login_the_log_names_both(
     sqlite_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Flask("host")
@@ -466,8 +466,8 @@ def test_without_loader_and_without_flask_login_the_log_says_what_is_missing(
 
 # Who is signed in
 
-HALVES = {
-    "nobody": None,
+INCOMPLETE_ACTORS = {
+    "signed out": None,
     "no id": replace(NORTHWIND, id=""),
     "no account": replace(NORTHWIND, account_id=""),
     "None as id": replace(NORTHWIND, id=None),  # type: ignore[arg-type]
@@ -475,12 +475,12 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("kind", INCOMPLETE_ACTORS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
-    """At every route (E3)."""
+def test_no_actor_or_an_incomplete_one_has_no_access(sqlite_engine: Engine, kind: str, method: str) -> None:
+    """On every route (E3)."""
     client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
-    browser = embed(Flask("host"), sqlite_engine, lambda: HALVES[kind]).test_client()
+    browser = embed(Flask("host"), sqlite_engine, lambda: INCOMPLETE_ACTORS[kind]).test_client()
     for rule, endpoint, _, methods, _ in ROUTES:
         if method in methods and endpoint != "asset":
             answer = browser.open(path_of(rule, client), method=method)
@@ -489,8 +489,8 @@ def test_no_actor_or_half_of_one_means_no_access(sqlite_engine: Engine, kind: st
 
 
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({"Janitor"}), frozenset({"merchantadmin"})])
-def test_an_unknown_role_means_no_access(sqlite_engine: Engine, roles: frozenset[str]) -> None:
-    """An unknown role means no access (E3)."""
+def test_an_unknown_role_has_no_access(sqlite_engine: Engine, roles: frozenset[str]) -> None:
+    """Whatever else the actor has (E3)."""
     actor = replace(NORTHWIND, roles=roles)
     assert embed(Flask("host"), sqlite_engine, lambda: actor).test_client().get(PREFIX).status_code == 403
 
@@ -509,7 +509,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
 def test_a_loader_with_a_fault_is_500_without_data(
     sqlite_engine: Engine, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And the host's programmer reads in the log what it was (E3, L5)."""
+    """The log names the mistake for the host's developers (E3, L5)."""
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     page = embed(Flask("host"), sqlite_engine, MISTAKES[kind]).test_client().get(PREFIX)
     assert page.status_code == 500
@@ -544,10 +544,10 @@ def test_no_request_chooses_its_account_or_role(sqlite_engine: Engine) -> None:
         (timedelta(minutes=-60), 401),
     ],
 )
-def test_an_actor_that_tells_the_time_of_sign_in_gets_w5(
+def test_the_actors_time_of_sign_in_is_compared(
     sqlite_engine: Engine, signed_in: timedelta | None, status: int
 ) -> None:
-    """Where the host cannot tell, the sign-in counts as recent; one of a clock that was ahead does not (E5, W5)."""
+    """Without a time the sign-in counts as recent; a time of a clock that is ahead does not (E5, W5)."""
     at = None if signed_in is None else datetime.now(UTC) - signed_in
     actor = replace(NORTHWIND, signed_in_at=at)
     assert create(embed(Flask("host"), sqlite_engine, lambda: actor).test_client()).status_code == status
@@ -555,7 +555,7 @@ def test_an_actor_that_tells_the_time_of_sign_in_gets_w5(
 
 
 def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
-    """A gateway signs people in, and says in a header who it is."""
+    """A gateway signs people in and names them in a header."""
 
     def actor() -> Actor | None:
         email = request.headers.get("X-Gateway-User")
@@ -573,7 +573,7 @@ def test_no_user_model_is_needed(sqlite_engine: Engine) -> None:
 
 
 def test_an_async_host(sqlite_engine: Engine) -> None:
-    """Async views and hooks of the host's, and an actor loader that awaits."""
+    """Async views and hooks, and an actor loader that awaits."""
     app = Flask("host")
     CSRFProtect(app)
 
@@ -597,7 +597,7 @@ def test_an_async_host(sqlite_engine: Engine) -> None:
         return NORTHWIND
 
     browser = embed(app, sqlite_engine, actor).test_client()
-    # In a thread of its own: that of the tests may still hold the event loop of a browser test.
+    # In a separate thread, since the main one may still have the event loop of a browser test.
     with ThreadPoolExecutor(1) as thread:
         assert thread.submit(browser.get, "/home").result().text == "home"
         assert thread.submit(browser.get, PREFIX).result().headers["X-Host"] == "async"
@@ -607,8 +607,8 @@ def test_an_async_host(sqlite_engine: Engine) -> None:
 # One process, several applications
 
 
-def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
-    """The extension is made once, beside the factory; tests of the host make an application each."""
+def test_a_factory_makes_several_applications(sqlite_url: str) -> None:
+    """The extension object is created once, beside the factory."""
     identity_clients = IdentityClients()
 
     @identity_clients.actor_loader
@@ -629,7 +629,7 @@ def test_a_factory_makes_as_many_as_it_likes(sqlite_url: str) -> None:
 
 
 def test_two_applications_in_one_process_share_nothing(sqlite_url: str, postgresql_url: str) -> None:
-    """Two databases, two prefixes, two names, two actors, two sets of rate_limits and keys (E6)."""
+    """Two databases, prefixes, names, actors, rate limits and key sets (E6)."""
     first_engine, second_engine = make_engine(sqlite_url), make_engine(postgresql_url)
     first = embed(Flask("first"), first_engine, taken_id_answers_per_hour=1)
     second = embed(
@@ -654,16 +654,16 @@ def test_two_applications_in_one_process_share_nothing(sqlite_url: str, postgres
 
 
 def test_an_unknown_setting_stops_the_start(sqlite_engine: Engine) -> None:
-    """A slip of the pen is no default (E6)."""
+    """A misspelt name is not ignored (E6)."""
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_PREFIX is not a setting"):
         embed(Flask("host"), sqlite_engine, prefix="/keys")
 
 
-# One database, two owners
+# One database for host and product
 
 
 class Notes:
-    """A host with Flask-SQLAlchemy, whose every request leaves a note; its engine is ours as well."""
+    """A host with Flask-SQLAlchemy that adds a row in every request; its engine is ours as well."""
 
     def __init__(self, url: str, *, flushes: bool) -> None:
         self.app = Flask("host")
@@ -700,8 +700,8 @@ class Notes:
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql"])
-def test_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureRequest, name: str) -> None:
-    """What the host rolls back leaves ours alone, and the other way round, on one engine (E6)."""
+def test_the_transactions_of_host_and_product_are_separate(request: pytest.FixtureRequest, name: str) -> None:
+    """A rollback of the host leaves our change, and the reverse, on one engine (E6)."""
     # On SQLite one transaction at a time may write, so a host that writes in every request does it at the end.
     host = Notes(request.getfixturevalue(f"{name}_url"), flushes=name == "postgresql")
     with host.app.app_context():
@@ -712,13 +712,13 @@ def test_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureR
     assert token
     count = len(host.notes())
     form = {**VALUES, "csrf_token": token[1], "creation_key": ""}
-    # The host fails after ours is done: ours stays, its own is gone.
+    # The host fails after our commit: our change stays, its own is rolled back.
     host.fails = True
     assert browser.post(f"{PREFIX}/new", data=form).status_code == 500
     host.fails = False
     assert client_ids(engine) == {"second-client"}
     assert len(host.notes()) == count
-    # Ours is refused while the host goes on: its own stays, of ours there is nothing.
+    # Our change is refused while the host continues: its own is committed, ours is not.
     assert browser.post(f"{PREFIX}/new", data=form).status_code == 422
     assert len(host.notes()) == count + 1
     with read_session(engine) as session:
@@ -727,8 +727,8 @@ def test_the_transactions_of_host_and_product_are_apart(request: pytest.FixtureR
         engine.dispose()
 
 
-def test_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) -> None:
-    """What it shows of its own statements stays as it was (L5, E2)."""
+def test_a_hosts_engine_hides_parameters_of_our_statements_only(sqlite_engine: Engine) -> None:
+    """Its own error messages stay as they were (L5, E2)."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import OperationalError
 
@@ -741,7 +741,7 @@ def test_a_hosts_engine_hides_parameters_for_us_alone(sqlite_engine: Engine) -> 
 
 
 def test_our_tables_need_rights_on_themselves_only(postgresql_url: str, postgresql_server: Engine) -> None:
-    """A database user who may read and write our tables, and nothing else, is all that the application needs (E6)."""
+    """A database user needs no rights other than to read and write our tables (E6)."""
     owner = make_engine(postgresql_url)
     user = f"app_{owner.url.database}"
     with owner.begin() as connection:
@@ -772,8 +772,8 @@ def test_our_tables_need_rights_on_themselves_only(postgresql_url: str, postgres
         owner.dispose()
 
 
-def test_a_host_that_lets_nobody_in_lets_machines_in(sqlite_engine: Engine) -> None:
-    """As the guide says: a hook that demands a sign-in everywhere leaves the endpoint's blueprint alone."""
+def test_a_hook_that_requires_sign_in_can_exempt_the_endpoint(sqlite_engine: Engine) -> None:
+    """As the guide says: by the endpoint's blueprint name."""
     app = Flask("host")
 
     @app.before_request

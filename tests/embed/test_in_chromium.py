@@ -1,4 +1,4 @@
-"""The example host in Chromium: its look around ours, neither touching the other, wherever it is mounted."""
+"""The example host in Chromium: neither stylesheet affects the other, wherever the product is mounted."""
 
 import contextlib
 import http.client
@@ -18,7 +18,7 @@ from tests.support.servers import ROOT, free_port
 
 PICO = (EXAMPLE / "webapp/static/pico-2.1.1.classless.min.css").read_text("utf-8")
 REBOOT = (ROOT / "tests/vendor/bootstrap-reboot-5.3.9.min.css").read_text("utf-8")
-RUDE = """
+STRONG_RULES = """
 html { font-size: 16px }
 body { font: italic 900 22px/2 Georgia, serif; letter-spacing: .1em; word-spacing: 1em; text-align: center; color: red;
   text-transform: uppercase; text-indent: 3em; text-shadow: 1px 1px red; white-space: nowrap; cursor: crosshair }
@@ -42,11 +42,11 @@ details { border: 2px solid } hr { margin: 4em } small { font-size: 40px }
 *, *::before, *::after { box-sizing: content-box } ::before { content: "x" }
 [role] { zoom: 1.5 } [aria-invalid] { color: red }
 """
-SHEETS = {"pico": PICO + ":root { --pico-font-size: 100% }", "bootstrap": REBOOT, "rude": RUDE}
+SHEETS = {"pico": PICO + ":root { --pico-font-size: 100% }", "bootstrap": REBOOT, "rude": STRONG_RULES}
 
 
-def enter(context: BrowserContext, base: str) -> None:
-    """Sign the owner in, by the host's own page."""
+def sign_in(context: BrowserContext, base: str) -> None:
+    """Sign the owner in on the host's own page."""
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', context.request.get(f"{base}/enter").text())
     assert token
     form = {"csrf_token": token[1], "mail": OWNER, "password": PASSWORD}
@@ -55,7 +55,7 @@ def enter(context: BrowserContext, base: str) -> None:
 
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a browser in which somebody is signed in; no page may fail or break its policy."""
+    """Return a function that opens a signed-in browser; no page may fail or violate its policy."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
@@ -63,8 +63,11 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         context.on("weberror", lambda error: faults.append(str(error.error)))
-        context.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-        enter(context, base)
+        context.on(
+            "console",
+            lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None,
+        )
+        sign_in(context, base)
         return context.new_page()
 
     yield open_
@@ -80,10 +83,10 @@ def create(page: Page, client_id: str) -> ClientList:
     return form.create().done(ClientList)
 
 
-# Neither style touches the other
+# Neither stylesheet affects the other
 
 # Every computed value of an element and its parts, for all elements within `#ic` or all outside. The values of each are
-# one text: Playwright takes seconds for a hundred thousand little ones.
+# one string: Playwright takes seconds for a hundred thousand short ones.
 SNAPSHOT = """inside => {
   const ic = document.getElementById('ic'), names = [...getComputedStyle(ic)].filter(name => !name.startsWith('--'));
   if (!inside) ic.style.display = 'none';
@@ -99,7 +102,7 @@ SNAPSHOT = """inside => {
 }"""
 SWITCH = """([ours, on]) => { for (const sheet of document.styleSheets)
   if (sheet.href.includes('app.css') === ours) sheet.disabled = !on; }"""
-# What `.ic` inherits on purpose, or what shows nowhere in it.
+# Properties that `.ic` inherits on purpose, or that have no effect in it.
 INHERITED = {
     *("box-sizing", "color-scheme", "tab-size", "text-rendering", "text-size-adjust", "text-underline-offset"),
     *("-webkit-tap-highlight-color", "background-repeat", "background-position", "background-size"),
@@ -107,7 +110,7 @@ INHERITED = {
 
 
 def differences(left: list[Any], right: list[Any]) -> list[tuple[str, str, str, str]]:
-    """Return element, property and both values, wherever two snapshots differ."""
+    """Return element, property and both values wherever two snapshots differ."""
     (names, one), (others, other) = left, right
     assert names == others
     assert [name for name, _ in one] == [name for name, _ in other]
@@ -120,8 +123,8 @@ def differences(left: list[Any], right: list[Any]) -> list[tuple[str, str, str, 
     ]
 
 
-def dress(page: Page, sheet: str) -> None:
-    """Let the portal wear another stylesheet."""
+def use_stylesheet(page: Page, sheet: str) -> None:
+    """Make the portal use another stylesheet."""
 
     def answer(route: Route) -> None:
         route.fulfill(body=sheet if "pico" in route.request.url else "", content_type="text/css")
@@ -153,7 +156,7 @@ SCREENS: dict[str, tuple[str, Callable[[Page], None] | None]] = {
 
 @pytest.fixture
 def styled(portal: Portal, open_tab: Callable[..., Page]) -> Page:
-    """Return a tab of the portal, where its merchant has a client."""
+    """Return a tab of the portal whose merchant has a client."""
     page = open_tab(portal.url)
     page.goto(portal.url + LIST)
     if "tidewater-style" not in page.content():
@@ -163,10 +166,10 @@ def styled(portal: Portal, open_tab: Callable[..., Page]) -> Page:
 
 @pytest.mark.parametrize("sheet", SHEETS)
 @pytest.mark.parametrize("screen", SCREENS)
-def test_no_rule_of_the_host_reaches_ours(styled: Page, portal: Portal, screen: str, sheet: str) -> None:
-    """Every computed value of every element of ours is the same with the host's style and without any."""
+def test_no_rule_of_the_host_affects_our_elements(styled: Page, portal: Portal, screen: str, sheet: str) -> None:
+    """All computed values of our elements are equal with and without the host's stylesheet."""
     path, act = SCREENS[screen]
-    dress(styled, SHEETS[sheet])
+    use_stylesheet(styled, SHEETS[sheet])
     styled.goto(portal.url + LIST + path)
     if act:
         act(styled)
@@ -174,15 +177,15 @@ def test_no_rule_of_the_host_reaches_ours(styled: Page, portal: Portal, screen: 
     with_host = styled.evaluate(SNAPSHOT, True)
     styled.evaluate(SWITCH, [False, False])
     found = differences(styled.evaluate(SNAPSHOT, True), with_host)
-    if sheet == "pico":  # has `!important` paddings for a wrong field, with room for its sign
+    if sheet == "pico":  # has `!important` paddings for an invalid field, with space for its icon
         found = [line for line in found if not re.match("padding-(left|right|inline)", line[1])]
     assert found[:20] == []
 
 
 @pytest.mark.parametrize("sheet", SHEETS)
-def test_no_rule_of_ours_reaches_the_host(styled: Page, portal: Portal, sheet: str) -> None:
-    """And every value of every element of the host's, with our style and without."""
-    dress(styled, SHEETS[sheet])
+def test_no_rule_of_ours_affects_the_hosts_elements(styled: Page, portal: Portal, sheet: str) -> None:
+    """All computed values of the host's elements are equal with and without our stylesheet."""
+    use_stylesheet(styled, SHEETS[sheet])
     styled.goto(portal.url + LIST)
     with_product = styled.evaluate(SNAPSHOT, False)
     styled.evaluate(SWITCH, [True, False])
@@ -196,7 +199,7 @@ TOKENS = sorted(set(re.findall(r"--ic-[a-z-]+(?=:)", THEME.read_text("utf-8"))))
 
 
 def test_a_host_sets_the_custom_properties(styled: Page, portal: Portal) -> None:
-    """Each of them, in a plain rule before our stylesheet; the portal sets its own accent so."""
+    """Each in a plain rule before our stylesheet; the portal sets its accent so."""
     styled.goto(portal.url + LIST)
     go = styled.locator(".ic-go").first
     expect(go).to_have_css("background-color", "rgb(15, 118, 110)")
@@ -214,19 +217,19 @@ def test_a_host_sets_the_custom_properties(styled: Page, portal: Portal) -> None
 
 
 def test_the_host_decides_light_or_dark(styled: Page, portal: Portal) -> None:
-    """By its `color-scheme`."""
+    """By `color-scheme`."""
     for scheme, colour in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(16, 24, 29)")):
-        dress(styled, f":root {{ color-scheme: {scheme} }}")
+        use_stylesheet(styled, f":root {{ color-scheme: {scheme} }}")
         styled.goto(portal.url + LIST)
         expect(styled.locator("#ic")).to_have_css("background-color", colour)
 
 
-# Wherever it is mounted
+# Mounted at another path
 
 
 @contextlib.contextmanager
 def reverse_proxy(to_port: int, prefix: str) -> Iterator[str]:
-    """Answer below a sub-path for an application that stands at the root of another port, as nginx would."""
+    """Serve an application below a sub-path, as nginx does for one at the root of another port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -272,7 +275,7 @@ def reverse_proxy(to_port: int, prefix: str) -> Iterator[str]:
 
 
 def go_through(page: Page, base: str, client_id: str) -> None:
-    """Create, search, edit, disable: each by dialog and menu, and back to the list."""
+    """Create, search, edit and disable a client by dialog and menu, and return to the list."""
     page.goto(base)
     screen = create(page, client_id)
     expect(screen.row(client_id)).to_be_visible()
@@ -293,22 +296,22 @@ def go_through(page: Page, base: str, client_id: str) -> None:
 
 
 def test_the_screens_within_the_host(portal: Portal, open_tab: Callable[..., Page]) -> None:
-    """Under its policy with a nonce, within its frame."""
+    """Under its policy with a nonce, within its layout."""
     page = open_tab(portal.url)
     go_through(page, portal.url + LIST, "tidewater-here")
     expect(page.get_by_role("navigation").get_by_role("link", name="Payouts")).to_be_visible()
     expect(page).to_have_title(re.compile(r" - Quayside$"))
 
 
-def test_the_hosts_csrf_layer_refuses_a_dialog_and_nothing_typed_is_lost(
+def test_typed_values_are_kept_when_the_hosts_csrf_layer_refuses_a_dialog(
     portal: Portal, open_tab: Callable[..., Page]
 ) -> None:
-    """Signed in anew in another tab, the form is sent once more, with the secret as it was typed (W10, E1)."""
+    """After signing in again in another tab the form is sent once more, with the typed secret (W10, E1)."""
     page = open_tab(portal.url)
     page.goto(portal.url + LIST)
     form = ClientList(page).new()
     form.fill(client_id="tidewater-late", client_secret="typed by a person, twice").choose({"MerchantUser"})
-    enter(page.context, portal.url)
+    sign_in(page.context, portal.url)
     form.create_with_errors()
     expect(form.root).to_contain_text("press Create again")
     expect(form.secret).to_have_value("typed by a person, twice")
@@ -328,7 +331,7 @@ def test_another_prefix_and_another_blueprint_name(make_portal: MakePortal, open
 
 
 def test_below_a_sub_path_behind_a_proxy(make_portal: MakePortal, open_tab: Callable[..., Page]) -> None:
-    """SCRIPT_NAME, T14, C5: links, sign-in, assets, metadata, and the address in the trail is the caller's."""
+    """Links, sign-in, assets and metadata use SCRIPT_NAME, and the audit log has the caller's address (T14, C5)."""
     prefix, port = "/portal", free_port()
     site = make_portal(development="true", issuer=f"http://127.0.0.1:{port}{prefix}")
     with site.serving(QUAYSIDE_PROXIES="1"), reverse_proxy(int(site.url.rpartition(":")[2]), prefix) as base:
@@ -339,20 +342,20 @@ def test_below_a_sub_path_behind_a_proxy(make_portal: MakePortal, open_tab: Call
         assert answer.json()["token_endpoint"] == f"http://127.0.0.1:{port}{prefix}/connect/token"
         wrong = {"grant_type": "client_credentials", "client_id": "tidewater-below", "client_secret": "wrong-secret"}
         assert page.request.post(f"{base}/connect/token", form=dict(wrong)).status == 401
-        stranger = page.context.browser.new_page()  # type: ignore[union-attr]
-        stranger.goto(f"{base}{LIST}?q=tide")
-        expect(stranger).to_have_url(re.compile(rf"^{re.escape(base)}/enter\?next="))
-        stranger.get_by_label("E-mail").fill(OWNER)
-        stranger.get_by_label("Password").fill(PASSWORD)
-        stranger.get_by_role("button", name="Enter").click()
-        expect(stranger).to_have_url(f"{base}{LIST}?q=tide")
-        stranger.close()
+        signed_out = page.context.browser.new_page()  # type: ignore[union-attr]
+        signed_out.goto(f"{base}{LIST}?q=tide")
+        expect(signed_out).to_have_url(re.compile(rf"^{re.escape(base)}/enter\?next="))
+        signed_out.get_by_label("E-mail").fill(OWNER)
+        signed_out.get_by_label("Password").fill(PASSWORD)
+        signed_out.get_by_role("button", name="Enter").click()
+        expect(signed_out).to_have_url(f"{base}{LIST}?q=tide")
+        signed_out.close()
     script = "import sqlite3; print(*sqlite3.connect('quayside.sqlite3').execute(input()))"
     assert "203.0.113.9" in site.run("-c", script, stdin="SELECT address FROM identity_client_events")
 
 
 def test_a_host_that_loads_htmx_itself(make_portal: MakePortal, open_tab: Callable[..., Page]) -> None:
-    """It is loaded once; dialogs, search and the way back work under the host's own configuration."""
+    """It is loaded once; dialogs, search and Back work under the host's own configuration."""
     site = make_portal(host_loads_htmx="true")
     (vendored,) = (ROOT / "static/identity_clients/vendor").glob("htmx-4*.js")
     shutil.copyfile(vendored, site.directory / "webapp/static/htmx.js")

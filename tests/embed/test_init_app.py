@@ -1,4 +1,4 @@
-"""What `init_app` reads and refuses, and what becomes of an application that is dropped."""
+"""The settings and routes that `init_app` refuses, and the connections of an application that is dropped."""
 
 import gc
 import threading
@@ -35,7 +35,7 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
 def test_a_setting_made_after_init_app_is_refused_by_name(
     sqlite_engine: Engine, caplog: pytest.LogCaptureFixture, name: str, value: object
 ) -> None:
-    """On the screens, at the endpoint and by the commands, and never by the host's own pages (E6)."""
+    """By screens, endpoint and commands, and never by the host's own pages (E6)."""
     app = embed(Flask("host"), sqlite_engine)
     app.add_url_rule("/own", "own", lambda: "own")
     browser = app.test_client()
@@ -60,7 +60,7 @@ def test_a_setting_made_after_init_app_is_refused_by_name(
     assert browser.get(PREFIX).status_code == 200
 
 
-# URLs that the host has too
+# URLs that the host uses too
 
 TAKEN = [
     ("/connect/token", "ENDPOINT_PREFIX"),
@@ -92,7 +92,7 @@ def test_a_route_that_is_added_later_is_refused_at_the_first_request(
     assert caplog.text.count(advice) >= 4
 
 
-def test_routes_beside_ours_are_no_clash(sqlite_engine: Engine) -> None:
+def test_routes_beside_ours_are_accepted(sqlite_engine: Engine) -> None:
     """Other paths below the same prefixes, and rules that match everything."""
     app = Flask("host")
     for path in ("/connect/authorize", "/connect/token/info", "/<path:anything>", f"{PREFIX}-of-old"):
@@ -104,7 +104,7 @@ def test_routes_beside_ours_are_no_clash(sqlite_engine: Engine) -> None:
 
 
 def test_another_prefix_of_the_endpoint(sqlite_engine: Engine) -> None:
-    """The host keeps its own /connect/token; routes, metadata and screens follow the setting, P13 and E1 hold."""
+    """The host keeps its own /connect/token; routes, metadata and screens use the setting (P13, E1)."""
     app = Flask("host")
     app.add_url_rule("/connect/token", "own", lambda: "own", methods=["POST"])
     client = make_client(sqlite_engine, account_id="northwind", client_id="first-client")
@@ -124,7 +124,7 @@ def test_another_prefix_of_the_endpoint(sqlite_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "connect", "/connect/", "/"])
-def test_a_prefix_that_is_none_stops_the_start(sqlite_engine: Engine, prefix: str) -> None:
+def test_an_invalid_prefix_stops_the_start(sqlite_engine: Engine, prefix: str) -> None:
     with pytest.raises(SettingsError, match="ENDPOINT_PREFIX"):
         embed(Flask("host"), sqlite_engine, endpoint_prefix=prefix)
 
@@ -143,7 +143,7 @@ def _application(url: str, **more: object) -> tuple[IdentityClients, Flask]:
 
 
 def _use(app: Flask) -> None:
-    """Make each part open its connections: the screens, the endpoint, the rate limits, the recorder."""
+    """Make each part open its connections: screens, endpoint, rate limits and recorder."""
     browser = app.test_client()
     assert browser.get(PREFIX).status_code == 200
     assert browser.post("/connect/token", base_url="https://localhost", data=TOKEN).status_code == 200
@@ -166,7 +166,7 @@ def test_an_application_leaves_no_connection(
     redis_url: str,
     end: Callable[[IdentityClients, Flask], None],
 ) -> None:
-    """As in a host's test session, where every ResourceWarning may be an error, as it is in this one."""
+    """As in a host's tests, where each ResourceWarning may be an error."""
     engine = make_engine(postgresql_url)
     make_client(engine, account_id="northwind", client_id="first-client")
     database = engine.url.database
@@ -182,7 +182,7 @@ def test_an_application_leaves_no_connection(
         for _ in range(100):
             if all(now <= was for now, was in zip(connections(), before, strict=True)):
                 return True
-            time.sleep(0.05)  # a server ends a closed connection a moment later
+            time.sleep(0.05)  # a server ends a closed connection a little later
         return False
 
     before = connections()
@@ -194,7 +194,7 @@ def test_an_application_leaves_no_connection(
     dead = weakref.ref(app)
     if end is _close:
         assert are_closed()
-        _use(app)  # opens new ones
+        _use(app)  # opens new connections
         end(identity_clients, app)
     for thread in threading.enumerate():
         if thread.name == "identity-clients-recorder":
@@ -206,7 +206,7 @@ def test_an_application_leaves_no_connection(
     store.close()
 
 
-def test_closing_writes_what_waits_and_leaves_the_hosts_engine(sqlite_engine: Engine) -> None:
+def test_closing_writes_queued_records_and_keeps_the_hosts_engine(sqlite_engine: Engine) -> None:
     app = embed(Flask("host"), sqlite_engine)
     make_client(sqlite_engine, account_id="northwind", client_id="first-client")
     _use(app)

@@ -1,4 +1,4 @@
-"""Permissions finer than view and manage: a setting maps host roles to create, edit, secrets, delete (A2)."""
+"""Permissions finer than view and manage: a setting maps host roles to create, edit, secrets and delete (A2)."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ ROLES = {
 }
 ALLOWED = {role: set(permissions) for role, permissions in ROLES.items()} | {"MerchantAdmin": set(PERMISSIONS)}
 LINKS = {"create": "?copy=", "edit": '/edit"', "secrets": '/leaked"', "delete": '/delete"'}
-"""What stands on a page for those who may, by permission."""
+"""A link or button that a page shows with each permission."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def browser_of(engine: Engine, *roles: str) -> FlaskClient:
 
 @pytest.mark.parametrize("role", ALLOWED)
 def test_each_route_needs_its_permission(sqlite_engine: Engine, client: IdentityClient, role: str) -> None:
-    """Enforced for GET and POST, whatever a page shows (A2)."""
+    """For GET and POST, independent of what a page shows (A2)."""
     browser, allowed = browser_of(sqlite_engine, role), ALLOWED[role]
     for rule, endpoint, _, methods, access in ROUTES:
         if access is Access.PUBLIC:
@@ -67,35 +67,37 @@ def test_each_route_needs_its_permission(sqlite_engine: Engine, client: Identity
 
 @pytest.mark.parametrize("role", [role for role in ALLOWED if ALLOWED[role]])
 @pytest.mark.parametrize("path", ["", "/menu"], ids=["details", "menu"])
-def test_a_page_shows_what_its_reader_may_do(
+def test_a_page_shows_permitted_actions_only(
     sqlite_engine: Engine, client: IdentityClient, role: str, path: str
 ) -> None:
-    """A page shows what its reader may do (A2)."""
+    """Links to other actions are absent (A2)."""
     page = browser_of(sqlite_engine, role).get(f"{PREFIX}/{client.id}{path}").text
     shown = {permission for permission, link in LINKS.items() if link in page}
     assert shown == ALLOWED[role]
 
 
 @pytest.mark.parametrize("role", [role for role in ALLOWED if ALLOWED[role]])
-def test_new_client_is_offered_to_those_who_may_create(sqlite_engine: Engine, role: str) -> None:
-    """New client is offered to those who may create (A2)."""
+def test_new_client_is_shown_with_the_create_permission(sqlite_engine: Engine, role: str) -> None:
+    """Without it the list has no such link (A2)."""
     page = browser_of(sqlite_engine, role).get(PREFIX).text
     assert (f'href="{PREFIX}/new"' in page) is ("create" in ALLOWED[role])
 
 
 def test_permissions_of_several_roles_add_up(sqlite_engine: Engine, client: IdentityClient) -> None:
-    """Permissions of several roles add up (A2)."""
+    """The actor has the union (A2)."""
     browser = browser_of(sqlite_engine, "Editor", "Remover")
     statuses = {path: browser.get(f"{PREFIX}/{client.id}/{path}").status_code for path in ("edit", "delete", "secret")}
     assert statuses == {"edit": 200, "delete": 200, "secret": 403}
 
 
 @pytest.mark.parametrize(("roles", "status"), [(("Editor",), 422), (("Editor", "Rotator"), 200)])
-def test_the_edit_form_changes_no_secret_without_that_permission(
+def test_the_edit_form_changes_no_secret_without_the_secrets_permission(
     sqlite_engine: Engine, client: IdentityClient, roles: tuple[str, ...], status: int
 ) -> None:
-    """The edit form changes no secret without that permission (A2)."""
+    """The field is absent, and a posted value is refused (A2)."""
     browser = browser_of(sqlite_engine, *roles)
+    page = browser.get(f"{PREFIX}/{client.id}/edit").text
+    assert ('name="client_secret"' in page) is (status == 200)
     form = hidden(browser, f"{PREFIX}/{client.id}/edit")
     values = {**VALUES, "client_id": "first-client", **form}
     response = browser.post(f"{PREFIX}/{client.id}/edit", data=values, headers=HTMX)
@@ -111,14 +113,14 @@ def hidden(browser: FlaskClient, path: str) -> dict[str, str]:
 
 
 def test_creating_sets_the_first_secret(sqlite_engine: Engine) -> None:
-    """Creating sets the first secret (A2)."""
+    """The create permission is enough for it (A2)."""
     assert create(browser_of(sqlite_engine, "Creator")).status_code == 200
 
 
-@pytest.mark.parametrize("unfit", [{"Editor": "edit"}, {"Editor": ["write"]}, [("Editor", "edit")], "edit"])
-def test_an_unfit_mapping_stops_the_start(sqlite_engine: Engine, unfit: Any) -> None:
+@pytest.mark.parametrize("invalid", [{"Editor": "edit"}, {"Editor": ["write"]}, [("Editor", "edit")], "edit"])
+def test_an_invalid_mapping_stops_the_start(sqlite_engine: Engine, invalid: Any) -> None:
     with pytest.raises(SettingsError, match="ROLE_PERMISSIONS must"):
-        embed(Flask("host"), sqlite_engine, role_permissions=unfit)
+        embed(Flask("host"), sqlite_engine, role_permissions=invalid)
 
 
 def test_the_stand_alone_reads_the_mapping_as_json() -> None:
@@ -126,3 +128,24 @@ def test_the_stand_alone_reads_the_mapping_as_json() -> None:
     assert _typed(name, '{"Editor": ["edit"]}', None) == {"Editor": ["edit"]}
     with pytest.raises(SettingsError, match="JSON object"):
         _typed(name, "Editor: edit", None)
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "text"),
+    [
+        ("Editor", "/{id}/secret", "You need a role that may change secrets."),
+        ("Rotator", "/{id}/edit", "You need a role that may edit clients."),
+        ("Editor", "/new", "You need a role that may create clients."),
+        ("Creator", "/{id}/delete", "You need a role that may delete clients."),
+        ("Stranger", "", "or another that may view clients."),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
+def test_the_page_says_which_role_is_missing(
+    sqlite_engine: Engine, client: IdentityClient, role: str, path: str, text: str, headers: dict[str, str]
+) -> None:
+    """Who may view clients gets no page that denies it (A2)."""
+    response = browser_of(sqlite_engine, role).get(PREFIX + path.format(id=client.id), headers=headers)
+    assert response.status_code == 403
+    assert text in " ".join(response.text.split())
+    assert ("cannot open Identity Clients" in response.text) is (role == "Stranger")

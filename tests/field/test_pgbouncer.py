@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode, where each transaction may run in another session of the server."""
+"""PgBouncer in transaction mode, where each transaction may run in another server session."""
 
 import shutil
 import tempfile
@@ -70,12 +70,12 @@ def test_every_request_succeeds(pooled_engine: Engine) -> None:
     assert edit(pooled_engine, client, values=values_of(client, name="New name")).version == 2
 
 
-def test_fast_reads_notice_that_their_statements_are_gone(pooled_engine: Engine) -> None:
-    """The statement is prepared in one session and executed in another, which refuses it with 26000."""
+def test_fast_reads_prepare_missing_statements_again(pooled_engine: Engine) -> None:
+    """A statement prepared in one session and executed in another fails with 26000."""
     reads = FastReads(pooled_engine)
     statement = reads.prepare(select(literal(1) + bindparam("number", type_=literal(1).type)))
     assert reads.rows(statement, number=1) == [[2]]
-    # PgBouncer gives the session that was used last; each transaction that stays open takes one away.
+    # PgBouncer assigns the most recently used session; each open transaction occupies one.
     with pooled_engine.connect() as first, pooled_engine.connect() as second:
         first.execute(text("SELECT 1"))
         assert reads.rows(statement, number=2) == [[3]]

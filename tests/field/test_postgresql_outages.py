@@ -1,4 +1,4 @@
-"""PostgreSQL locked, frozen, read-only: every answer comes within 5 s, and nothing that waits is lost (D8)."""
+"""PostgreSQL locked, frozen or read-only: every response comes within 5 s, and no queued record is lost (D8)."""
 
 import time
 import urllib.error
@@ -122,7 +122,7 @@ def serving(url: str, directory: Path) -> Iterator[Application]:
 
 
 def status_within_limit(request: Callable[[], TestResponse]) -> int:
-    """Return the status of an answer, which comes in time; a 503 says when to ask again."""
+    """Return the status of a response, which must be in time; a 503 must have Retry-After."""
     began = time.monotonic()
     response = request()
     assert time.monotonic() - began < LIMIT_SECONDS
@@ -158,7 +158,7 @@ def status_within_limit(request: Callable[[], TestResponse]) -> int:
 def test_the_state_of_the_server_is_known_by_sqlstate(
     postgresql_url: str, sqlstate: str, expected: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever class the driver gives the error (D8)."""
+    """Whatever exception class the driver raises (D8)."""
     engine = make_engine(postgresql_url)
     cause = f"DO $$ BEGIN RAISE EXCEPTION 'the cause {sqlstate}' USING ERRCODE = '{sqlstate}'; END $$"
     with pytest.raises(expected) as caught, unit_of_work(engine) as session:
@@ -173,8 +173,8 @@ def test_the_state_of_the_server_is_known_by_sqlstate(
 
 
 @pytest.mark.parametrize("table", ["identity_clients", "identity_client_events", "mas_users"])
-def test_a_locked_table_delays_nobody_for_long(application: Application, url: str, table: str) -> None:
-    """The statements that waited are cancelled in the server as well (D8)."""
+def test_a_locked_table_delays_requests_briefly(application: Application, url: str, table: str) -> None:
+    """The waiting statements are cancelled in the server as well (D8)."""
 
     def screens() -> list[int]:
         return [status_within_limit(application.page), status_within_limit(application.creation)]
@@ -196,7 +196,7 @@ def test_a_locked_table_delays_nobody_for_long(application: Application, url: st
 
 
 def test_sign_ins_during_an_outage_are_not_counted(application: Application, url: str) -> None:
-    """More attempts than the limit allows are each 503, and the next one after the outage succeeds (D6, D8)."""
+    """More attempts than the limit allows each get 503, and the next one after the outage succeeds (D6, D8)."""
     locker = create_engine(url)
     with locker.connect() as connection:
         connection.execute(text("LOCK TABLE mas_users IN ACCESS EXCLUSIVE MODE"))
@@ -207,12 +207,12 @@ def test_sign_ins_during_an_outage_are_not_counted(application: Application, url
     assert sign_in(application.app.test_client()).status_code == 303
 
 
-def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
-    """One request at a time waits for the keys, and the others do not wait for it (D8)."""
+def test_tokens_are_signed_with_cached_keys_while_keys_cannot_be_read(application: Application, url: str) -> None:
+    """One request at a time waits for the keys; the others are not delayed (D8)."""
     locker = create_engine(url)
     with locker.connect() as connection:
         connection.execute(text("LOCK TABLE identity_client_signing_keys IN ACCESS EXCLUSIVE MODE"))
-        time.sleep(1.1)  # the known keys are older than a second then
+        time.sleep(1.1)  # after which the cached keys are older than a second
 
         def seconds(_: int) -> float:
             began = time.monotonic()
@@ -226,7 +226,7 @@ def test_tokens_are_signed_with_the_known_keys_while_keys_cannot_be_read(applica
 
 
 def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
-    """An engine of the host's has no limits of ours; the guide gives the host's own (D8)."""
+    """The limits of a host's engine come from the options in the guide (D8)."""
     guide = (servers.ROOT / "docs" / "embedding.md").read_text("utf-8")
     start = guide.index('app.config["SQLALCHEMY_ENGINE_OPTIONS"]')
     app = Flask("host")
@@ -246,7 +246,7 @@ def test_the_guides_options_for_a_hosts_engine(url: str) -> None:
 
 
 def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgresql, application: Application) -> None:
-    """After the first requests have waited, those that follow are answered at once (D8)."""
+    """After the first requests have timed out, the following ones are answered at once (D8)."""
     requests = (application.token, application.page, application.creation, application.ready, application.jwks)
     with server.frozen():
         with ThreadPoolExecutor(30) as threads:
@@ -264,7 +264,7 @@ def test_a_frozen_server_is_503_in_time_and_no_thread_is_held(server: OwnPostgre
 
 
 def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """Connecting succeeds then, but nothing that follows (D8)."""
+    """Connecting succeeds, but each statement times out (D8)."""
     with (
         pgbouncer(server.directory / "pooler", str(server.socket_directory), "tests") as pooler,
         serving(f"{pooler}mas", tmp_path) as application,
@@ -278,8 +278,8 @@ def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, 
             time.sleep(0.1)
 
 
-def test_a_live_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
-    """`/healthz` answers at once while every other request waits for the database, and SIGTERM is obeyed (D8)."""
+def test_a_waiting_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
+    """`/healthz` answers while every other request waits for the database, and SIGTERM ends the process (D8)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_DATABASE_URL=url) as live:
         stop = Event()
 
@@ -334,10 +334,10 @@ def read_only(server: OwnPostgresql) -> Iterator[Callable[[bool], None]]:
     switch(on=False)
 
 
-def test_a_read_only_server_issues_tokens_and_loses_nothing(
+def test_a_read_only_server_issues_tokens_and_loses_no_record(
     application: Application, read_only: Callable[[bool], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As after a fail-over that left the application at the former primary (D8)."""
+    """As after a failover that left the application connected to the former primary (D8)."""
     application.services.recorder.write()
     before = recorded(application.services.engine)
     read_only(True)

@@ -1,4 +1,4 @@
-"""SQLite on a full disk, or as a read-only file: reading goes on, and nothing that waits is lost (D8)."""
+"""SQLite on a full disk, or as a read-only file: reading continues, and no queued record is lost (D8)."""
 
 import resource
 import subprocess
@@ -25,7 +25,7 @@ from webapp.standalone import create_app
 
 @contextmanager
 def disk_without_space(directory: Path) -> Iterator[None]:
-    """Fill the file system of a directory, which is small."""
+    """Fill the small file system of a directory."""
     filler = directory / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (65536, 512):
@@ -40,7 +40,7 @@ def disk_without_space(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def files_that_cannot_grow(directory: Path) -> Iterator[None]:
-    """Let writes beyond the present size of the largest file fail, as with a quota."""
+    """Make writes beyond the present size of the largest file fail, as a quota does."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = max(file.stat().st_size for file in directory.iterdir())
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
@@ -52,7 +52,7 @@ def files_that_cannot_grow(directory: Path) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory with a file system of its own, of 4 MiB."""
+    """Return a directory on a file system of 4 MiB."""
     directory = tmp_path / "small"
     directory.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(directory)]
@@ -76,7 +76,7 @@ def test_a_full_disk(
     outage: Callable[[Path], AbstractContextManager[None]],
     cause: str,
 ) -> None:
-    """Tokens are issued and recorded later; changes are refused with the reason, which the log names (D8)."""
+    """Tokens are issued and recorded later; changes are refused with the reason, which is logged (D8)."""
     app = create_app(
         PRODUCTION_SETTINGS
         | {
@@ -125,7 +125,7 @@ def test_a_full_disk(
 
 
 def test_a_file_that_becomes_read_only_is_not_ready(app: Flask, client: FlaskClient, sqlite_url: str) -> None:
-    """New connections could not write it (D8)."""
+    """New connections could not write to it (D8)."""
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     migrate_everything(app.extensions[EXTENSION].engine)
     assert client.get("/readyz").status_code == 200

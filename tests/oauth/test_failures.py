@@ -103,31 +103,31 @@ def test_stopped_database_is_503_until_it_is_back(own_postgresql: OwnPostgresql,
     migrate_everything(engine)
     Mas(app).add_user()
     make_client(engine, client_id="northwind-api", hasher=app.extensions[EXTENSION].secrets.hasher)
-    browser, stranger = app.test_client(), app.test_client()
+    browser, signed_out = app.test_client(), app.test_client()
     assert sign_in(browser).status_code == 303
-    token = csrf_token(stranger)
+    token = csrf_token(signed_out)
     form = {"email": EMAIL, "password": "a long enough password", "csrf_token": token}
-    assert ask_token(stranger).status_code == 200
+    assert ask_token(signed_out).status_code == 200
     assert browser.get(PREFIX).status_code == 200
-    assert stranger.get("/readyz").status_code == 200
+    assert signed_out.get("/readyz").status_code == 200
 
     own_postgresql.stop()
     began = time.monotonic()
     for _ in range(2):
-        answer = ask_token(stranger)
+        answer = ask_token(signed_out)
         assert_busy(answer)
         assert answer.json == {"error": "temporarily_unavailable"}
         assert_busy(browser.get(PREFIX))
-        assert_busy(stranger.post("/login", data=form))
-        assert_health(stranger, ready=False)
-        assert stranger.get("/login").status_code == 200
+        assert_busy(signed_out.post("/login", data=form))
+        assert_health(signed_out, ready=False)
+        assert signed_out.get("/login").status_code == 200
     assert time.monotonic() - began < 5
 
     own_postgresql.start_again()
-    assert ask_token(stranger).status_code == 200
+    assert ask_token(signed_out).status_code == 200
     assert browser.get(PREFIX).status_code == 200
-    assert stranger.post("/login", data=form).status_code == 303
-    assert_health(stranger, ready=True)
+    assert signed_out.post("/login", data=form).status_code == 303
+    assert_health(signed_out, ready=True)
     engine.dispose()
 
 

@@ -253,7 +253,7 @@ def remove(engine: Engine, name: str) -> None:
 
 Arrange = Callable[[Endpoint, IdentityClient], None]
 CAUSES: dict[str, tuple[str, str, Arrange]] = {
-    "unknown": ("nobody", SECRET, lambda _, __: None),
+    "unknown": ("unknown caller", SECRET, lambda _, __: None),
     "client, wrong secret": ("client", "a-wrong-secret", lambda _, __: None),
     "resource server, wrong secret": ("api", "a-wrong-secret", lambda _, __: None),
     "disabled": ("client", SECRET, lambda e, client: change_client(e.engine, client, enabled=False)),
@@ -271,7 +271,7 @@ def test_refusals_are_identical_in_response_and_cost(each_endpoint: Endpoint, ca
     assert is_active(each_endpoint.introspect(token, (api, secret)))
     name, given, arrange = CAUSES[cause]
     arrange(each_endpoint, client)
-    caller = {"nobody": "no-such-client", "client": client.client_id, "api": api}[name], given
+    caller = {"unknown caller": "no-such-client", "client": client.client_id, "api": api}[name], given
     with argon2_computations() as hashed, statements(each_endpoint.engine) as seen:
         response = each_endpoint.introspect(token, caller)
     assert (response.status_code, response.data) == (401, b'{"error": "invalid_client"}')

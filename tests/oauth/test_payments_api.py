@@ -151,11 +151,21 @@ def test_401_without_a_token(api: FlaskClient, headers: dict[str, str]) -> None:
 
 
 def test_401_for_an_expired_token(issuer: Endpoint, api: FlaskClient) -> None:
+    """A token expires with the API's leeway for clocks."""
     token = issuer.token(make_client(issuer.engine, roles=ROLES, token_duration=10))
     issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
-    for seconds, expected in ((599, 200), (601, 401)):
+    for seconds, expected in ((659, 200), (661, 401)):
         with time_machine.travel(issued_at + seconds, tick=False):
             assert status(api, token) == expected
+
+
+@pytest.mark.parametrize(("behind_seconds", "expected"), [(1, 200), (30, 200), (60, 200), (61, 401)])
+def test_200_where_the_clock_is_behind(issuer: Endpoint, api: FlaskClient, behind_seconds: int, expected: int) -> None:
+    """Authlib checks `iat` as well, so that the clock needs a leeway (T2)."""
+    token = issuer.token(make_client(issuer.engine, roles=("AccountViewer",)))
+    issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
+    with time_machine.travel(issued_at - behind_seconds, tick=False):
+        assert api.get("/accounts", headers=bearer(token)).status_code == expected
 
 
 @pytest.fixture

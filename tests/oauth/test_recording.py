@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_only_catalogue_scopes_are_recorded(
     with each_endpoint.engine.connect() as connection:
         for table in IdentityClient.metadata.sorted_tables:
             assert "URGENT" not in str(connection.execute(select(table)).all())
+
+
+def test_a_request_id_that_could_be_a_message_is_not_recorded(endpoint: Endpoint) -> None:
+    """A third party who knows the ID could write to its owner in `X-Request-ID`, or a caller send a secret (L3)."""
+    client = make_client(endpoint.engine)
+    message, own = "URGENT-account-suspended-call-020-7946-0000", str(uuid.uuid4())
+    form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": OTHER_SECRET}
+    for request_id in (message, own):
+        assert endpoint.post(form, headers={"X-Request-ID": request_id}).status_code == 401
+    endpoint.services.recorder.write()
+    with endpoint.engine.connect() as connection:
+        stored = [*connection.scalars(select(TokenRequest.request_id).order_by(TokenRequest.number))]
+    assert stored[0] not in (None, "", message)
+    assert stored[1] == own
 
 
 @pytest.mark.parametrize(

@@ -136,11 +136,13 @@ def test_unexpected_error_reveals_nothing(
     method = {"authenticator": "authenticate", "tokens": "issue"}[place]
     monkeypatch.setattr(type(getattr(hosted.services, place)), method, raising(Leaky(f"secret={SECRET}")))
     with caplog.at_level(logging.DEBUG):
-        response = hosted.post(RIGHT, headers={"X-Request-ID": "request-1"})
+        response = hosted.post(RIGHT, headers={"X-Request-ID": "4bf92f3577b34da6a3ce929d0e0e4736"})
     assert_endpoint_response(response, 500)
     assert response.json == {"error": "server_error"}
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert re.match(r"Identity endpoint: Leaky in request request-1 at .*token \(", record.getMessage())
+    assert re.match(
+        r"Identity endpoint: Leaky in request 4bf92f3577b34da6a3ce929d0e0e4736 at .*token \(", record.getMessage()
+    )
     assert record.exc_info is None
     assert SECRET not in caplog.text + repr([vars(record) for record in caplog.records])
 

@@ -1,4 +1,4 @@
-"""Accounts, users and signing in for the tests of the stand-alone MAS."""
+"""Fixtures for accounts, users and sign-in of the stand-alone MAS."""
 
 import pytest
 from flask import Flask
@@ -8,5 +8,5 @@ from tests.support.mas import Mas
 
 @pytest.fixture
 def mas(app: Flask) -> Mas:
-    """Return the application, without account or user."""
+    """Return the application without accounts or users."""
     return Mas(app)

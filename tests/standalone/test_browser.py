@@ -1,4 +1,4 @@
-"""The stand-alone MAS in a real browser: keyboard, narrow screens, without JavaScript, after signing out."""
+"""The stand-alone MAS in Chromium: keyboard, narrow screens, without JavaScript, and after sign-out."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ ADMIN = USERS[0]
 
 @pytest.fixture
 def plain_page(browser: Browser, live_server: LiveServer) -> Iterator[Page]:
-    """Return an empty tab of a browser that runs no script."""
+    """Return an empty tab with JavaScript switched off."""
     with browser.new_context(base_url=live_server.url, java_script_enabled=False) as context:
         yield context.new_page()
 
 
 def sign_in(page: Page, password: str) -> None:
-    """Sign in by the keyboard alone: the first field has the focus."""
+    """Sign in by keyboard alone; the first field has the focus."""
     page.goto("/login")
     page.keyboard.type(ADMIN.email)
     page.keyboard.press("Tab")
@@ -29,14 +29,14 @@ def sign_in(page: Page, password: str) -> None:
 
 
 def test_signing_in_and_out_by_keyboard(page: Page, live_server: LiveServer) -> None:
-    """After signing out, Back shows the sign-in page and nothing of what was there (W7)."""
+    """After sign-out, Back shows the sign-in page and no earlier content (W7)."""
     problems: list[str] = []
 
-    def note(message: ConsoleMessage) -> None:
+    def record(message: ConsoleMessage) -> None:
         if message.type == "error":
             problems.append(message.text)
 
-    page.on("console", note)
+    page.on("console", record)
     sign_in(page, live_server.password)
     expect(page.get_by_role("navigation", name="Main").get_by_role("link")).to_have_text(["Home", "Identity Clients"])
     page.get_by_role("button", name=ADMIN.name).focus()
@@ -57,7 +57,7 @@ def test_signing_in_and_out_by_keyboard(page: Page, live_server: LiveServer) -> 
 
 
 def test_the_skip_link_leads_past_the_navigation(page: Page, live_server: LiveServer) -> None:
-    """The first Tab offers it, and it moves the focus into the page."""
+    """The first Tab reaches it, and it moves the focus to the content."""
     sign_in(page, live_server.password)
     page.goto("/")
     page.keyboard.press("Tab")
@@ -67,8 +67,8 @@ def test_the_skip_link_leads_past_the_navigation(page: Page, live_server: LiveSe
     expect(page.get_by_role("link", name="Open Identity Clients")).to_be_focused()
 
 
-def test_a_refusal_takes_the_focus_and_keeps_the_address(page: Page) -> None:
-    """The message is read out, the e-mail address stays, the password does not."""
+def test_a_refused_sign_in_moves_the_focus_and_keeps_the_address(page: Page) -> None:
+    """The message is read aloud; the e-mail address is kept, the password is not."""
     page.goto("/login")
     page.get_by_label("E-mail address").fill("nobody@company.example")
     page.get_by_label("Password", exact=True).fill("a wrong password")
@@ -90,7 +90,7 @@ def test_the_password_can_be_shown(page: Page) -> None:
 
 
 def test_without_javascript(plain_page: Page, live_server: LiveServer) -> None:
-    """Everything but Show works, and Show is not offered."""
+    """All works but Show, which is hidden."""
     plain_page.goto("/login")
     expect(plain_page.get_by_role("button", name="Show password")).to_be_hidden()
     plain_page.get_by_label("E-mail address").fill(ADMIN.email)
@@ -102,7 +102,7 @@ def test_without_javascript(plain_page: Page, live_server: LiveServer) -> None:
 
 
 def test_nothing_is_cut_off_at_any_width(page: Page, live_server: LiveServer) -> None:
-    """No sideways scrolling; the navigation is at the side, or behind its button on a narrow screen."""
+    """No horizontal scrolling; on narrow screens the navigation opens by a button."""
     sign_in(page, live_server.password)
     for width in (320, 390, 864, 865, 1280):
         page.set_viewport_size({"width": width, "height": 844})

@@ -1,4 +1,4 @@
-"""`flask mas ...`: accounts and users are made and looked after without demo data."""
+"""`flask mas ...`: manage accounts and users without demo data."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,20 +13,20 @@ from webapp.standalone.models import MasAccount
 TYPED = f"{PASSWORD}\n{PASSWORD}\n"
 
 
-def endpoint_knows(mas: Mas, name: str) -> bool | None:
-    """Return whether the identity endpoint has the feature on for an account; None if it knows nothing of it."""
+def stored_feature(mas: Mas, name: str) -> bool | None:
+    """Return whether the identity endpoint has the feature enabled for an account; None if it has no record."""
     with read_session(mas.engine) as session:
         account_id = session.scalar(select(MasAccount.id).where(MasAccount.name == name))
         return session.scalar(select(Account.feature_enabled).where(Account.id == account_id))
 
 
-def test_from_nothing_to_signed_in(mas: Mas, client: FlaskClient) -> None:
-    """What the README says for a real installation."""
+def test_first_account_user_and_sign_in(mas: Mas, client: FlaskClient) -> None:
+    """As the README describes for a real installation."""
     assert mas.run("upgrade") == (0, "All tables are up to date.\n")
     assert mas.run("account", "add", "Company") == (0, "Added the account Company.\n")
-    assert endpoint_knows(mas, "Company") is False
+    assert stored_feature(mas, "Company") is False
     assert mas.run("account", "feature", "on", "company")[0] == 0
-    assert endpoint_knows(mas, "Company") is True
+    assert stored_feature(mas, "Company") is True
     code, printed = mas.run(
         *("user", "add", EMAIL, "--account", "Company", "--name", "Ann", "--role", "MerchantAdmin"),
         *("--role", "MerchantUser"),
@@ -41,7 +41,7 @@ def test_from_nothing_to_signed_in(mas: Mas, client: FlaskClient) -> None:
 
 
 def test_disabling_a_user(mas: Mas, client: FlaskClient) -> None:
-    """A user who is disabled is out at once, and stays out."""
+    """Its sessions end, and it cannot sign in again."""
     mas.add_user()
     sign_in(client)
     assert mas.run("user", "disable", EMAIL.upper())[0] == 0
@@ -53,24 +53,24 @@ def test_disabling_a_user(mas: Mas, client: FlaskClient) -> None:
 
 
 def test_disabling_an_account(mas: Mas, client: FlaskClient) -> None:
-    """Its users are out, and the identity endpoint has the feature off for it from the next request (A7)."""
+    """Its users are signed out, and the endpoint has the feature disabled from the next request (A7)."""
     mas.add_user()
     mas.run("account", "feature", "on", "Company")
     sign_in(client)
     assert mas.run("account", "disable", "Company")[0] == 0
     assert not is_signed_in(client)
     assert sign_in(client).status_code == 422
-    assert endpoint_knows(mas, "Company") is False
+    assert stored_feature(mas, "Company") is False
     assert mas.run("account", "list")[1] == "Company\tIdentity Clients on\tdisabled\n"
     assert mas.run("account", "feature", "on", "Company")[0] == 0
-    assert endpoint_knows(mas, "Company") is False, "still disabled"
+    assert stored_feature(mas, "Company") is False, "still disabled"
     assert mas.run("account", "enable", "Company")[0] == 0
-    assert endpoint_knows(mas, "Company") is True
+    assert stored_feature(mas, "Company") is True
     assert sign_in(client).status_code == 303
 
 
-def test_switching_the_feature_counts_from_the_next_request(mas: Mas, client: FlaskClient) -> None:
-    """The navigation and the screens go with it (A7)."""
+def test_switching_the_feature_applies_to_the_next_request(mas: Mas, client: FlaskClient) -> None:
+    """To the navigation and to the screens (A7)."""
     mas.add_user()
     mas.run("account", "feature", "off", "Company")
     sign_in(client)
@@ -81,7 +81,7 @@ def test_switching_the_feature_counts_from_the_next_request(mas: Mas, client: Fl
 
 
 def test_a_new_password(mas: Mas, client: FlaskClient) -> None:
-    """The old one is no longer good."""
+    """The old password is refused."""
     mas.add_user()
     new = "another long password"
     code, printed = mas.run("user", "password", EMAIL, typed=f"{new}\n{new}\n")
@@ -92,7 +92,7 @@ def test_a_new_password(mas: Mas, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "typed", "says"),
+    ("arguments", "typed", "message"),
     [
         (["account", "add", " company "], None, "already"),
         (["account", "add", "x" * 101], None, "1 to 100"),
@@ -105,19 +105,19 @@ def test_a_new_password(mas: Mas, client: FlaskClient) -> None:
         (["user", "password", EMAIL], "too short\ntoo short\n", "12 to 128"),
     ],
 )
-def test_a_command_that_cannot_be_done_says_why(mas: Mas, arguments: list[str], typed: str | None, says: str) -> None:
-    """Nothing is changed, and the exit code tells."""
+def test_a_failed_command_prints_the_reason(mas: Mas, arguments: list[str], typed: str | None, message: str) -> None:
+    """It changes nothing and exits with an error code."""
     mas.add_user()
     before = mas.run("user", "list"), mas.run("account", "list")
     code, printed = mas.run(*arguments, typed=typed)
     assert code != 0
-    assert says in printed
+    assert message in printed
     assert "Traceback" not in printed
     assert (mas.run("user", "list"), mas.run("account", "list")) == before
 
 
 @pytest.mark.parametrize(
-    ("email", "account", "name", "role", "says"),
+    ("email", "account", "name", "role", "message"),
     [
         (EMAIL.upper(), "Company", "Ann", "MerchantAdmin", "already"),
         ("no address", "Company", "Ann", "MerchantAdmin", "e-mail address"),
@@ -128,11 +128,11 @@ def test_a_command_that_cannot_be_done_says_why(mas: Mas, arguments: list[str], 
         ("new@company.test", "Company", "Ann", "merchantadmin", "ManageIdentityClients, MerchantAdmin, MerchantUser"),
     ],
 )
-def test_a_user_that_cannot_be(mas: Mas, email: str, account: str, name: str, role: str, says: str) -> None:
-    """Each rule by its message."""
+def test_invalid_users_are_refused(mas: Mas, email: str, account: str, name: str, role: str, message: str) -> None:
+    """With a message for each rule."""
     mas.add_user()
     code, printed = mas.run("user", "add", email, "--account", account, "--name", name, "--role", role, typed=TYPED)
     assert code != 0
-    assert says in printed
+    assert message in printed
     with read_session(mas.engine) as session:
         assert users.find_user(session, "new@company.test") is None

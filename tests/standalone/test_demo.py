@@ -31,14 +31,14 @@ from webapp.standalone.models import MasAccount, MasUser
 
 @pytest.fixture
 def services(mas: Mas) -> Services:
-    """Return the application's services, with the demo data loaded."""
+    """Return the application's services after the demo data is loaded."""
     found: Services = mas.app.extensions[EXTENSION]
     demo.load(found, PASSWORD)
     return found
 
 
 def test_accounts_users_and_clients(services: Services) -> None:
-    """As the README tells them."""
+    """They are those that the README lists."""
     with read_session(services.engine) as session:
         accounts = {account.id: account for account in session.scalars(select(MasAccount))}
         people = {user.email: (user.account.name, set(user.roles)) for user in session.scalars(select(MasUser))}
@@ -56,8 +56,8 @@ def test_accounts_users_and_clients(services: Services) -> None:
     assert told == {"Northwind Insurance": True, "Harbour Claims": True, "Fable Mutual": False}
 
 
-def test_the_clients_have_a_past(services: Services) -> None:
-    """Made over months, some changed or disabled since, each with its events at those times."""
+def test_the_clients_have_a_history(services: Services) -> None:
+    """Created over months, some changed or disabled since, with audit events at those times."""
     with read_session(services.engine) as session:
         clients = session.scalars(select(IdentityClient)).all()
         events = session.scalars(select(AuditEvent).order_by(AuditEvent.at, AuditEvent.id)).all()
@@ -80,8 +80,8 @@ def test_the_clients_have_a_past(services: Services) -> None:
     assert len({event.actor_label for event in events}) > 2
 
 
-def test_every_reason_for_attention_is_to_be_seen(services: Services) -> None:
-    """Each with one client of Northwind, so that six of twelve need none or were seen to."""
+def test_every_reason_for_attention_has_an_example(services: Services) -> None:
+    """Each with one client of Northwind; six of twelve clients need no attention."""
     with read_session(services.engine) as session:
         account_id = session.scalars(select(MasAccount.id).where(MasAccount.name == "Northwind Insurance")).one()
         clients = session.scalars(select(IdentityClient).where(IdentityClient.account_id == account_id)).all()
@@ -94,7 +94,7 @@ def test_every_reason_for_attention_is_to_be_seen(services: Services) -> None:
 
 
 def test_token_requests_of_a_month(services: Services) -> None:
-    """Issued and refused ones for several reasons; what is kept in full is the latest of what is counted."""
+    """Issued and refused ones for several reasons; the kept requests are the latest of the counted ones."""
     now = utc_now()
     with read_session(services.engine) as session:
         counts = session.scalars(select(TokenRequestCount)).all()
@@ -124,8 +124,8 @@ def test_token_requests_of_a_month(services: Services) -> None:
         assert all(request.at < client.updated_at for request in wrong)
 
 
-def test_a_call_from_anywhere_else_would_be_refused(services: Services) -> None:
-    """Some clients may call from named addresses only, and did."""
+def test_clients_with_allowed_networks_were_called_from_them(services: Services) -> None:
+    """Some clients allow named networks only."""
     with read_session(services.engine) as session:
         rows = session.execute(
             select(IdentityClient.allowed_networks, TokenRequest.address, TokenRequest.outcome).join(
@@ -137,15 +137,15 @@ def test_a_call_from_anywhere_else_would_be_refused(services: Services) -> None:
     assert all(allowed != (outcome == "address not allowed") for allowed, outcome in bound)
 
 
-def test_all_or_nothing(mas: Mas) -> None:
-    """A password that may be none leaves the database as it was."""
+def test_an_invalid_password_loads_nothing(mas: Mas) -> None:
+    """The database is left as it was."""
     with pytest.raises(FieldError, match="12 to 128"):
         demo.load(mas.app.extensions[EXTENSION], "too short")
     assert not demo.has_users(mas.engine)
 
 
 def test_the_first_start_prints_a_password_once_and_the_next_ones_keep_it(tmp_path: Path) -> None:
-    """Without DEMO_PASSWORD one is made; later starts neither print it nor load anything again."""
+    """Without DEMO_PASSWORD; later starts neither print it nor load the data again."""
     with serve(tmp_path, DEMO_PASSWORD="") as server:
         written = server.log.read_text()
         password = re.search(r"password (\S{12,})  \(shown this once", written)
@@ -163,7 +163,7 @@ def test_the_first_start_prints_a_password_once_and_the_next_ones_keep_it(tmp_pa
 
 
 def test_demo_password_replaces_the_former_one(services: Services) -> None:
-    """A person who lost the password sets another; the same one again ends no session."""
+    """After a lost password another can be set; setting the same one again ends no session."""
     assert demo.set_password(services.engine, "a second long password")
     with read_session(services.engine) as session:
         before = users.find_user(session, demo.DEMO_EMAILS[0])

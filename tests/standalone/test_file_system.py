@@ -1,4 +1,4 @@
-"""What the application writes to the file system: its database, and nothing else (C6)."""
+"""Files that the application writes: its database only (C6)."""
 
 import json
 import os

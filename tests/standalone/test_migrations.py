@@ -1,4 +1,4 @@
-"""The stand-alone's own line of revisions, beside that of Identity Clients in one database."""
+"""The stand-alone's own migration history, beside that of Identity Clients in one database."""
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -9,8 +9,8 @@ from webapp.standalone.migrations import MAS
 from webapp.standalone.models import Base
 
 
-def test_the_tables_are_what_the_models_say(engine: Engine) -> None:
-    """No drift, on SQLite and PostgreSQL."""
+def test_the_tables_match_the_models(engine: Engine) -> None:
+    """On SQLite and PostgreSQL."""
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -23,8 +23,8 @@ def test_the_tables_are_what_the_models_say(engine: Engine) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_upgrading_again_changes_nothing_and_downgrading_takes_only_our_own(engine: Engine) -> None:
-    """The product's tables stay when the stand-alone's go, and the other way round."""
+def test_upgrading_again_changes_nothing_and_downgrading_drops_own_tables_only(engine: Engine) -> None:
+    """Each of the two histories leaves the other's tables alone."""
     before = set(inspect(engine).get_table_names())
     migrations.upgrade(engine, history=MAS)
     assert set(inspect(engine).get_table_names()) == before

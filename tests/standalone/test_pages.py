@@ -18,6 +18,7 @@ from webapp.settings import PREFIX
 from webapp.standalone import create_app
 
 LIST = "/administration/identity-clients"
+REQUEST_ID = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
@@ -25,7 +26,7 @@ POLICY = (
 
 
 class Links(HTMLParser):
-    """Collects where a page leads."""
+    """Collect the addresses of a page's links and forms."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -46,10 +47,10 @@ class Links(HTMLParser):
         (["MerchantAdmin"], False, False),
     ],
 )
-def test_the_navigation_is_for_those_who_may(
+def test_the_navigation_depends_on_role_and_feature(
     mas: Mas, client: FlaskClient, roles: list[str], feature: bool, offered: bool
 ) -> None:
-    """By role and by the account's feature; nobody else is shown a link that they cannot follow (A2)."""
+    """Others see no link that they may not follow (A2)."""
     mas.add_account(feature=feature)
     mas.add_user(roles=roles)
     sign_in(client)
@@ -60,8 +61,8 @@ def test_the_navigation_is_for_those_who_may(
     assert "Company" in page
 
 
-def test_no_link_leads_nowhere(mas: Mas, client: FlaskClient) -> None:
-    """Every address on the home and sign-in pages is answered."""
+def test_every_link_is_answered(mas: Mas, client: FlaskClient) -> None:
+    """On the home and sign-in pages."""
     mas.add_user()
     pages = [client.get("/login").text]
     sign_in(client)
@@ -70,8 +71,8 @@ def test_no_link_leads_nowhere(mas: Mas, client: FlaskClient) -> None:
         assert client.get(link).status_code == 200, link
 
 
-def test_the_frame_is_around_identity_clients(mas: Mas, client: FlaskClient) -> None:
-    """Our `identity_clients/base.html` wins over the product's own, as a host's does."""
+def test_the_layout_of_the_host_surrounds_identity_clients(mas: Mas, client: FlaskClient) -> None:
+    """The host's `identity_clients/base.html` takes precedence over the product's own."""
     mas.add_user(roles=["MerchantUser"])
     sign_in(client)
     page = client.get(LIST)
@@ -82,7 +83,7 @@ def test_the_frame_is_around_identity_clients(mas: Mas, client: FlaskClient) -> 
 
 
 def test_an_account_name_is_text(mas: Mas, client: FlaskClient) -> None:
-    """A name with markup in it is shown as it is (W17)."""
+    """Markup in it is escaped (W17)."""
     mas.add_account('<img src=x onerror="alert(1)">')
     mas.add_user(account='<img src=x onerror="alert(1)">')
     sign_in(client)
@@ -90,8 +91,8 @@ def test_an_account_name_is_text(mas: Mas, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", LIST, f"{LIST}?q=x"])
-def test_a_plain_request_of_nobody_goes_to_sign_in(app: Flask, client: FlaskClient, path: str) -> None:
-    """303, with the page to come back to (W11)."""
+def test_a_signed_out_request_is_redirected_to_sign_in(app: Flask, client: FlaskClient, path: str) -> None:
+    """303, with the requested page in `next` (W11)."""
     answer = client.get(path)
     assert answer.status_code == 303
     assert answer.location.startswith("/login?next=")
@@ -102,7 +103,7 @@ def test_a_plain_request_of_nobody_goes_to_sign_in(app: Flask, client: FlaskClie
 
 
 def test_sign_out(mas: Mas, client: FlaskClient) -> None:
-    """A POST with the CSRF token, 303, and the browser forgets what it kept (W7)."""
+    """A POST with the CSRF token, answered by 303 and Clear-Site-Data (W7)."""
     mas.add_user()
     sign_in(client)
     assert client.get("/logout").status_code == 405
@@ -116,7 +117,7 @@ def test_sign_out(mas: Mas, client: FlaskClient) -> None:
 
 
 def test_signing_out_twice_leads_to_sign_in(mas: Mas, client: FlaskClient) -> None:
-    """A second tab's Sign out is no error (W7)."""
+    """Sign out in a second tab is no error (W7)."""
     mas.add_user()
     sign_in(client)
     token = csrf_token(client, "/")
@@ -127,15 +128,15 @@ def test_signing_out_twice_leads_to_sign_in(mas: Mas, client: FlaskClient) -> No
 # Errors and headers
 
 
-def test_every_answer_carries_the_headers(mas: Mas, client: FlaskClient) -> None:
-    """Pages, redirects and errors alike; signed-in pages are kept nowhere (W14, W15, W16, L5)."""
+def test_every_response_has_the_headers(mas: Mas, client: FlaskClient) -> None:
+    """Pages, redirects and errors; pages of signed-in people are never cached (W14, W15, W16, L5)."""
     mas.add_user()
     answers = [client.get(path) for path in ("/login", "/", "/nowhere", "/logout", "/healthz")]
     sign_in(client)
     answers += [client.get("/"), client.post("/login", data="x" * 65537), client.post("/login", json={})]
     for answer in answers:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert re.fullmatch(r"[A-Za-z0-9-]{1,64}", answer.headers["X-Request-ID"])
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
         if answer.mimetype == "text/html":
             assert answer.headers["Content-Security-Policy"] == POLICY
@@ -147,13 +148,13 @@ def test_every_answer_carries_the_headers(mas: Mas, client: FlaskClient) -> None
 
 
 def test_no_strict_transport_over_plain_http(app: Flask) -> None:
-    """The header is for https only; behind a trusted proxy its word counts, else nobody's (C5, W16)."""
+    """The header is for https only; X-Forwarded-Proto counts behind a trusted proxy only (C5, W16)."""
     spoofed = app.test_client().get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": "https"})
     assert "Strict-Transport-Security" not in spoofed.headers
 
 
 def test_behind_a_trusted_proxy(sqlite_url: str) -> None:
-    """With one trusted proxy the scheme is what that proxy says (C5, W16)."""
+    """With one trusted proxy the scheme is the one that it forwards (C5, W16)."""
     app = create_app(PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url, f"{PREFIX}TRUSTED_PROXIES": "1"})
     for forwarded, expected in (("https", True), ("http", False), ("https, http", False)):
         answer = app.test_client().get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
@@ -175,22 +176,22 @@ def test_behind_a_trusted_proxy(sqlite_url: str) -> None:
 def test_an_error_is_a_page_with_its_request_id(
     mas: Mas, client: FlaskClient, status: int, request_: dict[str, object]
 ) -> None:
-    """Each says what to do; the id is the one in the header and the log."""
+    """With advice; the ID equals that of the header and the log."""
     mas.add_user()
     sign_in(client)
     if status == 400:
         assert is_signed_in(client)
-    answer = client.open(content_type=None, headers={"X-Request-ID": "check-1"}, **request_)  # type: ignore[arg-type]
+    answer = client.open(content_type=None, headers={"X-Request-ID": REQUEST_ID}, **request_)  # type: ignore[arg-type]
     if status == 400:
-        answer = client.post("/logout", data={"x": "y"}, headers={"X-Request-ID": "check-1"})
+        answer = client.post("/logout", data={"x": "y"}, headers={"X-Request-ID": REQUEST_ID})
     assert answer.status_code == status
-    assert answer.headers["X-Request-ID"] == "check-1"
-    assert "<code>check-1</code>" in answer.text
+    assert answer.headers["X-Request-ID"] == REQUEST_ID
+    assert f"<code>{REQUEST_ID}</code>" in answer.text
     assert "start page</a>" in answer.text
 
 
-def test_a_fault_of_ours_says_nothing_of_itself(mas: Mas, client: FlaskClient) -> None:
-    """500 with the request id, no traceback, no text of the exception (L5)."""
+def test_a_500_page_shows_no_detail_of_the_error(mas: Mas, client: FlaskClient) -> None:
+    """The request ID, but no traceback and no text of the exception (L5)."""
 
     def fail() -> str:
         secret = "canary-in-a-local-variable"
@@ -206,14 +207,14 @@ def test_a_fault_of_ours_says_nothing_of_itself(mas: Mas, client: FlaskClient) -
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 422), (64 * 1024 + 1, 413)])
 def test_bodies_with_a_length(client: FlaskClient, size: int, status: int) -> None:
-    """64 KiB (D1)."""
+    """At most 64 KiB (D1)."""
     answer = client.post("/login", data=b"x" * size, content_type="application/x-www-form-urlencoded")
     assert answer.status_code == status
 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 422), (64 * 1024 + 1, 413)])
 def test_bodies_without_a_length(live_server: LiveServer, size: int, status: int) -> None:
-    """The same for a chunked body, by the real server (D1)."""
+    """The same limit for a chunked body, with the server process (D1)."""
     connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
     chunks = iter([b"email=x&password=", b"x" * 40_000, b"x" * (size - 40_000 - len("email=x&password="))])
     connection.request(
@@ -227,10 +228,10 @@ def test_bodies_without_a_length(live_server: LiveServer, size: int, status: int
     ("path_length", "header_length", "status"),
     [(8_000, 100, 404), (100, 15_000, 404), (100, 25_000, 431), (25_000, 100, 431)],
 )
-def test_the_server_bounds_what_comes_before_the_body(
+def test_the_server_limits_request_line_and_headers(
     live_server: LiveServer, path_length: int, header_length: int, status: int
 ) -> None:
-    """A request line of 8 KiB and headers of 16 KiB pass; far beyond, the server refuses them itself (D1)."""
+    """8 KiB and 16 KiB are accepted; far beyond, the server itself refuses them (D1)."""
     connection = http.client.HTTPConnection(urlsplit(live_server.url).netloc, timeout=30)
     connection.request("GET", "/" + "x" * path_length, headers={"X-Long": "x" * header_length})
     assert connection.getresponse().status == status
@@ -250,8 +251,8 @@ def test_the_stylesheet_is_compressed_and_kept_for_a_year(app: Flask, client: Fl
 # Health
 
 
-def test_health_tells_only_ok_or_not(mas: Mas, client: FlaskClient, tmp_path: Path) -> None:
-    """Alive without the database, ready only with it; no cause, no version (D8)."""
+def test_health_returns_a_status_only(mas: Mas, client: FlaskClient, tmp_path: Path) -> None:
+    """Alive without the database, ready only with it; neither cause nor version (D8)."""
     assert client.get("/healthz").text == client.get("/readyz").text == "ok\n"
     with mas.engine.begin() as connection:
         connection.execute(text("DROP TABLE mas_users"))
@@ -260,8 +261,8 @@ def test_health_tells_only_ok_or_not(mas: Mas, client: FlaskClient, tmp_path: Pa
     assert (answer.status_code, answer.text) == (503, "not ready\n")
 
 
-def test_a_database_out_of_reach(mas: Mas, client: FlaskClient, sqlite_url: str) -> None:
-    """Signed-in pages and signing in answer 503 with Retry-After, and say to try again (D8)."""
+def test_an_unreachable_database(mas: Mas, client: FlaskClient, sqlite_url: str) -> None:
+    """Pages and sign-in get 503 with Retry-After and advice to try again (D8)."""
     mas.add_user()
     sign_in(client)
     token = csrf_token(client)

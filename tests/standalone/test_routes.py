@@ -1,4 +1,4 @@
-"""Every route of the stand-alone MAS, every kind of user: a route that nobody classified fails."""
+"""Every route of the stand-alone MAS for every kind of user; an unclassified route fails."""
 
 import uuid
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.support.mas import Mas, sign_in
 from webapp.web.http.access import Access
 from webapp.web.routes import PERMISSIONS
 
-# A1: each endpoint stands in exactly one of these lists.
+# Each endpoint is in exactly one of these lists (A1).
 PUBLIC = {
     "identity_clients_endpoint.metadata",
     "identity_clients_endpoint.jwks",
@@ -44,15 +44,15 @@ KINDS = {
 FORM = "application/x-www-form-urlencoded"
 
 
-def test_every_route_stands_in_exactly_one_list(app: Flask) -> None:
-    """Every route stands in exactly one list (A1)."""
+def test_every_route_is_in_exactly_one_list(app: Flask) -> None:
+    """No route is left out or listed twice (A1)."""
     for endpoint in {rule.endpoint for rule in app.url_map.iter_rules()}:
         assert sum(endpoint in names for names in LISTS) == 1, f"{endpoint}: put it into one access list"
 
 
 @pytest.fixture
 def browser_of(mas: Mas) -> Callable[[str], FlaskClient]:
-    """Return a function that gives the browser of a kind of user."""
+    """Return a function that returns a signed-in browser for a kind of user."""
     mas.add_account("Company")
     mas.add_account("Other", feature=False)
 
@@ -70,7 +70,7 @@ def browser_of(mas: Mas) -> Callable[[str], FlaskClient]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_route_by_every_kind_of_user(app: Flask, browser_of: Callable[[str], FlaskClient], kind: str) -> None:
-    """Signed out leads to sign-in, no role and feature off to 403, the rest is open (A2, W11)."""
+    """Signed out leads to sign-in; no role or feature leads to 403; the rest is allowed (A2, W11)."""
     client = browser_of(kind)
     for rule in app.url_map.iter_rules():
         if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED:

@@ -22,7 +22,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def test_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
-    """`__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, neither Domain nor a life of its own (W1)."""
+    """`__Host-`, Secure, HttpOnly, SameSite=Lax, Path=/, without Domain and expiry (W1)."""
     mas.add_user()
     cookie = SimpleCookie(sign_in(client).headers["Set-Cookie"])["__Host-identity-clients"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, True, "Lax", "/")
@@ -30,7 +30,7 @@ def test_the_cookie_in_production(mas: Mas, client: FlaskClient) -> None:
 
 
 def test_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
-    """Over plain http a browser drops `__Host-` and Secure, so the development mode goes without (W1)."""
+    """Over plain http a browser drops `__Host-` and Secure, so the development mode omits them (W1)."""
     app = create_app(
         {
             "IDENTITY_CLIENTS_DEVELOPMENT": "true",
@@ -43,7 +43,7 @@ def test_the_cookie_in_development(sqlite_url: str, tmp_path: Path) -> None:
 
 
 def test_a_setting_names_the_cookie(sqlite_url: str) -> None:
-    """What protects the cookie stays (W1)."""
+    """The protecting attributes stay (W1)."""
     names = {"SESSION_COOKIE_NAME": "__Host-portal", "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url}
     app = create_app(PRODUCTION_SETTINGS | names)
     page = app.test_client().get("/login", base_url="https://localhost")
@@ -52,7 +52,7 @@ def test_a_setting_names_the_cookie(sqlite_url: str) -> None:
 
 
 def test_two_instances_on_one_host_keep_their_sessions(sqlite_url: str, tmp_path: Path) -> None:
-    """A browser sends the cookies of 127.0.0.1 to every port of it."""
+    """A browser sends the cookies of 127.0.0.1 to every port."""
     browsers = []
     for port in ("5000", "5001"):
         development = {
@@ -71,7 +71,7 @@ def test_two_instances_on_one_host_keep_their_sessions(sqlite_url: str, tmp_path
 
 
 def test_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> None:
-    """It carries a random token that stands for the user (W2)."""
+    """It has a random token that the server resolves to the user (W2)."""
     mas.add_user()
     sign_in(client)
     with read_session(mas.engine) as database:
@@ -84,8 +84,8 @@ def test_the_session_holds_no_key_of_the_user(mas: Mas, client: FlaskClient) -> 
 
 
 @pytest.mark.parametrize("ending", ["sign out", "password", "disable user", "disable account"])
-def test_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> None:
-    """After sign-out, a new password or disabling, a cookie that was copied before opens nothing (W2)."""
+def test_a_copied_cookie_becomes_invalid(mas: Mas, client: FlaskClient, ending: str) -> None:
+    """After sign-out, a new password, or disabling (W2)."""
     mas.add_user()
     sign_in(client)
     cookie = client.get_cookie("__Host-identity-clients")
@@ -101,9 +101,9 @@ def test_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> 
         case "disable account":
             mas.run("account", "disable", "Company")
             mas.run("account", "enable", "Company")
-    thief = mas.app.test_client()
-    thief.set_cookie("__Host-identity-clients", cookie.value)
-    assert not is_signed_in(thief)
+    copy = mas.app.test_client()
+    copy.set_cookie("__Host-identity-clients", cookie.value)
+    assert not is_signed_in(copy)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_copied_cookie_is_dead(mas: Mas, client: FlaskClient, ending: str) -> 
     ],
 )
 def test_idle_and_absolute_limit(mas: Mas, client: FlaskClient, pauses: list[timedelta], signed_in: bool) -> None:
-    """Signed out after 15 minutes without a request, and after 8 hours whatever was done (W3)."""
+    """Signed out after 15 minutes without a request, and after 8 hours in any case (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -152,7 +152,7 @@ def test_a_step_of_the_clock(mas: Mas, client: FlaskClient, step: timedelta, sig
 
 
 def test_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> None:
-    """A panel that asks every minute does not keep anybody signed in (W3)."""
+    """A section that refreshes itself every minute does not keep a session alive (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -163,8 +163,8 @@ def test_a_background_refresh_is_no_activity(mas: Mas, client: FlaskClient) -> N
         assert answers == [200] * 14 + [303] * 2
 
 
-def test_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, client: FlaskClient) -> None:
-    """The figures of a client's page end with a notice, and nobody is led away from what they type (W3, W11)."""
+def test_an_open_section_does_not_keep_its_reader_signed_in(mas: Mas, client: FlaskClient) -> None:
+    """It ends with a notice, without leaving a page with unsaved input (W3, W11)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -187,7 +187,7 @@ def test_a_panel_that_is_open_lets_its_reader_be_signed_out(mas: Mas, client: Fl
 
 
 def test_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClient) -> None:
-    """The limit is judged by the cookie's own time, on the server: keeping an old one wins nothing (W3)."""
+    """The server compares the cookie's own time, so keeping an old cookie does not help (W3)."""
     mas.add_user()
     with time_machine.travel(NOON, tick=False) as clock:
         sign_in(client)
@@ -197,16 +197,16 @@ def test_an_older_cookie_does_not_outlive_the_limit(mas: Mas, client: FlaskClien
         assert is_signed_in(client)
         clock.shift(timedelta(minutes=10))
         assert is_signed_in(client)
-        thief = mas.app.test_client()
-        thief.set_cookie("__Host-identity-clients", old.value)
-        assert not is_signed_in(thief)
+        copy = mas.app.test_client()
+        copy.set_cookie("__Host-identity-clients", old.value)
+        assert not is_signed_in(copy)
 
 
-def test_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskClient) -> None:
-    """The id, the CSRF secret and any other key of the anonymous session are gone (W4)."""
+def test_sign_in_discards_the_anonymous_session(mas: Mas, client: FlaskClient) -> None:
+    """Its ID, its CSRF secret and all other keys (W4)."""
     mas.add_user()
-    with client.session_transaction() as planted:
-        planted.update(_id="planted", csrf_token="planted", role="MerchantAdmin")
+    with client.session_transaction() as stale_keys:
+        stale_keys.update(_id="planted", csrf_token="planted", role="MerchantAdmin")
     before = csrf_token(client)
     sign_in(client)
     with client.session_transaction() as kept:
@@ -218,8 +218,8 @@ def test_nothing_planted_before_survives_signing_in(mas: Mas, client: FlaskClien
     assert is_signed_in(client)
 
 
-def test_the_actor_tells_when_they_signed_in(mas: Mas, client: FlaskClient) -> None:
-    """The time is that of the sign-in, not of the last request; signing in again renews it (W5)."""
+def test_the_actor_has_the_time_of_sign_in(mas: Mas, client: FlaskClient) -> None:
+    """Not of the last request; signing in again renews it (W5)."""
     mas.add_user()
 
     def signed_in_at() -> datetime | None:
@@ -243,8 +243,8 @@ def _cookie(client: FlaskClient) -> str:
     return f"{cookie.key}={cookie.value}"
 
 
-def test_an_answer_to_nobody_sets_no_session(app: Flask, client: FlaskClient) -> None:
-    """Only a form begins a session: neither a refusal nor a monitor's request does."""
+def test_signed_out_responses_set_no_session(app: Flask, client: FlaskClient) -> None:
+    """Only a form starts a session; refusals and health checks do not."""
     for path in ("/", "/healthz", "/nowhere"):
         assert "Set-Cookie" not in client.get(path).headers
     with app.test_request_context():

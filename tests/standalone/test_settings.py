@@ -1,4 +1,4 @@
-"""What stops the start, and the keys of the development mode (C3, C4)."""
+"""Settings that stop the start, and the keys of the development mode (C3, C4)."""
 
 import json
 import logging
@@ -19,43 +19,43 @@ from webapp.standalone import create_app, demo, settings
 from webapp.standalone.settings import development_keys
 
 SECRET, PEPPER, ENCRYPTION = "SECRET_KEY", f"{PREFIX}PEPPER", f"{PREFIX}KEY_ENCRYPTION_KEY"
-SILENT = "postgresql+psycopg://user:canary@127.0.0.1:1/x"  # nobody listens on port 1
-GOOD = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+CLOSED_PORT = "postgresql+psycopg://user:canary@127.0.0.1:1/x"  # no process listens on port 1
+VALID = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
 
 
 def start(sqlite_url: str, **changes: Any) -> None:
-    """Start in production with some settings changed; None leaves one out."""
+    """Start in production with some settings changed; None removes one."""
     given = PRODUCTION_SETTINGS | {f"{PREFIX}DATABASE_URL": sqlite_url} | changes
     create_app({name: value for name, value in given.items() if value is not None})
 
 
-def test_the_settings_of_these_tests_start(sqlite_url: str) -> None:
-    """So that each refusal below has one cause (C3)."""
+def test_the_base_settings_start(sqlite_url: str) -> None:
+    """So each refusal below has one cause (C3)."""
     start(sqlite_url)
 
 
 @pytest.mark.parametrize(
-    ("changes", "named", "says"),
+    ("changes", "named", "message_part"),
     [
         ({SECRET: None}, SECRET, "missing"),
         ({SECRET: ""}, SECRET, "missing"),
-        ({SECRET: GOOD[:31]}, SECRET, "shorter than 32"),
-        ({SECRET: "development-" + GOOD}, SECRET, "development"),
+        ({SECRET: VALID[:31]}, SECRET, "shorter than 32"),
+        ({SECRET: "development-" + VALID}, SECRET, "development"),
         ({SECRET: "abc" * 20}, SECRET, "guess"),
         ({PEPPER: None}, PEPPER, "missing"),
-        ({PEPPER: "1:" + GOOD[:31]}, PEPPER, "shorter than 32"),
-        ({PEPPER: f"2:{GOOD},1:short"}, PEPPER, "shorter than 32"),
-        ({PEPPER: "1:development-" + GOOD}, PEPPER, "development"),
+        ({PEPPER: "1:" + VALID[:31]}, PEPPER, "shorter than 32"),
+        ({PEPPER: f"2:{VALID},1:short"}, PEPPER, "shorter than 32"),
+        ({PEPPER: "1:development-" + VALID}, PEPPER, "development"),
         ({PEPPER: "1:" + "x" * 40}, PEPPER, "guess"),
-        ({PEPPER: GOOD}, PEPPER, ""),
+        ({PEPPER: VALID}, PEPPER, ""),
         ({ENCRYPTION: None}, ENCRYPTION, "missing"),
-        ({ENCRYPTION: GOOD[:31]}, ENCRYPTION, "shorter than 32"),
-        ({ENCRYPTION: GOOD[:40]}, ENCRYPTION, "32 bytes"),
-        ({ENCRYPTION: ("development-" + GOOD)[:43]}, ENCRYPTION, "development"),
+        ({ENCRYPTION: VALID[:31]}, ENCRYPTION, "shorter than 32"),
+        ({ENCRYPTION: VALID[:40]}, ENCRYPTION, "32 bytes"),
+        ({ENCRYPTION: ("development-" + VALID)[:43]}, ENCRYPTION, "development"),
         ({ENCRYPTION: "A" * 43}, ENCRYPTION, "guess"),
-        ({SECRET: GOOD, ENCRYPTION: GOOD}, ENCRYPTION, "equals SECRET_KEY"),
-        ({SECRET: GOOD, PEPPER: f"1:{GOOD}"}, PEPPER, "equals SECRET_KEY"),
-        ({PEPPER: f"1:{GOOD}", ENCRYPTION: GOOD}, ENCRYPTION, f"equals {PEPPER}"),
+        ({SECRET: VALID, ENCRYPTION: VALID}, ENCRYPTION, "equals SECRET_KEY"),
+        ({SECRET: VALID, PEPPER: f"1:{VALID}"}, PEPPER, "equals SECRET_KEY"),
+        ({PEPPER: f"1:{VALID}", ENCRYPTION: VALID}, ENCRYPTION, f"equals {PEPPER}"),
         ({f"{PREFIX}ISSUER": "http://localhost"}, f"{PREFIX}ISSUER", "https"),
         ({f"{PREFIX}ISSUER": "http://mas.example"}, f"{PREFIX}ISSUER", "https"),
         ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),
@@ -63,7 +63,7 @@ def test_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}DATABASE_URL": None}, f"{PREFIX}DATABASE_URL", "missing"),
         ({f"{PREFIX}DATABASE_URL": "nonsense"}, f"{PREFIX}DATABASE_URL", "postgresql+psycopg://"),
         ({f"{PREFIX}DATABASE_URL": "mysql://user:canary@host/x"}, f"{PREFIX}DATABASE_URL", "postgresql+psycopg://"),
-        ({f"{PREFIX}DATABASE_URL": SILENT}, f"{PREFIX}DATABASE_URL", "does not answer"),
+        ({f"{PREFIX}DATABASE_URL": CLOSED_PORT}, f"{PREFIX}DATABASE_URL", "does not answer"),
         ({f"{PREFIX}DEVELOPMENT": "maybe"}, f"{PREFIX}DEVELOPMENT", "true or false"),
         ({f"{PREFIX}TRUSTED_PROXIES": "-1"}, f"{PREFIX}TRUSTED_PROXIES", "whole number"),
         ({"SESSION_COOKIE_NAME": "session"}, "SESSION_COOKIE_NAME", "__Host-"),
@@ -73,14 +73,16 @@ def test_the_settings_of_these_tests_start(sqlite_url: str) -> None:
         ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
     ],
 )
-def test_one_fault_stops_the_start(sqlite_url: str, changes: dict[str, Any], named: str, says: str) -> None:
-    """The message names the setting and how to mend it, never the value (C3)."""
+def test_one_invalid_setting_stops_the_start(
+    sqlite_url: str, changes: dict[str, Any], named: str, message_part: str
+) -> None:
+    """The message names the setting and the correction, never the value (C3)."""
     with pytest.raises(SettingsError) as refusal:
         start(sqlite_url, **changes)
     message = str(refusal.value)
     assert named in message
-    assert says in message
-    if named in settings.KEY_COMMANDS and says in ("missing", "guess", "development"):
+    assert message_part in message
+    if named in settings.KEY_COMMANDS and message_part in ("missing", "guess", "development"):
         assert "python3 -c" in message
     assert "canary" not in message
     for name in (SECRET, PEPPER, ENCRYPTION):
@@ -97,7 +99,7 @@ def test_debug_stops_the_start(sqlite_url: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
-    """Their password may be anybody's (C3)."""
+    """Their password may be public (C3)."""
     mas.add_user(demo.DEMO_EMAILS[0])
     with pytest.raises(SettingsError, match=f"{PREFIX}DATABASE_URL"):
         start(sqlite_url)
@@ -112,7 +114,7 @@ def test_demo_users_stop_the_start(mas: Mas, sqlite_url: str) -> None:
         ("WEB_CONCURRENCY", "2", "redis://127.0.0.1:6379/0", False),
     ],
 )
-def test_several_processes_that_count_alone_are_warned_about(
+def test_several_processes_without_shared_storage_get_a_warning(
     sqlite_url: str, caplog: pytest.LogCaptureFixture, name: str, processes: str, storage: str, warned: bool
 ) -> None:
     """Each process would count its own failures (C3)."""
@@ -122,8 +124,8 @@ def test_several_processes_that_count_alone_are_warned_about(
 
 
 @pytest.mark.parametrize("issuer", ["https://mas.example", "http://mas.example"])
-def test_the_development_mode_is_refused_elsewhere(sqlite_url: str, tmp_path: Path, issuer: str) -> None:
-    """A server with a public address cannot be started with cookies that lack Secure (W1, C3)."""
+def test_the_development_mode_is_refused_with_a_public_issuer(sqlite_url: str, tmp_path: Path, issuer: str) -> None:
+    """A public server cannot be started with cookies that lack Secure (W1, C3)."""
     with pytest.raises(SettingsError, match=f"{PREFIX}DEVELOPMENT"):
         create_app(
             {
@@ -135,8 +137,8 @@ def test_the_development_mode_is_refused_elsewhere(sqlite_url: str, tmp_path: Pa
         )
 
 
-def test_texts_of_the_environment_become_what_the_settings_want(sqlite_url: str) -> None:
-    """Every setting but the engine can be given as a text."""
+def test_environment_variables_are_converted(sqlite_url: str) -> None:
+    """Every setting but the engine can be given as text."""
     role = {"key": "Reader", "name": "Read", "description": "Reads.", "group": "Read", "scopes": ["read"]}
     found = Settings.from_config(
         settings.read(
@@ -170,14 +172,16 @@ def test_the_development_mode_issues_under_its_own_address(tmp_path: Path, host:
     assert found[f"{PREFIX}ISSUER"] == issuer
 
 
-def test_a_relative_instance_path_is_below_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_instance_path_starts_at_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     create_app({f"{PREFIX}DEVELOPMENT": "1", "INSTANCE_PATH": "kept"})
     assert sorted(path.name for path in (tmp_path / "kept").iterdir())[0] == "development-keys.json"
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
-def test_a_port_that_is_none_stops_the_start(port: str) -> None:
+def test_an_invalid_port_stops_the_start(port: str) -> None:
     with pytest.raises(SettingsError, match="PORT"):
         settings.address({"PORT": port})
 
@@ -185,8 +189,8 @@ def test_a_port_that_is_none_stops_the_start(port: str) -> None:
 # The keys of the development mode
 
 
-def test_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path) -> None:
-    """The directory 0700 and the file 0600 whatever the umask; the keys stay (C4)."""
+def test_development_keys_are_generated_once_for_the_owner_only(tmp_path: Path) -> None:
+    """The directory has mode 0700 and the file 0600 whatever the umask; the keys stay (C4)."""
     directory = tmp_path / "instance"
     before = os.umask(0)
     try:
@@ -201,8 +205,8 @@ def test_development_keys_are_made_once_and_for_the_owner_only(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("place", "mode"), [("", 0o750), ("", 0o701), ("development-keys.json", 0o640)])
-def test_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> None:
-    """The message gives the command that mends it (C4)."""
+def test_wider_file_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> None:
+    """The message has the command that corrects them (C4)."""
     directory = tmp_path / "instance"
     development_keys(directory)
     (directory / place).chmod(mode)
@@ -211,14 +215,14 @@ def test_looser_modes_stop_the_start(tmp_path: Path, place: str, mode: int) -> N
 
 
 def test_a_development_key_is_refused_in_production(sqlite_url: str, tmp_path: Path) -> None:
-    """Whatever of `instance/` is carried over (C3)."""
+    """Wherever it was copied to (C3)."""
     for name, value in development_keys(tmp_path / "instance").items():
         with pytest.raises(SettingsError, match=f"{name} is a key of the development mode"):
             start(sqlite_url, **{name: value})
 
 
-def test_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url: str) -> None:
-    """The file, its -wal and its -shm are 0600 after writes (C4)."""
+def test_the_database_files_are_readable_by_the_owner_only(mas: Mas, sqlite_url: str) -> None:
+    """The file, its -wal and its -shm have mode 0600 after writes (C4)."""
     mas.add_user()
     directory = Path(sqlite_url.removeprefix("sqlite:///")).parent
     files = sorted(directory.iterdir())
@@ -229,8 +233,8 @@ def test_the_database_and_its_files_are_the_owners_only(mas: Mas, sqlite_url: st
         start(sqlite_url)
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) -> None:
-    """The message names what to set; no demo password is made, and then lost from sight."""
+def test_a_port_in_use_stops_the_start_before_demo_data(tmp_path: Path) -> None:
+    """The message names the setting; no demo password is generated that would then be lost."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = subprocess.run(

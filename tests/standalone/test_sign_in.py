@@ -1,4 +1,4 @@
-"""Signing in (D6, W6)."""
+"""Sign-in (D6, W6)."""
 
 import argon2
 import pytest
@@ -15,7 +15,7 @@ LIST = "/administration/identity-clients"
 
 
 class CountingHasher(argon2.PasswordHasher):
-    """Argon2 as it is, counting its computations."""
+    """Wrap argon2 and count its computations."""
 
     computations = 0
 
@@ -30,7 +30,7 @@ class CountingHasher(argon2.PasswordHasher):
 
 @pytest.fixture
 def hasher(monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
-    """Return the hasher that the application works with from now on."""
+    """Return the hasher that the application uses from now on."""
     counting = CountingHasher(time_cost=2, memory_cost=19456, parallelism=1)
     monkeypatch.setattr(users, "_HASHER", counting)
     return counting
@@ -54,13 +54,13 @@ def test_a_password_has_12_to_128_characters(length: int) -> None:
 
 
 def test_passwords_are_kept_as_argon2id() -> None:
-    """At the parameters of the guidance (D6, S1)."""
+    """With the parameters that OWASP recommends (D6, S1)."""
     kept = argon2.extract_parameters(users.hash_password(PASSWORD))
     assert (kept.type, kept.memory_cost, kept.time_cost, kept.parallelism) == (argon2.Type.ID, 19456, 2, 1)
 
 
 def test_every_refusal_looks_and_costs_the_same(mas: Mas, hasher: CountingHasher) -> None:
-    """Unknown name, wrong password, disabled user and disabled account: same text, one hash computation (D6)."""
+    """Unknown name, wrong password, disabled user or account: equal text, one hash computation (D6)."""
     mas.add_user()
     mas.add_user("gone@company.test")
     mas.run("user", "disable", "gone@company.test")
@@ -85,7 +85,7 @@ def test_every_refusal_looks_and_costs_the_same(mas: Mas, hasher: CountingHasher
 
 
 def test_the_sixth_attempt_is_429_before_any_hash(mas: Mas, client: FlaskClient, hasher: CountingHasher) -> None:
-    """5 failures per name and address in 15 minutes, then 429 with Retry-After, also for the right password (D6)."""
+    """5 failures per name and address in 15 minutes, then 429 with Retry-After even for the right password (D6)."""
     mas.add_user()
     with time_machine.travel(1_800_000_000, tick=False) as clock:
         for _ in range(5):
@@ -97,15 +97,15 @@ def test_the_sixth_attempt_is_429_before_any_hash(mas: Mas, client: FlaskClient,
         assert "Wait 15 minutes" in refused.text
         wait = int(refused.headers["Retry-After"])
         assert 1 <= wait <= 15 * 60 + 1
-        assert sign_in(client, "other@company.test").status_code == 422, "another name is not throttled yet"
-        elsewhere = sign_in(mas.app.test_client(), environ_base={"REMOTE_ADDR": "192.0.2.9"})
-        assert elsewhere.status_code == 303, "from elsewhere nobody can lock the person out"
+        assert sign_in(client, "other@company.test").status_code == 422, "another name is not limited yet"
+        other_address = sign_in(mas.app.test_client(), environ_base={"REMOTE_ADDR": "192.0.2.9"})
+        assert other_address.status_code == 303, "failures from another address do not lock the person out"
         clock.shift(wait)
         assert sign_in(client).status_code == 303
 
 
-def test_success_forgets_the_failures(mas: Mas, client: FlaskClient) -> None:
-    """Somebody who signs in often, with a slip now and then, is never throttled (D6)."""
+def test_success_resets_the_failures(mas: Mas, client: FlaskClient) -> None:
+    """A person who sometimes mistypes is never limited (D6)."""
     mas.add_user()
     for _ in range(3):
         for _ in range(4):
@@ -124,7 +124,7 @@ def test_success_forgets_the_failures(mas: Mas, client: FlaskClient) -> None:
     ],
 )
 def test_twenty_failures_per_address(mas: Mas, addresses: list[str], throttled: bool) -> None:
-    """Whatever the names; an IPv6 customer's /64 is one address, a mapped IPv4 address is itself (D6)."""
+    """With any names; an IPv6 /64 counts as one address, a mapped IPv4 address as itself (D6)."""
     client = mas.app.test_client()
     for attempt in range(20):
         base = {"REMOTE_ADDR": addresses[attempt % len(addresses)]}
@@ -134,7 +134,7 @@ def test_twenty_failures_per_address(mas: Mas, addresses: list[str], throttled: 
 
 
 def test_processes_share_the_count_in_redis(sqlite_url: str, redis_url: str) -> None:
-    """With the shared store two processes count as one (D6)."""
+    """Two processes count together (D6)."""
     settings = PRODUCTION_SETTINGS | {
         "IDENTITY_CLIENTS_DATABASE_URL": sqlite_url,
         "IDENTITY_CLIENTS_THROTTLE_STORAGE_URL": redis_url,
@@ -152,7 +152,7 @@ def test_processes_share_the_count_in_redis(sqlite_url: str, redis_url: str) -> 
         ({"email": '"><script>alert(1)</script>', "password": "x"}, "is wrong", "&#34;&gt;&lt;script&gt;"),
     ],
 )
-def test_a_refused_form_says_what_to_do(client: FlaskClient, values: dict[str, str], message: str, kept: str) -> None:
+def test_an_invalid_form_shows_a_message(client: FlaskClient, values: dict[str, str], message: str, kept: str) -> None:
     answer = client.post("/login", data=values | {"csrf_token": csrf_token(client)})
     assert answer.status_code == 422
     assert "<title>Error: Sign in" in answer.text
@@ -162,7 +162,7 @@ def test_a_refused_form_says_what_to_do(client: FlaskClient, values: dict[str, s
 
 
 def test_a_form_of_another_session_is_refused(mas: Mas, client: FlaskClient) -> None:
-    """Signing somebody in with a foreign form is refused, and the same form is offered again (W4)."""
+    """Its CSRF token is not valid, so nobody can be signed in by a foreign form (W4)."""
     mas.add_user()
     foreign = csrf_token(mas.app.test_client())
     for token in ({"csrf_token": foreign}, {}):
@@ -205,8 +205,8 @@ def test_a_form_of_another_session_is_refused(mas: Mas, client: FlaskClient) -> 
         "",
     ],
 )
-def test_a_hostile_next_leads_to_the_start_page(mas: Mas, client: FlaskClient, target: str) -> None:
-    """Other sites and schemes, backslashes, control characters, and pages that no GET reaches (W6)."""
+def test_a_forged_next_leads_to_the_start_page(mas: Mas, client: FlaskClient, target: str) -> None:
+    """Other sites and schemes, backslashes, control characters, and pages without GET (W6)."""
     with mas.app.test_request_context():
         assert safe_next(target) == "/"
     mas.add_user()
@@ -219,7 +219,7 @@ def test_a_hostile_next_leads_to_the_start_page(mas: Mas, client: FlaskClient, t
 
 
 @pytest.mark.parametrize("target", ["/", LIST, f"{LIST}?q=a%20b&status=enabled", f"{LIST}/new?copy=1"])
-def test_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: str) -> None:
+def test_next_with_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: str) -> None:
     """With its query (W6)."""
     mas.add_user()
     asked = client.get(target)
@@ -228,8 +228,8 @@ def test_a_page_of_ours_is_followed(mas: Mas, client: FlaskClient, target: str) 
     assert (answer.status_code, answer.location) == (303, target)
 
 
-def test_below_a_sub_path_the_same_pages_are_followed(mas: Mas) -> None:
-    """Asked for, led to the sign-in, and back; a page beside the sub-path is none of ours (W6)."""
+def test_next_below_a_sub_path(mas: Mas) -> None:
+    """A page beside the sub-path is not accepted (W6)."""
     mas.add_user()
     below = {"base_url": "https://localhost/identity"}
     for target in ("/", f"{LIST}?q=a"):

@@ -1,4 +1,4 @@
-"""What is installed is what was locked (C1)."""
+"""Installed packages are the locked ones (C1)."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def wheel(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("altered", "installed"), [(False, True), (True, False)])
 def test_an_altered_hash_is_refused(wheel: Path, tmp_path: Path, altered: bool, installed: bool) -> None:
-    """Pip, called as the Makefile calls it, refuses a package whose hash is not the locked one (C1)."""
+    """Pip, with the Makefile's options, refuses a package whose hash is not the locked one (C1)."""
     command = re.search(r"^PIP_INSTALL := \$\(BIN\)/python (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert command
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -62,7 +62,7 @@ def test_the_makefile_installs_only_what_is_locked() -> None:
 
 @pytest.mark.parametrize("name", [*LOCKS, ".ci/oldest.lock"])
 def test_every_locked_package_has_its_hashes(name: str) -> None:
-    """And no lock names a place to load from (C1)."""
+    """No lock file names an index (C1)."""
     text = (ROOT / name).read_text()
     assert "://" not in text
     assert "-index" not in text
@@ -70,8 +70,8 @@ def test_every_locked_package_has_its_hashes(name: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
-def test_the_locks_hold_what_the_project_asks_for() -> None:
-    """Every declared dependency is locked; both locks agree on every version; Flask is not older than 3.1.1 (C1)."""
+def test_the_locks_cover_all_dependencies() -> None:
+    """Both locks agree on every version; Flask is at least 3.1.1 (C1)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     declared = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["standalone"]
     run, dev = (set(_PACKAGE.findall((ROOT / name).read_text())) for name in LOCKS)

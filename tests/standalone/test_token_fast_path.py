@@ -1,4 +1,4 @@
-"""The door before Flask answers token requests exactly as the endpoint behind it does in any host."""
+"""The WSGI fast path answers token requests exactly as the endpoint behind it."""
 
 import json
 import logging
@@ -14,12 +14,13 @@ from tests.support.factories import SECRET, make_client
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.host import EXTENSION
 from webapp.standalone import create_app
+from webapp.standalone.body_deadline import BodyDeadline
 from webapp.standalone.logs import JsonFormatter
 from webapp.standalone.token_fast_path import TokenFastPath
 
 TOKEN_PATH = "/connect/token"
 
-RIGHT = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
+VALID_FORM = {"grant_type": "client_credentials", "client_id": "northwind-api", "client_secret": SECRET}
 HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
 PROTOCOL_HEADERS = (
     "Content-Type",
@@ -34,14 +35,14 @@ PROTOCOL_HEADERS = (
 )
 REQUESTS: dict[str, tuple[int, dict[str, Any]]] = {
     "right": (200, {}),
-    "wrong secret": (401, {"data": {**RIGHT, "client_secret": "a wrong secret"}}),
-    "unknown": (401, {"data": {**RIGHT, "client_id": "nobody-knows-me"}}),
+    "wrong secret": (401, {"data": {**VALID_FORM, "client_secret": "a wrong secret"}}),
+    "unknown": (401, {"data": {**VALID_FORM, "client_id": "nobody-knows-me"}}),
     "nothing": (400, {"data": {}}),
-    "scope": (400, {"data": {**RIGHT, "scope": "not-mine"}}),
+    "scope": (400, {"data": {**VALID_FORM, "scope": "not-mine"}}),
     "GET": (405, {"method": "GET", "data": None}),
     "HEAD": (405, {"method": "HEAD", "data": None}),
     "OPTIONS": (405, {"method": "OPTIONS", "data": None}),
-    "too long": (413, {"data": {**RIGHT, "pad": "x" * 9_000}}),
+    "too long": (413, {"data": {**VALID_FORM, "pad": "x" * 9_000}}),
     "query": (400, {"query_string": "client_id=x"}),
     "plain http": (400, {"headers": {}}),
     "foreign host": (400, {"headers": {**HTTPS, "Host": "evil.example"}}),
@@ -65,47 +66,52 @@ def production(sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> Fla
     return app
 
 
-def ask(client: Client, options: dict[str, Any]) -> TestResponse:
+def request_token(client: Client, options: dict[str, Any]) -> TestResponse:
     return client.open(
-        TOKEN_PATH, **{"method": "POST", "data": RIGHT, "headers": HTTPS, "base_url": "http://localhost", **options}
+        TOKEN_PATH,
+        **{"method": "POST", "data": VALID_FORM, "headers": HTTPS, "base_url": "http://localhost", **options},
     )
 
 
-def spoken(response: TestResponse) -> tuple[Any, ...]:
-    """Return all of an answer that a caller acts upon; a token differs each time."""
+def comparable(response: TestResponse) -> tuple[Any, ...]:
+    """Return the parts of a response that a caller sees; the token differs each time, so it is masked."""
     body = response.get_data(as_text=True)
-    said = {**json.loads(body), "access_token": "..."} if response.status_code == 200 else body
+    sent = {**json.loads(body), "access_token": "..."} if response.status_code == 200 else body
     headers = {name: response.headers.get(name) for name in PROTOCOL_HEADERS}
-    return response.status_code, said, headers
+    return response.status_code, sent, headers
 
 
 @pytest.mark.parametrize(("status", "options"), REQUESTS.values(), ids=REQUESTS)
-def test_the_door_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
-    """The door answers as flask does (P1, P2, P7, P12, P13, C5, C6, D1, W16)."""
-    door = production.wsgi_app
-    assert isinstance(door, TokenFastPath)
-    by_door, by_flask = ask(production.test_client(), options), ask(Client(door.app), options)
-    assert by_door.status_code == status
-    assert spoken(by_door) == spoken(by_flask)
-    assert len(by_door.headers) == len({name.lower() for name, _ in by_door.headers}), "a header is there twice"
-    assert "Set-Cookie" not in by_door.headers
+def test_the_fast_path_answers_as_flask_does(production: Flask, status: int, options: dict[str, Any]) -> None:
+    """Status, headers and body are equal (P1, P2, P7, P12, P13, C5, C6, D1, W16)."""
+    outermost = production.wsgi_app
+    assert isinstance(outermost, BodyDeadline)
+    fast_path = outermost.app
+    assert isinstance(fast_path, TokenFastPath)
+    from_fast_path = request_token(production.test_client(), options)
+    from_flask = request_token(Client(fast_path.app), options)
+    assert from_fast_path.status_code == status
+    assert comparable(from_fast_path) == comparable(from_flask)
+    names = [name.lower() for name, _ in from_fast_path.headers]
+    assert len(names) == len(set(names)), "a header occurs twice"
+    assert "Set-Cookie" not in from_fast_path.headers
 
 
-def test_the_door_is_for_token_requests_only(production: Flask) -> None:
+def test_the_fast_path_handles_token_requests_only(production: Flask) -> None:
     client: FlaskClient = production.test_client()
     assert client.get("/healthz").data == b"ok\n"
     assert client.get(f"{TOKEN_PATH}/", headers=HTTPS).status_code == 404
     assert client.get("/.well-known/jwks.json", headers=HTTPS).json is not None
 
 
-def test_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_debugs(
+def test_refusals_are_logged_and_issued_tokens_only_at_debug_level(
     production: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An issued token is counted and kept for its client (L2), so that logs of a busy server stay readable (L6)."""
-    given = {**HTTPS, "X-Request-ID": "request-1"}
+    """Issued tokens are recorded for their client (L2), so that logs of a busy server stay readable (L6)."""
+    given = {**HTTPS, "X-Request-ID": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"}
     with caplog.at_level(logging.DEBUG):
-        issued = ask(production.test_client(), {"headers": given})
-        refused = ask(production.test_client(), {"headers": given, **REQUESTS["wrong secret"][1]})
+        issued = request_token(production.test_client(), {"headers": given})
+        refused = request_token(production.test_client(), {"headers": given, **REQUESTS["wrong secret"][1]})
     lines = [record for record in caplog.records if record.getMessage() == "request"]
     assert [(record.levelno, vars(record)["status"]) for record in lines] == [
         (logging.DEBUG, 200),
@@ -113,21 +119,23 @@ def test_refusals_are_logged_with_their_request_and_issued_tokens_only_for_who_d
     ]
     assert {vars(record)["path"] for record in lines} == {TOKEN_PATH}
     assert {vars(record)["address"] for record in lines} == {"192.0.2.1"}
-    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "request-1"
+    assert issued.headers["X-Request-ID"] == refused.headers["X-Request-ID"] == "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 
 
-def test_what_is_logged_behind_the_door_carries_the_requests_id(production: Flask) -> None:
-    """Also where Flask knows of no request (L6)."""
+def test_log_lines_of_the_fast_path_have_the_request_id(production: Flask) -> None:
+    """Although Flask has no request context (L6)."""
     written: list[str] = []
     handler = logging.Handler()
     handler.setFormatter(JsonFormatter())
     handler.emit = lambda record: written.append(handler.format(record))  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
     try:
-        answer = ask(production.test_client(), {"headers": {"X-Request-ID": "request-2"}})
+        answer = request_token(
+            production.test_client(), {"headers": {"X-Request-ID": "4BF92F3577B34DA6A3CE929D0E0E4736"}}
+        )
     finally:
         logging.getLogger().removeHandler(handler)
     assert answer.status_code == 400
     [warning] = [line for line in map(json.loads, written) if line["level"] == "warning"]
-    assert warning["request_id"] == "request-2"
+    assert warning["request_id"] == "4BF92F3577B34DA6A3CE929D0E0E4736"
     assert "plain http" in warning["message"]

@@ -1,4 +1,4 @@
-"""Our own names, and https (C5, C6)."""
+"""Accepted host names, and https (C5, C6)."""
 
 import socket
 from typing import Any
@@ -15,8 +15,8 @@ from webapp.standalone import create_app
 SETTING = "IDENTITY_CLIENTS_"
 
 
-def make(sqlite_url: str, instance: Any, **settings: str) -> Flask:
-    """Return an application set up as in production but for these settings."""
+def make_application(sqlite_url: str, instance: Any, **settings: str) -> Flask:
+    """Return an application set up as in production except for these settings."""
     given = {f"{SETTING}{name}": value for name, value in settings.items()}
     return create_app(
         PRODUCTION_SETTINGS | {f"{SETTING}DATABASE_URL": sqlite_url, "INSTANCE_PATH": str(instance)} | given
@@ -37,14 +37,14 @@ def make(sqlite_url: str, instance: Any, **settings: str) -> Flask:
         ({"ISSUER": "https://mas.example", "TRUSTED_HOSTS": "a.example, .b.example"}, "mas.example", False),
     ],
 )
-def test_a_foreign_host_is_400_everywhere(
+def test_an_unknown_host_is_400_everywhere(
     sqlite_url: str, tmp_path: Any, settings: dict[str, str], host: str, accepted: bool
 ) -> None:
-    """By default the issuer's name is ours; a page that is not there is no exception (C5)."""
-    client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES="1", **settings).test_client()
+    """By default the issuer's name is accepted; unknown paths are no exception (C5)."""
+    client = make_application(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES="1", **settings).test_client()
     headers = {"Host": host, "X-Forwarded-Host": "mas.example", "X-Forwarded-Proto": "https"}
     for path in ("/healthz", "/readyz"):
-        assert client.get(path, headers=headers).status_code == 200, "D8: monitors ask by any name"
+        assert client.get(path, headers=headers).status_code == 200, "health checks accept any name (D8)"
     for path in ("/login", "/", "/nowhere", "/.well-known/jwks.json", "/connect/nowhere"):
         response = client.get(path, headers=headers)
         assert (response.status_code != 400) is accepted, path
@@ -68,7 +68,7 @@ def test_a_foreign_host_is_400_everywhere(
 def test_in_development_the_loopback_has_many_names(
     sqlite_url: str, tmp_path: Any, listens_on: str, host: str, accepted: bool
 ) -> None:
-    """And none of an attacker's, whose name may be made to lead here (C5)."""
+    """Names that an attacker may point to this machine are refused (C5)."""
     given = {
         f"{SETTING}DEVELOPMENT": "true",
         f"{SETTING}DATABASE_URL": sqlite_url,
@@ -90,23 +90,23 @@ def test_in_development_the_loopback_has_many_names(
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_plain_http_is_led_to_https(app: Flask, path: str, leads_to: str, method: str) -> None:
+def test_plain_http_is_redirected_to_https(app: Flask, path: str, leads_to: str, method: str) -> None:
     """By 308, which keeps the method (C6)."""
     response = app.test_client().open(path, method=method, base_url="http://localhost")
     assert (response.status_code, response.location) == (308, leads_to)
     assert "Set-Cookie" not in response.headers
 
 
-def test_where_credentials_are_sent_plain_http_is_refused(app: Flask) -> None:
-    """A redirect would have them sent again (C6)."""
+def test_plain_http_is_refused_where_credentials_are_sent(app: Flask) -> None:
+    """A redirect would make the client send them again (C6)."""
     for path, status in (("/connect/token", 400), ("/connect/introspect", 400), ("/connect/nowhere", 404)):
         response = app.test_client().post(path, base_url="http://localhost", data={"client_secret": "x"})
         assert response.status_code == status
         assert "Location" not in response.headers
 
 
-def test_monitors_may_ask_the_process_itself(app: Flask) -> None:
-    """Monitors may ask the process itself (C6)."""
+def test_health_checks_may_use_plain_http(app: Flask) -> None:
+    """They reach the process without the proxy (C6)."""
     for path in ("/healthz", "/readyz"):
         assert app.test_client().get(path, base_url="http://localhost").status_code == 200
 
@@ -114,19 +114,19 @@ def test_monitors_may_ask_the_process_itself(app: Flask) -> None:
 @pytest.mark.parametrize(
     ("hops", "forwarded", "status"), [(0, "https", 308), (1, "https", 200), (2, "https", 200), (1, "http", 308)]
 )
-def test_a_trusted_proxy_tells_the_scheme(
+def test_a_trusted_proxy_forwards_the_scheme(
     sqlite_url: str, tmp_path: Any, hops: int, forwarded: str, status: int
 ) -> None:
-    """However many proxies there are, they pass one scheme on (C6)."""
-    client = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops)).test_client()
+    """With any number of proxies there is one scheme (C6)."""
+    client = make_application(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops)).test_client()
     response = client.get("/login", base_url="http://localhost", headers={"X-Forwarded-Proto": forwarded})
     assert response.status_code == status
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-def test_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path: Any, hops: int) -> None:
-    """The throttle of sign-ins counts what the trusted proxies saw (C5, D6)."""
-    app = make(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops))
+def test_spoofed_addresses_do_not_evade_the_limit_of_sign_ins(sqlite_url: str, tmp_path: Any, hops: int) -> None:
+    """The limit counts by the address that the trusted proxies saw (C5, D6)."""
+    app = make_application(sqlite_url, tmp_path / "instance", TRUSTED_PROXIES=str(hops))
     Mas(app).add_user()
     client = app.test_client()
     peer = "198.51.100.7" if hops == 0 else "10.0.0.1"
@@ -149,8 +149,8 @@ def test_spoofing_does_not_change_the_sign_ins_bucket(sqlite_url: str, tmp_path:
         "HEAD {} HTTP/1.0",
     ],
 )
-def test_a_monitor_needs_no_host_header(live_server: servers.LiveServer, path: str, head: str) -> None:
-    """It asks by address, or by HTTP/1.0 without `Host` (D8)."""
+def test_health_checks_need_no_host_header(live_server: servers.LiveServer, path: str, head: str) -> None:
+    """They use an address, or HTTP/1.0 without `Host` (D8)."""
     port = urlsplit(live_server.url).port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(f"{head.format(path)}\r\nConnection: close\r\n\r\n".encode())

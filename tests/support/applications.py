@@ -1,4 +1,4 @@
-"""One application for many tests: registering its routes takes 60 ms, which is longer than most tests need."""
+"""One application for many tests, since registering its routes takes 60 ms, longer than most tests need."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ from webapp.settings import Settings
 class SharedApplication:
     """An application in which the product is set up once, and whose state each test replaces.
 
-    It has handled a request, so Flask raises an error where a test adds a route or a hook, which the next test would
-    find as well.
+    It has handled a request, so Flask raises an error where a test adds a route or a hook, which would affect later
+    tests.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -36,7 +36,7 @@ class SharedApplication:
         return self._app
 
     def check(self) -> None:
-        """Close connections. Raise an AssertionError if a test leaves something behind that the next one would find."""
+        """Close connections. Raise an AssertionError if a test leaves state behind that would affect later tests."""
         self._app.extensions[EXTENSION].close_connections()
         assert set(self._app.extensions) == self._extensions, "a test that adds an extension needs its own application"
         assert not has_app_context(), "a streamed response is neither read nor closed"

@@ -1,4 +1,4 @@
-"""Clients with secrets, counts of token requests and dates as the attention rules judge them."""
+"""Clients with secrets, request counts and dates for the attention rules."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,13 +16,13 @@ USED = {"created_at": NOON - 500 * DAY, "last_token_at": NOON - DAY}
 YOUNG = {"created_at": NOON - DAY}
 
 
-def make(
+def make_client_in_use(
     engine: Engine,
     *secrets: dict[str, Any],
     counts: dict[tuple[int, str], int] | None = None,
     **columns: Any,
 ) -> IdentityClient:
-    """Make a client with these columns and secrets, and counts of token requests by days ago and outcome."""
+    """Create a client with these columns and secrets, and request counts by days ago and outcome."""
     with unit_of_work(engine) as session:
         client = make_client(session, **{**USED, **columns})
         [first] = client.secrets

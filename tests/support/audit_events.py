@@ -1,4 +1,4 @@
-"""A trail as a client of some months has it: every kind of event that an account can have."""
+"""Audit events of every kind that a client and an account can have."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,19 +75,19 @@ EVENT_HISTORY: tuple[tuple[int, str, Action, dict[str, Any]], ...] = (
     ),
     (0, "Priya Nair", Action.EDITED, {"token_duration_minutes": [60, 30]}),
 )
-"""How many days ago, by whom, what, and what it changed."""
+"""Days ago, actor, action and changes."""
 
 
 def add_event_history(engine: Engine, client: IdentityClient) -> None:
-    """Add the story to a client's trail."""
+    """Add `EVENT_HISTORY` to a client's audit log."""
     now = utc_now()
     rows = [
         {
             "id": new_id(),
             "at": now - timedelta(days=days_ago, seconds=len(EVENT_HISTORY) - number),
             "account_id": client.account_id,
-            "actor_id": who,
-            "actor_label": who,
+            "actor_id": actor,
+            "actor_label": actor,
             "action": action.value,
             "client_key": client.id,
             "client_id": client.client_id,
@@ -95,7 +95,7 @@ def add_event_history(engine: Engine, client: IdentityClient) -> None:
             "address": "203.0.113.7",
             "request_id": "9f1c3b7a5d2e4f60",
         }
-        for number, (days_ago, who, action, changes) in enumerate(EVENT_HISTORY)
+        for number, (days_ago, actor, action, changes) in enumerate(EVENT_HISTORY)
     ]
     with unit_of_work(engine) as session:
         session.execute(insert(AuditEvent), rows)
@@ -105,7 +105,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def add_events(engine: Engine, *rows: dict[str, Any]) -> None:
-    """Add events by one statement."""
+    """Insert events by one statement."""
     given = {
         "at": NOON,
         "account_id": ACCOUNT,

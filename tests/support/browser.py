@@ -26,11 +26,11 @@ _hash = cache(users.hash_password)
 
 @dataclass(frozen=True)
 class Merchant:
-    """An account with people, on the live server.
+    """An account with users on the live server.
 
-    :param password: everybody's.
-    :param admin: e-mail address of its first Merchant Admin.
-    :param new_id: a client ID that nobody has, since all merchants share the platform.
+    :param password: the password of all its users.
+    :param admin: the e-mail address of its first Merchant Admin.
+    :param new_id: an unused client ID, since all merchants share the platform.
     """
 
     engine: Engine
@@ -41,7 +41,7 @@ class Merchant:
     new_id: str
 
     def add_user(self, *roles: str, name: str = "Ann Example") -> str:
-        """Add a person, and return the e-mail address."""
+        """Add a user; return the e-mail address."""
         with unit_of_work(self.engine) as session:
             account = users.find_account(session, self.name)
             assert account
@@ -50,11 +50,11 @@ class Merchant:
         return email
 
     def add_client(self, client_id: str = "", **values: Any) -> IdentityClient:
-        """Add a client, by default `new_id`, whose secret is `factories.SECRET` unless `values` say otherwise."""
+        """Add a client, by default `new_id` with the secret `factories.SECRET`."""
         return make_client(self.engine, account_id=self.account_id, client_id=client_id or self.new_id, **values)
 
     def add_clients(self, count: int, **values: Any) -> list[str]:
-        """Add many clients in one transaction, and return their IDs in order."""
+        """Add many clients in one transaction; return their IDs in order."""
         ids = [f"{self.new_id}-{number:03}" for number in range(count)]
         with unit_of_work(self.engine) as session:
             for number, client_id in enumerate(ids):
@@ -84,8 +84,8 @@ class Merchant:
                 enabled=client.enabled,
             )
 
-    def change_secret_row(self, client: IdentityClient, label: str, **columns: Any) -> None:
-        """Give a client's secret these columns, such as `last_used_at`, as if it had come to be so."""
+    def set_secret_columns(self, client: IdentityClient, label: str, **columns: Any) -> None:
+        """Set columns of a client's secret, such as `last_used_at`."""
         with unit_of_work(self.engine) as session:
             session.execute(
                 update(ClientSecret)
@@ -94,10 +94,10 @@ class Merchant:
             )
 
     def wait_for_recorded_token(self, client_id: str) -> None:
-        """Wait until the server has recorded that a client got a token, which takes up to a second."""
+        """Wait until the server has recorded a client's token, which takes up to a second."""
         deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
         while self.client(client_id).last_token_at is None:
-            assert time.monotonic() < deadline, "its token is not recorded"
+            assert time.monotonic() < deadline, "the token is not recorded"
             time.sleep(0.05)
 
     def client(self, client_id: str) -> IdentityClient:
@@ -111,7 +111,7 @@ class Merchant:
 
     @property
     def client_ids(self) -> Collection[str]:
-        """The client IDs of the account as they are stored."""
+        """The stored client IDs of the account."""
         with read_session(self.engine) as session:
             return session.scalars(
                 select(IdentityClient.client_id).where(IdentityClient.account_id == self.account_id)
@@ -119,19 +119,19 @@ class Merchant:
 
 
 class Visit(Protocol):
-    """Opens a browser that has nothing of another one, and returns its tab."""
+    """Open a browser without data of another one, and return its tab."""
 
     def __call__(self, email: str | None = None, *, own: bool = False, **options: Any) -> Page:
         """Open it.
 
-        :param email: who is signed in; None: nobody.
-        :param own: whether the test changes the browser in a way that only a new one undoes, such as its clock.
-        :param options: of Playwright's `new_context`.
+        :param email: the signed-in user; None for no one.
+        :param own: whether the test changes the browser in a way that cannot be undone, such as its clock.
+        :param options: options of Playwright's `new_context`.
         """
 
 
 class Window:
-    """A browser context with one tab. Its faults are errors of scripts and violations of the policy (W15)."""
+    """A browser context with one tab, which collects script errors and policy violations (W15)."""
 
     def __init__(self, browser: Browser, **options: Any) -> None:
         self.faults: list[str] = []
@@ -142,7 +142,7 @@ class Window:
         self.context.on("weberror", lambda error: self.faults.append(str(error.error)))
         self.context.on("console", self._note_violation)
         self.tab = self.context.new_page()
-        # It stays open: detaching it would end the emulation of focus, and no element would count as focused.
+        # It stays open: detaching it would end the emulation of focus, and no element would have focus.
         self._protocol = self.context.new_cdp_session(self.tab)
 
     def _note_violation(self, message: ConsoleMessage) -> None:
@@ -150,9 +150,9 @@ class Window:
             self.faults.append(message.text)
 
     def clear(self) -> None:
-        """Make the window as good as a new one, which costs 0.4 s of CPU time; cached files stay.
+        """Reset the window for another test, since a new one costs 0.4 s of CPU time; cached files stay.
 
-        :raises AssertionError: a test has changed it for good.
+        :raises AssertionError: a test has changed it irreversibly.
         """
         for tab in self.context.pages:
             if tab is not self.tab:
@@ -173,7 +173,7 @@ class Window:
 
 
 def sign_in(context: BrowserContext, email: str, password: str) -> None:
-    """Sign a browser in without showing the page."""
+    """Sign a browser in without opening the page."""
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', context.request.get("/login").text())
     assert token
     answer = context.request.post("/login", form={"csrf_token": token[1], "email": email, "password": password})

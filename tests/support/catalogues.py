@@ -1,4 +1,4 @@
-"""Translations as a host makes them: by the commands of `docs/settings.md`, for Flask-Babel."""
+"""Translations made with the commands of `docs/settings.md`, for Flask-Babel."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ Translate = Callable[[str, int], str]
 def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[str]:
     """Make `translations/<locale>/LC_MESSAGES/identity_clients.mo` in a directory; return all messages.
 
-    :param translate: returns the translation of a message and its plural's place, 0 for the only one; "" for none.
+    :param translate: return the translation of a message and its plural index, 0 for the only one; "" for none.
     """
     (directory / "babel.cfg").write_text(blocks("Languages", "ini", SETTINGS)[0])
     _find, *lines = blocks("Languages", "sh", SETTINGS)[0].splitlines()
@@ -36,7 +36,7 @@ def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[s
         if isinstance(message.id, str):
             message.string = translate(message.id, 0)
         else:
-            message.string = tuple(translate(text, place) for place, text in enumerate(message.id))
+            message.string = tuple(translate(text, index) for index, text in enumerate(message.id))
     with path.open("wb") as file:
         write_po(file, catalogue)
     _run(directory, compile_)
@@ -44,16 +44,16 @@ def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[s
 
 
 def use_flask_babel(app: Flask, directory: Path, locale_selector: Callable[[], str | None] | None = None) -> None:
-    """Give an application Flask-Babel with these translations; the language is what the browser asks for first."""
+    """Add Flask-Babel with these translations to an application; the language is the browser's first."""
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(directory / "translations")
     Babel(app, locale_selector=locale_selector or (lambda: next(request.accept_languages.values()).replace("-", "_")))
 
 
 def _run(directory: Path, line: str) -> None:
-    program, *words = shlex.split(line)
+    program, *arguments = shlex.split(line)
     assert program == "pybabel"
     subprocess.run(
-        [sys.executable, "-m", "babel.messages.frontend", *words],
+        [sys.executable, "-m", "babel.messages.frontend", *arguments],
         cwd=directory,
         env=os.environ,
         check=True,

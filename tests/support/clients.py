@@ -1,4 +1,4 @@
-"""Create and edit clients, with every parameter but those that a test is about filled in."""
+"""Create, edit and delete clients, with defaults for all parameters."""
 
 import uuid
 from typing import Any
@@ -43,7 +43,7 @@ def create(
 
 
 def values_of(client: IdentityClient, **overrides: Any) -> ClientValues:
-    """Return the form's values as the Edit form would be prefilled."""
+    """Return the values with which the Edit form is filled."""
     values = {
         "client_id": client.client_id,
         "name": client.name,
@@ -87,7 +87,7 @@ def messages(error: InvalidFields) -> dict[str, str]:
 
 
 def delete(engine: Engine, client: IdentityClient, **overrides: Any) -> None:
-    """Delete a client as an administrator does who sees `client`."""
+    """Delete a client, based on the version of `client`."""
     given: dict[str, Any] = {"author": make_author(), "key": client.id, "version": client.version}
     given["typed_client_id"] = client.client_id
     with unit_of_work(engine) as session:

@@ -1,4 +1,4 @@
-"""Processes whose clock is wrong, by libfaketime."""
+"""Processes with a wrong clock, by libfaketime."""
 
 from pathlib import Path
 

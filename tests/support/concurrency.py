@@ -1,4 +1,4 @@
-"""Calls that run at the same moment, each in a thread."""
+"""Concurrent calls, each in a thread."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,8 @@ from typing import Any
 from webapp.core.errors import DomainError
 
 
-def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
-    """Run the calls at the same moment, each in a thread; return what each gave or the domain error it raised."""
+def run_concurrently(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Run the calls at the same moment, each in a thread; return the result or domain error of each."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:

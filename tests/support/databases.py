@@ -1,4 +1,4 @@
-"""PostgreSQL databases for tests: emptied and used again, since making one takes a tenth of a second."""
+"""PostgreSQL databases for tests: emptied and reused, since creating one takes 0.1 s."""
 
 import contextlib
 import uuid
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from webapp.core.database import migrations
 from webapp.standalone.migrations import MAS
 
-# Everything that a test could have changed but rows: a database in which it differs is not used again.
+# All that a test could have changed except rows: a database with another fingerprint is not reused.
 FINGERPRINT = """
     SELECT md5(string_agg(line, chr(10) ORDER BY line)) FROM (
         SELECT concat_ws(' ', c.relname, c.relkind, c.relpersistence, c.relowner, c.relacl) line
@@ -34,7 +34,7 @@ FINGERPRINT = """
 """
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 USES_MAX = 100
-"""Nothing is vacuumed, so that a database is left after so many tests."""
+"""A database is replaced after this many tests, since nothing is vacuumed."""
 
 
 class Databases:
@@ -51,7 +51,7 @@ class Databases:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[str]:
-        """Lend the name of a database that is as its template."""
+        """Lend the name of a database that equals its template."""
         database = self._free.pop() if self._free else self._create()
         yield database.name
         if database.reset():
@@ -60,7 +60,7 @@ class Databases:
             self._drop(database)
 
     def close(self) -> None:
-        """Drop them all."""
+        """Drop all databases."""
         while self._free:
             self._drop(self._free.pop())
 
@@ -81,7 +81,7 @@ class _Database:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.connection = psycopg.connect(url, autocommit=True)
-        self.connection.execute("SET session_replication_role = replica")  # no trigger and no foreign key is asked
+        self.connection.execute("SET session_replication_role = replica")  # no trigger or foreign key is checked
         self._uses = 0
         self._fingerprint = self._value(FINGERPRINT)
         tables = self._value(
@@ -91,14 +91,14 @@ class _Database:
         self._empty = str(tables)
 
     def reset(self) -> bool:
-        """Empty it; tell whether it can be used again."""
+        """Empty the database; return whether it can be reused."""
         self._uses += 1
         try:
             self._value(f"SELECT count(pg_terminate_backend(pid, 1000)) {OTHERS}")
             if self._uses >= USES_MAX or self._value(FINGERPRINT) != self._fingerprint:
                 return False
             self.connection.execute(self._empty)
-        except psycopg.Error:  # a test has cut off everybody, or dropped the database
+        except psycopg.Error:  # a test has ended all connections, or dropped the database
             return False
         return True
 
@@ -109,6 +109,6 @@ class _Database:
 
 
 def migrate_everything(engine: Engine) -> None:
-    """Bring our tables and the stand-alone's up to date."""
+    """Upgrade our tables and the stand-alone's."""
     migrations.upgrade(engine)
     migrations.upgrade(engine, history=MAS)

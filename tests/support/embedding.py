@@ -24,7 +24,7 @@ VALUES = {
 
 
 def embed(app: Flask, engine: Engine, loader: Callable[[], Any] = lambda: NORTHWIND, **overrides: Any) -> Flask:
-    """Add the product to an application, as a host does."""
+    """Add the product to an application as a host does."""
     app.secret_key = app.secret_key or "k" * 32
     app.config.update(settings(ENGINE=engine, **{name.upper(): value for name, value in overrides.items()}))
     identity_clients = IdentityClients()
@@ -34,7 +34,7 @@ def embed(app: Flask, engine: Engine, loader: Callable[[], Any] = lambda: NORTHW
 
 
 def create(client: FlaskClient, prefix: str = PREFIX, *, htmx: bool = False, **changes: str) -> TestResponse:
-    """Create a client through the form, as a browser does."""
+    """Create a client through the form as a browser does."""
     page = client.get(f"{prefix}/new").text
     found = {name: re.search(rf'name="{name}"[^>]*value="([^"]*)"', page) for name in ("csrf_token", "creation_key")}
     hidden = {name: match[1] if match else "" for name, match in found.items()}

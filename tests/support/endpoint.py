@@ -1,4 +1,4 @@
-"""The identity endpoint inside a small host of its own, and ways to ask it."""
+"""The identity endpoint within a small host, and functions that send requests to it."""
 
 import base64
 import sys
@@ -48,12 +48,12 @@ def settings(**overrides: Any) -> dict[str, Any]:
 
 
 class Endpoint:
-    """One host application with the endpoint in it."""
+    """A host application with the endpoint."""
 
     def __init__(self, engine: Engine, app: Flask | None = None, **overrides: Any) -> None:
-        """Set the endpoint up in an application, a new one unless one is given.
+        """Set up the endpoint in an application, by default a new one.
 
-        :param overrides: settings, without their prefix.
+        :param overrides: settings without their prefix.
         """
         app = app or Flask("host")
         app.config.update(settings(ENGINE=engine, **overrides), PREFERRED_URL_SCHEME="https")
@@ -77,7 +77,7 @@ class Endpoint:
         return services
 
     def post(self, parameters: Parameters, path: str = "/connect/token", **options: Any) -> TestResponse:
-        """Post a form as it is, to the token endpoint unless another is named."""
+        """Post a form, by default to the token endpoint."""
         return self.client.post(path, data=urlencode(parameters), content_type=FORM, **options)
 
     def request_token(
@@ -89,7 +89,7 @@ class Endpoint:
         scope: str | None = None,
         address: str = "127.0.0.1",
     ) -> TestResponse:
-        """Ask for a token as a client."""
+        """Request a token as a client."""
         options: dict[str, Any] = {"environ_base": {"REMOTE_ADDR": address}}
         client_id = client if isinstance(client, str) else client.client_id
         grant = {"grant_type": "client_credentials"} | ({} if scope is None else {"scope": scope})
@@ -98,15 +98,15 @@ class Endpoint:
         return self.post({"client_id": client_id, "client_secret": secret, **grant}, **options)
 
     def token(self, client: IdentityClient | str, **options: Any) -> str:
-        """Return a token of a client's."""
+        """Return a token of a client."""
         return str((self.request_token(client, **options).json or {})["access_token"])
 
     def introspect(self, token: str, caller: Caller) -> TestResponse:
-        """Ask about a token."""
+        """Introspect a token."""
         return self.post({**_credentials(caller), "token": token}, "/connect/introspect")
 
     def revoke(self, token: str, caller: Caller, **parameters: str) -> TestResponse:
-        """Take a token back."""
+        """Revoke a token."""
         return self.post({**_credentials(caller), "token": token, **parameters}, "/connect/revocation")
 
 
@@ -137,7 +137,7 @@ def add_secret(
     paused_at: datetime | None = None,
     hasher: SecretHasher = HASHER,
 ) -> None:
-    """Give a client one more secret."""
+    """Add a secret to a client."""
     stored = hasher.hash(Secret(value))
     with unit_of_work(engine) as session:
         session.add(
@@ -155,7 +155,7 @@ def add_secret(
 
 
 def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **values: Any) -> None:
-    """Write these columns of a client's secret."""
+    """Set columns of a client's secret."""
     with unit_of_work(engine) as session:
         session.execute(
             update(ClientSecret).where(ClientSecret.client_key == client.id, ClientSecret.label == label).values(values)
@@ -163,24 +163,24 @@ def change_secret(engine: Engine, client: IdentityClient, label: str = "A", **va
 
 
 def store_weaker_hash(engine: Engine, client: IdentityClient, value: str = SECRET) -> None:
-    """Give a client's secret a hash made at a lower cost, as an older release might have left it."""
+    """Replace a client's hash by one of a lower cost, as an older release may have stored it."""
     change_secret(engine, client, secret_hash=HASHER.argon2id(value, time_cost=1, memory_cost=8))
 
 
 def store_as_legacy_hash(engine: Engine, client: IdentityClient, value: str, **values: Any) -> None:
-    """Give a client's secret an argon2id hash, whatever its form, as a former release stored every secret."""
+    """Replace a client's hash by an argon2id hash, as a former release stored every secret."""
     change_secret(engine, client, secret_hash=HASHER.argon2id(value), legacy_scheme=True, **values)
 
 
 def change_client(engine: Engine, client: IdentityClient, **values: Any) -> None:
-    """Write these columns of a client."""
+    """Set columns of a client."""
     with unit_of_work(engine) as session:
         session.execute(update(IdentityClient).where(IdentityClient.id == client.id).values(values))
 
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """Collect every statement that the engine runs."""
+    """Collect every statement that the engine executes."""
     seen: list[str] = []
 
     def record_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -201,7 +201,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 @contextmanager
 def argon2_computations() -> Iterator[list[str]]:
-    """Collect every argon2id computation of this process, as the parameters that it was made at."""
+    """Collect the parameters of every argon2id computation of this process."""
     seen: list[str] = []
     module: Any = sys.modules[argon2.PasswordHasher.__module__]
 
@@ -225,7 +225,7 @@ ENDPOINTS = ("/connect/token", "/connect/introspect", "/connect/revocation")
 
 
 def latest_requests(endpoint: Endpoint, key: uuid.UUID) -> list[tuple[str, str | None, str | None]]:
-    """Return outcome, secret and address of a client's latest requests."""
+    """Return outcome, secret label and address of a client's latest requests."""
     endpoint.services.recorder.write()
     with read_session(endpoint.engine) as session:
         return [(row.outcome, row.secret_label, row.address) for row in queries.recent_requests(session, ACCOUNT, key)]
@@ -241,7 +241,7 @@ JSON_HEADERS = {
 
 
 def interfering_host() -> Flask:
-    """Return a host that sets cookies, opens itself to other origins, and answers errors with pages of its own."""
+    """Return a host that sets cookies, allows all origins, and has error pages of its own."""
     app = Flask("host")
     app.secret_key = "s" * 32
 
@@ -270,6 +270,8 @@ def interfering_host() -> Flask:
 
 
 def raising(error: Exception) -> Callable[..., Any]:
+    """Return a function that raises an error."""
+
     def fail(*_: object, **__: object) -> Any:
         raise error
 
@@ -277,11 +279,12 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 
 def assert_endpoint_response(response: Any, status: int) -> None:
+    """Assert status and headers of a JSON response of the endpoint."""
     assert response.status_code == status
     assert {name: response.headers.get(name) for name in JSON_HEADERS} == JSON_HEADERS
     names = {name.lower() for name, _ in response.headers}
     assert "set-cookie" not in names
     assert not [name for name in names if name.startswith("access-control-")]
-    assert len(response.headers) == len(names), "a header is there twice"
+    assert len(response.headers) == len(names), "a header occurs twice"
     assert response.json is not None
     assert response.json.keys() <= {"error", "error_description", "access_token", "token_type", "expires_in", "scope"}

@@ -1,4 +1,4 @@
-"""Rows for tests: accounts and clients, made through the rules, with a secret that the tests know."""
+"""Factories for accounts, clients and requests, made through the rules, with a known secret."""
 
 import itertools
 import uuid
@@ -37,7 +37,7 @@ _numbers = itertools.count(1)
 
 
 class CachedHasher(SecretHasher):
-    """Hashes each secret once, where a test needs many clients and not many salts."""
+    """A hasher that hashes each secret once, for tests that need many clients."""
 
     def __init__(self) -> None:
         super().__init__({1: PEPPER})
@@ -48,7 +48,7 @@ class CachedHasher(SecretHasher):
         return self._cached(secret.reveal())
 
     def argon2id(self, value: str, time_cost: int = 2, memory_cost: int = 19456) -> str:
-        """Return an argon2id hash of a secret whatever its form, as a former release stored every secret."""
+        """Return an argon2id hash of any secret, as a former release stored every secret."""
         hasher = argon2.PasswordHasher(time_cost=time_cost, memory_cost=memory_cost, parallelism=1)
         return hasher.hash(self._peppered(Secret(value), 1))
 
@@ -57,7 +57,7 @@ HASHER = CachedHasher()
 
 
 def make_rate_limits(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) -> RateLimits:
-    """Return rate_limits that count in this process."""
+    """Return rate limits that count in this process."""
     return RateLimits("memory://", taken_id_answers_per_hour, **quotas)
 
 
@@ -106,7 +106,7 @@ def make_account(
     feature_enabled: bool = True,
     grantable_roles: Collection[str] | None = None,
 ) -> None:
-    """Make an account, or give it these values."""
+    """Create an account, or change it to these values."""
     with _session(target) as session:
         set_account(session, account_id, feature_enabled=feature_enabled, grantable_roles=grantable_roles)
 
@@ -125,7 +125,7 @@ def make_client(
     copied_from: uuid.UUID | None = None,
     **overrides: Any,
 ) -> IdentityClient:
-    """Make a client through the rules, and its account where there is none.
+    """Create a client through the rules, and its account if it is missing.
 
     :param hasher: the application's own, where its pepper is not `PEPPER_SETTING`.
     :param overrides: columns to set afterwards, such as `enabled`, `created_at` or `deleted_at`.
@@ -161,9 +161,9 @@ def make_requests(
     address: str | None = "203.0.113.7",
     scope: str = "",
 ) -> None:
-    """Make token requests of a client, all at one moment, as the identity endpoint would have recorded them.
+    """Record token requests of a client, all at one time, as the identity endpoint does.
 
-    :param at: None: now.
+    :param at: None for now.
     """
     recorder = Recorder(engine, PEPPER)
     for _ in range(count):
@@ -189,7 +189,7 @@ def _session(target: Session | Engine) -> Iterator[Session]:
 
 
 def insert_clients(engine: Engine, account_id: str, rows: int) -> None:
-    """Add many clients by one statement."""
+    """Insert many clients by one statement."""
     template = make_client(engine, account_id=account_id)
     numbers = {
         "sqlite": f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",

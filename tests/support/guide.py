@@ -1,4 +1,4 @@
-"""The guides in `docs/`, and a place to do what `operations.md` says, word for word but for paths and ports."""
+"""The guides in `docs/`, and a directory in which `operations.md` is followed, with other paths and ports."""
 
 import os
 import re
@@ -38,16 +38,16 @@ def blocks(heading: str, language: str, guide: str = GUIDE) -> list[str]:
 
 @dataclass(frozen=True)
 class Site:
-    """A place to run the guide in.
+    """A directory in which the guide is followed.
 
-    :param directory: takes the place of the root directory.
+    :param directory: replaces the root directory.
     """
 
     directory: Path
     port: int
 
-    def adapt(self, words: str) -> str:
-        """Return words of the guide for this place."""
+    def adapt(self, text: str) -> str:
+        """Return text of the guide with the paths and ports of this directory."""
         for guide, ours in {
             "/etc/identity-clients.env": f"{self.directory}/identity-clients.env",
             "/srv/identity-clients": str(servers.ROOT),
@@ -59,11 +59,11 @@ class Site:
             "127.0.0.1:5000": f"127.0.0.1:{self.port}",
             "--port 5000": f"--port {self.port}",
         }.items():
-            words = words.replace(guide, ours)
-        return words
+            text = text.replace(guide, ours)
+        return text
 
     def run(self, script: str, *, code: int = 0, **environment: str) -> str:
-        """Run commands of the guide after those that load the settings; return what they print."""
+        """Run commands of the guide after those that load the settings; return their output."""
         load = blocks("Settings", "sh")[1]
         done = subprocess.run(
             ["/bin/sh", "-e", "-c", self.adapt(load + script)],
@@ -76,10 +76,10 @@ class Site:
         return done.stdout
 
     def flask(self, line: str) -> str:
-        """Run one command of the guide with the settings as they are; return what it prints."""
-        words = shlex.split(line)
-        assert words[0] == ".venv/bin/flask"
-        result = self.app().test_cli_runner().invoke(args=words[1:])
+        """Run one command of the guide with the current settings; return its output."""
+        text = shlex.split(line)
+        assert text[0] == ".venv/bin/flask"
+        result = self.app().test_cli_runner().invoke(args=text[1:])
         assert result.exit_code == 0, result.output
         return result.output
 
@@ -90,17 +90,17 @@ class Site:
         return dict(line.partition(" #")[0].strip().split("=", 1) for line in lines)
 
     def set(self, name: str, value: str) -> None:
-        """Give a setting another value."""
+        """Change a setting in the environment file."""
         settings = self.settings | {name: value}
         (self.directory / "identity-clients.env").write_text("".join(f"{key}={settings[key]}\n" for key in settings))
 
     def app(self) -> Flask:
-        """Return a process that starts now with the settings as they are."""
+        """Return an application that starts now with the current settings."""
         return create_app(self.settings)
 
 
 def make_site(directory: Path, database: Path) -> Site:
-    """Return a place with the guide's environment file and directories, and a copy of this database."""
+    """Return a site with the guide's environment file and directories, and a copy of this database."""
     site = Site(directory, servers.free_port())
     for name in ("lib", "backups"):
         (directory / name).mkdir(mode=0o700)
@@ -113,17 +113,17 @@ def make_site(directory: Path, database: Path) -> Site:
 
 
 def services_of(app: Flask) -> Services:
-    """Return what the requests of an application share."""
+    """Return the services of an application."""
     services: Services = app.extensions[EXTENSION]
     return services
 
 
 def make_client_in(app: Flask) -> IdentityClient:
-    """Make a client in an application's database."""
+    """Create a client in an application's database."""
     return make_client(services_of(app).engine, hasher=services_of(app).secrets.hasher)
 
 
 def token_status(app: Flask, client: IdentityClient) -> int:
-    """Ask for a token; return the status."""
+    """Request a token; return the status."""
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     return app.test_client().post("/connect/token", base_url=f"https://{NAME}", data=form).status_code

@@ -1,4 +1,4 @@
-"""A host application with the screens, whose actor a test chooses."""
+"""A host application with the screens, whose actor is set by the test."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -31,32 +31,32 @@ HARBOUR = replace(NORTHWIND, id="user-2", label="Tom Reilly", account_id="harbou
 
 
 class CompiledTemplates(BytecodeCache):
-    """Every test has an application of its own; compiling its templates again would be most of its time."""
+    """Cache compiled templates for all applications, since compiling takes most of a test's time."""
 
     compiled: ClassVar[dict[str, bytes]] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Take what another application has compiled, unless the template has changed since."""
+        """Load the bytecode that another application has compiled, unless the template has changed."""
         if bucket.key in self.compiled:
             bucket.bytecode_from_string(self.compiled[bucket.key])
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep what was compiled."""
+        """Store the bytecode."""
         self.compiled[bucket.key] = bucket.bytecode_to_string()
 
 
 class BufferedClient(FlaskClient):
-    """Reads each response to its end, as a browser does: the context of a streamed one would outlive its request."""
+    """Read each response to its end as a browser does, so that its context ends with the request."""
 
     def open(self, *args: Any, buffered: bool = True, **options: Any) -> TestResponse:
-        """Send a request, and return the response."""
+        """Send a request; return the response."""
         return super().open(*args, buffered=buffered, **options)
 
 
 def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
-    """Return the path of a route for a client, and for its first secret where the route is about one.
+    """Return the path of a route for a client, and for its first secret where the route has one.
 
-    :param key: in place of the client's own.
+    :param key: replaces the client's own key.
     """
     path = PREFIX + rule.replace("<key>", key or str(client.id))
     return path.replace("<secret_id>", str(client.secrets[0].id))
@@ -66,7 +66,7 @@ def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
 class Host:
     """An application that embeds the screens.
 
-    :param actor: who is signed in; a test sets it.
+    :param actor: the signed-in person, set by the test.
     """
 
     app: Flask
@@ -83,26 +83,26 @@ class Host:
 
     @property
     def client(self) -> FlaskClient:
-        """One browser's cookies."""
+        """The test client, which keeps the cookies of one browser."""
         if self._client is None:
             self._client = self.app.test_client()
         return self._client
 
     def get(self, path: str = "", *, htmx: bool = False, **options: Any) -> TestResponse:
-        """GET below the prefix, as htmx asks or as a browser does."""
+        """Send a GET below the prefix, as htmx or as a browser does."""
         return self.client.get(PREFIX + path, headers=HTMX if htmx else None, **options)
 
     def post(
         self, path: str, data: Any = None, *, htmx: bool = False, token: bool = True, **options: Any
     ) -> TestResponse:
-        """POST below the prefix, with this session's CSRF token unless told otherwise."""
+        """Send a POST below the prefix, by default with this session's CSRF token."""
         data = dict(data or {})
         if token:
             data["csrf_token"] = self.csrf_token()
         return self.client.post(PREFIX + path, data=data, headers=HTMX if htmx else None, **options)
 
     def csrf_token(self) -> str:
-        """Return a CSRF token of this browser's session, as the New Client form carries it."""
+        """Return the CSRF token of the New Client form in this session."""
         found = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', self.get("/new").text)
         assert found
         return found[1]
@@ -110,7 +110,7 @@ class Host:
 
 def make_host(engine: Engine, **settings: Any) -> Host:
     """Return an application that embeds the screens on this engine."""
-    app = Flask("mas", template_folder=None)  # else ours, found from the current folder, would be the host's own
+    app = Flask("mas", template_folder=None)  # otherwise ours, in the current directory, would count as the host's own
     app.secret_key = "k" * 32
     app.test_client_class = BufferedClient
     app.jinja_options = {"bytecode_cache": CompiledTemplates()}

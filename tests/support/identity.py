@@ -1,4 +1,4 @@
-"""The identity endpoint as an integration and an API use it: real requests, and the published keys."""
+"""Token requests to a running server, and verification by its published keys."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ AUDIENCE = "https://api.mas.example"
 
 
 def request_token(url: str, client_id: str, secret: str, scope: str | None = None) -> requests.Response:
-    """Ask for a token.
+    """Request a token.
 
-    :param url: the server's address.
+    :param url: the server's base URL.
     """
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
     return requests.post(f"{url}/connect/token", data=form | ({"scope": scope} if scope else {}), timeout=10)
 
 
 def claims(url: str, answer: requests.Response) -> dict[str, Any]:
-    """Return what a token says, verified as an API does it: by the published keys."""
+    """Return the claims of a token, verified by the published keys as an API does."""
     assert answer.status_code == 200, answer.text
     token = answer.json()["access_token"]
     key = jwt.PyJWKClient(f"{url}/.well-known/jwks.json").get_signing_key_from_jwt(token)
@@ -27,5 +27,5 @@ def claims(url: str, answer: requests.Response) -> dict[str, Any]:
 
 
 def is_refused(answer: requests.Response) -> bool:
-    """Tell whether the client was refused, in the words that every refusal has (P7)."""
+    """Return whether the client was refused with the response that all refusals share (P7)."""
     return answer.status_code == 401 and answer.json() == {"error": "invalid_client"}

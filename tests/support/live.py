@@ -1,4 +1,4 @@
-"""An application of this process behind a real connection, and a browser without script that uses it."""
+"""An application served by this process over real connections, and a client for it."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ Form = Mapping[str, str] | list[tuple[str, str]]
 
 
 class Site:
-    """Where the application answers, with one browser's cookies."""
+    """The base URL of the application, with one browser's cookies."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -24,15 +24,15 @@ class Site:
         self.session.trust_env = False
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """GET a path."""
+        """Send a GET."""
         return self.session.get(self.url + path, timeout=10, **options)
 
     def post(self, path: str, form: Form) -> requests.Response:
-        """POST a form."""
+        """Post a form."""
         return self.session.post(self.url + path, data=form, timeout=10)
 
     def create(self, form: Mapping[str, str], prefix: str = PREFIX) -> requests.Response:
-        """Create a client through the form, as a browser does."""
+        """Create a client through the form as a browser does."""
         page = self.get(f"{prefix}/new").text
         hidden = {}
         for name in ("csrf_token", "creation_key"):
@@ -44,7 +44,7 @@ class Site:
 
 @contextlib.contextmanager
 def serving(app: Flask) -> Iterator[Site]:
-    """Serve it for as long as the block lasts."""
+    """Serve the application within the block."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,4 +1,4 @@
-"""What a browser makes of a page: the form that it would post, the ids, the text."""
+"""Parsed HTML: the form that would be posted, the ids, the text."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from werkzeug.test import TestResponse
 
 @dataclass
 class Markup:
-    """A page or a fragment, read.
+    """A parsed page or fragment.
 
-    :param values: what the form would post, in order: name, value.
-    :param inputs: the attributes of each named control; of several with one name, the last.
-    :param described: for each control's name, the text that its description adds up to.
+    :param values: name and value of each field that the form would post, in order.
+    :param inputs: the attributes of each named control; for several with one name, the last.
+    :param texts: the text of each element with an id.
     """
 
     values: list[tuple[str, str]] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Markup:
     text: str = ""
 
     def form(self, **changes: str | list[str]) -> dict[str, str | list[str]]:
-        """Return the form as it would be posted, with these fields changed."""
+        """Return the form data that would be posted, with these fields changed."""
         data: dict[str, str | list[str]] = {}
         for name, value in self.values:
             several = data.setdefault(name, [])
@@ -33,12 +33,12 @@ class Markup:
         return {**data, **changes}
 
     def value(self, name: str) -> str:
-        """Return the one value that the form would post under a name."""
+        """Return the single value that the form would post under a name."""
         (value,) = [value for found, value in self.values if found == name]
         return value
 
     def described(self, name: str) -> str:
-        """Return the text of what `aria-describedby` names for a control."""
+        """Return the text of the elements in a control's `aria-describedby`."""
         return " ".join(self.texts[id_] for id_ in self.inputs[name]["aria-describedby"].split())
 
 
@@ -90,12 +90,12 @@ class _Reader(HTMLParser):
                 self.markup.texts[id_] += data
         if self.textarea is not None:
             name, value = self.markup.values[-1]
-            # A line break that directly follows the tag is no part of the value.
+            # A line break that directly follows the tag is not part of the value.
             self.markup.values[-1] = (name, value + (data if value else re.sub(r"\A\n", "", data)))
 
 
 def read(answer: TestResponse | str) -> Markup:
-    """Read an answer's HTML; its ids are unique, and what they name exists."""
+    """Parse the HTML of a response; assert that its ids are unique, and that all referenced ids exist."""
     markup = Markup()
     _Reader(markup).feed(answer if isinstance(answer, str) else answer.text)
     assert len(set(markup.ids)) == len(markup.ids), "an id occurs twice"
@@ -117,12 +117,12 @@ def read(answer: TestResponse | str) -> Markup:
 
 
 def one_line(html: str) -> str:
-    """Return HTML in one line, without the white space beside tags, for a look at its elements."""
+    """Return HTML in one line without white space beside tags."""
     return re.sub(r"\s*(<[^<>]*?)\s*(/?>)\s*", r"\1\2", " ".join(html.split()))
 
 
 class _UntranslatedTexts(HTMLParser):
-    """Collects the text of a page that stands outside of «...», where every message of ours stands."""
+    """Collect the text of a page outside of «...», which encloses every message of ours."""
 
     UNREAD_TAGS = frozenset(("script", "style", "pre", "code", "textarea"))
     READ_ATTRIBUTES = frozenset(
@@ -161,7 +161,7 @@ class _UntranslatedTexts(HTMLParser):
 
 
 def _outside(text: str) -> str:
-    """Return what stands outside of «...»."""
+    """Return the text outside of «...»."""
     reader = _UntranslatedTexts()
     reader.handle_data(text)
     assert reader.depth == 0, text
@@ -169,7 +169,7 @@ def _outside(text: str) -> str:
 
 
 def untranslated_texts(html: str) -> list[str]:
-    """Return each text of a page, or of an attribute that is read by people, that is no message: «...» is one."""
+    """Return each visible text or attribute of a page that is not enclosed in «...»."""
     reader = _UntranslatedTexts()
     reader.feed(html)
     reader.close()

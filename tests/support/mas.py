@@ -20,9 +20,9 @@ EMAIL = "admin@company.test"
 
 @dataclass
 class Mas:
-    """The stand-alone application with one account, `Company`, and whoever a test adds.
+    """The stand-alone application with one account, `Company`, and the users that a test adds.
 
-    :param app: what is tested.
+    :param app: the tested application.
     """
 
     app: Flask
@@ -34,7 +34,7 @@ class Mas:
         return engine
 
     def add_account(self, name: str = "Company", *, feature: bool = True) -> str:
-        """Add an account, and return its name."""
+        """Add an account; return its name."""
         with unit_of_work(self.engine) as session:
             users.add_account(session, name, feature_enabled=feature)
         return name
@@ -42,7 +42,7 @@ class Mas:
     def add_user(
         self, email: str = EMAIL, *, account: str = "Company", roles: Collection[str] = ("MerchantAdmin",)
     ) -> str:
-        """Add a user with the password `PASSWORD`, and the account where there is none yet; return the address."""
+        """Add a user with the password `PASSWORD`, and the account if it is missing; return the address."""
         with unit_of_work(self.engine) as session:
             found = users.find_account(session, account) or users.add_account(session, account, feature_enabled=True)
             hashed = users.hash_password(PASSWORD)
@@ -50,7 +50,7 @@ class Mas:
         return email
 
     def run(self, *arguments: str, typed: str | None = None) -> tuple[int, str]:
-        """Run `flask mas ...`; return its exit code and all that it printed."""
+        """Run `flask mas ...`; return its exit code and its output."""
         result = self.app.test_cli_runner().invoke(args=["mas", *arguments], input=typed)
         return result.exit_code, result.output
 
@@ -65,16 +65,16 @@ def csrf_token(client: FlaskClient, path: str = "/login") -> str:
 def sign_in(
     client: FlaskClient, email: str = EMAIL, password: str = PASSWORD, *, path: str = "/login", **options: Any
 ) -> TestResponse:
-    """Fill in the sign-in form and send it."""
+    """Submit the sign-in form."""
     values = {"email": email, "password": password, "csrf_token": csrf_token(client)}
     return client.post(path, data=values, **options)
 
 
 def sign_out(client: FlaskClient) -> TestResponse:
-    """Press Sign out on the start page."""
+    """Submit the sign-out form of the start page."""
     return client.post("/logout", data={"csrf_token": csrf_token(client, "/")})
 
 
 def is_signed_in(client: FlaskClient) -> bool:
-    """Tell whether the start page opens."""
+    """Return whether the start page opens."""
     return client.get("/").status_code == 200

@@ -1,4 +1,4 @@
-"""PostgreSQL servers and PgBouncers of a test's own, which it may stop, freeze and start again."""
+"""PostgreSQL servers and PgBouncers of one test, which can be stopped, frozen and restarted."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ from tests.support import servers
 
 
 def wait_until_connectable(url: str) -> None:
-    """Return as soon as a server accepts connections at a URL of SQLAlchemy."""
+    """Return as soon as a server accepts connections at an SQLAlchemy URL."""
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     deadline = time.monotonic() + servers.START_SECONDS
     while True:
@@ -51,13 +51,13 @@ class OwnPostgresql:
         return make_url(self.url).set(database=database).render_as_string()
 
     def execute(self, statement: str) -> None:
-        """Run a statement in a connection of its own."""
+        """Run a statement in a separate connection."""
         address = make_url(self.url).set(drivername="postgresql").render_as_string()
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def stop(self) -> None:
-        """Stop the server; its clients are refused from then on."""
+        """Stop the server; connections are refused from then on."""
         self._server.stop()
 
     def start_again(self) -> None:
@@ -69,7 +69,7 @@ class OwnPostgresql:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop every process of the server by SIGSTOP: connections stay open, and nothing is answered."""
+        """Stop every process of the server by SIGSTOP: connections stay open but get no response."""
         processes = [psutil.Process(self._server.pid), *psutil.Process(self._server.pid).children(recursive=True)]
         for process in processes:
             process.send_signal(signal.SIGSTOP)
@@ -95,9 +95,9 @@ def own_postgresql() -> Iterator[OwnPostgresql]:
 
 @contextmanager
 def pgbouncer(directory: Path, socket_directory: str, user: str) -> Iterator[str]:
-    """Start PgBouncer in transaction mode in front of a PostgreSQL; return the SQLAlchemy URL but for the database.
+    """Start PgBouncer in transaction mode for a PostgreSQL server; yield its SQLAlchemy URL without a database.
 
-    :param directory: a new directory of its own.
+    :param directory: a new directory.
     """
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:

@@ -1,6 +1,6 @@
-"""The screens as a person meets them: what they show, and what can be done. An action returns the screen that follows.
+"""Page objects of the screens. Each action returns the screen that follows.
 
-They are the same with and without JavaScript: a form has the same labels in a dialog and on a page of its own.
+They work with and without JavaScript, since a form has the same labels in a dialog and on a page.
 """
 
 import re
@@ -13,7 +13,7 @@ PREFIX = "/administration/identity-clients"
 
 
 class Screen:
-    """A screen, which is there as soon as the object is.
+    """A screen; creating the object waits until it is shown.
 
     :param page: the tab.
     """
@@ -26,13 +26,13 @@ class Screen:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Wait until the screen is there, and its script, if it has one, is at work."""
+        """Wait until the screen is visible and its script, if any, has started."""
         expect(self.root).to_be_visible()
         if self.page.evaluate(_IS_SCRIPTED):
             expect(self.page.locator("[data-htmx-powered]").first).to_be_attached()
 
     def expect_message(self, words: str | re.Pattern[str]) -> None:
-        """Wait until the live region, or without JavaScript the page's notice, says these words."""
+        """Wait for a text in the live region, or in the page's notice without JavaScript."""
         expect(self.page.get_by_role("status").filter(has_text=words)).to_have_count(1)
 
 
@@ -48,7 +48,7 @@ class SignIn(Screen):
 
     @classmethod
     def open(cls, page: Page) -> Self:
-        """Go there."""
+        """Open the page."""
         page.goto("/login")
         return cls(page)
 
@@ -73,7 +73,7 @@ class ClientList(Screen):
 
     @classmethod
     def open(cls, page: Page, query: str = "") -> Self:
-        """Go there."""
+        """Open the page."""
         page.goto(PREFIX + query)
         return cls(page)
 
@@ -83,13 +83,13 @@ class ClientList(Screen):
         return self.root.locator("tbody th a")
 
     @property
-    def strip(self) -> Locator:
-        """The strip that says what needs attention."""
+    def attention_strip(self) -> Locator:
+        """The strip of clients that need attention."""
         return self.root.get_by_role("region", name="Needs attention")
 
     @property
     def search(self) -> Locator:
-        """The field to search in."""
+        """The search field."""
         return self.root.get_by_label("Search by client ID, name or description")
 
     def row(self, client_id: str) -> Locator:
@@ -97,7 +97,7 @@ class ClientList(Screen):
         return self.root.get_by_role("row").filter(has=self.page.get_by_role("link", name=client_id, exact=True))
 
     def activity(self) -> "Activity":
-        """Open the trail of the account."""
+        """Open the audit log of the account."""
         self.root.get_by_role("link", name="Activity", exact=True).click()
         return Activity(self.page)
 
@@ -141,12 +141,12 @@ class Menu(Screen):
         return EditClient(self.page)
 
     def disable(self) -> "Confirmation":
-        """Ask to disable the client."""
+        """Open the confirmation of Disable."""
         self._press("Disable")
         return Confirmation(self.page)
 
     def enable(self, then: type[AnyScreen]) -> AnyScreen:
-        """Enable the client, which needs no question."""
+        """Enable the client, which needs no confirmation."""
         self.root.get_by_role("button", name=re.compile(r"^Enable\b")).click()
         return then(self.page)
 
@@ -156,22 +156,22 @@ class Menu(Screen):
         return ChangeSecret(self.page)
 
     def leaked(self) -> "Confirmation":
-        """Ask to replace a leaked secret."""
+        """Open the confirmation of Leaked secret."""
         self._press("Leaked secret")
         return Confirmation(self.page)
 
     def revoke_tokens(self) -> "Confirmation":
-        """Ask to revoke the client's tokens."""
+        """Open the confirmation of Revoke tokens."""
         self._press("Revoke tokens")
         return Confirmation(self.page)
 
     def delete(self) -> "Confirmation":
-        """Ask to delete the client."""
+        """Open the confirmation of Delete."""
         self._press("Delete")
         return Confirmation(self.page)
 
     def copy(self) -> "NewClient":
-        """Open New Client with the values of this one."""
+        """Press a copy button; return the content of the clipboard."""
         self._press("Copy")
         return NewClient(self.page)
 
@@ -185,7 +185,7 @@ class Details(Screen):
 
     @classmethod
     def open(cls, page: Page, key: object) -> Self:
-        """Go there."""
+        """Open the page."""
         page.goto(f"{PREFIX}/{key}")
         return cls(page)
 
@@ -195,7 +195,7 @@ class Details(Screen):
         return self.root.get_by_role("heading", level=1)
 
     def configuration_value(self, term: str) -> Locator:
-        """Return what the configuration says of a term."""
+        """Return the value of a term of the configuration."""
         return self.root.locator(f"dt:text-is('{term}') + dd")
 
     def section(self, heading: str) -> Locator:
@@ -208,26 +208,26 @@ class Details(Screen):
         return self.root.get_by_label("Check or add an address")
 
     def check_address(self, address: str, words: str) -> Self:
-        """Check an address, and wait for what is said of it."""
+        """Check an address, and wait for the result."""
         self.address.fill(address)
         self.root.get_by_role("button", name="Check", exact=True).click()
-        expect(self.root.locator("#ic-address-said")).to_contain_text(words)
+        expect(self.root.locator("#ic-address-result")).to_contain_text(words)
         return self
 
     def add_address(self, address: str) -> "Networks":
-        """Open the list with one line more."""
+        """Open the list with the address added."""
         self.address.fill(address)
         self.root.get_by_role("button", name="Add", exact=True).click()
         return Networks(self.page)
 
     def remove_network(self, network: str) -> "Networks":
-        """Open the list with one line less."""
+        """Open the list without the network."""
         self.root.get_by_role("link", name=f"Remove {network}").click()
         return Networks(self.page)
 
     @property
     def activity(self) -> Locator:
-        """What was done last, the newest first."""
+        """The latest events, the newest first."""
         return self.root.get_by_role("region", name="Activity").locator(".ic-time > li")
 
     def edit(self) -> "EditClient":
@@ -250,28 +250,28 @@ class Details(Screen):
         return self.root.get_by_role("row").filter(has=self.page.get_by_role("rowheader", name=f"Secret {label}"))
 
     def open_secret_action(self, label: str, verb: str) -> "Confirmation":
-        """Press one of the actions of a secret; one that looks locked can be pressed as well, and says why."""
+        """Open an action of a secret; a locked one can be opened as well, and shows the reason."""
         self.secret(label).get_by_role("link", name=verb).press("Enter")
         return Confirmation(self.page)
 
 
 class Activity(Screen):
-    """The trail, of the account or of one client."""
+    """The audit log of the account or of one client."""
 
     ROOT = "#ic .ic-page:has(#ic-results):has(#ic-action)"
 
     @classmethod
     def open(cls, page: Page, of: str = "", query: str = "") -> Self:
-        """Go there.
+        """Open the page.
 
-        :param of: a client's key and a slash; empty: the account's.
+        :param of: a client's key and a slash; empty for the account.
         """
         page.goto(f"{PREFIX}/{of}activity{query}")
         return cls(page)
 
     @property
     def events(self) -> Locator:
-        """What is told, the newest first."""
+        """The events, the newest first."""
         return self.root.locator(".ic-time > li")
 
     def filter(self, label: str) -> Locator:
@@ -285,7 +285,7 @@ class ClientForm(Screen):
     ROOT = "#ic-form"
 
     def field(self, name: str) -> Locator:
-        """Return a field by the name that it is posted under."""
+        """Return a field by the name under which it is posted."""
         return self.root.locator(f"#f-{name}")
 
     @property
@@ -295,18 +295,18 @@ class ClientForm(Screen):
 
     @property
     def chosen_roles(self) -> list[str]:
-        """The keys of the roles that are ticked."""
+        """The keys of the selected roles."""
         ticked = self.root.locator("[name=roles]:checked")
         return [str(box.get_attribute("value")) for box in ticked.all()]
 
     def fill(self, **values: str) -> Self:
-        """Type into fields."""
+        """Fill in fields."""
         for name, value in values.items():
             self.field(name).fill(value)
         return self
 
     def choose(self, keys: Collection[str]) -> Self:
-        """Tick these roles and no others."""
+        """Select these roles and no others."""
         for box in self.root.get_by_role("group", name="Roles").get_by_role("checkbox").all():
             box.set_checked(box.get_attribute("value") in keys)
         return self
@@ -316,17 +316,17 @@ class ClientForm(Screen):
         self.root.get_by_role("button", name=label, exact=True).click()
 
     def discard(self) -> None:
-        """Leave the dialog by Escape, and agree that what was typed goes."""
+        """Close the dialog by Escape, and confirm that typed values are discarded."""
         self.page.keyboard.press("Escape")
         self.page.get_by_role("dialog", name="Discard what you typed?").get_by_role("button", name="Discard").click()
 
     def message(self, name: str) -> Locator:
-        """Return the place where something is said of a field."""
+        """Return the message element of a field."""
         return self.root.locator(f"#f-{name}-m")
 
     @property
     def summary(self) -> Locator:
-        """The notice on top: what is wrong, or why nothing is saved yet."""
+        """The notice at the top: the errors, or the reason why nothing is saved yet."""
         return self.root.get_by_role("alert")
 
 
@@ -342,7 +342,7 @@ class NewClient(ClientForm):
 
     @classmethod
     def open(cls, page: Page) -> Self:
-        """Go to its page."""
+        """Open the page."""
         page.goto(f"{PREFIX}/new")
         return cls(page)
 
@@ -352,7 +352,7 @@ class NewClient(ClientForm):
         return Handover(self.page)
 
     def create_with_errors(self) -> Self:
-        """Press Create, and get the form back."""
+        """Press Create, and expect the form again."""
         self.press("Create")
         expect(self.summary).to_be_visible()
         return self
@@ -365,7 +365,7 @@ class EditClient(ClientForm):
 
     @classmethod
     def open(cls, page: Page, key: object) -> Self:
-        """Go to its page."""
+        """Open the page."""
         page.goto(f"{PREFIX}/{key}/edit")
         return cls(page)
 
@@ -376,13 +376,13 @@ class EditClient(ClientForm):
         return then(self.page)
 
     def save_with_errors(self) -> Self:
-        """Press Save, and get the form back."""
+        """Press Save, and expect the form again."""
         self.press("Save")
         expect(self.summary).to_be_visible()
         return self
 
     def save_stale(self) -> "Conflict":
-        """Press Save where somebody else has saved meanwhile."""
+        """Press Save after another person has saved."""
         self.press("Save")
         return Conflict(self.page)
 
@@ -399,12 +399,12 @@ class ChangeSecret(ClientForm):
 
     @classmethod
     def open(cls, page: Page, key: object) -> Self:
-        """Go to its page."""
+        """Open the page."""
         page.goto(f"{PREFIX}/{key}/secret")
         return cls(page)
 
     def choose_overlap(self, overlap: str) -> Self:
-        """Choose when the old secret ends, in words."""
+        """Choose when the old secret ends, by its label."""
         self.root.get_by_role("radio", name=overlap).check()
         return self
 
@@ -414,7 +414,7 @@ class ChangeSecret(ClientForm):
         return Handover(self.page)
 
     def change_with_errors(self) -> Self:
-        """Press the button, and get the form back."""
+        """Press the button, and expect the form again."""
         self.press("Change secret")
         expect(self.summary).to_be_visible()
         return self
@@ -425,8 +425,8 @@ class Conflict(Screen):
 
     ROOT = "#ic-form:has(button:text-is('Save my choices'))"
 
-    def side(self, field: str, whose: str) -> Locator:
-        """Return the cell of one side.
+    def cell(self, field: str, whose: str) -> Locator:
+        """Return the cell of one value.
 
         :param whose: `Yours` or `Theirs`.
         """
@@ -435,7 +435,7 @@ class Conflict(Screen):
 
     def choose(self, field: str, whose: str) -> Self:
         """Choose one side of a line."""
-        self.side(field, whose).get_by_role("radio").check()
+        self.cell(field, whose).get_by_role("radio").check()
         return self
 
     def save(self, then: type[AnyScreen]) -> AnyScreen:
@@ -446,7 +446,7 @@ class Conflict(Screen):
 
 
 class Handover(Screen):
-    """The one time that a secret is shown."""
+    """The only screen that shows a secret."""
 
     ROOT = "form.ic-lock"
 
@@ -462,7 +462,7 @@ class Handover(Screen):
 
     @property
     def saved(self) -> Locator:
-        """The box that says that the secret is saved."""
+        """The check box that confirms that the secret is saved."""
         return self.root.get_by_role("checkbox", name="I have saved the secret")
 
     def copy(self, what: str) -> str:
@@ -472,7 +472,7 @@ class Handover(Screen):
             self.root.locator("details", has=self.page.locator(f"[data-what='{what}']")).locator("summary").click()
         button.click()
         expect(button).to_contain_text("Copied")
-        scratch_tab = self.page.context.new_page()  # our own pages may not read the clipboard
+        scratch_tab = self.page.context.new_page()  # the policy of our own pages forbids reading the clipboard
         scratch_tab.set_content("<textarea></textarea>")
         scratch_tab.locator("textarea").press("Control+V")
         expect(scratch_tab.locator("textarea")).not_to_have_value("")
@@ -481,7 +481,7 @@ class Handover(Screen):
         return text
 
     def done(self, then: type[AnyScreen]) -> AnyScreen:
-        """Say that the secret is saved, and close."""
+        """Tick the box, and press Done."""
         self.saved.check()
         self.root.get_by_role("button", name="Done").click()
         expect(self.root).to_have_count(0)
@@ -489,25 +489,25 @@ class Handover(Screen):
 
 
 class Confirmation(Screen):
-    """The question before something is done."""
+    """The confirmation of an action."""
 
     ROOT = "form[method=post]:has(a:text-is('Cancel'))"
 
     def confirm(self, then: type[AnyScreen], button: str = "") -> AnyScreen:
-        """Press the button that repeats the verb.
+        """Confirm the action.
 
-        :param button: which, where there are several.
+        :param button: the label of the button, where there are several.
         """
         self.press(button)
         expect(self.root).to_have_count(0)
         return then(self.page)
 
     def handover(self) -> Handover:
-        """Return what follows where a new secret comes of it."""
+        """Return the handover that follows an action with a new secret."""
         return Handover(self.page)
 
     def confirm_with_errors(self) -> Self:
-        """Press the button that repeats the verb, and get the question back."""
+        """Confirm the action, and expect the confirmation again."""
         self.press()
         expect(self.root.get_by_role("alert")).to_be_visible()
         return self
@@ -519,18 +519,18 @@ class Confirmation(Screen):
 
 
 class Networks(Screen):
-    """The list of allowed addresses, to be changed."""
+    """The form of the allowed networks."""
 
     ROOT = "#ic-form:has(#f-allowed_networks)"
 
     @property
-    def list(self) -> Locator:
-        """The list."""
+    def text_field(self) -> Locator:
+        """The text area with one network a line."""
         return self.root.get_by_label("Allowed addresses")
 
     @property
     def alert(self) -> Locator:
-        """The notice: what is wrong, or what would follow."""
+        """The notice with errors or consequences."""
         return self.root.get_by_role("alert")
 
     def save(self) -> Details:

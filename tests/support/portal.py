@@ -1,4 +1,4 @@
-"""The example host `examples/host_mas` in a directory and processes of its own."""
+"""The example host `examples/host_mas` in its own directory and processes."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @dataclass
 class Portal:
-    """The example host in a directory of its own.
+    """The example host in its own directory.
 
     :param settings: the environment of its processes.
     """
@@ -49,7 +49,7 @@ class Portal:
 
     @property
     def environment(self) -> dict[str, str]:
-        """All that its processes see."""
+        """The environment of its processes."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -59,11 +59,11 @@ class Portal:
 
     @property
     def log(self) -> str:
-        """All that the server wrote."""
+        """The server's log."""
         return self._log.read_text()
 
     def run(self, *arguments: str, code: int = 0, stdin: str = "") -> str:
-        """Run Python in the host's directory; return what it printed."""
+        """Run Python in the host's directory; return its output."""
         done = subprocess.run(
             [self.python, *arguments],
             cwd=self.directory,
@@ -77,11 +77,11 @@ class Portal:
         return done.stdout
 
     def flask(self, *arguments: str) -> str:
-        """Run a command of the application; return what it printed."""
+        """Run a command of the application; return its output."""
         return self.run("-m", "flask", "--app", "webapp", *arguments)
 
     def set_up(self, *, with_product: bool = True) -> None:
-        """Make the tables, and add people."""
+        """Create the tables and users."""
         self.run("-m", "alembic", "upgrade", "head")
         if with_product:
             self.flask("identity-clients", "upgrade")
@@ -89,7 +89,7 @@ class Portal:
 
     @contextlib.contextmanager
     def serving(self, **environment: str) -> Iterator["Portal"]:
-        """Serve it for as long as the block lasts."""
+        """Serve the host within the block."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         with self._log.open("ab") as log:
@@ -113,9 +113,9 @@ class Portal:
             process.wait(STOP_SECONDS)
 
     def browser(self, email: str | None = OWNER, *, base: str = "") -> "Browser":
-        """Return a browser without script in which somebody is signed in.
+        """Return a client without JavaScript in which a user is signed in.
 
-        :param base: another address under which the portal is reached.
+        :param base: another base URL of the portal.
         """
         browser = Browser(base or self.url)
         if email:
@@ -124,7 +124,7 @@ class Portal:
 
 
 class Browser:
-    """A browser's cookies, and the address of the portal."""
+    """The cookies of one browser, and the portal's base URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -132,11 +132,11 @@ class Browser:
         self.session.trust_env = False
 
     def get(self, path: str = LIST, **options: Any) -> requests.Response:
-        """GET a path of the portal."""
+        """Send a GET to the portal."""
         return self.session.get(self.url + path, timeout=30, **options)
 
     def post(self, path: str, data: Mapping[str, Any], **options: Any) -> requests.Response:
-        """POST a form to a path, with the CSRF token of that page."""
+        """Post a form with the CSRF token of its page."""
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get(path).text)
         assert token, path
         return self.session.post(
@@ -144,20 +144,20 @@ class Browser:
         )
 
     def sign_in(self, email: str, path: str = "/enter") -> requests.Response:
-        """Sign in by the host's own page."""
+        """Sign in on the host's own page."""
         answer = self.post(path, {"mail": email, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         return answer
 
 
 class MakePortal(Protocol):
-    """Makes a directory with the example host."""
+    """Create a directory with the example host."""
 
     def __call__(self, *, with_product: bool = True, database: str = "sqlite", **settings: str) -> Portal:
-        """Make it.
+        """Create the directory.
 
         :param database: `sqlite` or `postgresql`.
-        :param settings: of Identity Clients, in small letters without prefix.
+        :param settings: settings of Identity Clients, in lower case without prefix.
         """
 
 

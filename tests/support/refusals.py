@@ -63,6 +63,6 @@ WRONG_GENERATED_SECRET = "vcs_PAMinYjkp8j4Clcs6-zNr5vAernK0yjuXKaRyLnqi8IS07Oyn6
 GENERATED_REFUSALS = {
     cause: refusal
     for cause, refusal in make_refusals(GENERATED_SECRET, OTHER_GENERATED_SECRET, WRONG_GENERATED_SECRET).items()
-    if cause != "wrong letter case"  # which has not the form of a generated one
+    if cause != "wrong letter case"  # which has not the form of a generated secret
 }
 """The refusals of generated secrets."""

@@ -1,4 +1,4 @@
-"""Read and fill in the screens through Flask's test client."""
+"""Read and submit the screens through Flask's test client."""
 
 import html
 import re
@@ -14,14 +14,14 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 
 
 def timeline(text: str) -> list[str]:
-    """Return each event of a page as plain text, the newest first."""
+    """Return the text of each event on a page, the newest first."""
     items = re.findall(r"<li>(.*?)</li>", text[text.index('<ol class="ic-time">') :], re.DOTALL)
     plain = (re.sub(r"<[^>]+>", " ", re.sub(r"</?[ab]( [^>]*)?>", "", item)) for item in items)
     return [" ".join(html.unescape(item).split()) for item in plain]
 
 
 def listed_ids(text: str) -> list[str]:
-    """Return the client IDs of a list page, in order."""
+    """Return the client IDs of a list page in their order."""
     return [html.unescape(found) for found in re.findall(r'<a class="ic-mono" href="[^"]*">([^<]*)</a>', text)]
 
 
@@ -40,13 +40,13 @@ DIALOG_LIMIT_BYTES = 8 * 1024
 
 
 def stored(host: Host, client: IdentityClient) -> IdentityClient:
-    """Return the client as it stands in the database now."""
+    """Return the client as the database has it now."""
     with read_session(host.engine) as session:
         return get_client(session, account_id=client.account_id, key=client.id)
 
 
 def values(client: IdentityClient) -> dict[str, Any]:
-    """Return all that Edit may change but the secret."""
+    """Return all values that Edit may change except the secret."""
     return {
         "client_id": client.client_id,
         "name": client.name,
@@ -58,24 +58,28 @@ def values(client: IdentityClient) -> dict[str, Any]:
 
 
 def open_form(host: Host, client: IdentityClient, *, htmx: bool = False) -> Markup:
+    """Return the parsed Edit form."""
     return read(host.get(f"/{client.id}/edit", htmx=htmx))
 
 
 def save(host: Host, client: IdentityClient, *, htmx: bool = False, **changes: Any) -> Any:
-    """Open the form, change some fields, and save it."""
+    """Open the form, change some fields, and submit it."""
     form = open_form(host, client).form(**changes)
     return host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
 
 
 def secrets_of(host: Host, client: IdentityClient) -> dict[str, ClientSecret]:
+    """Return a client's secrets by label."""
     return {secret.label: secret for secret in stored(host, client).secrets}
 
 
 def states(host: Host, client: IdentityClient) -> dict[str, str]:
+    """Return the state of each secret by label."""
     return {label: each.state_at(utc_now()).value for label, each in sorted(secrets_of(host, client).items())}
 
 
 def set_columns(host: Host, client: IdentityClient, label: str, **columns: Any) -> None:
+    """Set columns of a client's secret."""
     with unit_of_work(host.engine) as session:
         session.execute(
             update(ClientSecret)
@@ -85,6 +89,7 @@ def set_columns(host: Host, client: IdentityClient, label: str, **columns: Any) 
 
 
 def actions(host: Host, client: IdentityClient) -> list[str]:
+    """Return the actions of a client's audit events in order."""
     with read_session(host.engine) as session:
         return list(
             session.scalars(select(AuditEvent.action).where(AuditEvent.client_key == client.id).order_by(AuditEvent.id))

@@ -1,4 +1,4 @@
-"""Pictures of what the tests see, for people to look at: `make screenshots`."""
+"""Screenshots of what the tests open: `make screenshots`."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
-# A bar that shows that something is loading has no end.
+# The animation of a progress bar has no end.
 FINISH_ANIMATIONS = """() => document.getAnimations()
     .filter(animation => animation.effect.getComputedTiming().endTime < Infinity)
     .forEach(animation => animation.finish())"""
@@ -18,7 +18,7 @@ FINISH_ANIMATIONS = """() => document.getAnimations()
 def appearances(page: Page, name: str) -> Iterator[tuple[int, str]]:
     """Show a page in both widths and both colour schemes, and yield each in turn.
 
-    Where `SCREENSHOTS` names a folder, a picture of each is kept there.
+    Where `SCREENSHOTS` names a folder, store an image of each there.
     """
     page.evaluate(FINISH_ANIMATIONS)
     for width, scheme in itertools.product(WIDTHS, SCHEMES):
@@ -30,7 +30,7 @@ def appearances(page: Page, name: str) -> Iterator[tuple[int, str]]:
 
 
 def save_screenshots(page: Page, name: str) -> None:
-    """Keep pictures of a page, where they are wanted, and leave it as it was."""
+    """Store images of a page if `SCREENSHOTS` is set, and restore its size."""
     if "SCREENSHOTS" not in os.environ:
         return
     before = page.viewport_size
@@ -42,7 +42,7 @@ def save_screenshots(page: Page, name: str) -> None:
 
 
 def save_text_screenshots(page: Page, name: str, text: str) -> None:
-    """Keep pictures of a file's text; a tab of its own shows it."""
+    """Store images of a text file in a separate tab."""
     tab = page.context.new_page()
     head = (
         f"<!doctype html><meta charset=utf-8><meta name=color-scheme content='light dark'><title>{escape(name)}</title>"

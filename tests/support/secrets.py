@@ -1,4 +1,4 @@
-"""The calls that change a client's secrets, with defaults for all that a test is not about."""
+"""Functions that change a client's secrets, with defaults for all parameters."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ NEXT = "the next secret of the client"
 def change(
     engine: Engine, client: IdentityClient, secret: str = NEXT, *, refuse_weak: bool = False, **overrides: Any
 ) -> tuple[IdentityClient, ClientSecret]:
-    """Change the secret as an administrator does who sees `client`."""
+    """Change the secret, based on the version of `client`."""
     given: dict[str, Any] = {
         "author": make_author(),
         "key": client.id,
@@ -40,7 +40,7 @@ def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[Iden
 
 
 def apply(action: SecretAction, engine: Engine, client: IdentityClient, label: str, **overrides: Any) -> IdentityClient:
-    """Apply an action to one secret as an administrator does who sees `client`."""
+    """Apply an action to one secret, based on the version of `client`."""
     [secret] = [secret for secret in client.secrets if secret.label == label]
     given: dict[str, Any] = {
         "author": make_author(),

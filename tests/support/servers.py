@@ -1,4 +1,4 @@
-"""Real servers for the tests: PostgreSQL and Redis, unprivileged and temporary, and the stand-alone application."""
+"""Servers for the tests: PostgreSQL and Redis, unprivileged and temporary, and the stand-alone application."""
 
 import fcntl
 import os
@@ -26,7 +26,7 @@ STOP_SECONDS = 15
 
 
 class MissingServer(Exception):
-    """A server that the tests need is not installed, or does not start; the text says what to do."""
+    """Raised when a required server is not installed or does not start; the text says what to do."""
 
 
 def free_port() -> int:
@@ -37,9 +37,9 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process, started without waiting until it answers.
+    """One server process, started without waiting until it is ready.
 
-    :param script: run by `/bin/sh -e` in the server's own directory; its last line replaces the shell by the server.
+    :param script: run by `/bin/sh -e` in the server's directory; its last line replaces the shell by the server.
     """
 
     def __init__(self, name: str, directory: Path, script: str) -> None:
@@ -69,14 +69,14 @@ class Server:
         return self._process.pid
 
     def leave_running(self) -> int:
-        """Return the ID of its process, which another process stops."""
+        """Return the ID of the process, which another process will stop."""
         self._process.returncode = 0  # otherwise Python warns at its exit that the process still runs
         return self._process.pid
 
     def stop(self) -> None:
-        """End the process, and wait until it is gone."""
+        """Stop the process, and wait for its end."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)  # PostgreSQL: do not wait for clients
+            self._process.send_signal(signal.SIGINT)  # makes PostgreSQL stop without waiting for clients
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -85,7 +85,7 @@ class Server:
 
 
 def start_postgresql(directory: Path) -> tuple[Server, str]:
-    """Start PostgreSQL; return it with the SQLAlchemy address of its maintenance database."""
+    """Start PostgreSQL; return it with the SQLAlchemy URL of its maintenance database."""
     programs = postgresql_programs()
     script = f"""
         "{programs}/initdb" -D data -U tests --auth=trust --no-sync --no-instructions -E UTF8 --locale=C.UTF-8
@@ -97,7 +97,7 @@ def start_postgresql(directory: Path) -> tuple[Server, str]:
 
 
 def postgresql_programs() -> Path:
-    """Return the directory of PostgreSQL's programs, of the newest version there is."""
+    """Return the directory of PostgreSQL's programs, of the newest installed version."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     found = str(debian[-1]) if debian else shutil.which("postgres")
     if not found:
@@ -106,7 +106,7 @@ def postgresql_programs() -> Path:
 
 
 def start_redis(directory: Path) -> tuple[Server, str]:
-    """Start Redis; return it with the address of its first database."""
+    """Start Redis; return it with the URL of its first database."""
     program = shutil.which("redis-server")
     if not program:
         raise MissingServer("Redis is not installed. On Debian: apt-get install redis-server")
@@ -138,15 +138,15 @@ SHARED: dict[str, tuple[Callable[[Path], tuple[Server, str]], Callable[[str], bo
     "postgresql": (start_postgresql, _postgresql_answers),
     "redis": (start_redis, _redis_answers),
 }
-"""How each server is started, and how to see whether it answers."""
+"""For each server, a function that starts it and one that returns whether it is ready."""
 _DIRECTORY = "TEST_SERVERS_DIRECTORY"
 
 
 @contextmanager
 def shared_servers() -> Iterator[None]:
-    """Let this process and its children use `shared_server`, and stop at the end what was started."""
+    """Let this process and its children use `shared_server`; stop the started servers at the end."""
     directory = Path(tempfile.mkdtemp(prefix="identity-clients-", dir="/tmp"))  # the path of a socket must be short
-    directory.chmod(0o711)  # the servers' user passes through
+    directory.chmod(0o711)  # the servers' user needs access
     os.environ[_DIRECTORY] = str(directory)
     try:
         yield
@@ -158,10 +158,10 @@ def shared_servers() -> Iterator[None]:
 
 
 def shared_server(name: str) -> str:
-    """Return the address of a server, which the first process that asks for it starts.
+    """Return the URL of a server, which the first process that needs it starts.
 
     :param name: a key of `SHARED`.
-    :raises MissingServer: it is not installed, or does not answer within `START_SECONDS`.
+    :raises MissingServer: it is not installed, or is not ready within `START_SECONDS`.
     """
     directory = Path(os.environ[_DIRECTORY])
     address = directory / f"{name}.url"
@@ -181,7 +181,7 @@ def shared_server(name: str) -> str:
 
 
 def _stop_process(pid: int) -> None:
-    """End a server that may be the child of another process, and wait until it has ended."""
+    """Stop a server that may be the child of another process, and wait for its end."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         process.send_signal(signal.SIGINT)
@@ -192,16 +192,16 @@ def _stop_process(pid: int) -> None:
             time.sleep(0.02)
 
 
-# The stand-alone application as a process of its own
+# The stand-alone application in a separate process
 
 
 @dataclass(frozen=True, slots=True)
 class LiveServer:
-    """`make run`'s server at work, with demo data.
+    """The running server of `make run`, with demo data.
 
-    :param url: its address, without a slash at the end.
-    :param password: every demo user's.
-    :param log: the file that its standard output and error go to.
+    :param url: its base URL without a trailing slash.
+    :param password: the password of every demo user.
+    :param log: the file of its standard output and error.
     """
 
     url: str
@@ -215,7 +215,7 @@ def serve(directory: Path, **environment: str) -> Iterator[LiveServer]:
     """Serve `wsgi.py` with granian as `make run` does, and stop it at the end.
 
     :param directory: an existing one for keys, log and (unless `environment` names another) the SQLite database.
-    :param environment: variables beside or in place of those set here.
+    :param environment: variables added to, or replacing, those set here.
     """
     port = free_port()
     variables = {

@@ -7,4 +7,4 @@ PRODUCTION_SETTINGS = {
     "IDENTITY_CLIENTS_PEPPER": "1:pepper-0123456789abcdefghijklmnopqrstuvwxyz",
     "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY": "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA",
 }
-"""What an operator sets, but for the database. The keys are fit, and for tests only."""
+"""The settings of an operator except the database. The keys are valid, and for tests only."""

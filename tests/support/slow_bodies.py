@@ -1,4 +1,4 @@
-"""Clients that send the head of a request and only the beginning of its body."""
+"""Connections that send the head of a request and only the beginning of its body."""
 
 import contextlib
 import socket
@@ -21,7 +21,7 @@ def send(
 
 @contextlib.contextmanager
 def slow_bodies(port: int, count: int) -> Iterator[list[socket.socket]]:
-    """Keep that many connections open that each have sent one byte of a body."""
+    """Keep this many connections open, each of which has sent one byte of a body."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(send(port)) for _ in range(count)]
 
@@ -32,7 +32,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def slowest(calls: list[Callable[[], None]], seconds: float) -> float:
-    """Make calls in turn for a time, and return how many seconds the slowest took."""
+    """Make calls in turn for a time; return the duration of the slowest in seconds."""
     end, worst = time.monotonic() + seconds, 0.0
     while time.monotonic() < end:
         for call in calls:

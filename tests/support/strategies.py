@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 
 def cursor_of(value: object) -> str:
+    """Return a value encoded as a cursor."""
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""Record token requests, and read what was recorded."""
+"""Record token requests, and read the records."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -25,7 +25,7 @@ def record(
     at: datetime = NOON,
     **overrides: Any,
 ) -> None:
-    """Note a token request."""
+    """Record a token request."""
     values = {"client_id": client.client_id if client else CANARY, "address": ADDRESS, "scope": ""}
     recorder.record(client.id if client else None, outcome, label, at=at, **(values | overrides))
 
@@ -38,7 +38,7 @@ def counts(engine: Engine, client: IdentityClient) -> dict[tuple[date, str, str]
 
 
 def recent(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> list[TokenRequest]:
-    """Return what a client's page shows."""
+    """Return the requests that a client's page shows."""
     with read_session(engine) as session:
         return list(queries.recent_requests(session, account_id, client.id))
 
@@ -50,6 +50,6 @@ def last_used(engine: Engine, client: IdentityClient) -> tuple[datetime, str | N
 
 
 def callers(engine: Engine, client: IdentityClient, account_id: str = ACCOUNT) -> dict[str, datetime]:
-    """Return from where a client is known to call."""
+    """Return the addresses from which a client is known to call."""
     with read_session(engine) as session:
         return dict(queries.caller_addresses(session, account_id, client.id))

@@ -1,4 +1,4 @@
-"""Rules that hold for every template and static file, read as text."""
+"""Rules for the text of all templates and static files."""
 
 import base64
 import hashlib
@@ -6,17 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
+from jinja2 import meta
+
+from tests.support.host import Host
+from webapp.web.http.responses import template_context
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-# C2: what is vendored, with the SHA-384 of the file as its makers published it.
+# Vendored files, with the SHA-384 of the published file (C2).
 VENDORED = {
     "static/identity_clients/vendor/htmx-4.0.1.min.js": (
         "Qp9rdC8H7EqOoX+nR0P3RPG2Noji+qdwJlGpfzwQJsfOpp3sGwIdSP9xO3+UlEhn"
     ),
 }
 
-# W17, W15, C2: what no template may hold, and why.
+# Patterns that no template may contain, each with its reason (W17, W15, C2).
 FORBIDDEN = [
     (r"\|\s*safe\b", "data could become markup"),
     (r"\bMarkup\b", "data could become markup"),
@@ -39,37 +43,56 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_a_template_opens_with_a_comment_of_its_parameters(path: Path) -> None:
-    assert path.read_text("utf-8").startswith("{# ")
+def declared_parameters(path: Path) -> set[str]:
+    """Return the parameters in the opening comment of a template, and in those of the templates that it refers to."""
+    comment = re.match(r"\{#.*?#\}", path.read_text("utf-8"), re.DOTALL)
+    assert comment, "it must open with a comment of its parameters"
+    lines = re.findall(r"^   (\w+(?:, \w+)*)(?::|$)", comment[0], re.MULTILINE)
+    found = {parameter for line in lines for parameter in line.split(", ")}
+    for reference in re.findall(r"(?:[Pp]arameters: |as in )(.*)", comment[0]):
+        for other in re.findall(r"[\w/]+\.html", reference):
+            [template] = {path.parent / other, path.parents[1] / other} & {*TEMPLATES}
+            found |= declared_parameters(template)
+    return found
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_a_template_holds_no_way_for_data_to_become_code(path: Path) -> None:
-    """A template holds no way for data to become code (W17, W15, C2)."""
+def test_a_template_declares_its_parameters(host: Host, path: Path) -> None:
+    """Except the variables that every template has: of Flask, of `template_context()` and of the translations."""
+    source = path.read_text("utf-8")
+    own = re.findall(r"\{%-? (?:import \S+ as|from \S+ import|set) (\w+(?:, \w+)*)", source)
+    with host.app.test_request_context():
+        context = {*host.app.jinja_env.globals, *template_context(), "request", "caller"}
+    undeclared = meta.find_undeclared_variables(host.app.jinja_env.parse(source)) - context - declared_parameters(path)
+    assert undeclared - {variable for names in own for variable in names.split(", ")} == set()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=name)
+def test_no_template_lets_data_become_code(path: Path) -> None:
+    """No unescaped value, inline script or style, or address of another host (W17, W15, C2)."""
     text = path.read_text("utf-8")
     assert [(pattern, why) for pattern, why in FORBIDDEN if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_no_text_of_a_person_stands_in_an_htmx_attribute(path: Path) -> None:
-    """Only addresses made by url_for, and names that a template itself gives (W17)."""
+def test_htmx_attributes_hold_no_user_text(path: Path) -> None:
+    """Only addresses made by url_for, and names that the template itself sets (W17)."""
     allowed = re.compile(r"\A(url|target|swap|status|url_for\(.*\))\Z")
     for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
         for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
             assert allowed.match(expression), expression
 
 
-def test_templates_stay_readable() -> None:
-    """At most 2 % of their lines have more than 120 columns, none more than 160."""
+def test_line_lengths_of_templates() -> None:
+    """At most 2 % of their lines have more than 120 columns, and none has more than 160."""
     lengths = [len(line) for path in TEMPLATES for line in path.read_text("utf-8").splitlines()]
     assert max(lengths) <= 160
     assert sum(length > 120 for length in lengths) <= len(lengths) * 0.02
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
-def test_no_text_of_a_template_is_where_white_space_counts(path: Path) -> None:
-    """`UnindentingLoader` would take the indentation of literal text; values are left alone."""
+def test_elements_that_keep_white_space_hold_no_indented_text(path: Path) -> None:
+    """`UnindentingLoader` would remove the indentation of literal text; values are not affected."""
     for element in re.findall(r"<(?:pre|textarea)\b.*?</(?:pre|textarea)>", path.read_text("utf-8"), re.DOTALL):
         content = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", element, flags=re.DOTALL).rpartition("</")[0]
         assert re.fullmatch(r"<[^>]*>\s*", content, re.DOTALL), element
@@ -91,5 +114,5 @@ def test_vendored_files_are_as_published() -> None:
 
 
 def test_the_history_cache_extension_is_absent() -> None:
-    """The history cache extension is absent (W14)."""
+    """It would store pages in the browser (W14)."""
     assert not list((ROOT / "static").rglob("*history-cache*"))

@@ -1,4 +1,4 @@
-"""Load a client of an account, and write a change of it only if its version is still the newest."""
+"""Load a client of an account, write a change of it only if its version is still the newest, and revoke its tokens."""
 
 import uuid
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ def revoke_tokens(session: Session, *, author: Author, key: uuid.UUID) -> None:
     :raises NotFound: the account has no such client.
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    # Leaves the version as it is, so that a form that somebody has open can still be saved.
+    # The version stays, so that an open form can still be saved.
     session.execute(
         update(IdentityClient)
         .where(IdentityClient.id == client.id)

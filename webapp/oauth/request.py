@@ -1,4 +1,4 @@
-"""Parsing a request to the token, introspection or revocation endpoint, once, into one object."""
+"""Parse a request to the token, introspection or revocation endpoint, once, into one object."""
 
 import binascii
 import logging

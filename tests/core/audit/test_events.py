@@ -46,10 +46,10 @@ def test_no_secret_and_no_hash_is_in_the_audit_log(engine: Engine) -> None:
     edit(engine, client, secret="another secret")
     hashes = [secret.secret_hash for secret in stored(engine, client.id).secrets]
     with engine.connect() as connection:
-        trail = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
-    assert "client_secret" in trail
+        rows = str(connection.execute(text("SELECT * FROM identity_client_events")).all())
+    assert "client_secret" in rows
     for hidden in (SECRET, "another secret", "argon2", *hashes):
-        assert hidden not in trail
+        assert hidden not in rows
 
 
 def test_a_change_whose_event_fails_does_not_happen(engine: Engine) -> None:

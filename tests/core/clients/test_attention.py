@@ -9,7 +9,7 @@ import time_machine
 from flask import Flask
 from sqlalchemy import Engine, event, insert, text, update
 
-from tests.support.attention import DAY, HOUR, NOON, SECOND, make
+from tests.support.attention import DAY, HOUR, NOON, SECOND, make_client_in_use
 from tests.support.clients import stored
 from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, PEPPER, insert_clients
 from webapp.core.audit import signals
@@ -146,10 +146,10 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     """Both sides of each limit; disabled and deleted clients and other accounts are left out (I4, A3)."""
     clients = []
     for secrets, columns, found in CASES:
-        clients.append(client := make(engine, *secrets, **columns))
-        make(engine, *secrets, **columns, enabled=False)
-        make(engine, *secrets, **columns, deleted_at=NOON)
-        make(engine, *secrets, **columns, account_id=OTHER_ACCOUNT)
+        clients.append(client := make_client_in_use(engine, *secrets, **columns))
+        make_client_in_use(engine, *secrets, **columns, enabled=False)
+        make_client_in_use(engine, *secrets, **columns, deleted_at=NOON)
+        make_client_in_use(engine, *secrets, **columns, account_id=OTHER_ACCOUNT)
         assert reasons(engine, client) == [found], (secrets, columns)
     assert reasons(engine, *clients) == [found for _, _, found in CASES]
     expected: dict[str, list[str]] = {reason: [] for reason in FILTERS}
@@ -159,14 +159,14 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     for reason, ids in expected.items():
         assert filtered(engine, reason) == ids, reason
         assert len(filtered(engine, reason, OTHER_ACCOUNT)) == len(ids)
-    told = summary(engine)
-    assert told.by_reason == {reason: len(expected[reason]) for reason in AttentionReason}
-    assert told.first_end_at == NOON + SECOND
+    counted = summary(engine)
+    assert counted.by_reason == {reason: len(expected[reason]) for reason in AttentionReason}
+    assert counted.first_end_at == NOON + SECOND
 
 
 def test_an_account_without_findings(engine: Engine) -> None:
-    make(engine)
-    make(engine, {"ends_at": LATER}, account_id=OTHER_ACCOUNT)
+    make_client_in_use(engine)
+    make_client_in_use(engine, {"ends_at": LATER}, account_id=OTHER_ACCOUNT)
     assert summary(engine) == Summary({})
     assert summary(engine, "nobody") == Summary({})
 
@@ -178,7 +178,7 @@ def test_an_end_date_is_reported_again_at_each_threshold(days: int, within: int)
 
 
 def test_a_page_of_rows_takes_two_statements(engine: Engine) -> None:
-    clients = [make(engine, {"ends_at": LATER}) for _ in range(3)]
+    clients = [make_client_in_use(engine, {"ends_at": LATER}) for _ in range(3)]
     statements: list[str] = []
     with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
@@ -235,7 +235,7 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
 
 def test_the_last_token_is_stored_once_a_minute(engine: Engine) -> None:
     """A request that authenticated but got no token counts as a use of the secret, not as a token."""
-    client, other = make(engine, last_token_at=None), make(engine, last_token_at=None)
+    client, other = make_client_in_use(engine, last_token_at=None), make_client_in_use(engine, last_token_at=None)
     recorder = Recorder(engine, PEPPER)
 
     def last_token_after(outcome: Outcome | AuthenticationFailure, label: str | None, at: datetime) -> datetime | None:
@@ -255,8 +255,8 @@ def test_the_last_token_is_stored_once_a_minute(engine: Engine) -> None:
 
 def test_the_upgrade_takes_the_last_token_from_the_last_use(engine: Engine) -> None:
     """The migration fills the column from the last use of the client's secrets."""
-    used = make(engine, {"last_used_at": NOON - DAY}, {"last_used_at": NOON - HOUR})
-    unused = make(engine)
+    used = make_client_in_use(engine, {"last_used_at": NOON - DAY}, {"last_used_at": NOON - HOUR})
+    unused = make_client_in_use(engine)
     migrations.downgrade(engine, "0004")
     migrations.upgrade(engine)
     assert [stored(engine, client.id).last_token_at for client in (used, unused)] == [NOON - HOUR, None]
@@ -281,8 +281,8 @@ def heard() -> Iterator[list[tuple[str, str]]]:
 def test_a_reason_is_signalled_once_and_again_when_it_returns(
     engine: Engine, clock: time_machine.Traveller, heard: list[tuple[str, str]]
 ) -> None:
-    client = make(engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="acme-claims")
-    make(engine, {"ends_at": LATER}, client_id="acme-foreign", account_id=OTHER_ACCOUNT)
+    client = make_client_in_use(engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="acme-claims")
+    make_client_in_use(engine, {"ends_at": LATER}, client_id="acme-foreign", account_id=OTHER_ACCOUNT)
     assert send_attention_signals(engine) == 2
     assert sorted(heard) == [("acme-claims", "ending A 30"), ("acme-foreign", "ending A 14")]
     assert send_attention_signals(engine) == 0
@@ -306,7 +306,7 @@ def test_a_reason_is_signalled_once_and_again_when_it_returns(
 
 
 def test_accounts_without_the_feature_send_no_signal(engine: Engine, heard: list[tuple[str, str]]) -> None:
-    make(engine, {"ends_at": LATER})
+    make_client_in_use(engine, {"ends_at": LATER})
     with unit_of_work(engine) as session:
         session.get_one(Account, ACCOUNT).feature_enabled = False
     assert send_attention_signals(engine) == 0
@@ -314,8 +314,8 @@ def test_accounts_without_the_feature_send_no_signal(engine: Engine, heard: list
 
 
 def test_a_failing_receiver_is_called_again(engine: Engine, heard: list[tuple[str, str]]) -> None:
-    make(engine, {"ends_at": LATER}, client_id="acme-claims")
-    make(engine, {"ends_at": LATER}, client_id="acme-others")
+    make_client_in_use(engine, {"ends_at": LATER}, client_id="acme-claims")
+    make_client_in_use(engine, {"ends_at": LATER}, client_id="acme-others")
 
     def fail(_engine: Engine, *, client_id: str, **_: Any) -> None:
         if client_id == "acme-claims":
@@ -328,7 +328,7 @@ def test_a_failing_receiver_is_called_again(engine: Engine, heard: list[tuple[st
 
 
 def test_the_command_for_cron(app: Flask, heard: list[tuple[str, str]]) -> None:
-    make(app.extensions[EXTENSION].engine, {"ends_at": LATER}, client_id="acme-claims")
+    make_client_in_use(app.extensions[EXTENSION].engine, {"ends_at": LATER}, client_id="acme-claims")
     run = app.test_cli_runner().invoke
     for printed in ("New reasons for attention: 1.\n", "New reasons for attention: 0.\n"):
         result = run(args=["identity-clients", "attention"])

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 
 from tests.support.clients import create, edit, messages, stored, values_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import HASHER, OTHER_ACCOUNT, SECRET, make_account, make_author, make_client, make_values
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.service import AlreadyCreated
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.models import AuditEvent, ClaimedClientId, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import InvalidFields
 from webapp.core.secrets.generation import Secret
@@ -35,7 +35,7 @@ def count(engine: Engine, table: type) -> int:
 
 def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
     """In any account and letter case; the others get a field error (I6)."""
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 create,
@@ -51,22 +51,32 @@ def test_of_20_creates_of_one_id_one_succeeds(engine: Engine) -> None:
     for outcome in outcomes:
         if isinstance(outcome, InvalidFields):
             assert messages(outcome) == {"client_id": "This client ID is already in use. Choose another."}
-    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, ClaimedClientId, ClientSecret, AuditEvent)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_of_10_equal_creates_one_creates_a_client(engine: Engine) -> None:
     values = make_values()
-    outcomes = at_once([partial(create, engine, values=values, creation_key="one-time")] * 10)
+    outcomes = run_concurrently([partial(create, engine, values=values, creation_key="one-time")] * 10)
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, AlreadyCreated: 9}
     keys = {outcome.client.id if isinstance(outcome, AlreadyCreated) else outcome.id for outcome in outcomes}
     assert len(keys) == 1
-    assert [count(engine, table) for table in (IdentityClient, UsedClientId, ClientSecret, AuditEvent)] == [1, 1, 1, 1]
+    assert [count(engine, table) for table in (IdentityClient, ClaimedClientId, ClientSecret, AuditEvent)] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
     """One new secret, one event, and nine stale versions that carry the current client (I7, S7)."""
     client = make_client(engine)
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 edit, engine, client, values=values_of(client, name=f"Name {number}"), secret=f"secret number {number}"
@@ -87,7 +97,7 @@ def test_of_10_edits_of_one_version_one_succeeds(engine: Engine) -> None:
 def test_of_10_edits_to_one_id_one_succeeds(engine: Engine) -> None:
     """Editing follows the same rule as creating (I6)."""
     clients = [make_client(engine) for _ in range(10)]
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [
             partial(
                 edit,
@@ -100,7 +110,7 @@ def test_of_10_edits_to_one_id_one_succeeds(engine: Engine) -> None:
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, InvalidFields: 9}
     assert sorted(stored(engine, client.id).name for client in clients) == [""] * 9 + ["Renamed"]
-    assert count(engine, UsedClientId) == 11
+    assert count(engine, ClaimedClientId) == 11
 
 
 @pytest.mark.parametrize("moment", [0, 1])

@@ -10,7 +10,7 @@ from joserfc.util import urlsafe_b64encode
 from sqlalchemy import Engine, select
 
 from tests.support.clients import create, delete, edit, stored, values_of
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import (
     ACCOUNT,
     CATALOGUE,
@@ -136,7 +136,7 @@ def test_anothers_client_cannot_be_deleted(engine: Engine) -> None:
 
 def test_of_5_concurrent_deletes_one_succeeds(engine: Engine) -> None:
     client = make_client(engine)
-    outcomes = at_once([partial(delete, engine, client)] * 5)
+    outcomes = run_concurrently([partial(delete, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {type(None): 1, NotFound: 4}
     assert len(actions(engine, client)) == 1
 

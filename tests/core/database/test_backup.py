@@ -19,7 +19,7 @@ from tests.support import servers
 from tests.support.endpoint import Endpoint
 from tests.support.factories import make_client
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient, UsedClientId
+from webapp.core.database.models import AuditEvent, ClaimedClientId, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 
 
@@ -84,7 +84,7 @@ def test_a_backup_during_writes_is_consistent(endpoint: Endpoint, private_direct
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         restored = make_engine(f"sqlite:///{file}")
         with read_session(restored) as session:
-            tables = (IdentityClient, ClientSecret, UsedClientId, AuditEvent)
+            tables = (IdentityClient, ClientSecret, ClaimedClientId, AuditEvent)
             rows = [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
         sizes.append(rows[0])
         assert rows[0] == rows[1] == rows[2]

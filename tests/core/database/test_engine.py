@@ -96,7 +96,7 @@ def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose
 
 
 def test_a_set_group_id_bit_is_accepted(tmp_path: Path) -> None:
-    """Some systems give new directories this bit, which lets nobody in (C4)."""
+    """Some systems set this bit on new directories, and it grants no access (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir()
     directory.chmod(0o2700)

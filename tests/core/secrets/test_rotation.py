@@ -12,7 +12,7 @@ import time_machine
 from sqlalchemy import Engine, event, select, text
 
 from tests.support.clients import stored
-from tests.support.concurrency import at_once
+from tests.support.concurrency import run_concurrently
 from tests.support.factories import ACCOUNT, HASHER, OTHER_ACCOUNT, SECRET, make_author, make_client, make_rate_limits
 from tests.support.secrets import NEXT, apply, change, end, leak, pause, resume, set_end
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
@@ -170,7 +170,7 @@ def test_of_5_rotations_of_one_version_one_succeeds(engine: Engine) -> None:
     """One new secret; the others get a stale version (S7)."""
     client = make_client(engine)
     HASHER.hash(Secret(NEXT))
-    outcomes = at_once([partial(change, engine, client)] * 5)
+    outcomes = run_concurrently([partial(change, engine, client)] * 5)
     assert Counter(type(outcome) for outcome in outcomes) == {tuple: 1, StaleVersion: 4}
     assert states(engine, client) == {"A": "ending", "B": "current"}
     assert len(events(engine, client)) == 1
@@ -343,7 +343,7 @@ def test_two_concurrent_requests_leave_one_live_secret(
     """Each request takes one of two secrets, and one of them has a stale version (S7)."""
     client, _ = change(engine, make_client(engine), overlap=Overlap.WEEK)
     first, second = functions
-    outcomes = at_once(
+    outcomes = run_concurrently(
         [partial(first, engine, client, "A"), partial(second, engine, client, "B", confirmed=True)],
     )
     assert Counter(type(outcome) for outcome in outcomes) == {IdentityClient: 1, StaleVersion: 1}

@@ -15,7 +15,7 @@ from tests.support.endpoint import add_secret, change_client
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, PEPPER, make_client
 from tests.support.usage import ADDRESS, CANARY, NOON, OTHER_ADDRESS, callers, counts, last_used, recent, record
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import IdentityClient, TokenRequest, UsedClientId
+from webapp.core.database.models import ClaimedClientId, IdentityClient, TokenRequest
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.usage import queries, writer
@@ -252,7 +252,7 @@ def test_one_write_takes_a_bounded_number_of_clients(
 
 def test_last_use_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
     """A busy secret is written once a minute, and the time never goes back."""
-    for moments, told in (
+    for moments, expected in (
         ([NOON], NOON),
         ([NOON + 5 * SECOND, NOON + 59 * SECOND], NOON + 5 * SECOND),
         ([NOON + 5 * SECOND, NOON + MINUTE], NOON + MINUTE),
@@ -262,7 +262,7 @@ def test_last_use_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) 
         for moment in moments:
             record(recorder, client, at=moment)
             recorder.write()
-        assert last_used(engine, client) == (told, ADDRESS, "A"), moments
+        assert last_used(engine, client) == (expected, ADDRESS, "A"), moments
 
 
 def test_last_use_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recorder: Recorder) -> None:
@@ -308,7 +308,7 @@ def test_a_successful_authentication_records_the_caller(engine: Engine, recorder
 def test_a_callers_time_is_accurate_to_the_minute(engine: Engine, recorder: Recorder) -> None:
     """Each process writes it once a minute at most, and it never goes back."""
     client = make_client(engine)
-    for moment, address, told in (
+    for moment, address, expected in (
         (NOON, ADDRESS, {ADDRESS: NOON}),
         (NOON + 59 * SECOND, ADDRESS, {ADDRESS: NOON}),
         (NOON + 59 * SECOND, OTHER_ADDRESS, {ADDRESS: NOON, OTHER_ADDRESS: NOON + 59 * SECOND}),
@@ -317,7 +317,7 @@ def test_a_callers_time_is_accurate_to_the_minute(engine: Engine, recorder: Reco
     ):
         record(recorder, client, at=moment, address=address)
         recorder.write()
-        assert callers(engine, client) == told
+        assert callers(engine, client) == expected
 
 
 def test_about_200_addresses_of_a_client_are_kept(engine: Engine, recorder: Recorder) -> None:
@@ -391,7 +391,7 @@ def test_a_former_id_is_recorded_at_its_client(engine: Engine, recorder: Recorde
     client = make_client(engine, client_id="northwind-old")
     make_client(engine, client_id="northwind-ol2")
     with unit_of_work(engine) as session:
-        session.add(UsedClientId(client_id_folded="northwind-new", client_key=client.id))
+        session.add(ClaimedClientId(client_id_folded="northwind-new", client_key=client.id))
     change_client(engine, client, client_id="northwind-new")
     for second, sent in enumerate(["northwind-old", "NORTHWIND-old", "Northwind-New"]):
         record(

@@ -1,4 +1,4 @@
-"""The trail on the screens: of the account, of one client, in words."""
+"""The audit log on the screens, of the account and of one client."""
 
 import html
 import re
@@ -32,7 +32,7 @@ TIMES = Times("Europe/London")
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at the moment of the prototype."""
+    """Set the clock to the time that the prototype shows."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 
@@ -58,16 +58,16 @@ def make_event(changes: dict[str, Any], action: str = Action.EDITED, **columns: 
 
 
 def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
-    """Return an event with these changes as its page tells it, without its time."""
+    """Return an event as its page describes it, without its time."""
     add_events(host.engine, {"at": NOW, "actor_label": "Priya Nair", "action": action, "changes": changes})
-    [words, *_] = timeline(host.get("/activity").text)
-    return words.replace("Today, 10:45 GMT", "").replace("  ", " ").strip()
+    [description, *_] = timeline(host.get("/activity").text)
+    return description.replace("Today, 10:45 GMT", "").replace("  ", " ").strip()
 
 
 # In words
 
 
-WORDS: list[tuple[str, dict[str, Any], str]] = [
+DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.CREATED, {}, "created the client"),
     (
         Action.CREATED,
@@ -155,9 +155,9 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
         (
             Action.REFUSED,
             {"refusal": [None, refusal], "attempt": [None, "edit"]},
-            f"tried to edit the client and was refused {words}",
+            f"tried to edit the client and was refused {description}",
         )
-        for refusal, words in REFUSAL_REASONS.items()
+        for refusal, description in REFUSAL_REASONS.items()
     ),
     (Action.EXPORTED, {"filters": [None, {}]}, "exported the activity"),
     (
@@ -168,21 +168,21 @@ WORDS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("action", "changes", "words"), WORDS)
-def test_what_is_told(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
-    """Each field before and after, roles with what moves money, secrets by label and state, local times."""
-    assert sentence_of(host, changes, action) == f"Priya Nair {words}"
+@pytest.mark.parametrize(("action", "changes", "description"), DESCRIPTIONS)
+def test_descriptions_of_events(host: Host, action: str, changes: dict[str, Any], description: str) -> None:
+    """Each field before and after, roles that move money, secrets by label and state, local times."""
+    assert sentence_of(host, changes, action) == f"Priya Nair {description}"
 
 
-def test_everything_that_can_happen_has_words() -> None:
+def test_every_action_has_a_description() -> None:
     assert set(SENTENCES) == set(Action)
     assert list(ACTION_LABELS) == list(ACTIONS)
     assert set(REFUSAL_REASONS) == set(RefusalReason)
-    assert {action for action, _, _ in WORDS} == set(ACTIONS)
+    assert {action for action, _, _ in DESCRIPTIONS} == set(ACTIONS)
 
 
 @pytest.mark.parametrize(
-    ("action", "changes", "words"),
+    ("action", "changes", "description"),
     [
         ("merged", {}, ": merged"),
         ("merged", {"with": [None, "<b>another</b>"]}, ": merged with: <b>another</b>"),
@@ -217,9 +217,11 @@ def test_everything_that_can_happen_has_words() -> None:
          "exported the activity Action: merged page: 2"),
     ],
 )  # fmt: skip
-def test_what_is_unknown_is_told_as_it_is(host: Host, action: str, changes: dict[str, Any], words: str) -> None:
+def test_unknown_actions_and_fields_are_shown_as_stored(
+    host: Host, action: str, changes: dict[str, Any], description: str
+) -> None:
     """Events outlive the code that wrote them."""
-    assert sentence_of(host, changes, action) == f"Priya Nair {words}".replace("Nair :", "Nair:")
+    assert sentence_of(host, changes, action) == f"Priya Nair {description}".replace("Nair :", "Nair:")
 
 
 json_values = st.recursive(
@@ -233,12 +235,12 @@ FIELDS = ["roles", "client_secret", "ends_at", "enabled", "name", "filters", "re
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([*Action, "merged"]), json_values | st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_no_event_breaks_the_page(action: str, changes: Any) -> None:
-    """Whatever is stored, and no secret is made up: only words for what is there."""
+    """Any stored value can be described, and no description mentions a secret that the event lacks."""
     one = describe_event(make_event(changes, action), times=TIMES, catalogue=CATALOGUE)
     assert str(one.sentence) % one.variables
     assert isinstance(one.note, str)
     for change in one.changes:
-        assert all(isinstance(words, str | None) for words in (change.label, change.before, change.after))
+        assert all(isinstance(description, str | None) for description in (change.label, change.before, change.after))
 
 
 def test_who_when_and_from_where(host: Host) -> None:
@@ -260,8 +262,8 @@ def test_who_when_and_from_where(host: Host) -> None:
     assert '<time class="ic-hint" datetime="2026-08-12T13:03:00Z">' in text
 
 
-def test_whatever_stands_in_an_event_is_inert(host: Host) -> None:
-    """Names, values, actions and fields (W17)."""
+def test_values_in_an_event_are_escaped(host: Host) -> None:
+    """Names, values, actions and fields are text (W17)."""
     hostile_text = '"><img src=x onerror=z>'
     client = make_client(host.engine, client_id=hostile_text)
     add_events(
@@ -290,8 +292,8 @@ def test_whatever_stands_in_an_event_is_inert(host: Host) -> None:
 # The page of a client
 
 
-def test_the_page_of_a_client_shows_what_was_done_last(host: Host) -> None:
-    """Prototype: a timeline, the newest first, and the way to all of it."""
+def test_the_page_of_a_client_shows_its_latest_events(host: Host) -> None:
+    """A timeline, the newest first, and a link to all events."""
     client = make_client(host.engine, client_id="acme-claims")
     assert timeline(host.get(f"/{client.id}").text)[0].startswith("admin@northwind.example created the client")
     add_events(
@@ -321,7 +323,7 @@ def test_the_activity_of_a_client(host: Host) -> None:
 
 
 def test_the_activity_of_a_deleted_client_stays(host: Host) -> None:
-    """The client leaves the list, its trail stays, and the account's activity leads there."""
+    """The client leaves the list; its audit log stays, and the account's activity links to it."""
     client = make_client(host.engine, client_id="acme-claims")
     delete(host.engine, client)
     assert host.get(f"/{client.id}").status_code == 404
@@ -341,7 +343,7 @@ def test_the_activity_of_a_deleted_client_stays(host: Host) -> None:
 
 @pytest.fixture
 def account(host: Host) -> Host:
-    """Return a host where two people did things to two clients on two days, and others elsewhere."""
+    """Return a host where two people changed two clients on two days, and another account has events too."""
     first = make_client(host.engine, client_id="acme-claims")
     second = make_client(host.engine, client_id="other_path")
     make_client(host.engine, account_id=OTHER_ACCOUNT, client_id="acme-foreign")
@@ -372,7 +374,7 @@ def account(host: Host) -> Host:
     ],
 )
 def test_filters(account: Host, query: str, found: list[str]) -> None:
-    """Person, client, kind, dates; I4: a bad value shows the first page; A3: of this account only."""
+    """By person, client, action and dates; a bad value is ignored, and other accounts' events never match (I4, A3)."""
     for htmx in (False, True):
         text = account.get(f"/activity{query}", htmx=htmx).text
         if found:
@@ -384,7 +386,7 @@ def test_filters(account: Host, query: str, found: list[str]) -> None:
         assert "foreign</a>" not in text
 
 
-def test_the_filters_keep_what_was_asked_and_so_do_the_links(account: Host) -> None:
+def test_filters_and_links_keep_the_query(account: Host) -> None:
     query = "?person=7&client=a&action=edited&since=2026-11-01&until=2026-11-30"
     text = account.get(f"/activity{query}").text
     assert '<option value="7" selected>Priya Nair</option>' in text
@@ -403,32 +405,32 @@ def test_pages_go_to_older_and_back(host: Host) -> None:
     def names(text: str) -> list[str]:
         return [line.split("→ ")[1] for line in timeline(text)]
 
-    def turned(text: str, rel: str) -> str:
+    def page_at(text: str, rel: str) -> str:
         found = re.search(rf'href="{re.escape(PREFIX)}([^"]*)" rel="{rel}"', text)
         assert found
         return host.get(html.unescape(found[1])).text
 
     first = host.get("/activity?action=edited").text
-    second = turned(first, "next")
-    third = turned(second, "next")
+    second = page_at(first, "next")
+    third = page_at(second, "next")
     assert names(first) + names(second) + names(third) == [f"n{number}" for number in range(119, -1, -1)]
     assert 'rel="next"' not in third
     assert 'rel="prev"' not in first
-    assert names(turned(third, "prev")) == names(second)
+    assert names(page_at(third, "prev")) == names(second)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["person", "client", "action", "since", "until", "after", "before"]), hostile))
-def test_whatever_stands_in_the_address_is_a_page(account: Host, arguments: dict[str, Any]) -> None:
-    """Never 500, never another account's event (I4)."""
+def test_any_query_string_gets_a_page(account: Host, arguments: dict[str, Any]) -> None:
+    """Never 500, and never another account's event (I4)."""
     query = {name: value.encode("utf-8", "surrogatepass") for name, value in arguments.items()}
     page = account.get("/activity", query_string=query)
     assert page.status_code == 200
     assert "acme-foreign" not in page.text
 
 
-def test_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
-    """Roles that a setting names read; no control of a change is on their pages (A2)."""
+def test_viewers_see_the_audit_log_without_actions(host: Host) -> None:
+    """Roles named by a setting may read; their pages have no control that changes anything (A2)."""
     client = make_client(host.engine, client_id="acme-claims")
     viewing = make_host(host.engine, viewer_roles=("Auditor",))
     viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
@@ -444,7 +446,7 @@ def test_viewers_see_the_trail_and_nothing_to_press(host: Host) -> None:
 
 
 def test_no_secret_is_in_the_activity(host: Host) -> None:
-    """No secret is in the activity (L4, S6)."""
+    """No page of the audit log contains a secret (L4, S6)."""
     client = make_client(host.engine)
     edit(host.engine, client, secret="a typed secret")
     for path in ("/activity", f"/{client.id}", f"/{client.id}/activity", "/activity.csv"):

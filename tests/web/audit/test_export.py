@@ -1,4 +1,4 @@
-"""The trail as a file: what it holds, how it is sent, and how often (L7, D5)."""
+"""The audit log as a CSV file: its columns, how it is sent, and its quota (L7, D5)."""
 
 import csv
 from codecs import BOM_UTF8
@@ -29,13 +29,13 @@ HOSTILE_ID = '=HYPERLINK("x")'
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon in London, in summer."""
+    """Set the clock to noon in London, in summer."""
     with time_machine.travel(NOW, tick=False) as traveller:
         yield traveller
 
 
 def rows(answer: TestResponse) -> list[dict[str, str]]:
-    """Return the file's rows as a spreadsheet reads them, by their headings, without this very export."""
+    """Return the file's rows by their headings, without the event of this export."""
     assert answer.status_code == 200
     text = answer.get_data().decode("utf-8-sig")
     found = csv.DictReader(StringIO(text, newline=""), strict=True, restkey="too many", restval="too few")
@@ -48,7 +48,7 @@ def filled(row: dict[str, str]) -> dict[str, str]:
 
 
 def exports(engine: Engine, account_id: str = "northwind") -> list[AuditEvent]:
-    """Return the exports that stand in the trail."""
+    """Return the export events in the audit log."""
     with read_session(engine) as session:
         of_account = (AuditEvent.account_id == account_id, AuditEvent.action == "exported")
         return list(session.scalars(select(AuditEvent).where(*of_account).order_by(AuditEvent.at, AuditEvent.id)))
@@ -96,8 +96,8 @@ def test_the_file(host: Host) -> None:
     assert answer.text.endswith("\r\n")
 
 
-def test_what_was_refused_exported_or_is_unknown(host: Host) -> None:
-    """Events without fields of a client have a sentence, a reason, or JSON in the last columns."""
+def test_events_without_client_fields(host: Host) -> None:
+    """Refusals, exports and unknown events have a sentence, a reason or JSON in the last columns."""
     add_events(
         host.engine,
         {"at": NOW, "action": "refused", "changes": {"refusal": [None, "not allowed"], "attempt": [None, "edit"]}},
@@ -123,7 +123,7 @@ def test_what_was_refused_exported_or_is_unknown(host: Host) -> None:
         ("?key={key}", "identity-clients-activity_Northwind-Insurance_acme-claims_2026-07-01"),
     ],
 )
-def test_the_name_of_the_file_tells_account_range_and_date(host: Host, path: str, name: str) -> None:
+def test_the_file_name_contains_account_range_and_date(host: Host, path: str, name: str) -> None:
     client = make_client(host.engine, client_id="acme-claims")
     answer = host.get(f"/activity.csv{path.format(key=client.id)}")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}.csv"'
@@ -144,8 +144,8 @@ def test_the_whole_file_is_in_the_language_of_the_request(sqlite_engine: Engine,
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), min_size=1))
 @example([HOSTILE_ID, "+1", "-1", "@x", "\tx", "\rx", 'say "hi"', "two\r\nlines", "a,b", "'", "", "\n"])
-def test_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
-    """Whatever a person is called, but for the sign that stands before a formula (L7)."""
+def test_every_actor_label_is_exported_unchanged(sqlite_url: str, labels: list[str]) -> None:
+    """Any label can be read back, apart from the prefix before a formula (L7)."""
     engine = make_engine(sqlite_url)
     host = make_host(engine, exports_per_actor_and_hour=1000)
     before = len(rows(host.get("/activity.csv")))
@@ -170,10 +170,8 @@ def test_every_label_comes_back(sqlite_url: str, labels: list[str]) -> None:
         ("?since=yesterday&action=nothing&after=xxx", ["Edited", "Created", "Created"]),
     ],
 )
-def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
-    host: Host, query: str, found: list[str]
-) -> None:
-    """A bad value is none (L7, I4)."""
+def test_the_filters_of_the_page_apply_and_are_recorded(host: Host, query: str, found: list[str]) -> None:
+    """A bad value is ignored (L7, I4)."""
     client = make_client(host.engine, client_id="acme-claims", created_at=NOW)
     make_client(host.engine, client_id="other-path")
     edit(host.engine, client, values=values_of(client, name="New"))
@@ -185,8 +183,8 @@ def test_the_file_has_the_filters_of_the_page_and_the_event_names_them(
     assert (export.actor_id, export.client_key) == ("user-1", None)
 
 
-def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
-    """By its key; another account's and an absent one are 404, and no export (A3)."""
+def test_the_file_of_one_client_or_a_deleted_one(host: Host) -> None:
+    """Selected by the client's key; a foreign or absent key gets 404 and is not recorded as an export (A3)."""
     client = make_client(host.engine, client_id="acme-claims")
     make_client(host.engine, client_id="acme-claims-2")
     delete(host.engine, client)
@@ -201,7 +199,7 @@ def test_the_file_of_one_client_also_of_a_deleted_one(host: Host) -> None:
 
 
 def test_at_most_10000_rows(host: Host) -> None:
-    """The newest, and they are sent as they are read, never all at once (L7)."""
+    """The newest rows, sent while they are read, never all at once (L7)."""
     add_events(host.engine, *({"at": NOW - timedelta(seconds=number)} for number in range(10_005)))
     answer = host.get("/activity.csv", buffered=False)
     assert answer.is_streamed
@@ -212,7 +210,7 @@ def test_at_most_10000_rows(host: Host) -> None:
 
 
 def test_exports_have_a_quota(host: Host) -> None:
-    """Each is an event; beyond 10 in an hour 429, for this person only (D5, L7)."""
+    """Each export is an event; beyond 10 in an hour the same person gets 429, others do not (D5, L7)."""
     make_client(host.engine, client_id="acme-claims")
     for _ in range(10):
         assert host.get("/activity.csv").status_code == 200
@@ -225,17 +223,17 @@ def test_exports_have_a_quota(host: Host) -> None:
     assert host.get("/activity.csv").status_code == 200
 
 
-def test_reading_the_trail_writes_nothing_and_exporting_one_event(host: Host) -> None:
+def test_reading_the_audit_log_writes_nothing_and_exporting_writes_one_event(host: Host) -> None:
     """GET and HEAD write refusals and exports, nothing else (W8)."""
     client = make_client(host.engine, client_id="acme-claims")
     writes: list[str] = []
     statements = ("INSERT", "UPDATE", "DELETE")
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith(statements):
             writes.append(statement.split("(")[0].strip())
 
-    event.listen(host.engine, "before_cursor_execute", note)
+    event.listen(host.engine, "before_cursor_execute", record)
     for path in ("", "?attention=any", "/activity", f"/{client.id}/activity", f"/{client.id}", f"/{client.id}/menu"):
         assert host.get(path).status_code == host.client.head(f"/administration/identity-clients{path}").status_code
     assert writes == []

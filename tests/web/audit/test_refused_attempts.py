@@ -1,4 +1,4 @@
-"""Refused attempts stand in the trail: who tried what, and why it was refused (L2)."""
+"""Refused attempts in the audit log: who tried what, and why it was refused (L2)."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from webapp.web.audit.event_texts import ATTEMPTS
 from webapp.web.routes import PERMISSIONS
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
-NOBODYS_KEY = "01a212f7-44cb-7140-9b72-8bbba6544ca2"
+ABSENT_KEY = "01a212f7-44cb-7140-9b72-8bbba6544ca2"
 
 
 def refusals(engine: Engine) -> list[AuditEvent]:
@@ -105,7 +105,7 @@ CAUSES: list[tuple[Callable[[Host, IdentityClient], None], list[tuple[str, str, 
 
 @pytest.fixture
 def strict(host: Host) -> Host:
-    """Return a host where the role Auditor may view, and all that has a quota may be done once an hour."""
+    """Return a host where the role Auditor may view, and every quota is one an hour."""
     return make_host(
         host.engine, viewer_roles=("Auditor",), exports_per_actor_and_hour=1, new_clients_per_account_and_hour=1
     )
@@ -116,7 +116,7 @@ def strict(host: Host) -> Host:
 def test_each_cause_is_recorded_once_and_changes_nothing(
     strict: Host, attempt: Callable[[Host, IdentityClient], None], expected: list[tuple[str, str, bool]]
 ) -> None:
-    """403s, CSRF and version refusals, throttling; with who, from where and the request's id (L2)."""
+    """403, CSRF and version refusals, and quotas, with actor, address and request ID (L2)."""
     client = make_client(strict.engine, client_id="northwind-1")
     attempt(strict, client)
     found = refusals(strict.engine)
@@ -131,32 +131,32 @@ def test_each_cause_is_recorded_once_and_changes_nothing(
     assert "Priya Nair tried to " in timeline(strict.get("/activity?action=refused").text)[0]
 
 
-def test_every_reason_is_met_here() -> None:
+def test_every_reason_is_tested_here() -> None:
     assert {refusal for _, expected in CAUSES for refusal, _, _ in expected} == set(RefusalReason)
 
 
-def test_a_client_of_others_goes_unnamed(host: Host) -> None:
-    """The trail of this account says nothing of it, and the other account's nothing at all (A3)."""
+def test_a_foreign_client_is_not_named(host: Host) -> None:
+    """Neither this account's audit log nor the other account's mentions it (A3)."""
     foreign = make_client(host.engine, account_id=OTHER_ACCOUNT, client_id="harbour-1")
     host.actor = replace(NORTHWIND, roles=frozenset())
-    for key in (str(foreign.id), NOBODYS_KEY, "nonsense"):
+    for key in (str(foreign.id), ABSENT_KEY, "nonsense"):
         assert host.get(f"/{key}").status_code == 403
     assert [summarize(event) for event in refusals(host.engine)] == [(RefusalReason.FORBIDDEN, "details", False)] * 3
     host.actor = HARBOUR
     assert len(timeline(host.get("/activity").text)) == 1
 
 
-def test_nobody_and_what_is_not_there_leave_no_trace(host: Host) -> None:
-    """Whoever is not signed in has no account whose trail it could be; an absent client is no refusal (A3)."""
+def test_signed_out_requests_and_absent_clients_are_not_recorded(host: Host) -> None:
+    """A signed-out person has no account to record it in; an absent client is no refusal (A3)."""
     host.actor = None
     host.get()
     host.actor = NORTHWIND
-    assert host.get(f"/{NOBODYS_KEY}").status_code == 404
-    assert host.post(f"/{NOBODYS_KEY}/disable", {"version": "1"}).status_code == 404
+    assert host.get(f"/{ABSENT_KEY}").status_code == 404
+    assert host.post(f"/{ABSENT_KEY}/disable", {"version": "1"}).status_code == 404
     assert refusals(host.engine) == []
 
 
-def test_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
+def test_at_most_20_refusals_an_hour_are_recorded(host: Host) -> None:
     """For each person and kind (L2)."""
     client = make_client(host.engine, client_id="northwind-1")
     with time_machine.travel(NOW, tick=False) as clock:
@@ -172,12 +172,12 @@ def test_a_flood_of_refusals_leaves_20_an_hour(host: Host) -> None:
         assert len(refusals(host.engine)) == 22
 
 
-def test_what_can_be_tried_has_words() -> None:
+def test_every_attempt_has_a_description() -> None:
     assert set(PERMISSIONS) - {"asset"} <= set(ATTEMPTS)
 
 
 def test_views_write_in_transactions_that_record_refusals() -> None:
-    """A view that opened a unit of work itself would not record that it was refused (L2)."""
+    """A view that opened a unit of work itself would not record its refusal (L2)."""
     folder = Path(__file__).parents[3] / "webapp" / "web"
     found = {path.name for path in folder.rglob("*.py") if re.search(r"\bunit_of_work\(", path.read_text("utf-8"))}
     assert found == {"refusals.py", "transactions.py"}

@@ -1,4 +1,4 @@
-"""Which clients need attention, on the list: a strip, a filter, a mark on the row; and when each got its last token."""
+"""Clients that need attention, on the list (strip_links, filter, mark on the row), and the time of the last token."""
 
 import html
 import re
@@ -10,7 +10,7 @@ import pytest
 import time_machine
 from sqlalchemy import event
 
-from tests.support.attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.factories import OTHER_ACCOUNT, make_client
 from tests.support.host import PREFIX, Host
 from tests.support.markup import one_line, read
@@ -24,13 +24,13 @@ STRIP = "?part=attention"
 
 @pytest.fixture(autouse=True)
 def clock() -> Iterator[time_machine.Traveller]:
-    """Stand at noon."""
+    """Set the clock to noon."""
     with time_machine.travel(NOON, tick=False) as traveller:
         yield traveller
 
 
 def marks(text: str) -> dict[str, list[str]]:
-    """Return what each row of a page is marked with, by client ID; rows without a mark are absent."""
+    """Return the marks of each row of a page by client ID; rows without a mark are absent."""
     found = {}
     for row in re.findall(r'<tr role="row" id="row-.*?</tr>', one_line(text)):
         words = re.findall(r'<span class="ic-st ic-due">([^<]*)</span>', row)
@@ -39,8 +39,8 @@ def marks(text: str) -> dict[str, list[str]]:
     return found
 
 
-def strip(text: str) -> list[tuple[str, str]]:
-    """Return the strip's links: the filter to which each leads, and its words."""
+def strip_links(text: str) -> list[tuple[str, str]]:
+    """Return the strip_links's links: the filter that each sets, and its text."""
     found = re.search(r'<div id="ic-attention".*?(</div></div></div>|></div>)', one_line(text))
     assert found
     links = re.findall(rf'<a href="{re.escape(PREFIX)}\?attention=(\w+)">([^<]*)</a>', found[0])
@@ -50,21 +50,25 @@ def strip(text: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def account(host: Host) -> Host:
-    """Return a host where some clients need attention, one for each reason, and the others do not."""
-    make(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
-    make(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
-    make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
-    make(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
-    make(host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest")
-    make(host.engine, client_id="g-in-order")
-    make(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled")
-    make(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
+    """Return a host with one client for each reason of attention, and others that need none."""
+    make_client_in_use(host.engine, {"ends_at": NOON + 4 * DAY}, {}, client_id="a-ending")
+    make_client_in_use(host.engine, {"ends_at": NOON + 20 * DAY}, {}, client_id="b-ending")
+    make_client_in_use(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}, client_id="c-refused")
+    make_client_in_use(host.engine, created_at=NOON - 9 * DAY, last_token_at=None, client_id="d-unused")
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, client_id="e-idle")
+    make_client_in_use(
+        host.engine, {"created_at": NOON - 400 * DAY}, {"created_at": NOON - 45 * DAY}, client_id="f-oldest"
+    )
+    make_client_in_use(host.engine, client_id="g-in-order")
+    make_client_in_use(
+        host.engine, created_at=NOON - 9 * DAY, last_token_at=None, enabled=False, client_id="h-disabled"
+    )
+    make_client_in_use(host.engine, last_token_at=NOON - 120 * DAY, account_id=OTHER_ACCOUNT, client_id="harbour-idle")
     return host
 
 
-def test_the_row_says_why(account: Host) -> None:
-    """On the row, in the prototype's words."""
+def test_the_row_shows_the_reason(account: Host) -> None:
+    """With the prototype's wording."""
     expected = {
         "a-ending": ["Secret A ends in 4 days"],
         "b-ending": ["Secret A ends in 20 days"],
@@ -77,10 +81,10 @@ def test_the_row_says_why(account: Host) -> None:
     assert marks(account.get(htmx=True).text) == expected
 
 
-def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
-    """As a strip; A3: of this account."""
+def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
+    """Only this account's clients count (A3)."""
     text = account.get().text
-    assert strip(text) == [
+    assert strip_links(text) == [
         ("ending", "2 clients’ secrets end, the first within 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
@@ -106,12 +110,12 @@ def test_the_strip_says_how_many_and_leads_to_them(account: Host) -> None:
     ],
 )
 def test_the_filter(account: Host, query: str, found: list[str]) -> None:
-    """As a filter; I4."""
+    """A bad value is ignored (I4)."""
     for htmx in (False, True):
         assert listed_ids(account.get(query, htmx=htmx).text) == found
 
 
-def test_the_filter_is_kept_and_told_where_nothing_matches(account: Host) -> None:
+def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> None:
     text = account.get("?attention=idle&q=zulu").text
     assert '<option value="idle" selected>Not used for 90 days</option>' in text
     assert "You are looking only at one kind of attention: Not used for 90 days." in text
@@ -119,38 +123,38 @@ def test_the_filter_is_kept_and_told_where_nothing_matches(account: Host) -> Non
     assert set(FILTER_WORDS) == {"", *FILTERS}
 
 
-def test_where_nothing_needs_attention_there_is_no_strip(host: Host) -> None:
-    assert strip(host.get().text) == []
-    make(host.engine, client_id="g-in-order")
+def test_no_strip_when_no_client_needs_attention(host: Host) -> None:
+    assert strip_links(host.get().text) == []
+    make_client_in_use(host.engine, client_id="g-in-order")
     text = host.get().text
-    assert strip(text) == []
+    assert strip_links(text) == []
     assert marks(text) == {}
     assert "Needs attention:" not in text
 
 
-def test_the_strip_follows_a_change(account: Host) -> None:
-    """Disabled, a client needs attention no more: the strip asks for itself again after each change."""
+def test_the_strip_is_refreshed_after_a_change(account: Host) -> None:
+    """A disabled client no longer needs attention; the strip requests itself again after each change."""
     text = account.get().text
     assert re.search(r'id="ic-attention"[^>]* hx-trigger="ic-changed from:body"', one_line(text))
-    assert strip(account.get(STRIP, htmx=True).text) == strip(text)
+    assert strip_links(account.get(STRIP, htmx=True).text) == strip_links(text)
     assert "<table" not in account.get(STRIP, htmx=True).text
-    assert "<table" in account.get(STRIP).text  # without script it is the list
+    assert "<table" in account.get(STRIP).text  # without JavaScript it is the list
     key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', one_line(text))
     assert key
     version = read(account.get(f"/{key[1]}/disable")).value("version")
     assert account.post(f"/{key[1]}/disable", {"version": version}).status_code == 303
-    assert "unused" not in dict(strip(account.get(STRIP, htmx=True).text))
+    assert "unused" not in dict(strip_links(account.get(STRIP, htmx=True).text))
 
 
 def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it costs does not grow with the account."""
+    """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret ends within 4 days") in strip(text)
-    assert ("idle", "1 client not used for 90 days") in strip(text)
+    assert ("ending", "1+ client’s secret ends within 4 days") in strip_links(text)
+    assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 
-def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> None:
+def test_search_and_paging_do_not_count_for_the_strip_again(account: Host) -> None:
     statements: list[str] = []
     event.listen(account.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     assert listed_ids(account.get("?q=idle", htmx=True).text) == ["e-idle"]
@@ -166,7 +170,7 @@ def test_neither_search_nor_pages_count_for_the_strip_again(account: Host) -> No
         (Attention(AttentionReason.IDLE, days=1200), "Idle for 1,200 days"),
     ],
 )
-def test_the_words_of_a_mark(one: Attention, words: str) -> None:
+def test_the_text_of_a_mark(one: Attention, words: str) -> None:
     assert attention_mark(one) == words
 
 
@@ -187,7 +191,7 @@ def test_the_words_of_a_mark(one: Attention, words: str) -> None:
     ],
 )
 def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
-    """Prototype: relative up to an hour, then the date; "Never", not an empty cell."""
+    """Relative up to an hour, then the date; "Never", not an empty cell."""
     make_client(host.engine, last_token_at=None if ago is None else NOON - ago)
     cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', one_line(host.get().text))
     assert cell
@@ -196,7 +200,7 @@ def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
 
 
 def test_sorted_by_the_last_token(host: Host) -> None:
-    """The newest first at the first press; those never used stand at the end of it."""
+    """The newest first at the first press; clients without a token come last."""
     given: dict[str, Any] = {"alpha-never": None, "bravo-old": NOON - 9 * DAY, "charlie-new": NOON - DAY}
     for client_id, at in given.items():
         make_client(host.engine, client_id=client_id, last_token_at=at)
@@ -214,7 +218,7 @@ def test_sorted_by_the_last_token(host: Host) -> None:
 
 
 def notice(text: str) -> list[str]:
-    """Return what the notice on a client's page says, a line for each reason."""
+    """Return the text of the notice on a client's page, a line for each reason."""
     found = re.search(r'<div class="ic-note ic-due" role="region".*?</div></div>', one_line(text))
     lines = re.findall("<p>(.*?)</p>", found[0]) if found else []
     return [" ".join(html.unescape(re.sub("<[^>]*>", " ", line)).split()) for line in lines]
@@ -239,7 +243,7 @@ def notice(text: str) -> list[str]:
     ],
 )
 def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, expected: list[str]) -> None:
-    """Prototype: a notice on top."""
+    """As a notice at the top."""
     key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', one_line(account.get().text))
     assert key
     for htmx in (False, True):
@@ -256,8 +260,8 @@ def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, exp
         ({}, "Claims payments · no token yet"),
     ],
 )
-def test_the_head_tells_the_last_token(host: Host, columns: dict[str, Any], expected: str) -> None:
-    """Prototype."""
+def test_the_heading_shows_the_last_token(host: Host, columns: dict[str, Any], expected: str) -> None:
+    """In the same form as the prototype."""
     client = make_client(host.engine, name="Claims payments", **columns)
     head = re.search(r"</h1>.*?</div>\s*<p>(.*?)</p>", host.get(f"/{client.id}").text, re.DOTALL)
     assert head

@@ -1,4 +1,4 @@
-"""Two people edit one client: nobody's value is lost, and nothing is overwritten unseen (I7)."""
+"""Two people edit one client: no value is lost, and none is overwritten unseen (I7)."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ def client(host: Host) -> IdentityClient:
 
 @pytest.fixture
 def mine(host: Host, client: IdentityClient) -> Markup:
-    """Return the form that was opened before somebody else saved."""
+    """Return the form that was opened before another person saved."""
     opened = open_form(host, client)
     answer = save(host, client, description="Theirs", token_duration="60", roles=["MerchantUser"])
     assert answer.status_code == 303
@@ -38,14 +38,14 @@ def mine(host: Host, client: IdentityClient) -> Markup:
 
 
 def chosen(page: Markup) -> dict[str, Any]:
-    """Return what the conflict's form would save if nothing were touched."""
+    """Return the values that the conflict's form would save as it was opened."""
     return {
         name: value for name, value in page.values if name not in ("csrf_token", "version", "base", "client_id_warning")
     }
 
 
 def radios(page: Markup) -> dict[str, list[str]]:
-    """Return the values to choose from, mine first."""
+    """Return the values to choose from, the own one first."""
     found: dict[str, list[str]] = {}
     for tag, attributes in page.tags:
         if tag == "input" and attributes.get("type") == "radio":
@@ -56,7 +56,7 @@ def radios(page: Markup) -> dict[str, list[str]]:
 def test_a_stale_save_shows_both_values_and_changes_nothing(
     host: Host, htmx: bool, client: IdentityClient, mine: Markup
 ) -> None:
-    """409, a fragment to htmx and a page otherwise (I7, W12)."""
+    """409, as a fragment for htmx and as a page otherwise (I7, W12)."""
     before = values(stored(host, client))
     form = mine.form(name="Mine", roles=["MerchantUser", "UploadBatches", "CreatePayment"])
     answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
@@ -78,8 +78,8 @@ def test_a_stale_save_shows_both_values_and_changes_nothing(
     assert page.value("version") == "2"
 
 
-def test_what_each_side_changed_is_chosen_for_a_start(host: Host, client: IdentityClient, mine: Markup) -> None:
-    """One click then saves both people's changes; where both changed a field, the reader's stands (I7)."""
+def test_each_sides_changes_are_preselected(host: Host, client: IdentityClient, mine: Markup) -> None:
+    """One click then saves both people's changes; where both changed a field, the own value is selected (I7)."""
     form = mine.form(name="Mine", token_duration="30")
     page = read(host.post(f"/{client.id}/edit", form, htmx=True, token=False))
     assert chosen(page) == {
@@ -103,12 +103,12 @@ def test_what_each_side_changed_is_chosen_for_a_start(host: Host, client: Identi
 
 
 def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
-    """Mine everywhere, on top of the newest version; line breaks and several roles included (I7)."""
+    """All own values are saved on top of the newest version, line breaks and several roles included (I7)."""
     form = mine.form(client_id="acme-mine", name="Mine", token_duration="30")
     del form["enabled"]
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
-    mine_everywhere = {name: sides[0] for name, sides in radios(page).items()}
-    answer = host.post(f"/{client.id}/edit", page.form(**mine_everywhere), htmx=htmx, token=False)
+    own_values = {name: sides[0] for name, sides in radios(page).items()}
+    answer = host.post(f"/{client.id}/edit", page.form(**own_values), htmx=htmx, token=False)
     assert answer.status_code == (200 if htmx else 303)
     after = stored(host, client)
     assert values(after) == {
@@ -123,7 +123,7 @@ def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: 
 
 
 def test_a_third_save_meanwhile_is_a_conflict_again(host: Host, client: IdentityClient, mine: Markup) -> None:
-    """A third save meanwhile is a conflict again (I7)."""
+    """Each further version is compared again (I7)."""
     page = read(host.post(f"/{client.id}/edit", mine.form(name="Mine"), htmx=True, token=False))
     save(host, client, name="Third")
     answer = host.post(f"/{client.id}/edit", page.form(), htmx=True, token=False)
@@ -134,7 +134,7 @@ def test_a_third_save_meanwhile_is_a_conflict_again(host: Host, client: Identity
 def test_a_choice_that_breaks_a_rule_gets_the_form_with_the_choices(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """Nothing typed or chosen is lost on the way (I7)."""
+    """No typed or chosen value is lost (I7)."""
     page = read(host.post(f"/{client.id}/edit", mine.form(name="xx"), htmx=True, token=False))
     answer = host.post(f"/{client.id}/edit", page.form(), htmx=True, token=False)
     form = read(answer)
@@ -147,7 +147,7 @@ def test_a_choice_that_breaks_a_rule_gets_the_form_with_the_choices(
 
 @pytest.mark.parametrize("version", [None, "", "0", "99", "one"])
 def test_a_missing_or_impossible_version_is_stale(host: Host, client: IdentityClient, version: str | None) -> None:
-    """A missing or impossible version is stale (I7)."""
+    """Such a version never matches (I7)."""
     form = open_form(host, client).form(name="Mine")
     del form["version"]
     answer = host.post(
@@ -159,7 +159,7 @@ def test_a_missing_or_impossible_version_is_stale(host: Host, client: IdentityCl
 
 
 def test_nothing_differs(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
-    """Both made the same change: still not saved unseen, but nothing is left to choose (I7)."""
+    """Both made the same change: it is not saved unseen, but there is nothing to choose (I7)."""
     form = mine.form(description="Theirs", token_duration="60", roles=["MerchantUser"])
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
     assert radios(page) == {}
@@ -167,7 +167,7 @@ def test_nothing_differs(host: Host, htmx: bool, client: IdentityClient, mine: M
 
 
 def test_line_breaks_and_composed_letters_are_no_difference(host: Host, client: IdentityClient) -> None:
-    """Browsers send CRLF, and may send letters in parts (I1, I7)."""
+    """Browsers send CRLF, and may send decomposed letters (I1, I7)."""
     save(host, client, name="Café", token_duration="60")
     form = open_form(host, client).form(version="1", name="Cafe\u0301", description=" First line\r\nsecond line ")
     page = read(host.post(f"/{client.id}/edit", form, htmx=True, token=False))
@@ -177,7 +177,7 @@ def test_line_breaks_and_composed_letters_are_no_difference(host: Host, client: 
 def test_a_typed_secret_stays_in_the_browser_or_is_asked_for_again(
     host: Host, htmx: bool, client: IdentityClient, mine: Markup
 ) -> None:
-    """With htmx its field is kept by morphing, so it is in the answer, under the same id, without a value (S6, I7)."""
+    """htmx keeps the field by morphing, so the answer has it under the same id, without a value (S6, I7)."""
     form = mine.form(name="Mine", client_secret=SECRET)
     answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
     page = read(answer)
@@ -197,7 +197,7 @@ def test_a_typed_secret_stays_in_the_browser_or_is_asked_for_again(
 def test_a_warning_that_was_read_is_not_repeated_after_a_conflict(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """A warning that was read is not repeated after a conflict (S4)."""
+    """The acknowledgement is part of the conflict's form (S4)."""
     typed = {"client_secret": "aaaaaa", "client_id": "acme+claims"}
     warned = read(host.post(f"/{client.id}/edit", mine.form(**typed), htmx=True, token=False))
     conflict = read(host.post(f"/{client.id}/edit", warned.form(client_secret="aaaaaa"), htmx=True, token=False))
@@ -223,10 +223,10 @@ def test_no_secret_field_where_none_was_typed(host: Host, client: IdentityClient
         json.dumps({**dict.fromkeys(FIELDS, 7), "roles": [[], {}]}),
     ],
 )
-def test_a_form_that_does_not_tell_what_it_was_filled_with(
+def test_the_initial_values_of_the_form_may_be_missing_or_forged(
     host: Host, client: IdentityClient, mine: Markup, base: str
 ) -> None:
-    """It only decides what is chosen for a start, so anything may be posted in its place (I7)."""
+    """They only decide which side is preselected (I7)."""
     answer = host.post(f"/{client.id}/edit", mine.form(base=base, name="Mine"), htmx=True, token=False)
     assert answer.status_code == 409
     assert radios(read(answer))["name"] == ["Mine", "Acme claims"]
@@ -235,7 +235,7 @@ def test_a_form_that_does_not_tell_what_it_was_filled_with(
 def test_their_roles_are_offered_as_far_as_they_may_be_granted(
     host: Host, client: IdentityClient, mine: Markup
 ) -> None:
-    """Else the choice could not be saved (A4)."""
+    """Otherwise the choice could not be saved (A4)."""
     save(host, client, roles=["MerchantUser", "UploadBatches", "CreatePayment"])
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "CreatePayment"}))
     form = mine.form(roles=["MerchantUser"])

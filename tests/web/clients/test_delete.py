@@ -1,4 +1,4 @@
-"""Delete: typed to confirm, gone from the list, its ID and its trail kept."""
+"""Delete: confirmed by typing the client ID; the ID stays taken and the audit log stays."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,8 +40,8 @@ def is_deleted(host: Host, client: IdentityClient) -> bool:
         return session.get_one(IdentityClient, client.id).deleted_at is not None
 
 
-def test_the_question(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """It says what follows, when it was last used, and offers the milder way."""
+def test_the_confirmation(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """It shows the consequences and the last use, and offers to disable instead."""
     page = read(host.get(f"/{client.id}/delete", htmx=htmx))
     assert "It was never used." in page.text
     assert "until its end: 11:06 GMT at the latest" in page.text
@@ -68,7 +68,7 @@ def test_something_else_typed_deletes_nothing(host: Host, client: IdentityClient
 
 
 def test_it_leaves_the_list_and_its_id_stays_taken(host: Host, client: IdentityClient) -> None:
-    """It leaves the list and its id stays taken (T3)."""
+    """A deleted client gets no tokens, and its ID cannot be used again (T3)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=" acme.claims (prod) ")
     answer = host.post(f"/{client.id}/delete", form, token=False)
     assert (answer.status_code, answer.location) == (303, f"{PREFIX}?done=deleted")
@@ -85,7 +85,7 @@ def test_it_leaves_the_list_and_its_id_stays_taken(host: Host, client: IdentityC
 
 
 def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: Host, client: IdentityClient) -> None:
-    """The address in the header is our own (W17)."""
+    """The address in the header is one of ours (W17)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=client.client_id)
     list_url, page_url = f"http://localhost{PREFIX}?q=acme", f"http://localhost{PREFIX}/{client.id}?done=edited"
     other = make_client(host.engine, client_id="another-client")
@@ -93,7 +93,7 @@ def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: 
     assert answer.headers["HX-Trigger"] == "ic-changed"
     assert answer.headers["HX-Retarget"] == "#ic-dialog"
     assert "its client ID stays taken" in answer.text
-    assert f"/{client.id}" not in answer.text, "nothing leads to what is gone"
+    assert f"/{client.id}" not in answer.text, "no link to the deleted client"
     form = read(host.get(f"/{other.id}/delete")).form(confirm=other.client_id)
     page_url = page_url.replace(str(client.id), str(other.id))
     answer = host.client.post(f"{PREFIX}/{other.id}/delete", data=form, headers=HTMX | {"HX-Current-URL": page_url})
@@ -102,7 +102,7 @@ def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: 
 
 
 def test_stale_or_without_token_it_deletes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Stale or without token it deletes nothing (I7, W8)."""
+    """The version and the CSRF token are required (I7, W8)."""
     data = {"confirm": client.client_id, "version": client.version}
     assert host.post(f"/{client.id}/delete", data, htmx=htmx, token=False).status_code == 422
     answer = host.post(f"/{client.id}/delete", {**data, "version": "0"}, htmx=htmx)
@@ -111,8 +111,8 @@ def test_stale_or_without_token_it_deletes_nothing(host: Host, client: IdentityC
     assert not is_deleted(host, client)
 
 
-def test_it_ends_secrets_so_the_sign_in_must_be_recent(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """It ends secrets so the sign in must be recent (W5)."""
+def test_delete_needs_a_recent_sign_in(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """Deleting ends the secrets (W5)."""
     form = read(host.get(f"/{client.id}/delete")).form(confirm=client.client_id)
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
     assert host.post(f"/{client.id}/delete", form, htmx=htmx, token=False).status_code == 401

@@ -47,8 +47,8 @@ def test_how_to_ask_for_a_token(host: Host) -> None:
     assert "nobody can view it after it was set" in text
 
 
-def test_a_role_that_the_account_no_longer_holds_is_told(host: Host) -> None:
-    """It is absent from the next token, and the page says so (A4)."""
+def test_a_role_that_the_account_no_longer_holds_is_marked(host: Host) -> None:
+    """The next token lacks it, and the page says so (A4)."""
     client = make_client(host.engine, roles={"MerchantUser", "CreatePayment"})
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     text = host.get(f"/{client.id}").text
@@ -57,7 +57,7 @@ def test_a_role_that_the_account_no_longer_holds_is_told(host: Host) -> None:
 
 
 def test_the_fragment_that_refreshes_itself(host: Host) -> None:
-    """The page behind updates in place."""
+    """The page behind a dialog is updated in place."""
     client = make_client(host.engine)
     fragment = host.get(f"/{client.id}", htmx=True).text
     assert 'id="ic-details"' in fragment

@@ -1,4 +1,4 @@
-"""Edit: every field can be changed, the secret only by typing a new one."""
+"""Edit: every field can be changed; the secret only by typing a new one."""
 
 import gzip
 import re
@@ -54,7 +54,7 @@ def test_the_form_is_filled_but_for_the_secret(host: Host, htmx: bool, client: I
 
 
 def test_edit_never_proposes_a_secret_by_itself(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Saving an opened form unchanged must not replace the secret, so nothing may fill the field (S6)."""
+    """Saving an unchanged form must not replace the secret, so the field starts empty (S6)."""
     answer = host.get(f"/{client.id}/edit", htmx=htmx)
     assert "vcs_" not in answer.text
     assert 'hx-trigger="load' not in answer.text
@@ -62,7 +62,7 @@ def test_edit_never_proposes_a_secret_by_itself(host: Host, htmx: bool, client: 
 
 
 def test_the_dialog_is_within_its_budget(host: Host, client: IdentityClient) -> None:
-    """At most 8 KB over the wire; even a long description, which the form holds twice."""
+    """At most 8 KB on the wire, even with a long description, which the form holds twice."""
     long = make_client(host.engine, name="n" * 100, description="Owner: claims-platform@northwind.example. " * 23)
     for opened in (client, long):
         answer = host.client.get(PREFIX + f"/{opened.id}/edit", headers={**HTMX, "Accept-Encoding": "gzip"})
@@ -72,7 +72,7 @@ def test_the_dialog_is_within_its_budget(host: Host, client: IdentityClient) -> 
 
 
 def test_saving_the_form_as_it_was_opened_changes_nothing(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Nor does the client ID clash with itself (I6)."""
+    """The client ID does not clash with itself (I6)."""
     answer = save(host, client, htmx=htmx)
     assert answer.status_code == (200 if htmx else 303)
     after = stored(host, client)
@@ -82,7 +82,7 @@ def test_saving_the_form_as_it_was_opened_changes_nothing(host: Host, htmx: bool
 
 
 def test_every_field_can_be_edited(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """The mission. htmx: the dialog closes and what is behind it refreshes; plain: 303 to the details."""
+    """With htmx the dialog closes and the page behind it is refreshed; otherwise 303 to the details."""
     form = open_form(host, client).form(**CHANGED)
     del form["enabled"]
     answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
@@ -104,7 +104,7 @@ def test_every_field_can_be_edited(host: Host, htmx: bool, client: IdentityClien
 
 
 def test_errors_keep_what_was_typed(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """422 with the form; the version and what it was filled with stay, and so does the switch (W12)."""
+    """422 with the form, its version, its initial values and the enabled switch (W12)."""
     make_client(host.engine, account_id="harbour", client_id="taken-client")
     opened = open_form(host, client)
     form = opened.form(client_id="taken-client", name="ab", token_duration="61", roles=[], client_secret=SECRET)
@@ -125,7 +125,7 @@ def test_errors_keep_what_was_typed(host: Host, htmx: bool, client: IdentityClie
 
 
 def test_a_typed_secret_replaces_the_current_one_at_once(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """The only one that verifies from now; its answer is the hand-over."""
+    """Only the new secret verifies, and the response is the handover."""
     answer = save(host, client, htmx=htmx, client_secret=SECRET)
     assert answer.status_code == 200
     assert read(answer).texts["ic-handover-secret"] == SECRET
@@ -143,8 +143,8 @@ def test_an_empty_secret_keeps_the_current_one(host: Host, client: IdentityClien
     assert secret.ends_at is None
 
 
-def test_a_weak_secret_is_warned_of_here_too(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """A weak secret is warned of here too (S4)."""
+def test_a_weak_secret_is_warned_about(host: Host, htmx: bool, client: IdentityClient) -> None:
+    """The same warning as in New Client (S4)."""
     answer = save(host, client, htmx=htmx, client_secret="aaaaaa")
     page = read(answer)
     assert answer.status_code == 422
@@ -157,7 +157,7 @@ def test_a_weak_secret_is_warned_of_here_too(host: Host, htmx: bool, client: Ide
 
 
 def test_only_a_typed_secret_needs_a_recent_sign_in(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Only a typed secret needs a recent sign in (W5)."""
+    """Other fields can be saved at any time (W5)."""
     host.actor = replace(NORTHWIND, signed_in_at=utc_now() - timedelta(minutes=30, seconds=1))
     assert save(host, client, htmx=htmx, client_secret=SECRET).status_code == 401
     assert stored(host, client).version == 1
@@ -168,8 +168,8 @@ def test_only_a_typed_secret_needs_a_recent_sign_in(host: Host, htmx: bool, clie
 # What follows from a changed client ID
 
 
-def test_a_changed_client_id_is_announced_before_it_is_saved(host: Host, client: IdentityClient) -> None:
-    """DESIGN: callers with the old one are refused from the next request."""
+def test_a_changed_client_id_is_warned_about_before_it_is_saved(host: Host, client: IdentityClient) -> None:
+    """Callers with the old ID are refused from the next request."""
 
     def check(client_id: str) -> str:
         answer = host.post(f"/check?field=client_id&client={client.id}", {"client_id": client_id}, htmx=True)
@@ -203,8 +203,8 @@ def test_only_a_client_id_that_is_changed_is_warned_of(host: Host, htmx: bool) -
     assert stored(host, client).client_id == "acme+claims"
 
 
-def test_the_forms_checks_name_the_client(host: Host, client: IdentityClient) -> None:
-    """So that its own ID, or a former one, is not taken."""
+def test_the_checks_of_the_form_identify_the_client(host: Host, client: IdentityClient) -> None:
+    """Its own ID, or a former one of it, does not count as taken."""
     page = open_form(host, client, htmx=True)
     assert page.inputs["client_id"]["hx-post"] == f"{PREFIX}/check?field=client_id&client={client.id}"
     save(host, client, client_id="acme-claims-live")
@@ -221,7 +221,7 @@ def test_a_check_of_an_empty_secret_says_nothing_here(host: Host, client: Identi
 
 
 def test_beyond_the_quota_what_was_typed_is_kept(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Beyond the quota what was typed is kept (A6, D5)."""
+    """429 with the form as it was sent (A6, D5)."""
     make_client(host.engine, account_id="harbour", client_id="foreign-client")
     strict = make_host(host.engine, taken_id_answers_per_hour=1)
     assert save(strict, client, htmx=htmx, client_id="foreign-client").status_code == 422
@@ -236,7 +236,7 @@ def test_beyond_the_quota_what_was_typed_is_kept(host: Host, htmx: bool, client:
 
 
 def test_roles_that_the_account_lost_are_named_and_removed(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """The form says so before it saves (A4)."""
+    """The form shows them before it is saved (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     page = open_form(host, client, htmx=htmx)
     assert "no longer holds these roles; they are removed when you save: Upload batches" in " ".join(page.text.split())
@@ -246,7 +246,7 @@ def test_roles_that_the_account_lost_are_named_and_removed(host: Host, htmx: boo
 
 
 def test_a_forged_role_is_refused(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Even one that the client has (A4)."""
+    """Even a role that the client has (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     for roles in (["MerchantUser", "CreatePayment"], ["UploadBatches"], ["MerchantUser UploadBatches"]):
         answer = save(host, client, htmx=htmx, roles=roles)
@@ -256,7 +256,7 @@ def test_a_forged_role_is_refused(host: Host, htmx: bool, client: IdentityClient
 
 
 def test_a_form_writes_only_its_own_fields(host: Host, client: IdentityClient) -> None:
-    """Every column of every table of ours, posted (A5)."""
+    """Values for every column of every table of ours are posted (A5)."""
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-1")
     own = {"client_id", "name", "description", "roles", "enabled", "version"}
     columns = [column.name for table in (IdentityClient, ClientSecret) for column in table.__table__.columns]
@@ -277,7 +277,7 @@ def test_a_form_writes_only_its_own_fields(host: Host, client: IdentityClient) -
 
 
 def test_another_accounts_client_cannot_be_edited(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Another accounts client cannot be edited (A3)."""
+    """Its key is not found (A3)."""
     form = open_form(host, client).form(name="Mine now", client_secret=SECRET)
     host.actor = HARBOUR
     for answer in (
@@ -294,7 +294,7 @@ def test_another_accounts_client_cannot_be_edited(host: Host, htmx: bool, client
 
 
 def test_generate_proposes_a_secret_and_saves_nothing(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """In an answer that is not compressed; everything else that was typed stays (S6)."""
+    """The response is not compressed; all other typed values stay (S6)."""
     form = open_form(host, client).form(name="Typed name", client_secret=SECRET, generate="secret")
     answer = host.post(f"/{client.id}/edit/form", form, htmx=htmx, token=False)
     page = read(answer)
@@ -319,8 +319,8 @@ def test_a_preset_chooses_its_roles(host: Host, htmx: bool, client: IdentityClie
     assert stored(host, client).version == 1
 
 
-def test_the_dialogs_attributes_hold_no_text_of_a_person(host: Host) -> None:
-    """What htmx reads are addresses of ours and constants (W17)."""
+def test_htmx_attributes_hold_no_user_text(host: Host) -> None:
+    """htmx reads only addresses of ours and constants (W17)."""
     client = make_client(
         host.engine, client_id="onclick=\"x'y", name='"><img src=x hx-get=/y onerror=z>', description="{{7*7}}"
     )

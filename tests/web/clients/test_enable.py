@@ -19,7 +19,7 @@ def stored(host: Host, client: IdentityClient) -> IdentityClient:
 
 
 def test_disable_says_what_will_happen_and_until_when(host: Host) -> None:
-    """No new tokens from now; tokens already issued stay valid until HH:MM at the latest."""
+    """No new tokens from now on; issued tokens stay valid until the time that is shown."""
     old = NOW - timedelta(days=1)
     client = make_client(host.engine, client_id="alpha-claims", token_duration=30, updated_at=old, last_token_at=NOW)
     fresh = make_client(
@@ -36,7 +36,7 @@ def test_disable_says_what_will_happen_and_until_when(host: Host) -> None:
     assert "No new tokens from now" in host.get(f"/{client.id}/disable", htmx=True).text
 
 
-def test_disable_and_enable_without_script(host: Host) -> None:
+def test_disable_and_enable_without_javascript(host: Host) -> None:
     client = make_client(host.engine, client_id="alpha-claims")
     answer = host.post(f"/{client.id}/disable", {"version": client.version})
     assert (answer.status_code, answer.location.endswith(f"/{client.id}?done=disabled")) == (303, True)
@@ -54,8 +54,8 @@ def test_disable_and_enable_without_script(host: Host) -> None:
     assert list(actions) == ["created", "disabled", "enabled"]
 
 
-def test_disable_with_htmx_closes_the_dialog_and_tells_the_page(host: Host) -> None:
-    """The row updates in place; status message in a live region. W17: headers hold constants only."""
+def test_disable_with_htmx_closes_the_dialog_and_updates_the_page(host: Host) -> None:
+    """The row is updated in place, with a status message; response headers hold constants only (W17)."""
     client = make_client(host.engine, client_id="alpha-claims")
     answer = host.post(f"/{client.id}/disable", {"version": client.version}, htmx=True)
     assert answer.status_code == 200
@@ -67,7 +67,7 @@ def test_disable_with_htmx_closes_the_dialog_and_tells_the_page(host: Host) -> N
 
 
 def test_a_stale_version_changes_nothing_and_says_who_changed_it(host: Host) -> None:
-    """A stale version changes nothing and says who changed it (I7)."""
+    """A missing or impossible version is stale too (I7)."""
     client = make_client(host.engine, client_id="alpha-claims")
     host.post(f"/{client.id}/disable", {"version": client.version})
     answer = host.post(f"/{client.id}/enable", {"version": client.version}, htmx=True)
@@ -82,8 +82,8 @@ def test_a_stale_version_changes_nothing_and_says_who_changed_it(host: Host) -> 
     assert stored(host, client).enabled is True
 
 
-def test_no_token_no_change(host: Host) -> None:
-    """No token no change (W8)."""
+def test_without_csrf_token_nothing_changes(host: Host) -> None:
+    """A missing or forged token is refused (W8)."""
     client = make_client(host.engine, client_id="alpha-claims")
     for data in ({}, {"csrf_token": "forged"}):
         answer = host.post(f"/{client.id}/disable", {"version": client.version, **data}, token=False)

@@ -58,7 +58,7 @@ def make_some(host: Host) -> None:
     ],
 )
 def test_search_filters_and_order(host: Host, arguments: str, expected: list[str]) -> None:
-    """Search over client ID, name and description, filters, sort; I4: a bad value shows the first page."""
+    """Search over client ID, name and description; a bad value is ignored (I4)."""
     make_some(host)
     page = host.get(arguments)
     assert page.status_code == 200
@@ -96,7 +96,7 @@ def test_what_a_row_shows(host: Host) -> None:
 
 
 def test_keyset_pages_forwards_and_backwards(host: Host) -> None:
-    """Pages of 50, total."""
+    """50 rows to a page, with the total."""
     for number in range(120):
         make_client(host.engine, client_id=f"client-{number:03}")
     page = host.get().text
@@ -108,14 +108,14 @@ def test_keyset_pages_forwards_and_backwards(host: Host) -> None:
     assert "Showing 101–120 of 120" in third
     assert links(third, "next") is None
     assert listed_ids(host.get(links(third, "prev") or "").text) == listed_ids(second)
-    # The order and the search stay while one turns pages.
+    # Order and search are kept on each page.
     turned = host.get("?q=client&sort=-client_id").text
     assert "sort=-client_id" in (links(turned, "next") or "")
     assert listed_ids(host.get(links(turned, "next") or "").text)[0] == "client-069"
 
 
 def test_empty_and_no_match(host: Host) -> None:
-    """Empty state, no-match state."""
+    """The empty state, and the state without a match."""
     assert "No clients yet" in host.get().text
     make_some(host)
     page = host.get("?q=zulu&status=disabled").text
@@ -124,8 +124,8 @@ def test_empty_and_no_match(host: Host) -> None:
     assert "all 4 clients" in page
 
 
-def test_the_row_that_was_just_changed_is_marked_in_words(host: Host) -> None:
-    """Prototype: "Updated" is written, not only tinted."""
+def test_the_row_that_was_just_changed_is_marked_by_text(host: Host) -> None:
+    """ "Updated" is written; colour alone is not enough."""
     make_some(host)
     client = make_client(host.engine, client_id="echo-marked")
     plain, marked = host.get().text, host.get(f"?changed={client.id}", htmx=True).text
@@ -139,7 +139,7 @@ def test_the_row_that_was_just_changed_is_marked_in_words(host: Host) -> None:
 
 
 def test_the_menu_is_a_fragment_and_a_page_of_links(host: Host) -> None:
-    """View, Edit, Disable or Enable, Copy; a page of links without script."""
+    """View, Edit, Disable or Enable, and Copy; without JavaScript a page of links."""
     client = make_client(host.engine, client_id="alpha-claims")
     page, fragment = host.get(f"/{client.id}/menu"), host.get(f"/{client.id}/menu", htmx=True)
     assert "<html" in page.text
@@ -154,7 +154,7 @@ def test_the_menu_is_a_fragment_and_a_page_of_links(host: Host) -> None:
 
 
 def test_weight_of_fifty_rows(host: Host) -> None:
-    """50 rows at most 10 KB over the wire."""
+    """At most 10 KB on the wire."""
     for number in range(60):
         make_client(
             host.engine,
@@ -168,7 +168,7 @@ def test_weight_of_fifty_rows(host: Host) -> None:
 
 
 def test_hostile_names_are_inert_on_the_list_the_menu_and_the_details(host: Host) -> None:
-    """Hostile names are inert on the list the menu and the details (W17)."""
+    """Names are shown as text (W17)."""
     name = '"><img src=x hx-get=/y onerror=z>'
     client = make_client(host.engine, client_id='"><b>&{{7*7777}}', name=name, description=name)
     for path in ("", f"/{client.id}", f"/{client.id}/menu", f"/{client.id}/disable", f"?q={name}"):

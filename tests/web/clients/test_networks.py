@@ -1,4 +1,4 @@
-"""From where a client may call: its list on the page, the check of an address, and the form (A8, I3, I7)."""
+"""The networks from which a client may request tokens: the list, the check of an address, and the form (A8, I3, I7)."""
 
 import re
 from dataclasses import replace
@@ -19,30 +19,35 @@ from webapp.core.database.unit_of_work import read_session, unit_of_work
 NOW = datetime(2026, 11, 23, 10, 42, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 LONDON, DUBLIN = AllowedNetwork("203.0.113.0/28", "London data centre"), AllowedNetwork("2001:db8:40::/48", "Dublin")
-CALLER, STRANGER = "203.0.113.7", "198.51.100.20"
+CALLER, REFUSED_CALLER = "203.0.113.7", "198.51.100.20"
 
 
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
-    """Return a client that may call from two networks, and did so from one of them."""
+    """Return a client with two allowed networks, one of which has sent requests."""
     with time_machine.travel(NOW - 100 * DAY, tick=False):
         client = make_client(host.engine, client_id="acme-claims-prod", allowed_networks=(LONDON, DUBLIN))
     with time_machine.travel(NOW, tick=False):
         make_requests(host.engine, client, at=NOW - 3 * MINUTE, address=CALLER)
         make_requests(
-            host.engine, client, 6, at=NOW - MINUTE, address=STRANGER, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+            host.engine,
+            client,
+            6,
+            at=NOW - MINUTE,
+            address=REFUSED_CALLER,
+            outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED,
         )
     return client
 
 
-def stored(host: Host, client: IdentityClient) -> str:
-    """Return the list as it is stored, as text."""
+def stored_list(host: Host, client: IdentityClient) -> str:
+    """Return the stored_list list as text."""
     with read_session(host.engine) as session:
         return format_networks(session.get_one(IdentityClient, client.id).allowed_networks)
 
 
 def text_of(html: str) -> str:
-    """Return the words of some markup."""
+    """Return the text of an HTML fragment."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
@@ -51,7 +56,7 @@ def text_of(html: str) -> str:
 
 @time_machine.travel(NOW, tick=False)
 def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: IdentityClient) -> None:
-    """Address or range, label, last seen; a request long ago may be forgotten, so nothing is called never."""
+    """Old requests may have been deleted, so no network is shown as never seen."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "203.0.113.0/28 London data centre 3 min ago Remove 203.0.113.0/28" in words
     assert "2001:db8:40::/48 Dublin Not lately Remove 2001:db8:40::/48" in words
@@ -62,8 +67,8 @@ def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: Id
     assert "token requests may come from anywhere" in host.get(f"/{anywhere.id}").text
 
 
-def test_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClient) -> None:
-    """A viewer may check and change nothing (A2)."""
+def test_a_viewer_may_check_an_address_but_not_change_the_list(host: Host, client: IdentityClient) -> None:
+    """Viewers have no form and no links to it (A2)."""
     viewing = make_host(host.engine, viewer_roles=("Auditor",))
     viewing.actor = replace(NORTHWIND, roles=frozenset({"Auditor"}))
     page = viewing.get(f"/{client.id}").text
@@ -84,15 +89,15 @@ def test_a_viewer_may_check_and_change_nothing(host: Host, client: IdentityClien
         (f" {CALLER} ", "Would pass. It asked 1 time in the last 24 hours."),
         (f"::ffff:{CALLER}", "Would pass. It asked 1 time in the last 24 hours."),
         ("2001:DB8:40::1", "Would pass. It did not ask in the last 7 days."),
-        (STRANGER, "Would be refused. It asked 6 times in the last 24 hours."),
+        (REFUSED_CALLER, "Would be refused. It asked 6 times in the last 24 hours."),
         ("192.0.2.1", "Would be refused. It did not ask in the last 7 days."),
         ("192.0.2.0/28", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
         ("<b>here</b>", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
     ],
 )
 @time_machine.travel(NOW, tick=False)
-def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str, expected: str) -> None:
-    """As a fragment and as a page, which keeps what was typed (A8, I3)."""
+def test_checking_an_address(host: Host, client: IdentityClient, typed: str, expected: str) -> None:
+    """As a fragment, and as a page that keeps the typed address (A8, I3)."""
     query = {"address": typed}
     fragment = host.get(f"/{client.id}/networks/check", htmx=True, query_string=query)
     assert text_of(fragment.text).strip() == expected
@@ -115,10 +120,10 @@ def test_would_this_address_pass(host: Host, client: IdentityClient, typed: str,
     ],
 )
 @time_machine.travel(NOW, tick=False)
-def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
+def test_the_check_shows_the_known_requests_of_an_address(
     host: Host, requests: list[tuple[int, int]], expected: str
 ) -> None:
-    """200 requests are kept, which may be minutes of a busy client.
+    """200 requests are kept, which may be a few minutes of a busy client.
 
     :param requests: how many, and how many days ago.
     """
@@ -130,8 +135,8 @@ def test_how_often_an_address_asked_is_told_as_far_as_it_is_known(
 
 
 @time_machine.travel(NOW, tick=False)
-def test_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
-    """Its requests are gone from the latest 200, its last call is not (A8)."""
+def test_a_rare_caller_is_shown_beside_a_busy_one(host: Host) -> None:
+    """Its requests are no longer among the latest 200, but its last call is kept (A8)."""
     client = make_client(host.engine)
     make_requests(host.engine, client, at=NOW - 6 * DAY, address=CALLER)
     make_requests(host.engine, client, 200, at=NOW, address="192.0.2.1")
@@ -144,8 +149,8 @@ def test_a_slow_caller_is_told_beside_a_busy_one(host: Host) -> None:
 # The form
 
 
-def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: IdentityClient) -> None:
-    """Add and Remove lead to the form, which saves nothing until Save is pressed."""
+def test_the_form_holds_the_list_with_the_address_added_or_removed(host: Host, client: IdentityClient) -> None:
+    """Add and Remove open the form, which saves nothing until Save is pressed."""
     whole = format_networks((LONDON, DUBLIN))
     for query, text in (
         ({}, whole),
@@ -157,45 +162,45 @@ def test_the_form_holds_the_list_or_what_would_become_of_it(host: Host, client: 
         for htmx in (False, True):
             answer = host.get(f"/{client.id}/networks", htmx=htmx, query_string=query)
             assert read(answer).value("allowed_networks") == text
-    assert stored(host, client) == whole
+    assert stored_list(host, client) == whole
 
 
 @time_machine.travel(NOW, tick=False)
 def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityClient) -> None:
-    """The address and when it was last seen, before anything is saved."""
+    """The caller's address and when it was last seen, before anything is saved."""
     words = text_of(host.get(f"/{client.id}/networks?remove={LONDON.network}", htmx=True).text)
     assert "1 address called within the last 7 days and would be refused from its next request:" in words
     assert f"{CALLER} , last seen 3 minutes ago" in words
     assert "Refuse this address" in words
-    assert STRANGER not in words
+    assert REFUSED_CALLER not in words
     assert "would be refused" not in host.get(f"/{client.id}/networks?remove={DUBLIN.network}", htmx=True).text
 
 
 def test_add_says_at_once_what_is_wrong(host: Host, client: IdentityClient) -> None:
-    """Add says at once what is wrong (I3)."""
+    """The form opens with the error (I3)."""
     answer = host.get(f"/{client.id}/networks", query_string={"address": "198.51.100.20/24"})
     assert "Line 3: “198.51.100.20/24” has bits set beyond its prefix." in read(answer).described("allowed_networks")
     assert "<title>Error: " in answer.text
 
 
 def test_a_plain_save_and_one_by_htmx(host: Host, client: IdentityClient) -> None:
-    """A plain one leads to the client's page, one by htmx closes the dialog."""
+    """A plain save redirects to the client's page; with htmx the dialog closes."""
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=f"{LONDON}\r\n{DUBLIN}\r\n192.0.2.7 Leeds")
     answer = host.post(f"/{client.id}/networks", form)
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"{PREFIX}/{client.id}?done=networks"
     assert "Saved. The list applies" in host.get(f"/{client.id}?done=networks").text
-    assert stored(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Leeds"
+    assert stored_list(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Leeds"
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=f"{LONDON}\r\n{DUBLIN}")
     answer = host.post(f"/{client.id}/networks", form, htmx=True)
     assert answer.headers["HX-Trigger"] == "ic-changed"
     assert "from the listed addresses only" in answer.text
-    assert stored(host, client) == f"{LONDON}\n{DUBLIN}"
+    assert stored_list(host, client) == f"{LONDON}\n{DUBLIN}"
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """422, nothing is saved, what was typed stays (I3)."""
+    """422; nothing is saved, and the text stays (I3)."""
     typed = "203.0.113.7\r\n0.0.0.0/0\r\n\r\n<script>\r\n2001:db8::%eth0"
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks=typed)
     answer = host.post(f"/{client.id}/networks", form, htmx=htmx)
@@ -208,12 +213,12 @@ def test_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClie
     ):
         assert words in expected
     assert read(answer).value("allowed_networks") == typed
-    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+    assert stored_list(host, client) == format_networks((LONDON, DUBLIN))
 
 
 @time_machine.travel(NOW, tick=False)
 def test_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
-    """422 with a box; ticked for one caller it does not count for another (A8)."""
+    """422 with a check box, whose confirmation is valid for the shown caller only (A8)."""
     path = f"/{client.id}/networks"
     form = read(host.get(path)).form(allowed_networks=str(DUBLIN))
     answer = host.post(path, form, htmx=True)
@@ -227,27 +232,27 @@ def test_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: Id
     assert answer.status_code == 422
     assert "2 addresses called within the last 7 days" in text_of(answer.text)
     other = read(answer).inputs["confirmed"]
-    assert (other["value"], other["id"] != box["id"]) == (f"{CALLER} 203.0.113.9", True)  # so that it comes unticked
-    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+    assert (other["value"], other["id"] != box["id"]) == (f"{CALLER} 203.0.113.9", True)  # so that it is shown unticked
+    assert stored_list(host, client) == format_networks((LONDON, DUBLIN))
     assert host.post(path, {**form, "confirmed": other["value"]}).status_code == 303
-    assert stored(host, client) == str(DUBLIN)
+    assert stored_list(host, client) == str(DUBLIN)
 
 
 def test_an_empty_list_has_to_be_confirmed(host: Host, client: IdentityClient) -> None:
-    """An empty list has to be confirmed (A8)."""
+    """It would allow every address (A8)."""
     path = f"/{client.id}/networks"
     form = read(host.get(path)).form(allowed_networks="")
     answer = host.post(path, form)
     assert answer.status_code == 422
     assert "With an empty list it may call from anywhere." in answer.text
     assert host.post(path, {**form, "confirmed": read(answer).inputs["confirmed"]["value"]}).status_code == 303
-    assert stored(host, client) == ""
+    assert stored_list(host, client) == ""
     assert read(host.get(path)).value("allowed_networks") == ""
 
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """409, who was quicker, the list as it is now, and a form that can be saved on top of it (I7)."""
+    """409 with the other person's name, the newest list, and a form that can be saved on top of it (I7)."""
     path = f"/{client.id}/networks"
     typed = f"{LONDON}\n{DUBLIN}\n192.0.2.7 Mine"
     form = read(host.get(path)).form(allowed_networks=typed)
@@ -260,24 +265,24 @@ def test_a_stale_save_keeps_what_was_typed(host: Host, client: IdentityClient, h
     assert "192.0.2.9/32 Theirs" in answer.text
     again = read(answer)
     assert again.value("allowed_networks") == typed
-    assert stored(host, client) == f"{LONDON}\n192.0.2.9/32 Theirs"
+    assert stored_list(host, client) == f"{LONDON}\n192.0.2.9/32 Theirs"
     assert host.post(path, again.form()).status_code == 303
-    assert stored(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Mine"
+    assert stored_list(host, client) == f"{LONDON}\n{DUBLIN}\n192.0.2.7/32 Mine"
 
 
 def test_a_form_without_its_token_saves_nothing(host: Host, client: IdentityClient) -> None:
-    """And keeps what was typed (W10)."""
+    """The typed text is kept (W10)."""
     form = read(host.get(f"/{client.id}/networks")).form(allowed_networks="192.0.2.7", confirmed=ANYWHERE)
     del form["csrf_token"]
     answer = host.post(f"/{client.id}/networks", form, token=False)
     assert answer.status_code == 422
     assert "press Save again" in answer.text
     assert read(answer).value("allowed_networks") == "192.0.2.7"
-    assert stored(host, client) == format_networks((LONDON, DUBLIN))
+    assert stored_list(host, client) == format_networks((LONDON, DUBLIN))
 
 
 def test_a_label_stays_text(host: Host) -> None:
-    """A label stays text (W17)."""
+    """Markup in a label is escaped (W17)."""
     label = '"><img src=x hx-get=/y onerror=z>'
     client = make_client(host.engine, allowed_networks=(AllowedNetwork("192.0.2.0/28", label),))
     for path in (f"/{client.id}", f"/{client.id}/networks", f"/{client.id}/networks?remove=x&address={label}"):

@@ -1,4 +1,4 @@
-"""New Client: the form, what is said of it, and what it makes."""
+"""New Client: the form, its messages, and the client that it creates."""
 
 import gzip
 import re
@@ -31,7 +31,7 @@ def clients(host: Host) -> list[IdentityClient]:
 
 
 def test_the_dialog_is_a_fragment_within_its_budget(host: Host) -> None:
-    """At most 8 KB over the wire, all six fields, and no secret in a compressed answer (S6, W12, W13)."""
+    """At most 8 KB on the wire, all six fields, and no secret in a compressed response (S6, W12, W13)."""
     answer = host.client.get(PREFIX + "/new", headers={**HTMX, "Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert len(answer.data) <= DIALOG_LIMIT_BYTES
@@ -44,8 +44,8 @@ def test_the_dialog_is_a_fragment_within_its_budget(host: Host) -> None:
     assert page.inputs["client_secret"]["autocomplete"] == "off"
 
 
-def test_generate_fills_the_dialog_in_an_answer_of_its_own(host: Host) -> None:
-    """Never compressed, never kept; it carries the field and nothing else of the form (S6, S3)."""
+def test_generate_fills_the_dialog_by_a_separate_response(host: Host) -> None:
+    """Never compressed or cached; it holds the secret's field and nothing else of the form (S6, S3)."""
     generate = next(
         attributes
         for tag, attributes in read(host.get("/new", htmx=True)).tags
@@ -73,7 +73,7 @@ def test_generate_fills_the_dialog_in_an_answer_of_its_own(host: Host) -> None:
 
 
 def test_the_page_proposes_a_secret_and_is_not_compressed(host: Host) -> None:
-    """Without script the page itself carries the proposal (S6, W14)."""
+    """Without JavaScript the page itself holds the proposed secret (S6, W14)."""
     answer = host.client.get(PREFIX + "/new", headers={"Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in answer.headers
     assert answer.headers["Cache-Control"] == "no-store"
@@ -88,7 +88,7 @@ def test_the_page_proposes_a_secret_and_is_not_compressed(host: Host) -> None:
 
 
 def test_enter_in_a_field_creates(host: Host, htmx: bool) -> None:
-    """Browsers press the first button of the form, which must not be Generate or a preset."""
+    """Browsers press the first button of a form, which must not be Generate or a preset."""
     page = read(host.get("/new", htmx=htmx))
     tags = [attributes for tag, attributes in page.tags if tag == "button" and attributes.get("type") != "button"]
     assert "name" not in tags[0]
@@ -96,13 +96,13 @@ def test_enter_in_a_field_creates(host: Host, htmx: bool) -> None:
 
 
 def test_name_and_description_carry_no_maxlength(host: Host) -> None:
-    """It counts other units than the rule. Nor does any other field cut off what was pasted (I1)."""
+    """`maxlength` counts other units than the rule, and no field may cut off pasted text (I1)."""
     assert "maxlength" not in read(host.get("/new", htmx=True)).inputs["name"]
     assert not re.search(r"<(input|textarea)[^>]*(max|min)length", host.get("/new").text)
 
 
 def test_only_roles_that_the_account_may_grant_are_offered(host: Host) -> None:
-    """Grouped and described, the money-moving ones marked (A4)."""
+    """Grouped and described; roles that move money are marked (A4)."""
     everything = host.get("/new")
     for role in DEFAULT_ROLES:
         assert f'value="{role.key}"' in everything.text
@@ -123,7 +123,7 @@ def test_head_is_a_get(host: Host) -> None:
 
 
 def test_create(host: Host, htmx: bool) -> None:
-    """The mission: a new client, enabled, with what was typed; by the form as the browser would send it."""
+    """An enabled client with the typed values, by the form as a browser sends it."""
     page = read(host.get("/new"))
     answer = host.post("/new", page.form(**VALUES), htmx=htmx, token=False)
     assert answer.status_code == 200
@@ -138,7 +138,7 @@ def test_create(host: Host, htmx: bool) -> None:
     assert client.created_by == "Priya Nair"
 
 
-# One value on each side of every limit; the rules themselves are tested where they stand, in tests/core.
+# One value on each side of every limit; the rules themselves are tested in tests/core.
 LIMITS = [
     ("client_id", "a" * 5, False),
     ("client_id", "a" * 6, True),
@@ -171,7 +171,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("name", "value", "accepted"), LIMITS)
 def test_limits_of_each_field(host: Host, name: str, value: Any, accepted: bool) -> None:
-    """A value beyond is 422, with the message at its field (I1, I2, A4)."""
+    """A value beyond a limit gets 422 with a message at its field (I1, I2, A4)."""
     answer = host.post("/new", {**VALUES, name: value}, htmx=True)
     assert answer.status_code == (200 if accepted else 422)
     assert len(clients(host)) == accepted
@@ -181,8 +181,8 @@ def test_limits_of_each_field(host: Host, name: str, value: Any, accepted: bool)
         assert "Error:" in page.described(name)
 
 
-def test_all_that_is_wrong_is_said_at_once_and_everything_typed_is_kept(host: Host, htmx: bool) -> None:
-    """422, a summary on top with links, a message at each field, the secret not sent back (S6, W12)."""
+def test_all_errors_are_shown_at_once_and_typed_values_are_kept(host: Host, htmx: bool) -> None:
+    """422, a summary with links, a message at each field, and the secret not sent back (S6, W12)."""
     make_client(host.engine, account_id="harbour", client_id="Taken-Client")
     wrong: dict[str, Any] = {
         "client_id": "taken-client",
@@ -208,7 +208,7 @@ def test_all_that_is_wrong_is_said_at_once_and_everything_typed_is_kept(host: Ho
 
 
 def test_a_typed_secret_is_never_sent_back(host: Host, htmx: bool) -> None:
-    """With htmx it stays in its field by morphing; without script the field holds a new one and says so (S6)."""
+    """With htmx it stays in its field by morphing; without JavaScript the field has a new one, with a note (S6)."""
     answer = host.post("/new", {**VALUES, "name": "x"}, htmx=htmx)
     page = read(answer)
     assert answer.status_code == 422
@@ -233,7 +233,7 @@ def test_a_secret_is_never_trimmed(host: Host) -> None:
 
 
 def test_a_form_writes_only_its_own_fields(host: Host) -> None:
-    """Every column of every table of ours, posted (A5)."""
+    """Values for every column of every table of ours are posted (A5)."""
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-1")
     columns = [column.name for table in (IdentityClient, ClientSecret) for column in table.__table__.columns]
     forged = {name: "2001-01-01" if name.endswith("_at") else "forged" for name in columns} | {
@@ -265,8 +265,8 @@ def test_a_form_writes_only_its_own_fields(host: Host) -> None:
 
 @pytest.mark.parametrize("minutes", [30, 30 + 1 / 60])
 def test_creating_needs_a_recent_sign_in(host: Host, htmx: bool, minutes: float) -> None:
-    """At 30 minutes it still counts; one second later nothing changes and nothing typed is lost (W5)."""
-    # A moment is left for the request itself.
+    """30 minutes are accepted; one second later nothing changes and the typed values are kept (W5)."""
+    # The request itself takes some time.
     signed_in_at = utc_now() - timedelta(minutes=minutes) + timedelta(seconds=0.9 if minutes == 30 else 0)
     host.actor = replace(NORTHWIND, signed_in_at=signed_in_at)
     assert host.get("/new", htmx=htmx).status_code == 200
@@ -275,12 +275,14 @@ def test_creating_needs_a_recent_sign_in(host: Host, htmx: bool, minutes: float)
     assert len(clients(host)) == (minutes == 30)
     if minutes > 30:
         assert "Sign in in a new tab" in answer.text
-        assert ("<form" in answer.text) is not htmx  # the dialog stays as it is; the page comes back as it was typed
+        assert (
+            "<form" in answer.text
+        ) is not htmx  # the dialog is left unchanged; the page is returned with the typed values
         assert (f'value="{VALUES["client_id"]}"' in answer.text) is not htmx
 
 
 def test_a_signed_out_create_gets_a_notice_for_the_forms_own_message_area(host: Host) -> None:
-    """The form stays as it is, so that nothing typed is lost (W11)."""
+    """The form stays as it is, so that no typed value is lost (W11)."""
     page = host.get("/new", htmx=True)
     token = host.csrf_token()
     host.actor = None
@@ -306,8 +308,8 @@ WEAK = [
 
 
 @pytest.mark.parametrize(("secret", "rule"), WEAK)
-def test_a_weak_secret_is_warned_of_before_it_is_saved(host: Host, htmx: bool, secret: str, rule: str) -> None:
-    """The first Create says so and saves nothing, the second takes it as it is (S4)."""
+def test_a_weak_secret_is_warned_about_before_it_is_saved(host: Host, htmx: bool, secret: str, rule: str) -> None:
+    """The first Create shows the warning and saves nothing; the second saves the secret (S4)."""
     values = {**VALUES, "client_id": "acme-claims-production", "client_secret": secret}
     answer = host.post("/new", values, htmx=htmx)
     page = read(answer)
@@ -321,10 +323,10 @@ def test_a_weak_secret_is_warned_of_before_it_is_saved(host: Host, htmx: bool, s
     assert len(clients(host)) == 1
 
 
-def test_a_warning_that_was_read_as_the_field_was_left_needs_no_second_press(host: Host) -> None:
-    """Another warning does (S4)."""
-    said = read(host.post("/check?field=client_secret", {"client_secret": "xY3-k.wx"}, htmx=True))
-    read_warning = {**VALUES, "secret_warning": said.value("secret_warning")}
+def test_a_warning_shown_when_the_field_lost_focus_needs_no_second_press(host: Host) -> None:
+    """A different warning needs one (S4)."""
+    message = read(host.post("/check?field=client_secret", {"client_secret": "xY3-k.wx"}, htmx=True))
+    read_warning = {**VALUES, "secret_warning": message.value("secret_warning")}
     assert host.post("/new", {**read_warning, "client_secret": "bbbbbb"}, htmx=True).status_code == 422
     assert host.post("/new", {**read_warning, "client_secret": "zW9-q.ab"}, htmx=True).status_code == 200
 
@@ -351,8 +353,8 @@ def test_a_client_id_that_callers_send_wrongly_is_warned_of_before_it_is_saved(
     assert [client.client_id for client in clients(host)] == [client_id]
 
 
-def test_the_warning_comes_with_all_that_is_wrong(host: Host) -> None:
-    """The warning comes with all that is wrong (S4)."""
+def test_the_warning_is_shown_with_all_errors(host: Host) -> None:
+    """One response has both (S4)."""
     page = read(host.post("/new", {**VALUES, "client_secret": "xY3-k.wx", "roles": []}, htmx=True))
     assert page.inputs["roles"]["aria-invalid"] == "true"
     assert "Read the note" in page.texts["ic-form-message"]
@@ -369,15 +371,15 @@ def test_with_the_setting_a_weak_secret_is_refused(host: Host, secret: str, rule
         assert rule in page.described("client_secret")
         values = {**values, "secret_warning": rule}
     assert clients(strict) == []
-    said = strict.post("/check?field=client_secret", values, htmx=True)
-    assert rule in said.text
+    message = strict.post("/check?field=client_secret", values, htmx=True)
+    assert rule in message.text
 
 
 # Create twice
 
 
 def test_pressing_create_twice_makes_one_client(host: Host, htmx: bool) -> None:
-    """The same form again: nothing is made, no secret is shown again, and the way to a new one is."""
+    """The second response makes nothing, shows no secret, and links to a new secret."""
     form = read(host.get("/new")).form(**VALUES)
     assert host.post("/new", form, htmx=htmx, token=False).status_code == 200
     answer = host.post("/new", form, htmx=htmx, token=False)
@@ -401,7 +403,7 @@ def test_the_one_time_key_survives_a_422(host: Host) -> None:
 # Generate and presets
 
 
-def test_generate_without_script_keeps_everything_else(host: Host) -> None:
+def test_generate_without_javascript_keeps_the_other_fields(host: Host) -> None:
     page = read(host.get("/new"))
     answer = host.post("/new/form", page.form(**VALUES, generate="secret"), token=False)
     again = read(answer)
@@ -429,7 +431,7 @@ def test_generate_without_script_keeps_everything_else(host: Host) -> None:
     ],
 )
 def test_a_preset_chooses_its_roles(host: Host, htmx: bool, preset: str, roles: list[str]) -> None:
-    """With htmx the role picker alone is new, whole; without script the page, with everything else kept."""
+    """With htmx only the role picker is replaced; without JavaScript the page keeps all other fields."""
     answer = host.post("/new/form", {**VALUES, "roles": ["UploadBatches"], "preset": preset}, htmx=htmx)
     page = read(answer)
     assert answer.status_code == 200
@@ -446,7 +448,7 @@ def test_a_preset_chooses_its_roles(host: Host, htmx: bool, preset: str, roles: 
 
 
 def test_a_forged_preset_or_role_grants_nothing(host: Host, htmx: bool) -> None:
-    """422 on the field for a role of the catalogue that the account does not hold (A4)."""
+    """422 for a role of the catalogue that the account does not hold (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     preset = read(host.post("/new/form", {**VALUES, "preset": "pay"}, htmx=htmx))
     assert ("roles", "CreatePayment") not in preset.values
@@ -457,7 +459,7 @@ def test_a_forged_preset_or_role_grants_nothing(host: Host, htmx: bool) -> None:
     assert clients(host) == []
 
 
-# A field as it is left
+# The check of a field that loses focus
 
 CHECKS = [
     ("client_id", "abc", "6 to 100"),
@@ -473,19 +475,19 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "said"), CHECKS)
-def test_a_field_is_checked_as_it_is_left(host: Host, name: str, value: str, said: str) -> None:
-    """The limits, in the words of the rule; nothing is saved, and the value is not sent back."""
+@pytest.mark.parametrize(("name", "value", "message"), CHECKS)
+def test_a_field_is_checked_when_it_loses_focus(host: Host, name: str, value: str, message: str) -> None:
+    """With the message of the rule; nothing is saved, and the value is not sent back."""
     answer = host.post(f"/check?field={name}", {name: value}, htmx=True)
     assert answer.status_code == 200
-    assert said in answer.text
-    assert ("ic-err" in answer.text) is bool(said)
+    assert message in answer.text
+    assert ("ic-err" in answer.text) is bool(message)
     assert "Location" not in answer.headers
     assert clients(host) == []
 
 
 def test_each_checked_field_has_its_message_just_before_it(host: Host) -> None:
-    """The answer of a check goes to the slot that the field's description names, for each field and both looks."""
+    """The response of a check replaces the element that describes the field, in both renderings."""
     for htmx in (False, True):
         page = read(host.get("/new", htmx=htmx))
         slot = ""
@@ -493,7 +495,7 @@ def test_each_checked_field_has_its_message_just_before_it(host: Host) -> None:
         for tag, attributes in page.tags:
             if attributes.get("class") == "ic-slot":
                 slot = attributes["id"]
-            if "data-check" in attributes and tag != "div":  # what is said of the roles stands below them
+            if "data-check" in attributes and tag != "div":  # the message of the roles is below them
                 assert attributes["hx-target"] == "previous .ic-slot"
                 assert f"field={attributes['name']}" in attributes["hx-post"]
                 assert slot == f"f-{attributes['name']}-m"
@@ -507,8 +509,8 @@ def test_a_check_of_anything_else_is_not_found(host: Host, path: str) -> None:
     assert host.post(path, {"enabled": "y"}, htmx=True).status_code == 404
 
 
-def test_a_taken_id_is_told_within_the_quota_and_beyond_it_nothing_is_said(host: Host) -> None:
-    """Own, foreign and former IDs get the same bytes; a free ID can always be created (A6)."""
+def test_a_taken_id_is_reported_within_the_quota_only(host: Host) -> None:
+    """Own, foreign and former IDs get equal responses; a free ID can always be created (A6)."""
     make_client(host.engine, account_id="northwind", client_id="own-client")
     make_client(host.engine, account_id="harbour", client_id="foreign-client")
     make_client(host.engine, account_id="harbour", client_id="deleted-client", deleted_at=utc_now())
@@ -526,7 +528,7 @@ def test_a_taken_id_is_told_within_the_quota_and_beyond_it_nothing_is_said(host:
 
 
 def test_beyond_the_quota_create_is_429_and_what_was_typed_is_kept(host: Host, htmx: bool) -> None:
-    """With Retry-After; with htmx the form stays as it is, without script the page holds it again (A6, D5)."""
+    """With Retry-After; with htmx the form is left as it is, otherwise the page has the typed values (A6, D5)."""
     make_client(host.engine, account_id="harbour", client_id="foreign-client")
     strict = make_host(host.engine, taken_id_answers_per_hour=1)
     values = {**VALUES, "client_id": "foreign-client"}
@@ -543,8 +545,8 @@ def test_beyond_the_quota_create_is_429_and_what_was_typed_is_kept(host: Host, h
     assert len(clients(strict)) == 1
 
 
-def test_a_check_for_a_foreign_client_is_as_absent_as_none(host: Host) -> None:
-    """Else it would tell whose an ID is (A3)."""
+def test_a_check_for_a_foreign_client_is_not_found(host: Host) -> None:
+    """Otherwise it would reveal whose an ID is (A3)."""
     foreign = make_client(host.engine, account_id="harbour", client_id="foreign-client")
     for key in (str(foreign.id), str(uuid.uuid4()), "nonsense"):
         answer = host.post(f"/check?field=client_id&client={key}", {"client_id": "foreign-client"}, htmx=True)
@@ -584,7 +586,7 @@ def test_copy_fills_the_form_without_id_and_secret(host: Host, htmx: bool, origi
 
 
 def test_a_copy_leaves_out_what_may_no_longer_be_granted(host: Host, htmx: bool, original: IdentityClient) -> None:
-    """And says so, also after an error (A4)."""
+    """The form says so, also after an error (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     for answer in (
         host.get(f"/new?copy={original.id}", htmx=htmx),
@@ -596,7 +598,7 @@ def test_a_copy_leaves_out_what_may_no_longer_be_granted(host: Host, htmx: bool,
 
 
 def test_another_accounts_client_cannot_be_copied(host: Host, original: IdentityClient) -> None:
-    """Another accounts client cannot be copied (A3, A7)."""
+    """It is not found (A3, A7)."""
     host.actor = HARBOUR
     for answer in (
         host.get(f"/new?copy={original.id}"),
@@ -612,7 +614,7 @@ def test_another_accounts_client_cannot_be_copied(host: Host, original: Identity
 
 
 def test_a_hostile_name_is_inert(host: Host, htmx: bool) -> None:
-    """In the form, in the hand-over, in the copy (W17)."""
+    """In the form, the handover and the copy (W17)."""
     values = {**VALUES, "name": HOSTILE, "description": "</textarea>" + HOSTILE, "client_id": 'a"><b onclick=x>'}
     answers = [
         host.post("/new", {**values, "roles": []}, htmx=htmx),

@@ -1,4 +1,4 @@
-"""The quota of new clients, on both engines and at the form (D5)."""
+"""The quota of new clients, on both engines and in the form (D5)."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
-    """Of all its people together, and of nobody else; what makes no client does not count (D5)."""
+    """All people of an account share it; only created clients count (D5)."""
     for account_id in (make_author().account_id, OTHER_ACCOUNT):
         make_account(engine, account_id)
     rate_limits = make_rate_limits(new_clients_per_account_and_hour=2)
@@ -43,15 +43,15 @@ def test_new_clients_of_an_account_in_an_hour(engine: Engine) -> None:
         assert session.scalar(select(func.count()).select_from(IdentityClient)) == 4
 
 
-def test_without_a_quota_an_account_makes_as_many_as_it_likes(host: Host) -> None:
-    """Without a quota an account makes as many as it likes (D5)."""
+def test_without_the_setting_there_is_no_quota(host: Host) -> None:
+    """The number of new clients is not limited (D5)."""
     for number in range(12):
         assert host.post("/new", {**VALUES, "client_id": f"acme-claims-{number}"}).status_code == 200
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 def test_beyond_the_quota_create_is_429_and_what_was_typed_is_kept(host: Host, htmx: bool) -> None:
-    """With htmx the form stays as it is, without script the page holds it again, but for the secret (S6, D5)."""
+    """With htmx the form is left as it is; otherwise the page has the typed values but not the secret (S6, D5)."""
     strict = make_host(host.engine, new_clients_per_account_and_hour=1)
     assert strict.post("/new", {**VALUES, "client_id": "the-first-one"}, htmx=htmx).status_code == 200
     answer = strict.post("/new", VALUES, htmx=htmx)

@@ -1,4 +1,4 @@
-"""What saving the chosen roles would change, before they are saved."""
+"""The difference that saving the selected roles would make, shown before they are saved."""
 
 import re
 from dataclasses import replace
@@ -25,12 +25,12 @@ def client(host: Host) -> IdentityClient:
 
 
 def difference_text(html: str) -> str:
-    """Return the words of some markup."""
+    """Return the text of an HTML fragment."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.replace("<svg", "\n<svg"))).strip()
 
 
 def live(host: Host, client: IdentityClient | None, *roles: str) -> str:
-    """Return what is said as roles are chosen."""
+    """Return the difference for the selected roles."""
     path = f"/check/roles?client={client.id}" if client else "/check/roles"
     answer = host.post(path, {"roles": list(roles)}, htmx=True)
     assert answer.status_code == 200
@@ -52,24 +52,24 @@ def live(host: Host, client: IdentityClient | None, *roles: str) -> str:
         ),
     ],
 )
-def test_added_and_removed_as_roles_are_chosen(
+def test_added_and_removed_roles_are_listed(
     host: Host, client: IdentityClient, chosen: tuple[str, ...], words: str
 ) -> None:
-    """Before Save, money-moving marked."""
+    """Roles that move money are marked."""
     fragment = live(host, client, *chosen)
     assert difference_text(fragment) == words
     assert ("ic-due" in fragment) is ("money" in words)
 
 
-def test_nothing_is_said_of_roles_that_are_as_they_are_stored(host: Host, client: IdentityClient) -> None:
+def test_unchanged_roles_are_not_listed(host: Host, client: IdentityClient) -> None:
     assert "when you save" not in host.get(f"/{client.id}/edit").text
     assert "when you save" not in host.get("/new").text
     assert difference_text(live(host, None, "CreatePayment")) == ""
 
 
 @pytest.mark.parametrize("htmx", [False, True])
-def test_an_answer_with_the_form_says_it_too(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Without script, after a save that was refused and after a preset."""
+def test_a_response_with_the_form_has_the_difference(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """Without JavaScript, after a refused save, and after a preset."""
     path = f"/{client.id}/edit"
     form: dict[str, Any] = read(host.get(path)).form(roles=["MerchantUser", "CreatePayment"])
     refused = host.post(path, {**form, "name": "ab"}, htmx=htmx)
@@ -79,8 +79,8 @@ def test_an_answer_with_the_form_says_it_too(host: Host, client: IdentityClient,
     assert "Removed when you save: − API access − Read accounts" in difference_text(preset.text)
 
 
-def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: IdentityClient) -> None:
-    """By its own note (A4)."""
+def test_a_role_that_is_no_longer_held_is_listed_once(host: Host, client: IdentityClient) -> None:
+    """It has its own note (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "ReportViewer"}))
     page = host.get(f"/{client.id}/edit").text
     assert "they are removed when you save: <b>Read accounts</b>" in page
@@ -88,14 +88,14 @@ def test_a_role_that_is_no_longer_held_is_told_once(host: Host, client: Identity
     assert difference_text(live(host, client, "MerchantUser")) == ""
 
 
-def test_a_role_that_cannot_be_given_is_none_that_is_added(host: Host, client: IdentityClient) -> None:
-    """A key that somebody made up, or that the account does not hold (A4, W17)."""
+def test_a_role_that_cannot_be_granted_is_not_listed(host: Host, client: IdentityClient) -> None:
+    """Unknown keys, and roles that the account does not hold (A4, W17)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({*ROLES, "ReportViewer"}))
     assert difference_text(live(host, client, *ROLES, "<img/onerror=x>", "UploadBatches")) == ""
 
 
-def test_roles_that_make_and_release_payments_are_warned_of(host: Host) -> None:
-    """The prototype: in New Client as well as in Edit; a warning, no refusal."""
+def test_roles_that_make_and_release_payments_get_a_warning(host: Host) -> None:
+    """In New Client and in Edit; it does not block saving."""
     host = make_host(host.engine, api_roles=(*DEFAULT_ROLES, APPROVER))
     client = make_client(host.engine, roles=("CreatePayment",))
     warning = "This client could create and release the same payment."
@@ -110,8 +110,8 @@ def test_roles_that_make_and_release_payments_are_warned_of(host: Host) -> None:
     assert warning in host.get(f"/new?copy={client.id}").text
 
 
-def test_it_is_told_to_nobody_else(host: Host, client: IdentityClient) -> None:
-    """Not without the session's token, nor of another account's client, which is as absent as none (W10, A3)."""
+def test_the_difference_of_a_foreign_client_is_not_found(host: Host, client: IdentityClient) -> None:
+    """A session's CSRF token is needed, and a foreign client looks like an absent one (W10, A3)."""
     answer = host.post(f"/check/roles?client={client.id}", {"roles": ["ReportViewer"]}, htmx=True, token=False)
     assert (answer.status_code, answer.text) == (422, "")
     host.actor = HARBOUR

@@ -1,4 +1,4 @@
-"""Who may open what: every route, every kind of user."""
+"""Access control: every route for every kind of user."""
 
 import re
 import uuid
@@ -21,19 +21,19 @@ ACTORS: dict[str, Actor | None] = {
     "ManageIdentityClients": replace(NORTHWIND, roles=frozenset({"ManageIdentityClients"})),
     "viewer": replace(NORTHWIND, roles=frozenset({"Auditor"})),
     "MerchantUser": replace(NORTHWIND, roles=frozenset({"MerchantUser"})),
-    "nobody": None,
+    "signed out": None,
     "no account": replace(NORTHWIND, account_id=""),
     "feature off": replace(NORTHWIND, feature_enabled=False),
     "feature off, no role": replace(NORTHWIND, feature_enabled=False, roles=frozenset()),
 }
-# What an actor gets: by access list, for a GET and for a POST. "open" is anything but a refusal of the guard.
-SIGN_IN = 401  # this host names no sign-in page, so a signed-out person is told so
+# What an actor gets: by access list, for a GET and for a POST. "open" is any status but a refusal by access control.
+SIGN_IN = 401  # this host names no sign-in page, so the answer is not a redirect
 EXPECTED: dict[str, dict[Access, tuple[str | int, str | int]]] = {
     "MerchantAdmin": {Access.VIEW: ("open", "open"), Access.CHANGE: ("open", "open")},
     "ManageIdentityClients": {Access.VIEW: ("open", "open"), Access.CHANGE: ("open", "open")},
     "viewer": {Access.VIEW: ("open", 403), Access.CHANGE: (403, 403)},
     "MerchantUser": {Access.VIEW: (403, 403), Access.CHANGE: (403, 403)},
-    "nobody": {Access.VIEW: (SIGN_IN, SIGN_IN), Access.CHANGE: (SIGN_IN, SIGN_IN)},
+    "signed out": {Access.VIEW: (SIGN_IN, SIGN_IN), Access.CHANGE: (SIGN_IN, SIGN_IN)},
     "no account": {Access.VIEW: (SIGN_IN, SIGN_IN), Access.CHANGE: (SIGN_IN, SIGN_IN)},
     "feature off": {Access.VIEW: (403, 403), Access.CHANGE: (403, 403)},
     "feature off, no role": {Access.VIEW: (403, 403), Access.CHANGE: (403, 403)},
@@ -48,8 +48,8 @@ def viewing_host(host: Host) -> Host:
     return make_host(host.engine, viewer_roles=("Auditor",))
 
 
-def test_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
-    """Every route stands in exactly one access list (A1)."""
+def test_every_route_is_in_exactly_one_access_list(host: Host) -> None:
+    """No route is left out or listed twice (A1)."""
     routes = {
         rule.endpoint.removeprefix("identity_clients.")
         for rule in host.app.url_map.iter_rules()
@@ -61,7 +61,7 @@ def test_every_route_stands_in_exactly_one_access_list(host: Host) -> None:
 
 
 def test_an_unlisted_route_answers_403(sqlite_engine: Engine) -> None:
-    """A view that somebody adds without a list is refused, even to a Merchant Admin (A1)."""
+    """A view without an access list is refused, even to a Merchant Admin (A1)."""
     host = make_host(sqlite_engine)
     blueprint = make_blueprint()
     blueprint.add_url_rule("/forgotten", "forgotten", lambda: "open")
@@ -90,8 +90,8 @@ def test_roles_by_routes(viewing_host: Host, kind: str) -> None:
                 assert status == expected, f"{method} {endpoint}"
 
 
-def test_no_role_names_the_roles_that_are_needed(host: Host) -> None:
-    """No role names the roles that are needed (A2)."""
+def test_the_403_page_names_the_required_roles(host: Host) -> None:
+    """A person without a role sees which roles to ask for (A2)."""
     host.actor = ACTORS["MerchantUser"]
     page = host.get()
     assert page.status_code == 403
@@ -120,8 +120,8 @@ def _without_tokens(html: str) -> str:
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx: bool) -> None:
-    """Status, bytes and number of statements; a malformed key too, but for the statements (A3)."""
+def test_a_foreign_client_is_answered_like_an_absent_one(host: Host, method: str, htmx: bool) -> None:
+    """Equal status, bytes and number of statements; for a malformed key all but the statements (A3)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     foreign = make_client(host.engine, account_id="harbour", client_id="harbour-1")
     token = host.csrf_token()
@@ -152,7 +152,7 @@ def test_a_foreign_client_is_as_absent_as_none(host: Host, method: str, htmx: bo
 
 
 def test_the_list_shows_only_the_actors_account(host: Host) -> None:
-    """The list shows only the actors account (A3)."""
+    """Clients of other accounts are absent (A3)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     make_client(host.engine, account_id="harbour", client_id="harbour-secret-project")
     assert "northwind-1" in host.get().text
@@ -163,13 +163,13 @@ def test_the_list_shows_only_the_actors_account(host: Host) -> None:
 
 
 def test_a_loader_that_raises_is_a_500_without_data(host: Host) -> None:
-    """A loader that raises is a 500 without data (E3, L5)."""
+    """The page holds no detail of the error (E3, L5)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
 
-    def broken() -> Actor | None:
+    def failing_loader() -> Actor | None:
         raise RuntimeError("the user table of the host is gone")
 
-    host.app.extensions[EXTENSION] = replace(host.app.extensions[EXTENSION], load_actor=broken)
+    host.app.extensions[EXTENSION] = replace(host.app.extensions[EXTENSION], load_actor=failing_loader)
     page = host.get()
     assert page.status_code == 500
     assert "northwind-1" not in page.text

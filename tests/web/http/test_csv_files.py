@@ -34,7 +34,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
     ],
 )
 def test_a_cell_is_quoted_and_never_computed(cell: str, written: str) -> None:
-    """RFC 4180, and a prefix before what a spreadsheet would compute (L7)."""
+    """RFC 4180, and a prefix before a value that a spreadsheet would compute (L7)."""
     assert csv_line([cell, "end"]) == f"{written},end\r\n"
 
 

@@ -1,4 +1,4 @@
-"""What every form of the screens holds: the session's own token, and each value once."""
+"""Every form of the screens requires the session's own CSRF token and accepts each field once."""
 
 import itertools
 import time
@@ -33,8 +33,8 @@ VALUES: dict[str, Any] = {
 PATHS = ("/new", "/new/form", "/{key}/edit", "/{key}/edit/form")
 
 
-def rows(host: Host) -> tuple[Any, ...]:
-    """Return what must not change: every client, the number of secrets and of events, but for refusals."""
+def database_state(host: Host) -> tuple[Any, ...]:
+    """Return all clients, and the number of secrets and of events other than refusals."""
     with read_session(host.engine) as session:
         clients = session.execute(select(IdentityClient.__table__)).all()
         return (
@@ -55,21 +55,21 @@ def key(host: Host) -> str:
 def test_a_post_without_the_sessions_token_changes_nothing(
     host: Host, key: str, path: str, token: str | None, htmx: bool
 ) -> None:
-    """Missing, empty, forged, another session's (W8)."""
+    """Missing, empty, forged, or of another session (W8)."""
     if token == "foreign":
         token = make_host(host.engine).csrf_token()
         host.csrf_token()
-    before = rows(host)
+    before = database_state(host)
     data = {**VALUES, "version": "1", "enabled": "y"} | ({} if token is None else {"csrf_token": token})
     answer = host.post(path.format(key=key), data, htmx=htmx, token=False)
     assert answer.status_code == 422
-    assert rows(host) == before
+    assert database_state(host) == before
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 def test_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: str, path: str, htmx: bool) -> None:
-    """All that was typed is kept, but for the secret; the second press saves (W10, W12, S6)."""
+    """The typed values are kept, but for the secret; the second press saves (W10, W12, S6)."""
     path = path.format(key=key)
     stale = host.csrf_token()
     host.client.delete_cookie("session")
@@ -88,7 +88,7 @@ def test_a_stale_token_gets_the_same_form_with_a_new_one(host: Host, key: str, p
 
 
 def test_a_token_lives_as_long_as_its_session(host: Host) -> None:
-    """The form library's own limit is an hour, and a host may have set another (W10)."""
+    """Flask-WTF's own limit is an hour, and a host may have set another (W10)."""
     host.app.config["WTF_CSRF_TIME_LIMIT"] = 1
     with time_machine.travel(time.time(), tick=False) as clock:
         token = host.csrf_token()
@@ -97,7 +97,7 @@ def test_a_token_lives_as_long_as_its_session(host: Host) -> None:
 
 
 def test_a_token_of_a_host_whose_clock_is_ahead(host: Host) -> None:
-    """It is valid in its own session, and in no other (W8, W10)."""
+    """Valid in its own session only (W8, W10)."""
     with host.app.test_request_context():
         session["csrf_token"] = "own"
         another = URLSafeTimedSerializer(str(host.app.secret_key), salt="wtf-csrf-token")
@@ -109,52 +109,52 @@ def test_a_token_of_a_host_whose_clock_is_ahead(host: Host) -> None:
     assert host.post("/new", {**VALUES, "csrf_token": own_token}, token=False).status_code == 200
 
 
-def test_forms_guard_themselves_where_the_host_has_switched_its_own_guard_off(host: Host, key: str) -> None:
-    """Forms guard themselves where the host has switched its own guard off (E1, W8)."""
+def test_forms_check_tokens_where_the_host_has_disabled_csrf(host: Host, key: str) -> None:
+    """Our forms do not depend on the host's setting (E1, W8)."""
     host.app.config["WTF_CSRF_ENABLED"] = False
-    before = rows(host)
+    before = database_state(host)
     for path in PATHS:
         assert host.post(path.format(key=key), VALUES, token=False).status_code == 422
-    assert rows(host) == before
+    assert database_state(host) == before
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_the_same_where_the_hosts_own_csrf_layer_refuses(host: Host, htmx: bool) -> None:
-    """No bare 400, nothing typed is lost, nothing changes (W10)."""
-    guarded = make_host(host.engine)
-    CSRFProtect(guarded.app)
-    before = rows(guarded)
-    answer = guarded.post("/new", VALUES, htmx=htmx, token=False)
+def test_a_refusal_by_the_hosts_csrf_layer_shows_the_form_again(host: Host, htmx: bool) -> None:
+    """The typed values are kept and nothing changes (W10)."""
+    csrf_host = make_host(host.engine)
+    CSRFProtect(csrf_host.app)
+    before = database_state(csrf_host)
+    answer = csrf_host.post("/new", VALUES, htmx=htmx, token=False)
     page = read(answer)
     assert answer.status_code == 422
     assert page.value("name") == "Acme claims"
     assert SECRET not in answer.text
-    assert rows(guarded) == before
-    again = guarded.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+    assert database_state(csrf_host) == before
+    again = csrf_host.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
     assert again.status_code == 200
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 def test_a_token_that_only_the_host_refuses_changes_nothing(host: Host, htmx: bool) -> None:
-    """A token older than the host's limit is valid for our forms; the form is shown again all the same (W10)."""
-    guarded = make_host(host.engine)
-    guarded.app.config["WTF_CSRF_TIME_LIMIT"] = 1
-    CSRFProtect(guarded.app)
-    before = rows(guarded)
+    """A token older than the host's limit is valid for our forms; the form is shown again (W10)."""
+    csrf_host = make_host(host.engine)
+    csrf_host.app.config["WTF_CSRF_TIME_LIMIT"] = 1
+    CSRFProtect(csrf_host.app)
+    before = database_state(csrf_host)
     with time_machine.travel(time.time(), tick=False) as clock:
-        token = guarded.csrf_token()
+        token = csrf_host.csrf_token()
         clock.shift(60)
-        answer = guarded.post("/new", {**VALUES, "csrf_token": token}, htmx=htmx, token=False)
+        answer = csrf_host.post("/new", {**VALUES, "csrf_token": token}, htmx=htmx, token=False)
         page = read(answer)
         assert answer.status_code == 422
         assert page.value("name") == "Acme claims"
-        assert rows(guarded) == before
-        again = guarded.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
+        assert database_state(csrf_host) == before
+        again = csrf_host.post("/new", page.form(client_secret=SECRET), htmx=htmx, token=False)
         assert again.status_code == 200
 
 
 def test_a_host_may_have_renamed_the_token(host: Host) -> None:
-    """A host may have renamed the token (W10, E1)."""
+    """`WTF_CSRF_FIELD_NAME` of the host applies (W10, E1)."""
     host.app.config["WTF_CSRF_FIELD_NAME"] = "host_token"
     page = read(host.get("/new"))
     assert page.value("host_token")
@@ -163,12 +163,12 @@ def test_a_host_may_have_renamed_the_token(host: Host) -> None:
 
 @pytest.mark.parametrize("path", [*PATHS, "/check?field=name"])
 def test_json_is_refused(host: Host, key: str, path: str) -> None:
-    """The form library would have read it (I5)."""
+    """Flask-WTF would read it as a form (I5)."""
     token = host.csrf_token()
-    before = rows(host)
+    before = database_state(host)
     for body in ({**VALUES, "csrf_token": token}, {**VALUES, "csrf_token": token, "name": ["a", "b"], "version": 1}):
         assert host.client.post(PREFIX + path.format(key=key), json=body).status_code == 415
-    assert rows(host) == before
+    assert database_state(host) == before
 
 
 SINGLE = {
@@ -190,9 +190,9 @@ SINGLE = {
     ("path", "name"), [pair for path, names in SINGLE.items() for pair in itertools.product([path], names)]
 )
 def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
-    """Even an equal one (I5)."""
+    """Even an equal value (I5)."""
     token = host.csrf_token()
-    before = rows(host)
+    before = database_state(host)
     data = MultiDict(
         {**VALUES, "version": "1", "enabled": "y", "creation_key": "k" * 22, "base": "", "csrf_token": token}
     )
@@ -200,7 +200,7 @@ def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str
     answer = host.client.post(PREFIX + path.format(key=key), data=data, headers=HTMX)
     assert answer.status_code == 422
     assert "sent twice" in read(answer).text
-    assert rows(host) == before
+    assert database_state(host) == before
 
 
 @pytest.mark.parametrize(
@@ -218,19 +218,19 @@ def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str
     ],
 )
 def test_a_version_that_is_no_number_is_none(host: Host, posted: str, version: int | None) -> None:
-    """A version that is no number is none (I7)."""
+    """It then counts as stale (I7)."""
     with host.app.test_request_context(PREFIX + "/new", method="POST", data={"version": posted}):
         assert VersionForm().version.data == version
 
 
 def test_a_missing_version_is_none_whatever_the_form_was_made_with(host: Host) -> None:
-    """A view gives the version as it is now, which must never stand in for the one that was not sent (I7)."""
+    """The current version, which a view puts into the form, never replaces the missing one (I7)."""
     with host.app.test_request_context(PREFIX + "/new", method="POST", data={"name": "x"}):
         assert VersionForm(version=7).version.data is None
 
 
 def test_files_and_query_strings_fill_no_field(host: Host) -> None:
-    """Files and query strings fill no field (I5, A5, W10)."""
+    """Only the posted form is read (I5, A5, W10)."""
     with host.app.test_request_context(PREFIX + "/new?name=query", method="POST", data={"client_id": "x"}):
         assert NewForm().name.data == ""
     with host.app.test_request_context(PREFIX + "/new?name=query"):
@@ -238,7 +238,7 @@ def test_files_and_query_strings_fill_no_field(host: Host) -> None:
 
 
 def test_a_preset_is_offered_only_where_the_account_holds_all_of_its_roles(host: Host) -> None:
-    """A preset is offered only where the account holds all of its roles (A4)."""
+    """Otherwise it would select less than its name says (A4)."""
     with host.app.test_request_context():
         assert set(presets(None)) == {"read", "pay", "none"}
         assert set(presets({"MerchantUser", "CreatePayment"})) == {"pay", "none"}
@@ -246,7 +246,7 @@ def test_a_preset_is_offered_only_where_the_account_holds_all_of_its_roles(host:
 
 
 def test_two_applications_do_not_share_forms(host: Host) -> None:
-    """What one refuses the other may take (E6)."""
+    """Each application has its own settings (E6)."""
     strict = make_host(host.engine, refuse_weak_secrets=True)
     assert strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).status_code == 422
     assert "Choose another" in strict.post("/new", {**VALUES, "client_secret": "aaaaaa"}).text

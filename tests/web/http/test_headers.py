@@ -1,4 +1,4 @@
-"""What every answer of the screens carries."""
+"""Response headers of the screens."""
 
 import gzip
 from dataclasses import replace
@@ -26,15 +26,15 @@ EVERY_PAGE = {
 }
 
 
-@pytest.mark.parametrize("kind", ["manager", "no role", "feature off", "nobody"])
+@pytest.mark.parametrize("kind", ["manager", "no role", "feature off", "signed out"])
 def test_every_page_and_every_error_page(host: Host, kind: str) -> None:
-    """A walk over all routes, for whoever asks, as page and as fragment (W14, W15, W16)."""
+    """All routes, for each kind of user, as page and as fragment (W14, W15, W16)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     host.actor = {
         "manager": NORTHWIND,
         "no role": replace(NORTHWIND, roles=frozenset()),
         "feature off": replace(NORTHWIND, feature_enabled=False),
-        "nobody": None,
+        "signed out": None,
     }[kind]
     for rule, endpoint, _, _, _ in ROUTES:
         if endpoint == "asset":
@@ -51,7 +51,7 @@ def test_every_page_and_every_error_page(host: Host, kind: str) -> None:
 
 
 def test_a_fragment_only_for_a_partial_request(host: Host) -> None:
-    """Not for htmx's history restore, nor for a full request, nor for a forged half of the headers (W13)."""
+    """Not for htmx's history restore, a full request, or incomplete headers (W13)."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     for headers, whole in (
         ({}, True),
@@ -76,7 +76,7 @@ def test_a_fragment_only_for_a_partial_request(host: Host) -> None:
     ],
 )
 def test_each_status_as_fragment_and_as_page(host: Host, error: Exception, status: int) -> None:
-    """Our own fragment for htmx, a page otherwise; neither holds the fault (W12, L5)."""
+    """A fragment for htmx, a page otherwise; neither shows the error's cause (W12, L5)."""
 
     def fail(**_: object) -> str:
         raise error
@@ -94,8 +94,8 @@ def test_each_status_as_fragment_and_as_page(host: Host, error: Exception, statu
         assert page.headers["Retry-After"] == "7"
 
 
-def test_pages_are_compressed_where_the_browser_can(host: Host) -> None:
-    """Pages are compressed and no-store."""
+def test_pages_are_compressed_where_the_browser_accepts_it(host: Host) -> None:
+    """With `no-store`."""
     make_client(host.engine, account_id="northwind", client_id="northwind-1")
     plain = host.client.get(PREFIX)
     packed = host.client.get(PREFIX, headers={"Accept-Encoding": "gzip"})
@@ -106,7 +106,7 @@ def test_pages_are_compressed_where_the_browser_can(host: Host) -> None:
 
 
 def test_static_files_are_compressed_hashed_and_kept_for_a_year(host: Host) -> None:
-    """Static files under content-hashed URLs, cached for a year."""
+    """Their URLs contain a hash of the content, and they are cached for a year."""
     with host.app.test_request_context(PREFIX):
         from webapp.web.http.static_files import assets
 
@@ -140,14 +140,14 @@ def test_static_files_are_compressed_hashed_and_kept_for_a_year(host: Host) -> N
     ],
 )
 def test_a_post_from_another_site_is_refused(host: Host, headers: dict[str, str], refused: bool) -> None:
-    """A post from another site is refused (W9)."""
+    """By Sec-Fetch-Site, else Origin, else Referer (W9)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     data = {"csrf_token": host.csrf_token(), "version": str(client.version)}
     answer = host.client.post(f"{PREFIX}/{client.id}/disable", data=data, headers=headers)
     assert answer.status_code == (403 if refused else 303)
 
 
-def test_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_proxy_that_changes_the_host_is_named_in_the_log(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """The log names both origins, and no query (W9, L4)."""
     host.client.post(f"{PREFIX}/new", headers={"Referer": "https://mas.example.com/new?secret=canary"})
     (message,) = caplog.messages
@@ -159,14 +159,14 @@ def test_a_proxy_that_passes_no_host_is_told_from_another_site(host: Host, caplo
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/xml"])
 def test_only_form_encodings_are_read(host: Host, content_type: str) -> None:
-    """Only form encodings are read (I5)."""
+    """Other content types are refused (I5)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     answer = host.client.post(f"{PREFIX}/{client.id}/disable", data='{"version": 1}', content_type=content_type)
     assert answer.status_code == 415
 
 
 def test_a_body_over_64_kib_is_413(host: Host) -> None:
-    """The limit, one more, and without a length (D1)."""
+    """At the limit, one byte more, and without a length (D1)."""
     client = make_client(host.engine, account_id="northwind", client_id="northwind-1")
     path, kind = f"{PREFIX}/{client.id}/disable", "application/x-www-form-urlencoded"
     limit = 64 * 1024

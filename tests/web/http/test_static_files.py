@@ -1,4 +1,4 @@
-"""Our stylesheet and scripts: how they are assembled, and when a change is noticed."""
+"""Our stylesheet and scripts: how they are assembled, and when a change is served."""
 
 import os
 import re
@@ -15,7 +15,7 @@ STATIC = servers.ROOT / "static" / "identity_clients"
 
 
 def served(host: Host, name: str = "app.css") -> str:
-    """Return a file as the page of today links to it."""
+    """Return a file from the address in a current page."""
     link = re.search(rf'"({re.escape(PREFIX)}/static/[0-9a-f]{{16}}/{re.escape(name)})"', host.get().text)
     assert link
     return host.client.get(link[1]).text
@@ -34,7 +34,7 @@ def test_the_stylesheet_is_one_file_in_the_order_of_its_imports(host: Host) -> N
     )
 
 
-def test_parts_of_the_stylesheet_have_no_address_of_their_own(host: Host) -> None:
+def test_parts_of_the_stylesheet_have_no_url(host: Host) -> None:
     with host.app.test_request_context(PREFIX):
         assert sorted(static_files.assets()) == ["app.css", "app.js", "vendor/htmx-4.0.1.min.js"]
 

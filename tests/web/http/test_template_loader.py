@@ -1,4 +1,4 @@
-"""What our loader removes from the source of a template, and what it leaves (W13: the same page in every host)."""
+"""The template loader: the white space that it removes, so that the page is the same in every host (W13)."""
 
 import os
 from pathlib import Path
@@ -51,7 +51,7 @@ two
 
 
 def environment(folder: Path, **options: Any) -> Environment:
-    """Return an environment like a host's, with one template in the folder."""
+    """Return an environment like a host's, with one template in the directory."""
     (folder / "page.html").write_text(SOURCE, "utf-8")
     return Environment(loader=UnindentingLoader(folder), autoescape=True, **options)
 

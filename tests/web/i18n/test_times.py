@@ -87,7 +87,7 @@ except SettingsError as error:
 
 
 def test_without_time_zone_data_the_default_is_utc_with_a_warning() -> None:
-    """A zone that the host names is an error as before."""
+    """A time zone named by the host is an error as before."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, "PYTHONTZPATH": ""},

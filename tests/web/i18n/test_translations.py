@@ -1,4 +1,4 @@
-"""Words: all of them are messages, and a host's language reaches them, with its dates and numbers."""
+"""Translations: every text is a message, and a host's language applies, with its dates and numbers."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from jinja2 import Environment, nodes
 from werkzeug.test import TestResponse
 
 from tests.support import servers
-from tests.support.attention import DAY, NOON, make
+from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_events
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
@@ -35,9 +35,9 @@ from webapp.web.http.toasts import TOASTS
 from webapp.web.routes import ROUTES
 
 NOW = NOON
-PSEUDO = "en_GB"
+PSEUDO_LOCALE = "en_GB"
 TEMPLATES = sorted((servers.ROOT / "templates" / "identity_clients").rglob("*.html"))
-ME = replace(NORTHWIND, label="Person Here", account_name="Account Here", signed_in_at=NOW)
+ACTOR = replace(NORTHWIND, label="Person Here", account_name="Account Here", signed_in_at=NOW)
 CLIENT_ID, NAME, DESCRIPTION = "id-of-client", "Name Here", "Text here"
 
 
@@ -48,7 +48,7 @@ def texts_in(value: Any) -> list[str]:
     return value.split("\n") if isinstance(value, str) and value else []
 
 
-# What stands outside of messages and is none: data of this test, names of products, what tokens carry, addresses.
+# Text that is not a message: data of this test, product names, values in tokens, addresses.
 DATA = (
     *(CLIENT_ID, "id-of-another", "id-of-a-third", NAME, DESCRIPTION, "Person Here", "Account Here", "Platform Here"),
     *("admin@northwind.example", "Hannah Okafor", "Priya Nair", "Tom Reilly", "tests"),
@@ -75,22 +75,22 @@ _DATE = re.compile(
 )
 
 
-def unknown(html: str) -> list[str]:
-    """Return what stands on a page outside of messages and is no data: words, or the end of a sentence."""
+def untranslated(html: str) -> list[str]:
+    """Return the text of a page that is neither a message nor data, or the end of a sentence."""
     rest = [(text, _DATE.sub("", _DATA.sub("", text)).strip()) for text in untranslated_texts(html)]
     return [text for text, left in rest if re.search(r"[^\W\d_]", left) or re.fullmatch(r"[.?!:;]+", left)]
 
 
 @pytest.fixture(scope="session")
 def pseudo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a catalogue in which every message stands in «»."""
+    """Return a directory with a catalogue in which every message is enclosed in «»."""
     directory = tmp_path_factory.mktemp("pseudo")
-    make_catalogue(directory, PSEUDO, lambda message, _: f"«{message}»")
+    make_catalogue(directory, PSEUDO_LOCALE, lambda message, _: f"«{message}»")
     return directory
 
 
 def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -> None:
-    """What a message alone does not tell: where it stands, and what is put into it."""
+    """Where a message is used, and which values it contains."""
     with (pseudo / "identity_clients.pot").open("rb") as file:
         comments = {message.id: " ".join(message.auto_comments) for message in read_po(file) if message.id}
     expected = {
@@ -107,11 +107,11 @@ def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -
 
 @pytest.fixture
 def host(sqlite_url: str, pseudo: Path) -> Iterator[Host]:
-    """Return a host with Flask-Babel whose every message stands in «»."""
+    """Return a host with Flask-Babel in which every message is enclosed in «»."""
     engine = make_engine(sqlite_url)
     host = make_host(engine, platform_name="Platform Here", viewer_roles=("Auditor",))
-    use_flask_babel(host.app, pseudo, lambda: PSEUDO)
-    host.actor = ME
+    use_flask_babel(host.app, pseudo, lambda: PSEUDO_LOCALE)
+    host.actor = ACTOR
     with time_machine.travel(NOW, tick=False):
         yield host
     engine.dispose()
@@ -119,7 +119,7 @@ def host(sqlite_url: str, pseudo: Path) -> Iterator[Host]:
 
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
-    """Return a client that has everything, and to which everything has happened."""
+    """Return a client with all kinds of data and events."""
     client = make_client(
         host.engine,
         client_id=CLIENT_ID,
@@ -139,29 +139,29 @@ def client(host: Host) -> IdentityClient:
 
 
 def check(answer: TestResponse) -> TestResponse:
-    """Require that every word of an answer is a message."""
-    found = unknown(answer.text) if answer.status_code != 303 else []
+    """Assert that all text of a response is messages."""
+    found = untranslated(answer.text) if answer.status_code != 303 else []
     assert not found, f"{answer.request.path}: {found}"
     return answer
 
 
 def both(host: Host, path: str, **options: Any) -> list[TestResponse]:
-    """Look at a page and its fragment; return both."""
+    """Check a page and its fragment; return both."""
     return [check(host.get(path, htmx=htmx, **options)) for htmx in (False, True)]
 
 
 def test_the_test_can_fail() -> None:
     for html in ("<p>«One» two</p>", "<p>«One»<b>!</b></p>", '<p title="two">«One»</p>', '<p data-l="Two:">1</p>'):
-        assert unknown(html), html
+        assert untranslated(html), html
     for html in ("<p>«One <b>two</b>» 3 · Name Here</p>", '<p title="«One»">«a «b» c» 4 Mar 2026, 10:00</p>'):
-        assert unknown(html) == [], html
+        assert untranslated(html) == [], html
 
 
-# Every screen, every form, every refusal
+# Every screen, form and refusal
 
 
 def path_of(rule: str, client: IdentityClient) -> str:
-    """Return the address of a route for a client, and for its newest secret where the route is about one."""
+    """Return the address of a route for a client, and for its newest secret where the route has one."""
     return rule.replace("<key>", str(client.id)).replace("<secret_id>", str(client.secrets[-1].id))
 
 
@@ -172,12 +172,12 @@ FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(met
 
 
 @pytest.mark.parametrize("enabled", [True, False], ids=["enabled", "disabled"])
-@pytest.mark.parametrize("roles", [ME.roles, frozenset({"Auditor"})], ids=["manager", "viewer"])
+@pytest.mark.parametrize("roles", [ACTOR.roles, frozenset({"Auditor"})], ids=["manager", "viewer"])
 @pytest.mark.parametrize("rule", PAGES)
 def test_every_page(host: Host, client: IdentityClient, rule: str, roles: frozenset[str], enabled: bool) -> None:
-    """In each state of a client, for whoever may look or not."""
+    """In each state of a client, for people with and without access."""
     bare = make_client(host.engine, client_id="id-of-another", enabled=enabled, created_at=NOW - 200 * DAY)
-    host.actor = replace(ME, roles=roles, grantable_roles=frozenset({"MerchantUser"}))
+    host.actor = replace(ACTOR, roles=roles, grantable_roles=frozenset({"MerchantUser"}))
     for each in (client, bare):
         for answer in both(host, path_of(rule, each)):
             assert answer.status_code in (200, 403)
@@ -186,7 +186,7 @@ def test_every_page(host: Host, client: IdentityClient, rule: str, roles: frozen
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
 @pytest.mark.parametrize("rule", FORMS)
 def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -> None:
-    """Forgotten, wrong, late, long after sign-in, and at last as it was meant."""
+    """Empty, wrong, stale, long after sign-in, and finally valid."""
     path = path_of(rule, client)
     page = read(host.get(path))
     form, typed = page.form(), [name for name, input_ in page.inputs.items() if input_.get("type") != "hidden"]
@@ -206,18 +206,18 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
         {"client_secret": "a+b%c d" * 4, "client_id": "id-of-another"},
     ):
         check(host.post(path, {**form, **changes}, htmx=htmx, token=False))
-    host.actor = replace(ME, signed_in_at=NOW - timedelta(hours=3))
+    host.actor = replace(ACTOR, signed_in_at=NOW - timedelta(hours=3))
     check(host.post(path, {**form, "client_secret": SECRET}, htmx=htmx, token=False))
-    host.actor = ME
+    host.actor = ACTOR
     form = read(host.get(path)).form()
     meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
     meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y"}
     answer = check(host.post(path, meant, htmx=htmx, token=False))
     assert answer.status_code in ((200, 303, 409) if "secret_id" in rule else (200, 303)), answer.text
-    check(host.post(path, meant, htmx=htmx, token=False))  # once more: made before, or stale
+    check(host.post(path, meant, htmx=htmx, token=False))  # repeated: already created, or stale
 
 
-def test_every_field_that_is_left(host: Host, client: IdentityClient) -> None:
+def test_the_check_of_every_field(host: Host, client: IdentityClient) -> None:
     values = {
         "client_id": ("", "x", " x", "é" * 9, "x" * 101, CLIENT_ID, "id-of-another"),
         "client_secret": ("", "x", "aaaaaa", "é" * 9, "x" * 101, "password", CLIENT_ID, "a+b%c d" * 4),
@@ -233,7 +233,7 @@ def test_every_field_that_is_left(host: Host, client: IdentityClient) -> None:
     assert "«" in host.post("/check?field=name", {"name": "x"}, htmx=True).text
 
 
-def test_the_list_as_it_is_searched_sorted_and_empty(host: Host) -> None:
+def test_the_list_searched_sorted_and_empty(host: Host) -> None:
     both(host, "")
     make_client(host.engine, client_id=CLIENT_ID, name=NAME, roles=["MerchantUser", "AccountViewer", "CreatePayment"])
     for query in (
@@ -251,12 +251,12 @@ def test_the_list_as_it_is_searched_sorted_and_empty(host: Host) -> None:
 
 def test_clients_that_need_attention(host: Host) -> None:
     clients = [
-        make(host.engine, {"ends_at": NOW + 4 * DAY}, {}),
-        make(host.engine, {"ends_at": NOW + DAY}, {}),
-        make(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}),
-        make(host.engine, created_at=NOW - 9 * DAY, last_token_at=None),
-        make(host.engine, last_token_at=NOW - 120 * DAY),
-        make(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
+        make_client_in_use(host.engine, {"ends_at": NOW + 4 * DAY}, {}),
+        make_client_in_use(host.engine, {"ends_at": NOW + DAY}, {}),
+        make_client_in_use(host.engine, counts={(0, "issued"): 14, (0, "wrong secret"): 6}),
+        make_client_in_use(host.engine, created_at=NOW - 9 * DAY, last_token_at=None),
+        make_client_in_use(host.engine, last_token_at=NOW - 120 * DAY),
+        make_client_in_use(host.engine, {"created_at": NOW - 400 * DAY}, {"created_at": NOW - 45 * DAY}),
     ]
     both(host, "")
     for client in clients:
@@ -268,7 +268,7 @@ def test_clients_that_need_attention(host: Host) -> None:
 
 
 @pytest.mark.parametrize("htmx", [False, True], ids=["plain", "htmx"])
-def test_the_addresses_from_which_a_client_may_call(host: Host, client: IdentityClient, htmx: bool) -> None:
+def test_the_allowed_networks(host: Host, client: IdentityClient, htmx: bool) -> None:
     for address in ("", "x", "203.0.113.7", "198.51.100.9", "192.0.2.1", "2001::1"):
         check(host.get(f"/{client.id}/networks/check?address={address}", htmx=htmx))
     form = read(host.get(f"/{client.id}/networks")).form()
@@ -287,19 +287,19 @@ def test_the_addresses_from_which_a_client_may_call(host: Host, client: Identity
         check(host.post(f"/{client.id}/networks", {**form, "allowed_networks": text}, htmx=htmx, token=False))
 
 
-def test_the_trail_as_it_is_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:
+def test_the_audit_log_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:
     for query in ("?person=nobody", "?action=edited", f"?client={CLIENT_ID}&since=2025-01-01&until=2026-03-02"):
         both(host, f"/activity{query}")
         both(host, f"/{client.id}/activity{query}")
     for _ in range(4):
         add_event_history(host.engine, client)
     both(host, "/activity")
-    host.actor = replace(ME, account_id="another")
+    host.actor = replace(ACTOR, account_id="another")
     both(host, "/activity")
 
 
 def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
-    """Also those that no client of an account has."""
+    """Including those that are not about a client."""
     rows: list[dict[str, Any]] = [{"action": action, "changes": {}} for action in Action]
     rows += [{"action": "refused", "changes": {"refusal": [None, refusal]}} for refusal in RefusalReason]
     rows += [{"action": "refused", "changes": {"attempt": [None, endpoint]}} for _, endpoint, *_ in ROUTES]
@@ -310,7 +310,7 @@ def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
         both(host, "/activity")
 
 
-def test_what_was_done_as_the_page_says_it(host: Host, client: IdentityClient) -> None:
+def test_status_messages(host: Host, client: IdentityClient) -> None:
     for done in TOASTS:
         answer = check(host.get(f"/{client.id}?done={done}"))
         assert 'role="status"><svg' in one_line(answer.text)
@@ -323,12 +323,12 @@ def test_generate_and_presets(host: Host, client: IdentityClient) -> None:
                 check(host.post(form, pressed, htmx=htmx))
 
 
-@pytest.mark.parametrize("kind", ["no role", "feature off", "nobody"])
-def test_everybody_who_is_refused(host: Host, client: IdentityClient, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["no role", "feature off", "signed out"])
+def test_every_refusal_of_access(host: Host, client: IdentityClient, kind: str) -> None:
     host.actor = {
-        "no role": replace(ME, roles=frozenset()),
-        "feature off": replace(ME, feature_enabled=False),
-        "nobody": None,
+        "no role": replace(ACTOR, roles=frozenset()),
+        "feature off": replace(ACTOR, feature_enabled=False),
+        "signed out": None,
     }[kind]
     for path in ("", f"/{client.id}/edit"):
         for answer in both(host, path):
@@ -355,7 +355,7 @@ def test_every_error(host: Host, error: Exception | int) -> None:
 
 
 def literals(node: nodes.Node) -> Iterator[str]:
-    """Give each text of a template's expressions, but for messages and what is only compared."""
+    """Yield each string of a template's expressions, except messages and strings that are only compared."""
     if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name.startswith("ic_"):
         for argument in node.kwargs:
             yield from literals(argument)
@@ -367,19 +367,19 @@ def literals(node: nodes.Node) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_no_template_holds_a_word_that_is_no_message(path: Path) -> None:
-    """Whatever state its screen is in."""
+def test_all_text_of_templates_is_messages(path: Path) -> None:
+    """In every state of its screen."""
     source = path.read_text("utf-8")
     markup = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
-    attributes = r"[\w:-]+=\"[^\"]*\"|\b(?:data|ic)-\w+"  # where a macro or a block gives them
+    attributes = r"[\w:-]+=\"[^\"]*\"|\b(?:data|ic)-\w+"  # where a macro or a block sets them
     texts = [re.sub(attributes, "", text) for text in untranslated_texts(markup)]
     assert [text for text in texts if re.search(r"[^\W\d_]|[.?!]", text)] == []
     sentence = re.compile(r"\b[A-Z][a-z]|[a-z][.?!](\s|$)")
     assert [text for text in literals(Environment().parse(source)) if sentence.search(text)] == []
 
 
-def test_scripts_hold_no_words() -> None:
-    """They take them from the page."""
+def test_scripts_hold_no_text() -> None:
+    """They read it from the page."""
     script = (servers.ROOT / "static" / "identity_clients" / "app.js").read_text("utf-8")
     strings = re.findall(r"\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`", re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL))
     technical = re.compile(
@@ -434,14 +434,14 @@ def babel_host(sqlite_url: str, german: Path) -> Iterator[Host]:
 
 
 def get(host: Host, language: str, path: str = "", **headers: str) -> TestResponse:
-    """GET below the prefix, in a language."""
+    """Send a GET below the prefix, in a language."""
     answer = host.client.get(PREFIX + path, headers={"Accept-Language": language, **headers})
     assert answer.status_code in (200, 404)
     return answer
 
 
-def test_a_host_with_flask_babel_gets_its_words_dates_and_numbers(babel_host: Host) -> None:
-    """Each request in its own language; what the catalogue lacks is English."""
+def test_a_host_with_flask_babel_gets_its_texts_dates_and_numbers(babel_host: Host) -> None:
+    """Each request in its own language; messages that the catalogue lacks are English."""
     client = make_client(
         babel_host.engine,
         client_id="acme-1",
@@ -472,7 +472,7 @@ def test_a_host_with_flask_babel_gets_its_words_dates_and_numbers(babel_host: Ho
     assert "Beschreibung: höchstens 1.000 Zeichen" in wrong
 
 
-def test_a_language_without_a_catalogue_gets_english_words_and_its_own_formats(babel_host: Host) -> None:
+def test_a_language_without_a_catalogue_gets_english_texts_and_its_own_formats(babel_host: Host) -> None:
     client = make_client(babel_host.engine, created_at=AT)
     french, american = (get(babel_host, language, f"/{client.id}").text for language in ("fr", "en-US"))
     assert '<html lang="en-GB">' in french
@@ -482,25 +482,25 @@ def test_a_language_without_a_catalogue_gets_english_words_and_its_own_formats(b
 
 
 def test_errors_and_refusals_are_in_the_language_of_the_request(babel_host: Host, german: Path) -> None:
-    """Also where a host's own CSRF layer answers before a view of ours (W10, W12)."""
+    """Also where the host's own CSRF layer responds before our view (W10, W12)."""
     assert "<h1>Diese Seite gibt es nicht</h1>" in get(babel_host, "de", "/no-such-client").text
     assert "<b>Fehler: Diese Seite gibt es nicht.</b>" in get(babel_host, "de", "/no-such-client", **HTMX).text
-    guarded = make_host(babel_host.engine)
-    CSRFProtect(guarded.app)
-    use_flask_babel(guarded.app, german)
-    refused = guarded.client.post(f"{PREFIX}/new", data={"name": "typed"}, headers={"Accept-Language": "de"})
+    csrf_host = make_host(babel_host.engine)
+    CSRFProtect(csrf_host.app)
+    use_flask_babel(csrf_host.app, german)
+    refused = csrf_host.client.post(f"{PREFIX}/new", data={"name": "typed"}, headers={"Accept-Language": "de"})
     assert "Noch einmal Create." in refused.text
     assert refused.status_code == 422
 
 
-def test_a_translation_is_no_way_for_markup_but_where_the_message_is_markup(babel_host: Host) -> None:
-    """A translation is no way for markup but where the message is markup (W17)."""
+def test_markup_in_a_translation_is_escaped_unless_the_message_is_markup(babel_host: Host) -> None:
+    """A catalogue cannot add markup to plain messages (W17)."""
     client = make_client(babel_host.engine)
     assert "Speichern &lt;&amp;&#34;&gt;" in get(babel_host, "de", f"/{client.id}/edit").text
 
 
 def test_a_selector_that_fails_is_an_error_in_english_without_data(sqlite_url: str, german: Path) -> None:
-    """A selector that fails is an error in english without data (L5)."""
+    """The error page does not depend on the selector (L5)."""
     engine = make_engine(sqlite_url)
     host = make_host(engine)
 
@@ -516,7 +516,7 @@ def test_a_selector_that_fails_is_an_error_in_english_without_data(sqlite_url: s
 
 
 def test_two_hosts_in_one_process_share_no_language(babel_host: Host) -> None:
-    """One after the other in one thread; and nothing is left for what follows a request (E6)."""
+    """One after the other in one thread, and no language is kept after a request (E6)."""
     plain = make_host(babel_host.engine)
     for _ in range(2):
         assert "Identitätsclients" in get(babel_host, "de").text
@@ -527,8 +527,8 @@ def test_two_hosts_in_one_process_share_no_language(babel_host: Host) -> None:
     assert i18n.format_number(1234) == "1,234"
 
 
-def test_something_else_that_calls_itself_babel_changes_nothing(host: Host) -> None:
-    """Without Flask-Babel, English."""
+def test_another_extension_named_babel_is_ignored(host: Host) -> None:
+    """Without Flask-Babel the texts are English."""
     other = make_host(host.engine)
     other.app.extensions["babel"] = object()
     assert '<html lang="en-GB">' in other.get().text

@@ -1,4 +1,4 @@
-"""Change secret, with what becomes of the old one; and the one step for a secret that leaked."""
+"""Change secret, with the end of the old one; and the action for a leaked secret."""
 
 import re
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def verifies(host: Host, client: IdentityClient, label: str, secret: str) -> boo
 
 
 def change(host: Host, client: IdentityClient, *, htmx: bool = False, **fields: Any) -> Any:
-    """Post the form as it stands now, with these fields."""
+    """Submit the form as it is shown now, with these fields."""
     form = read(host.get(f"/{client.id}/secret")).form(**({"client_secret": NEW} | fields))
     return host.post(f"/{client.id}/secret", form, htmx=htmx, token=False)
 
@@ -54,7 +54,7 @@ def change(host: Host, client: IdentityClient, *, htmx: bool = False, **fields: 
 def test_the_form_proposes_a_secret_and_says_when_the_old_one_ends(
     host: Host, client: IdentityClient, now: None
 ) -> None:
-    """Now, 1 hour, 24 hours (which is proposed), 7 days, each with clock time and zone (S8)."""
+    """Now, 1 hour, 24 hours (the default) or 7 days, each with its time and zone (S8)."""
     page = read(host.get(f"/{client.id}/secret"))
     assert is_generated(Secret(page.value("client_secret")))
     assert page.value("overlap") == "24h"
@@ -70,7 +70,7 @@ def test_the_form_proposes_a_secret_and_says_when_the_old_one_ends(
 
 
 def test_the_dialog_gets_its_secret_from_generate(host: Host, client: IdentityClient) -> None:
-    """The proposed value is in Generate's answer alone, which is never compressed; the dialog may be (S6)."""
+    """Only Generate's response holds the proposed value and is never compressed; the dialog may be (S6)."""
     dialog = host.client.get(f"{PREFIX}/{client.id}/secret", headers=HTMX | {"Accept-Encoding": "gzip"})
     assert dialog.headers["Content-Encoding"] == "gzip"
     dialog = host.get(f"/{client.id}/secret", htmx=True)
@@ -97,7 +97,7 @@ def test_the_dialog_gets_its_secret_from_generate(host: Host, client: IdentityCl
 def test_it_says_when_and_from_where_the_old_secret_was_used(
     host: Host, client: IdentityClient, now: None, ago: timedelta, words: str
 ) -> None:
-    """And warns where something still relies on it."""
+    """With a warning if it is still in use."""
     set_columns(host, client, "A", last_used_at=NOW - ago, last_used_address="203.0.113.7")
     page = read(host.get(f"/{client.id}/secret"))
     assert words in page.text
@@ -112,7 +112,7 @@ def test_it_says_until_when_issued_tokens_stay_valid(host: Host, client: Identit
     assert "until 11:15 GMT at the latest" in host.get(f"/{client.id}/secret").text
 
 
-# What becomes of the old secret
+# The end of the old secret
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_it_says_until_when_issued_tokens_stay_valid(host: Host, client: Identit
 def test_each_choice_for_the_old_secret(
     host: Host, client: IdentityClient, now: None, htmx: bool, overlap: str, after: timedelta, message: str
 ) -> None:
-    """The hand-over shows the new secret once, and says what becomes of the old one (S8, S6)."""
+    """The handover shows the new secret once, and when the old one ends (S8, S6)."""
     answer = change(host, client, htmx=htmx, overlap=overlap)
     page = read(answer)
     assert (answer.status_code, page.texts["ic-handover-secret"]) == (200, NEW)
@@ -148,8 +148,8 @@ def test_an_unknown_choice_changes_nothing(host: Host, client: IdentityClient, h
     assert states(host, client) == {"A": "current"}
 
 
-def test_issued_tokens_are_revoked_where_asked_for(host: Host, client: IdentityClient) -> None:
-    """Issued tokens are revoked where asked for (T13)."""
+def test_issued_tokens_are_revoked_if_requested(host: Host, client: IdentityClient) -> None:
+    """By the check box of the form (T13)."""
     change(host, client)
     assert stored(host, client).token_generation == 0
     change(host, client, end_older="A", client_secret="another-secret-of-acme", revoke="on")
@@ -165,7 +165,7 @@ def test_a_secret_that_had_an_end_date_gets_the_chosen_one(host: Host, client: I
     assert secrets_of(host, client)["A"].ends_at == NOW + timedelta(hours=1)
 
 
-def test_where_no_secret_works_there_is_nothing_to_choose(host: Host, client: IdentityClient) -> None:
+def test_without_a_live_secret_there_is_no_choice_of_overlap(host: Host, client: IdentityClient) -> None:
     set_columns(host, client, "A", ends_at=utc_now() - timedelta(days=1))
     page = read(host.get(f"/{client.id}/secret"))
     assert "No secret of this client works." in page.text
@@ -178,8 +178,8 @@ def test_where_no_secret_works_there_is_nothing_to_choose(host: Host, client: Id
 # Two secrets (S7)
 
 
-def test_the_older_of_two_has_to_end_first(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """It is asked for in the same form, names the secret and its last use, and is not presumed (S7)."""
+def test_the_older_of_two_secrets_has_to_end_first(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """The same form asks for it, names the secret and its last use, and does not preselect it (S7)."""
     change(host, client, overlap="7d")
     used_at = utc_now() - timedelta(minutes=3, seconds=1)
     set_columns(host, client, "A", last_used_at=used_at, last_used_address="203.0.113.7")
@@ -199,7 +199,7 @@ def test_the_older_of_two_has_to_end_first(host: Host, client: IdentityClient, h
 
 
 def test_repeating_the_post_shows_no_secret_again(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """The same form a second time is 409, says that the first one did it, and changes nothing (S7, S6, I7)."""
+    """409; the response says that the first one succeeded, and nothing changes (S7, S6, I7)."""
     form = read(host.get(f"/{client.id}/secret")).form(client_secret=NEW)
     assert host.post(f"/{client.id}/secret", form, htmx=htmx, token=False).status_code == 200
     answer = host.post(f"/{client.id}/secret", form, htmx=htmx, token=False)
@@ -210,20 +210,20 @@ def test_repeating_the_post_shows_no_secret_again(host: Host, client: IdentityCl
     assert "Secret B was in that answer, and cannot be shown again." in page.text
     assert states(host, client) == {"A": "ending", "B": "current"}
     assert actions(host, client) == ["created", "secret changed", "refused"]
-    # What came back is the newest version, and asks for what is now the older secret.
+    # The returned form has the newest version, and asks to end what is now the older secret.
     again = page.form(client_secret="another-secret-of-acme", end_older="A")
     assert host.post(f"/{client.id}/secret", again, htmx=htmx, token=False).status_code == 200
 
 
 @pytest.mark.parametrize("version", ["", "0", "nonsense"])
-def test_without_its_version_it_is_stale(host: Host, client: IdentityClient, htmx: bool, version: str) -> None:
-    """Without its version it is stale (I7)."""
+def test_a_form_without_its_version_is_stale(host: Host, client: IdentityClient, htmx: bool, version: str) -> None:
+    """A missing or impossible version never matches (I7)."""
     assert change(host, client, htmx=htmx, version=version).status_code == 409
     assert states(host, client) == {"A": "current"}
 
 
-def test_two_posts_at_once_give_one_secret(engine: Engine) -> None:
-    """On both engines; one success, one 409, and only the success shows a secret (S7)."""
+def test_of_two_concurrent_posts_one_succeeds(engine: Engine) -> None:
+    """On both engines: one success, one 409, and only the success shows a secret (S7)."""
     host = make_host(engine)
     client = make_client(engine, client_id="acme-claims-prod")
     forms = [
@@ -254,7 +254,7 @@ def _warning(host: Host, form: dict[str, Any]) -> str:
     return read(answer).value("secret_warning")
 
 
-# Own secrets: their rules and warnings (S4)
+# Chosen secrets: their rules and warnings (S4)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def _warning(host: Host, form: dict[str, Any]) -> str:
         (SECRET, "This is secret A, which is to be replaced."),
     ],
 )
-def test_a_secret_that_cannot_be_used(host: Host, client: IdentityClient, htmx: bool, secret: str, rule: str) -> None:
+def test_an_invalid_secret_is_refused(host: Host, client: IdentityClient, htmx: bool, secret: str, rule: str) -> None:
     answer = change(host, client, htmx=htmx, client_secret=secret)
     assert answer.status_code == 422
     assert rule in read(answer).described("client_secret")
@@ -288,10 +288,10 @@ def test_a_secret_that_cannot_be_used(host: Host, client: IdentityClient, htmx: 
         ("a-long-secret-and-a-space ", "It starts or ends with a space."),
     ],
 )
-def test_a_weak_secret_is_warned_of_before_it_is_set(
+def test_a_weak_secret_is_warned_about_before_it_is_set(
     host: Host, client: IdentityClient, htmx: bool, secret: str, rule: str
 ) -> None:
-    """As the field is left, and by the first press; the second takes it as it is (S4)."""
+    """When the field loses focus, and at the first submission; the second saves it (S4)."""
     left = host.post(f"/check?field=client_secret&client={client.id}", {"client_secret": secret}, htmx=True)
     assert rule in left.text
     answer = change(host, client, htmx=htmx, client_secret=secret)
@@ -305,7 +305,7 @@ def test_a_weak_secret_is_warned_of_before_it_is_set(
 
 
 def test_a_setting_refuses_weak_secrets(host: Host, client: IdentityClient) -> None:
-    """A setting refuses weak secrets (S4)."""
+    """Instead of a warning (S4)."""
     strict = make_host(host.engine, refuse_weak_secrets=True)
     answer = change(strict, client, client_secret="acme-claims-prod")
     assert answer.status_code == 422
@@ -320,7 +320,7 @@ def test_a_setting_refuses_weak_secrets(host: Host, client: IdentityClient) -> N
 def test_a_new_secret_needs_a_recent_sign_in(
     host: Host, client: IdentityClient, htmx: bool, path: str, minutes: float
 ) -> None:
-    """At 30 minutes it still counts; one second later nothing changes and nothing chosen is lost (W5)."""
+    """30 minutes are accepted; one second later nothing changes and the choices are kept (W5)."""
     form = read(host.get(f"/{client.id}/{path}")).form()
     signed_in_at = utc_now() - timedelta(minutes=minutes) + timedelta(seconds=0.9 if minutes == 30 else 0)
     host.actor = replace(NORTHWIND, signed_in_at=signed_in_at)
@@ -337,8 +337,8 @@ def test_a_new_secret_needs_a_recent_sign_in(
 
 
 @pytest.mark.parametrize("path", ["secret", "leaked"])
-def test_no_token_no_change(host: Host, client: IdentityClient, htmx: bool, path: str) -> None:
-    """The same form comes back, with a new token (W8, W10)."""
+def test_without_csrf_token_nothing_changes(host: Host, client: IdentityClient, htmx: bool, path: str) -> None:
+    """The same form is returned with a new token (W8, W10)."""
     data = {"version": client.version, "client_secret": NEW, "overlap": "1h"}
     answer = host.post(f"/{client.id}/{path}", data, htmx=htmx, token=False)
     assert answer.status_code == 422
@@ -350,7 +350,7 @@ def test_no_token_no_change(host: Host, client: IdentityClient, htmx: bool, path
 
 
 def test_the_form_writes_a_secret_and_nothing_else(host: Host, client: IdentityClient) -> None:
-    """The form writes a secret and nothing else (A5)."""
+    """Other posted fields are ignored (A5)."""
     other = make_client(host.engine, client_id="another-client")
     forged: dict[str, Any] = {
         "id": str(other.id),
@@ -395,7 +395,7 @@ def test_leaked_says_what_follows(host: Host, client: IdentityClient, now: None,
     assert states(host, client) == {"A": "current"}
 
 
-def test_leaked_ends_every_secret_revokes_and_hands_a_new_one_over(
+def test_leaked_ends_every_secret_revokes_tokens_and_shows_a_new_secret(
     host: Host, client: IdentityClient, htmx: bool
 ) -> None:
     """In one step (S6, T13)."""

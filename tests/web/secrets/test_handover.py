@@ -1,4 +1,4 @@
-"""The hand-over: the one answer that shows a secret, and the commands that it gives."""
+"""The handover: the only response that shows a secret, and its commands."""
 
 import logging
 import os
@@ -35,8 +35,8 @@ VALUES: dict[str, Any] = {
 LIMIT_BYTES = 8 * 1024
 
 
-def test_the_hand_over_shows_id_and_secret(host: Host, htmx: bool) -> None:
-    """Both with copy buttons, three snippets for this server's token address, Done behind a check box."""
+def test_the_handover_shows_id_and_secret(host: Host, htmx: bool) -> None:
+    """Both with copy buttons, three snippets with this server's token URL, and Done after a check box."""
     answer = host.post("/new", VALUES, htmx=htmx)
     page = read(answer)
     assert answer.status_code == 200
@@ -60,8 +60,8 @@ def test_the_hand_over_shows_id_and_secret(host: Host, htmx: bool) -> None:
         assert "data-handover" in form
 
 
-def test_no_header_keeps_or_carries_the_secret(host: Host, htmx: bool) -> None:
-    """No-store, Pragma, not compressed, no address to come back to (S6, W14)."""
+def test_no_header_contains_the_secret_or_allows_caching(host: Host, htmx: bool) -> None:
+    """`no-store`, `Pragma`, no compression, and no address to return to (S6, W14)."""
     token = host.csrf_token()
     headers = {"Accept-Encoding": "gzip", **(HTMX if htmx else {})}
     answer = host.client.post(PREFIX + "/new", data={**VALUES, "csrf_token": token}, headers=headers)
@@ -76,15 +76,15 @@ def test_no_header_keeps_or_carries_the_secret(host: Host, htmx: bool) -> None:
     assert "canary" not in str(answer.headers)
 
 
-def test_the_hand_over_is_within_its_budget(host: Host) -> None:
-    """A dialog's swap is at most 8 KB; this one is never compressed, and an ID may have 100 characters."""
+def test_the_handover_is_within_its_budget(host: Host) -> None:
+    """At most 8 KB; it is never compressed, and an ID may have 100 characters."""
     secret = generate_secret("vcs_").reveal()
     values = {**VALUES, "client_id": "a" * 100, "client_secret": secret}
     assert len(host.post("/new", values, htmx=True).data) <= LIMIT_BYTES
 
 
-def test_what_shows_a_secret_is_marked_for_wiping(host: Host, htmx: bool) -> None:
-    """The script wipes these elements as the page is left; no other one holds the secret (W14)."""
+def test_elements_that_show_the_secret_are_marked_for_wiping(host: Host, htmx: bool) -> None:
+    """The script empties these elements when the page is left; no other element holds the secret (W14)."""
     page = read(host.post("/new", VALUES, htmx=htmx))
     marked = {attributes["id"] for _, attributes in page.tags if "data-secret" in attributes}
     holding = {id_ for id_, text in page.texts.items() if "canary" in text and not id_.startswith("ic-dialog")}
@@ -93,16 +93,16 @@ def test_what_shows_a_secret_is_marked_for_wiping(host: Host, htmx: bool) -> Non
 
 @pytest.fixture
 def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Log whatever anybody says, down to the statements of the database."""
+    """Log all loggers at the lowest level, SQL statements included."""
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "sqlalchemy"):
         yield caplog
 
 
 @pytest.mark.parametrize("way", ["new", "change"])
-def test_the_secret_is_nowhere_afterwards(
+def test_the_secret_is_stored_nowhere(
     host: Host, htmx: bool, everything_logged: pytest.LogCaptureFixture, way: str
 ) -> None:
-    """Every later answer, the cookies, the logs, every byte of the database's files (S6, L4, W14)."""
+    """Not in later responses, cookies, logs, or any byte of the database's files (S6, L4, W14)."""
     answer = host.post("/new", VALUES if way == "new" else {**VALUES, "client_secret": "the-first-secret-of-acme"})
     shown = [CANARY, "canary'7Q", "canary&#39;7Q", quote(CANARY), quote_plus(CANARY), "canary"]
     key = re.search(PREFIX + r"/([0-9a-f-]{36})", answer.text)
@@ -147,8 +147,8 @@ def test_the_secret_is_nowhere_afterwards(
             assert found.encode() not in file.read_bytes()
 
 
-def test_a_new_secret_by_edit_is_handed_over_alike(host: Host, htmx: bool) -> None:
-    """The reply to the POST that set it, and the row that it belongs to (S6)."""
+def test_a_secret_set_by_edit_gets_the_same_handover(host: Host, htmx: bool) -> None:
+    """In the response to the POST that set it, with the changed row (S6)."""
     made = read(host.post("/new", VALUES))
     key = next(attributes["action"] for tag, attributes in made.tags if tag == "form").rpartition("/")[2]
     page = read(host.get(f"/{key}/edit"))
@@ -161,7 +161,7 @@ def test_a_new_secret_by_edit_is_handed_over_alike(host: Host, htmx: bool) -> No
         assert shown.value("changed") == key
 
 
-# The commands. They are run as they are, by the shell and the interpreter of whoever copies them.
+# The commands, run unchanged by a shell and a Python interpreter.
 
 HOSTILE = [
     "plain-value_1.2",
@@ -216,7 +216,7 @@ def curl_arguments(client_id: str, secret: str) -> list[str]:
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_the_curl_command_sends_exactly_the_values(host: Host, fake_curl: dict[str, str], value: str) -> None:
-    """Quotes, dollars, backslashes and spaces reach curl as they are, and start nothing."""
+    """Quotes, dollar signs, backslashes and spaces reach curl unchanged, and the shell expands nothing."""
     command = snippets(host, f"id {value} x".strip(), value)["cURL"]
     assert shell(command, fake_curl).split("\0") == curl_arguments(f"id {value} x".strip(), value)
 
@@ -232,8 +232,8 @@ def test_the_env_lines_set_exactly_the_values(host: Host, tmp_path: Path, value:
     assert shown.split("\0")[0] == "https://identity.example/connect/token"
 
 
-def test_any_id_and_secret_survive_both_commands(host: Host) -> None:
-    """Whatever may be an ID or a secret (P6)."""
+def test_both_commands_quote_any_id_and_secret(host: Host) -> None:
+    """All characters that an ID or a secret may have (P6)."""
     characters = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=100)
 
     @settings(max_examples=60, deadline=None, derandomize=True)
@@ -248,8 +248,8 @@ def test_any_id_and_secret_survive_both_commands(host: Host) -> None:
     survive()
 
 
-def test_the_python_code_asks_for_a_token(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs as it is; the library that it uses is stood in for, to see what it would send."""
+def test_the_python_code_requests_a_token(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is run unchanged; a substitute for `requests` records what it would send."""
     sent: dict[str, Any] = {}
 
     def post(url: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The chart that the server draws."""
+"""The chart of token requests, drawn on the server as SVG."""
 
 from itertools import pairwise
 
@@ -36,7 +36,7 @@ def test_no_scale_is_too_low_or_much_too_high() -> None:
     assert all(before <= after for before, after in pairwise(tops))
 
 
-def test_bars_stand_on_the_line_and_are_as_high_as_their_counts() -> None:
+def test_bars_start_at_the_axis_and_are_as_high_as_their_counts() -> None:
     drawn = draw([80, 0, 160, 40])
     assert drawn.top == 160
     assert drawn.width == 4 * PITCH
@@ -44,9 +44,9 @@ def test_bars_stand_on_the_line_and_are_as_high_as_their_counts() -> None:
     assert all(bar.y + bar.height == HEIGHT for bar in drawn.bars)
 
 
-def test_a_single_refusal_can_be_seen() -> None:
+def test_a_single_refusal_is_visible() -> None:
     assert [bar.height for bar in draw([1, 0, 5000]).bars] == [HEIGHT_MIN, HEIGHT]
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_no_bars_are_drawn_without_requests() -> None:
     assert draw([]).bars == draw([0, 0]).bars == ()

@@ -1,4 +1,4 @@
-"""What a client's next token will say (T2)."""
+"""The preview of a client's next token (T2)."""
 
 import json
 import re
@@ -23,7 +23,7 @@ ROLES = ("MerchantUser", "AccountViewer", "CreatePayment")
 
 @pytest.fixture
 def client(host: Host) -> IdentityClient:
-    """Return a client with three roles, which open four scopes."""
+    """Return a client with three roles, which allow four scopes."""
     return make_client(host.engine, client_id="acme-claims-prod", roles=ROLES, token_duration=15)
 
 
@@ -35,7 +35,7 @@ def claims(html: str) -> dict[str, object]:
 
 
 def section(host: Host, client: IdentityClient, *scopes: str) -> str:
-    """Return the section for these scopes, as htmx asks for it."""
+    """Return the section for these scopes as htmx requests it."""
     query = MultiDict([("scope", scope) for scope in scopes])
     answer = host.get(f"/{client.id}/preview", htmx=True, query_string=query)
     assert answer.status_code == 200
@@ -45,8 +45,8 @@ def section(host: Host, client: IdentityClient, *scopes: str) -> str:
 @pytest.mark.parametrize(
     "asked", [None, "accounts:read", "payment-requests stored-recipients", "API accounts:read payment-requests"]
 )
-def test_the_preview_says_what_the_token_then_says(host: Host, client: IdentityClient, asked: str | None) -> None:
-    """Every claim, in the same order, but for the times and the token's own number (T2)."""
+def test_the_preview_equals_the_token(host: Host, client: IdentityClient, asked: str | None) -> None:
+    """Every claim in the same order; only `jti` differs (T2)."""
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
     with time_machine.travel(NOW, tick=False):
         shown = claims(section(host, client, *(asked or "").split()))
@@ -63,7 +63,7 @@ def test_the_preview_says_what_the_token_then_says(host: Host, client: IdentityC
 
 
 @time_machine.travel(NOW, tick=False)
-def test_the_times_are_told_in_words(host: Host, client: IdentityClient) -> None:
+def test_the_times_are_described_in_words(host: Host, client: IdentityClient) -> None:
     html = section(host, client)
     assert claims(html)["exp"] == NOW.timestamp() + 15 * 60
     assert "as if it were issued at 10:42 GMT, to end at 10:57 GMT" in html
@@ -71,14 +71,14 @@ def test_the_times_are_told_in_words(host: Host, client: IdentityClient) -> None
 
 
 def test_a_scope_that_the_client_may_not_have_is_left_out(host: Host, client: IdentityClient) -> None:
-    """An address that somebody made up (I4)."""
+    """Such an address was typed or forged (I4)."""
     assert claims(section(host, client, "accounts:read", "reports:read", '"><x'))["scope"] == "accounts:read"
     every = "API accounts:read payment-requests stored-recipients"
     assert claims(section(host, client))["scope"] == claims(section(host, client, "reports:read"))["scope"] == every
 
 
-def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClient) -> None:
-    """A GET form; W13: the whole page for a browser. What was chosen stays so."""
+def test_without_javascript_it_is_a_form_on_a_page(host: Host, client: IdentityClient) -> None:
+    """A GET form, and the whole page for a browser; the selection is kept (W13)."""
     page = host.get(f"/{client.id}/preview?scope=accounts:read").text
     assert claims(page)["scope"] == "accounts:read"
     page = one_line(page)
@@ -89,8 +89,8 @@ def test_without_script_it_is_a_form_on_a_page(host: Host, client: IdentityClien
     assert claims(host.get(f"/{client.id}").text)["client_id"] == "acme-claims-prod"
 
 
-def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityClient) -> None:
-    """A disabled client; A4: no role left; S8: no secret that works."""
+def test_a_token_that_would_be_refused_is_announced(host: Host, client: IdentityClient) -> None:
+    """A disabled client, no role left, or no live secret (A4, S8)."""
     assert "no token is given" not in section(host, client)
     disabled = section(host, make_client(host.engine, enabled=False))
     assert "This client is disabled, so no token is given until it is enabled. It would say this:" in one_line(disabled)
@@ -105,15 +105,15 @@ def test_a_token_that_would_not_be_given_is_told(host: Host, client: IdentityCli
     assert "Token claims" not in nothing
 
 
-def test_roles_that_the_account_no_longer_holds_are_no_part_of_it(host: Host, client: IdentityClient) -> None:
-    """Roles that the account no longer holds are no part of it (A4)."""
+def test_roles_that_the_account_no_longer_holds_are_left_out(host: Host, client: IdentityClient) -> None:
+    """The token would not have them either (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser", "AccountViewer"}))
     assert claims(section(host, client))["roles"] == ["MerchantUser", "AccountViewer"]
     assert claims(section(host, client))["scope"] == "API accounts:read"
 
 
 def test_another_accounts_client_has_no_preview(host: Host, client: IdentityClient) -> None:
-    """Another accounts client has no preview (A3)."""
+    """It is not found (A3)."""
     host.actor = HARBOUR
     answer = host.get(f"/{client.id}/preview")
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""What became of a client's token requests, as its page tells it (L2)."""
+"""The token requests of a client on its page (L2)."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -34,20 +34,20 @@ def client(host: Host) -> IdentityClient:
 
 
 def section(host: Host, client: IdentityClient) -> str:
-    """Return the section as it asks for itself."""
+    """Return the section as it requests itself."""
     answer = host.get(f"/{client.id}/requests", htmx=True)
     assert answer.status_code == 200
     return answer.text
 
 
 def text_of(html: str) -> str:
-    """Return the words of some markup."""
+    """Return the text of an HTML fragment."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).replace(" ,", ",").replace(" .", ".")
 
 
 @time_machine.travel(NOW, tick=False)
 def test_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
-    """The chart's text form (L2)."""
+    """The text alternative of the chart (L2)."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "Last 30 days: 1,204 issued, 25 refused. Most refusals on 18 November (22, wrong secret)." in words
     make_requests(host.engine, client, 1, at=NOW - 5 * DAY, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED)
@@ -55,7 +55,7 @@ def test_total_and_peak_in_words(host: Host, client: IdentityClient) -> None:
 
 
 @time_machine.travel(NOW, tick=False)
-def test_without_refusals_the_busiest_day_is_told(host: Host) -> None:
+def test_without_refusals_the_busiest_day_is_named(host: Host) -> None:
     client = make_client(host.engine)
     assert "No token requests in the last 30 days." in section(host, client)
     assert "<svg" not in section(host, client).partition("ic-refresh")[2]
@@ -65,8 +65,8 @@ def test_without_refusals_the_busiest_day_is_told(host: Host) -> None:
 
 
 @time_machine.travel(NOW, tick=False)
-def test_the_chart_and_its_table_say_the_same(host: Host, client: IdentityClient) -> None:
-    """Inline SVG with an accessible name, and the same figures as a table; scales of their own."""
+def test_the_chart_and_its_table_show_equal_figures(host: Host, client: IdentityClient) -> None:
+    """Inline SVG with an accessible name, with separate scales for issued and refused requests."""
     html = one_line(section(host, client))
     markup = read(html)
     [drawing] = [found for tag, found in markup.tags if tag == "svg" and found.get("role") == "img"]
@@ -109,8 +109,8 @@ def test_a_summer_time_is_local(host: Host) -> None:
 
 
 @pytest.mark.parametrize("outcome", [*Outcome, *AuthenticationFailure])
-def test_every_reason_has_words(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
-    """None of them is told by its stored value by accident (L2)."""
+def test_every_reason_has_a_text(host: Host, outcome: Outcome | AuthenticationFailure) -> None:
+    """None is shown by its stored value (L2)."""
     client = make_client(host.engine)
     make_requests(host.engine, client, outcome=outcome, secret_label=None)
     found = re.search(r'<span class="ic-st( ic-no)?">(.+?)</span>', one_line(section(host, client)))
@@ -146,8 +146,8 @@ def test_a_quota_of_tokens_is_no_failed_attempt(host: Host) -> None:
     assert "Too many tokens" in section(host, client)
 
 
-def test_all_that_are_kept_are_on_a_page_of_their_own(host: Host, client: IdentityClient) -> None:
-    """See all requests."""
+def test_all_kept_requests_are_on_a_separate_page(host: Host, client: IdentityClient) -> None:
+    """ "See all requests" links to it."""
     make_requests(host.engine, client, LATEST_MAX + 60)
     page = host.get(f"/{client.id}/requests").text
     assert f'href="/administration/identity-clients/{client.id}/requests"' in host.get(f"/{client.id}").text
@@ -156,8 +156,8 @@ def test_all_that_are_kept_are_on_a_page_of_their_own(host: Host, client: Identi
     assert "There are no token requests yet." in host.get(f"/{make_client(host.engine).id}/requests").text
 
 
-def test_the_section_asks_for_itself_and_says_so(host: Host, client: IdentityClient) -> None:
-    """Every 30 s, as no activity, without a filter; a refusal takes its place, a fault does not (W3, W13, W17)."""
+def test_the_section_refreshes_itself(host: Host, client: IdentityClient) -> None:
+    """Every 30 s, not counted as activity, without a filter; a refusal replaces it, a fault does not (W3, W13, W17)."""
     html = section(host, client)
     assert "<html" not in html
     [asks] = [found for _, found in read(html).tags if "hx-get" in found]
@@ -169,7 +169,7 @@ def test_the_section_asks_for_itself_and_says_so(host: Host, client: IdentityCli
 
 
 def test_the_requests_are_seen_by_their_own_account_alone(host: Host, client: IdentityClient) -> None:
-    """The requests are seen by their own account alone (L2, A3)."""
+    """A foreign client is not found (L2, A3)."""
     host.actor = HARBOUR
     for htmx in (False, True):
         answer = host.get(f"/{client.id}/requests", htmx=htmx)

@@ -38,10 +38,10 @@ def client(host: Host) -> IdentityClient:
         (None, "As far as we know no token of it is still valid."),
     ],
 )
-def test_it_says_until_when_an_api_that_never_introspects_accepts_a_token(
+def test_it_shows_how_long_apis_without_introspection_accept_a_token(
     host: Host, ago: timedelta | None, words: str
 ) -> None:
-    """SECURITY, out of scope: the screens say so. The last token is known true to the minute."""
+    """SECURITY.md leaves this to the screens. The last token is known to the minute."""
     client = make_client(
         host.engine,
         token_duration=30,
@@ -52,7 +52,7 @@ def test_it_says_until_when_an_api_that_never_introspects_accepts_a_token(
 
 
 def test_revoke(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """The tokens count no more; the client and its version stay as they are (T13)."""
+    """The tokens become inactive; the client and its version stay unchanged (T13)."""
     form = read(host.get(f"/{client.id}/revoke-tokens")).form()
     answer = host.post(f"/{client.id}/revoke-tokens", form, htmx=htmx, token=False)
     if htmx:
@@ -66,7 +66,7 @@ def test_revoke(host: Host, client: IdentityClient, htmx: bool) -> None:
 
 
 def test_without_token_or_long_after_sign_in_nothing_is_revoked(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Without token or long after sign in nothing is revoked (W8, W5)."""
+    """A CSRF token and a recent sign-in are required (W8, W5)."""
     assert host.post(f"/{client.id}/revoke-tokens", {"version": 1}, htmx=htmx, token=False).status_code == 422
     form = read(host.get(f"/{client.id}/revoke-tokens")).form()
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
@@ -76,10 +76,10 @@ def test_without_token_or_long_after_sign_in_nothing_is_revoked(host: Host, clie
     assert stored(host, client).token_generation == 0
 
 
-def test_disable_revokes_where_asked_for(host: Host, client: IdentityClient, htmx: bool) -> None:
-    """Disable revokes where asked for (T13)."""
+def test_disable_revokes_tokens_if_requested(host: Host, client: IdentityClient, htmx: bool) -> None:
+    """By a check box, which is not preselected (T13)."""
     form = read(host.get(f"/{client.id}/disable")).form()
-    assert "revoke" not in form, "not presumed"
+    assert "revoke" not in form, "preselected"
     host.post(f"/{client.id}/disable", form | {"revoke": "on"}, htmx=htmx, token=False)
     after = stored(host, client)
     assert (after.enabled, after.token_generation) == (False, 1)
@@ -90,7 +90,7 @@ def test_disable_revokes_where_asked_for(host: Host, client: IdentityClient, htm
 def test_disable_needs_a_recent_sign_in_only_to_revoke(
     host: Host, client: IdentityClient, htmx: bool, revoke: bool
 ) -> None:
-    """Stopping a client is possible at any time (W5)."""
+    """Disabling alone is possible at any time (W5)."""
     form = read(host.get(f"/{client.id}/disable")).form(**({"revoke": "on"} if revoke else {}))
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=30, seconds=1))
     answer = host.post(f"/{client.id}/disable", form, htmx=htmx, token=False)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import AuditEvent, IdentityClient, UsedClientId
+from ..database.models import AuditEvent, ClaimedClientId, IdentityClient
 from ..errors import NotFound
 from .actions import Action
 
@@ -178,10 +178,10 @@ def matching_events(
     if query.client:
         own = (
             select(IdentityClient.id)
-            .join(UsedClientId, UsedClientId.client_key == IdentityClient.id)
+            .join(ClaimedClientId, ClaimedClientId.client_key == IdentityClient.id)
             .where(
                 IdentityClient.account_id == account_id,
-                UsedClientId.client_id_folded.contains(query.client.casefold(), autoescape=True),
+                ClaimedClientId.client_id_folded.contains(query.client.casefold(), autoescape=True),
             )
         )
         conditions.append(AuditEvent.client_key.in_(own))

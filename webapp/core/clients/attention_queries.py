@@ -142,9 +142,9 @@ def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...
 
 
 def ordered_clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]] | None:
-    """Return a SELECT of the same clients that an index gives in the order of their client IDs, None without such one.
+    """Return a SELECT of the same clients which an index returns in the order of their client IDs, or None.
 
-    It is for a reason that many of the clients in the index have.
+    It is faster for a reason that applies to many of the clients in the index.
     """
     match reason:
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..credentials import is_well_formed
-from ..database.models import IdentityClient, UsedClientId
+from ..database.models import ClaimedClientId, IdentityClient
 
 CLIENT_ID_CONSTRAINTS = {"uq_identity_clients_client_id", "pk_identity_client_claimed_ids"}
 
@@ -22,19 +22,19 @@ def is_client_id_taken(session: Session, *, client_id: str, account_id: str, key
         return False
     owner = session.execute(
         select(IdentityClient.id, IdentityClient.account_id)
-        .select_from(UsedClientId)
-        .outerjoin(IdentityClient, UsedClientId.client_key == IdentityClient.id)
-        .where(UsedClientId.client_id_folded == client_id.casefold())
+        .select_from(ClaimedClientId)
+        .outerjoin(IdentityClient, ClaimedClientId.client_key == IdentityClient.id)
+        .where(ClaimedClientId.client_id_folded == client_id.casefold())
     ).one_or_none()
     return owner is not None and tuple(owner) != (key, account_id)
 
 
-def has_used_client_id(session: Session, client: IdentityClient) -> bool:
+def has_claimed_client_id(session: Session, client: IdentityClient) -> bool:
     """Return whether a client has used its present client ID before."""
     return bool(
         session.scalar(
-            select(UsedClientId.client_key).where(
-                UsedClientId.client_id_folded == client.client_id_folded, UsedClientId.client_key == client.id
+            select(ClaimedClientId.client_key).where(
+                ClaimedClientId.client_id_folded == client.client_id_folded, ClaimedClientId.client_key == client.id
             )
         )
     )

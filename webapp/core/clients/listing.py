@@ -142,10 +142,11 @@ class _Order:
         return place < bound if self.descending != backwards else place > bound
 
     def position_of(self, client: IdentityClient) -> "_Position":
+        """Return the position of a client, at which a cursor or a count starts."""
         return _Position(getattr(client, self.column.key), client.id)
 
-    def place_of(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
-        """Return what clients are sorted by, as the database sorts them."""
+    def sort_key(self, client: IdentityClient) -> tuple[Any, uuid.UUID]:
+        """Return the key by which Python sorts clients as the database does; no time sorts before every time."""
         value = getattr(client, self.column.key)
         return (_NEVER if value is None else value), client.id
 
@@ -413,7 +414,7 @@ def _rows(
             .subquery()
         )
     found = session.scalars(select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)).all()
-    return sorted(found, key=order.place_of, reverse=order.descending != backwards)
+    return sorted(found, key=order.sort_key, reverse=order.descending != backwards)
 
 
 def _count(session: Session, source: _Source, order: _Order, before: _Position | None = None) -> int:

@@ -14,12 +14,12 @@ from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
 from ..database.errors import violated_constraint
-from ..database.models import ClientSecret, IdentityClient, UsedClientId, utc_now
+from ..database.models import ClaimedClientId, ClientSecret, IdentityClient, utc_now
 from ..errors import ClientIdTaken, DomainError, FieldError, InvalidFields
 from ..rate_limits.limits import RateLimits
 from ..secrets.client_secrets import not_ended, secret_states
 from ..secrets.service import SecretService
-from .client_ids import CLIENT_ID_CONSTRAINTS, has_used_client_id, is_client_id_taken
+from .client_ids import CLIENT_ID_CONSTRAINTS, has_claimed_client_id, is_client_id_taken
 from .roles import RoleCatalogue
 from .validation import FIELDS, ClientValues, check_fields
 
@@ -117,7 +117,7 @@ class ClientService:
             with session.begin_nested():
                 session.add(client)
                 session.flush()
-                session.add(UsedClientId(client_id_folded=client.client_id_folded, client_key=client.id))
+                session.add(ClaimedClientId(client_id_folded=client.client_id_folded, client_key=client.id))
                 record_event(session, author, Action.CREATED, client, changes)
         except IntegrityError as error:
             if violated_constraint(error) not in {*CLIENT_ID_CONSTRAINTS, _CREATION_KEY_CONSTRAINT}:
@@ -248,8 +248,8 @@ def _write(
         client.secrets.append(added)
         changes["client_secret"] = [states_before, secret_states(now, [*active, added])]
     session.flush()  # the client's own row first
-    if "client_id" in changed and not has_used_client_id(session, client):
-        session.add(UsedClientId(client_id_folded=client.client_id_folded, client_key=client.id))
+    if "client_id" in changed and not has_claimed_client_id(session, client):
+        session.add(ClaimedClientId(client_id_folded=client.client_id_folded, client_key=client.id))
     record_event(session, author, Action.EDITED, client, changes)
 
 

@@ -169,8 +169,8 @@ class IdentityClient(Base):
         return value
 
 
-class UsedClientId(Base):
-    """An ID that a client or a resource server has or had; no other one can ever take it (T3)."""
+class ClaimedClientId(Base):
+    """An ID that a client or a resource server has or had, so that no other one can ever take it (T3)."""
 
     __tablename__ = "identity_client_claimed_ids"
 

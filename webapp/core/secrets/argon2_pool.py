@@ -16,10 +16,10 @@ _Result = TypeVar("_Result")
 
 
 class _Argon2Pool:
-    """Threads that compute, and the places of those who compute or wait.
+    """A pool of threads for argon2id, and a semaphore that limits how many callers compute or wait.
 
-    Threads of their own, since the 19 MiB of a computation stay with the heap of its thread: with the server's threads
-    as many heaps would grow as there are requests, and returning the memory each time costs half as much again.
+    The 19 MiB of a computation stay allocated to the thread that ran it, so separate threads bound the memory.
+    Returning it to the system after each computation would cost half as much time again.
     """
 
     def __init__(self, size: int) -> None:

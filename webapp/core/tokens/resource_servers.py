@@ -10,7 +10,7 @@ from ..audit.actions import Action
 from ..audit.events import record_platform_event
 from ..clients.validation import check_name
 from ..database.errors import violated_constraint
-from ..database.models import ResourceServer, UsedClientId, utc_now
+from ..database.models import ClaimedClientId, ResourceServer, utc_now
 from ..errors import FieldError, NotFound
 from ..secrets.generation import Secret
 from ..secrets.hashing import SecretHasher
@@ -41,7 +41,7 @@ def add_resource_server(
     try:
         with session.begin_nested():
             session.add(server)
-            session.add(UsedClientId(client_id_folded=server.resource_server_id.casefold(), client_key=None))
+            session.add(ClaimedClientId(client_id_folded=server.resource_server_id.casefold(), client_key=None))
     except IntegrityError as error:
         if violated_constraint(error) != "uq_identity_client_resource_servers_name":
             raise

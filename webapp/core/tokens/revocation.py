@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..database.errors import violated_constraint
-from ..database.models import TOKEN_DURATION_MAX_MINUTES, Account, IdentityClient, RevokedToken, UsedClientId
+from ..database.models import TOKEN_DURATION_MAX_MINUTES, Account, ClaimedClientId, IdentityClient, RevokedToken
 from .access_tokens import token_generation
 from .signing import CLOCK_SKEW
 
@@ -33,9 +33,9 @@ _SELECT_TOKEN_STATUS = (
         IdentityClient.enabled & IdentityClient.deleted_at.is_(None) & Account.feature_enabled,
         exists().where(RevokedToken.jti == bindparam("jti")),
     )
-    .join(UsedClientId, UsedClientId.client_key == IdentityClient.id)
+    .join(ClaimedClientId, ClaimedClientId.client_key == IdentityClient.id)
     .join(Account, Account.id == IdentityClient.account_id)
-    .where(UsedClientId.client_id_folded == bindparam("client_id_folded"))
+    .where(ClaimedClientId.client_id_folded == bindparam("client_id_folded"))
 )
 
 

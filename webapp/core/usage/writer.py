@@ -35,12 +35,12 @@ from sqlalchemy.orm import aliased
 
 from ..database.models import (
     CallerAddress,
+    ClaimedClientId,
     ClientSecret,
     IdentityClient,
     RefusalDay,
     TokenRequest,
     TokenRequestCount,
-    UsedClientId,
 )
 from ..database.outcomes import Outcome
 from .queries import CALLERS_MAX
@@ -148,7 +148,9 @@ def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Map
     """Return the clients that have or had these IDs in any letter case, by case-folded ID; unknown IDs are left out."""
     folded = {client_id.casefold() for client_id in client_ids}
     rows = connection.execute(
-        select(UsedClientId.client_id_folded, UsedClientId.client_key).where(UsedClientId.client_id_folded.in_(folded))
+        select(ClaimedClientId.client_id_folded, ClaimedClientId.client_key).where(
+            ClaimedClientId.client_id_folded.in_(folded)
+        )
     )
     return {client_id: key for client_id, key in rows if key is not None}
 

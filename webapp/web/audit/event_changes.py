@@ -18,7 +18,7 @@ from ..i18n.times import Times
 class Item(NamedTuple):
     """A value that was added to a set or removed from it."""
 
-    words: str
+    text: str
     moves_money: bool = False
 
 

@@ -25,7 +25,7 @@ class StripLink(NamedTuple):
     """One part of the strip above the list, a link to the clients that it counts."""
 
     reason: AttentionReason
-    words: str
+    text: str
 
 
 def strip_links(summary: Summary) -> list[StripLink]:
@@ -121,7 +121,7 @@ def attention_mark(one: Attention) -> str:
 class Advice(NamedTuple):
     """The text of one reason, and advice on it."""
 
-    words: str
+    text: str
     advice: str
 
 

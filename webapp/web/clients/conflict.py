@@ -72,7 +72,6 @@ def show_conflict(form: EditForm, current: IdentityClient) -> Response:
         "clients/_conflict_form.html",
         status=409,
         client=current,
-        key=current.id,
         form=EditForm(
             formdata=None,
             secret_warning=form.secret_warning.data,

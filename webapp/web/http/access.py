@@ -6,13 +6,14 @@ from datetime import timedelta
 from enum import Enum
 from urllib.parse import urlsplit
 
-from flask import abort, current_app, redirect, render_template, request, url_for
+from flask import Response, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
 from ...core.audit.actions import RefusalReason
 from ...core.database.models import utc_now
+from ...core.i18n import lazy_gettext
 from ...core.tokens.signing import CLOCK_SKEW
 from ...host import (
     BACKGROUND_HEADER,
@@ -61,6 +62,17 @@ class Access(Enum):
         return self.value in permissions_of(actor)
 
 
+_NEEDED = {
+    Access.VIEW: lazy_gettext("You need a role that may change clients."),
+    Access.CHANGE: lazy_gettext("You need a role that may change clients."),
+    Access.CREATE: lazy_gettext("You need a role that may create clients."),
+    Access.EDIT: lazy_gettext("You need a role that may edit clients."),
+    Access.SECRETS: lazy_gettext("You need a role that may change secrets."),
+    Access.DELETE: lazy_gettext("You need a role that may delete clients."),
+}
+"""What somebody is told who may view clients, but not do this."""
+
+
 def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | None:
     """Return the response that refuses the current request, or None if its view may answer. Change nothing.
 
@@ -85,7 +97,7 @@ def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | Non
         _refuse_other_sites()
     if not access.allows(found) or (writes and not Access.CHANGE.allows(found)):
         record_refused_attempt(RefusalReason.FORBIDDEN)
-        return render("components/no_access.html", "components/_no_access.html", status=403, actor=found)
+        return _no_access(found, access)
     if not found.feature_enabled:
         record_refused_attempt(RefusalReason.FEATURE_OFF)
         return render("components/not_enabled.html", "components/_not_enabled.html", status=403, actor=found)
@@ -139,6 +151,19 @@ def signed_out() -> ResponseReturnValue:
     if url is None:
         return responses.error_response(401)
     return redirect(url, 303)
+
+
+def _no_access(found: Actor, access: Access) -> Response:
+    """Return a 403 that says which role is missing: one for this action, or one for the screens altogether."""
+    settings = services().settings
+    return render(
+        "components/no_access.html",
+        "components/_no_access.html",
+        status=403,
+        actor=found,
+        needed=str(_NEEDED[access]) if may_view(found) else "",
+        other_roles=bool(settings.viewer_roles or settings.permissions_by_role),
+    )
 
 
 def sign_in_is_recent() -> bool:

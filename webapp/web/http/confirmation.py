@@ -16,6 +16,7 @@ def render_confirmation(
 
     :param template: name of a template that fills the blocks of `base`.
     :param form: the hidden fields of the confirmation; the template adds its own.
+    :param status: with 409 a notice says who changed the client meanwhile.
     """
     again = request.method == "POST" and not htmx().into_dialog
     return render(

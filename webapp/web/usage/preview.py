@@ -20,13 +20,13 @@ from ..http.loading import load_client
 class Preview:
     """The claims of the next token, unsigned.
 
-    :param against: the sentence why no token would be issued now; empty if one would.
+    :param refusal: the sentence why no token would be issued now; empty if one would.
     :param scopes: the scopes that may be requested.
     :param chosen: the requested scopes; empty means all, as in a request without `scope`.
     :param claims: the claims as JSON; empty if no scope is left.
     """
 
-    against: str
+    refusal: str
     scopes: tuple[str, ...]
     chosen: frozenset[str]
     claims: str
