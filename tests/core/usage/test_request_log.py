@@ -169,8 +169,9 @@ def test_pages_forwards_and_back(engine: Engine, arguments: dict[str, Any]) -> N
 def test_a_forged_cursor_gives_the_first_page(engine: Engine, cursor: str) -> None:
     client = make_client(engine)
     add(engine, client, *MIXED)
-    for name in ("after", "before"):
-        assert len(find(engine, **{name: cursor}).requests) == 5
+    arguments: tuple[dict[str, Any], ...] = ({"after": cursor}, {"before": cursor})
+    for each in arguments:
+        assert len(find(engine, **each).requests) == 5
 
 
 def test_a_search_is_bounded_and_goes_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from ..addresses import canonical_address
 from ..credentials import CLIENT_ID_MAX
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import ClientSecret, IdentityClient, TokenRequest, UsedClientId
+from ..database.models import ClaimedClientId, ClientSecret, IdentityClient, TokenRequest
 from ..database.outcomes import AuthenticationFailure, Outcome
 from ..database.unit_of_work import read_session
 from ..errors import NotFound
@@ -141,8 +141,8 @@ def find_client(session: Session, *, account_id: str, client_id: str) -> Identit
     """Return the client of the account that has or had an ID, in any letter case, deleted or not; None if none."""
     return session.scalar(
         select(IdentityClient)
-        .join(UsedClientId, UsedClientId.client_key == IdentityClient.id)
-        .where(IdentityClient.account_id == account_id, UsedClientId.client_id_folded == client_id.casefold())
+        .join(ClaimedClientId, ClaimedClientId.client_key == IdentityClient.id)
+        .where(IdentityClient.account_id == account_id, ClaimedClientId.client_id_folded == client_id.casefold())
     )
 
 

@@ -49,7 +49,7 @@ RESPONSES: Mapping[str, tuple[int, str]] = {
     Outcome.PLAIN_HTTP: (400, "invalid_request"),
 }
 """Status and error code of the response to each outcome."""
-_OTHER_SCOPE = "other"
+OTHER_SCOPE = "other"
 """What is recorded in place of a scope that no role of the catalogue has (L3)."""
 _ADVICE: Mapping[str, tuple[str, str]] = {
     # The reason, and what to do, where both depend on the outcome alone.
@@ -201,7 +201,7 @@ def _scope_reason(
 ) -> tuple[str, str, Sequence[Link]]:
     """Name each scope that the client's roles do not have, and the roles that have it."""
     own = set(catalogue.scopes(catalogue.effective(client.roles, None)))
-    missing = [scope for scope in request.scope.split() if scope not in own and scope != _OTHER_SCOPE]
+    missing = [scope for scope in request.scope.split() if scope not in own and scope != OTHER_SCOPE]
     reasons = []
     for scope in missing:
         names = [role.name for role in catalogue.values() if scope in role.scopes]
@@ -209,7 +209,7 @@ def _scope_reason(
         # Translators: roles is the name of a role, or several with commas.
         opened = ngettext("%(roles)s does.", "Each of these does: %(roles)s.", len(names), roles=roles)
         reasons.append(gettext("No role of this client opens %(scope)s. %(opened)s", scope=scope, opened=opened))
-    is_unknown = _OTHER_SCOPE in request.scope.split()
+    is_unknown = OTHER_SCOPE in request.scope.split()
     if is_unknown:
         reasons.append(gettext("No role at all opens the scope that is shown as “other”."))
     if not reasons:
