@@ -56,6 +56,20 @@ def test_every_name_in_the_guide_exists() -> None:
     assert [message for message in messages if f'"{message}' not in code] == []
 
 
+def test_every_row_of_outages_names_its_tests() -> None:
+    """What fails, for whom, and the tests that show it (D8)."""
+    found = re.findall(
+        r"^def (test_\w+)",
+        "".join(path.read_text("utf-8") for path in (servers.ROOT / "tests").rglob("*.py")),
+        re.MULTILINE,
+    )
+    rows = [line for line in section("Outages").splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`(test_\w+)`", row.rstrip(" |").rpartition("|")[2]) for row in rows]
+    assert len(named) >= 10
+    assert all(named)
+    assert {name for names in named for name in names} <= set(found)
+
+
 def test_the_numbers_match_the_code() -> None:
     """Limits, intervals and retention (D1, T8, L1)."""
     assert server.HEAD_LIMIT_BYTES == 24 * 1024

@@ -14,6 +14,7 @@ from werkzeug.routing import BuildError
 
 from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
+from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
 from .core.rate_limits.limits import RateLimits
@@ -90,6 +91,7 @@ class Services:
     clients: ClientService
     rate_limits: RateLimits
     authenticator: Authenticator
+    key_authenticator: KeyAuthenticator
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder
@@ -145,7 +147,12 @@ def check_routes(app: Flask, settings: Settings) -> None:
 
     :raises SettingsError: there is one.
     """
-    ours = (f"{settings.blueprint_name}.", f"{settings.blueprint_name}_endpoint.")
+    prefix_settings = {
+        f"{settings.blueprint_name}.": "URL_PREFIX",
+        f"{settings.blueprint_name}_endpoint.": "ENDPOINT_PREFIX",
+        f"{settings.blueprint_name}_api.": "API_PREFIX",
+    }
+    ours = tuple(prefix_settings)
     rules = [*app.url_map.iter_rules()]
     taken = {rule.rule: rule for rule in rules if not rule.endpoint.startswith(ours)}
     for rule in rules:
@@ -154,7 +161,7 @@ def check_routes(app: Flask, settings: Settings) -> None:
         other = taken.get(rule.rule) or taken.get(f"{rule.rule}/")
         if other is None:
             continue
-        setting = "URL_PREFIX" if rule.endpoint.startswith(ours[0]) else "ENDPOINT_PREFIX"
+        setting = next(setting for name, setting in prefix_settings.items() if rule.endpoint.startswith(name))
         advice = f"Set {PREFIX}{setting}, or remove it."
         if rule.rule.startswith("/.well-known/"):
             advice = "Remove it, or serve Identity Clients from an application and a host name of its own."

@@ -35,7 +35,7 @@ def test_tab_order_of_the_list(tab: Page, merchant: Merchant) -> None:
     for name in (
         "New Client",
         "1 client never used",
-        "Search by client ID, name or description",
+        "Search by client ID, name, description, owner or tag",
         "Status",
         "Role",
         "Needs attention",

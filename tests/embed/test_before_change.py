@@ -121,8 +121,9 @@ def test_a_function_gets_the_new_values(sqlite_engine: Engine) -> None:
     refused = create(browser)
     assert refused.status_code == 422
     assert "IDs of Northwind begin with nw-." in refused.text
-    assert create(browser, client_id="nw-payments").status_code == 200
+    assert create(browser, client_id="nw-payments", owner="Ana", tags="EU, test").status_code == 200
     assert seen[-1].action == "created"
+    assert (seen[-1].owner, seen[-1].tags) == ("Ana", frozenset({"eu", "test"}))
     assert (seen[-1].client_id, seen[-1].token_duration, seen[-1].roles, seen[-1].enabled) == (
         "nw-payments",
         25,

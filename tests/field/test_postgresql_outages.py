@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +13,7 @@ from threading import Event, Thread
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Engine, create_engine, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
@@ -26,6 +26,7 @@ from tests.support.mas import Mas, csrf_token, sign_in
 from tests.support.outages import OwnPostgresql, own_postgresql, pgbouncer
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.engine import make_engine
+from webapp.core.database.fast_reads import FastReads
 from webapp.core.database.models import TokenRequestCount
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotWritable, Unavailable
@@ -42,6 +43,7 @@ class Application:
     app: Flask
     browser: FlaskClient
     csrf_token: str
+    access_token: str = ""
 
     @property
     def services(self) -> Services:
@@ -70,6 +72,16 @@ class Application:
                 "creation_key": "once",
             },
         )
+
+    def introspection(self) -> TestResponse:
+        return self._with_token("/connect/introspect")
+
+    def revocation(self) -> TestResponse:
+        return self._with_token("/connect/revocation")
+
+    def _with_token(self, path: str) -> TestResponse:
+        headers = {"Authorization": basic_header("northwind-api", SECRET)}
+        return self.app.test_client().post(path, data={"token": self.access_token}, headers=headers)
 
     def ready(self) -> TestResponse:
         return self.app.test_client().get("/readyz")
@@ -117,6 +129,7 @@ def serving(url: str, directory: Path) -> Iterator[Application]:
     application = Application(app, browser, csrf_token(browser, f"{PREFIX}/new"))
     for request in (application.token, application.page, application.ready, application.jwks):
         assert request().status_code == 200
+    application.access_token = str((application.token().json or {})["access_token"])
     yield application
     services.engine.dispose()
 
@@ -222,6 +235,9 @@ def test_tokens_are_signed_with_cached_keys_while_keys_cannot_be_read(applicatio
         with ThreadPoolExecutor(8) as threads:
             durations = sorted(threads.map(seconds, range(8)))
         assert durations[-2] < 1.5 < durations[-1] < LIMIT_SECONDS
+        assert status_within_limit(application.introspection) == status_within_limit(application.jwks) == 503
+        assert status_within_limit(application.ready) == 503
+        assert application.page().status_code == 200
     locker.dispose()
 
 
@@ -278,6 +294,18 @@ def test_pgbouncer_in_front_of_a_frozen_server(server: OwnPostgresql, url: str, 
             time.sleep(0.1)
 
 
+def test_a_stopped_pgbouncer(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
+    """Refused connections are 503 at once (D8)."""
+    with ExitStack() as pooler:
+        address = pooler.enter_context(pgbouncer(tmp_path / "pooler", str(server.socket_directory), "tests"))
+        with serving(f"{address}{make_url(url).database}", tmp_path) as application:
+            pooler.close()
+            began = time.monotonic()
+            for request in (application.token, application.introspection, application.page, application.ready):
+                assert status_within_limit(request) == 503
+            assert time.monotonic() - began < LIMIT_SECONDS
+
+
 def test_a_waiting_process_stays_alive(server: OwnPostgresql, url: str, tmp_path: Path) -> None:
     """`/healthz` answers while every other request waits for the database, and SIGTERM ends the process (D8)."""
     with servers.serve(tmp_path, IDENTITY_CLIENTS_DATABASE_URL=url) as live:
@@ -318,6 +346,31 @@ def status_of(url: str, body: bytes | None = None) -> int:
         return error.code
 
 
+# Failover
+
+
+def test_reads_and_writes_follow_the_primary() -> None:
+    """With `target_session_attrs` no read stays at a former primary that has become a standby (A7, D8)."""
+    with own_postgresql() as former, own_postgresql() as new:
+        hosts = f"{former.socket_directory},{new.socket_directory}"
+        query = {"host": hosts, "target_session_attrs": "read-write"}
+        engine = make_engine(make_url(former.url).set(query=query).render_as_string())
+        reads = FastReads(engine)
+        directory = select(func.current_setting("data_directory"))
+        prepared = reads.prepare(directory)
+        assert reads.rows(prepared) == [[f"{former.socket_directory}/data"]]
+        # Becoming a standby needs a restart, which closes every connection.
+        former.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        former.stop()
+        former.start_again()
+        assert reads.rows(prepared) == [[f"{new.socket_directory}/data"]]
+        with unit_of_work(engine) as session:
+            assert session.scalar(directory) == f"{new.socket_directory}/data"
+            session.execute(text("CREATE TABLE written (id int)"))
+        reads.close()
+        engine.dispose()
+
+
 # Read-only
 
 
@@ -350,6 +403,8 @@ def test_a_read_only_server_issues_tokens_and_loses_no_record(
     assert "cannot execute" not in response.text
     assert "in a read-only transaction (SQLSTATE 25006)" in caplog.text
     assert application.ready().status_code == 503
+    assert (application.introspection().json or {})["active"] is True
+    assert status_within_limit(application.revocation) == 503
     read_only(False)
     assert application.ready().status_code == 200
     application.services.recorder.write()

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
+from werkzeug.test import TestResponse
 
 from tests.support.databases import migrate_everything
 from tests.support.endpoint import basic_header
@@ -99,14 +100,21 @@ def test_a_full_disk(
         "creation_key": "once",
     }
 
-    def token() -> int:
+    def token() -> str:
         header = {"Authorization": basic_header("northwind-api", SECRET)}
-        return caller.post("/connect/token", data={"grant_type": "client_credentials"}, headers=header).status_code
+        response = caller.post("/connect/token", data={"grant_type": "client_credentials"}, headers=header)
+        return str((response.json or {})["access_token"])
 
-    assert token() == 200
+    def with_token(path: str) -> TestResponse:
+        header = {"Authorization": basic_header("northwind-api", SECRET)}
+        return caller.post(f"/connect/{path}", data={"token": access_token}, headers=header)
+
+    access_token = token()
     assert caller.get("/readyz").status_code == 200
     with outage(small_disk):
-        assert [token() for _ in range(3)] == [200] * 3
+        assert all(token() for _ in range(3))
+        assert (with_token("introspect").json or {})["active"] is True
+        assert with_token("revocation").status_code == 503
         services.recorder.write()
         response = browser.post(f"{PREFIX}/new", data=form)
         assert (response.status_code, response.headers["Retry-After"]) == (503, "5")

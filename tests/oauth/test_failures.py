@@ -214,5 +214,6 @@ def test_sign_in_rate_limit_without_shared_store(sqlite_url: str, tmp_path: Path
     began = time.monotonic()
     answers = [sign_in(client, password="a wrong password").status_code for _ in range(6)]
     assert answers == [422] * 5 + [429]
+    assert_health(client, ready=True)
     assert time.monotonic() - began < 5
     app.extensions[EXTENSION].engine.dispose()

@@ -73,6 +73,8 @@ class Merchant:
             "description": client.description,
             "token_duration": str(client.token_duration_minutes),
             "roles": client.roles,
+            "owner": client.owner,
+            "tags": tuple(client.tags),
         }
         with unit_of_work(self.engine) as session:
             make_clients().edit(

@@ -50,6 +50,8 @@ def values_of(client: IdentityClient, **overrides: Any) -> ClientValues:
         "description": client.description,
         "token_duration": str(client.token_duration_minutes),
         "roles": client.roles,
+        "owner": client.owner,
+        "tags": tuple(client.tags),
     }
     return ClientValues(**(values | overrides))
 

@@ -122,11 +122,15 @@ def make_client(
     description: str = "",
     token_duration: int = 60,
     roles: Collection[str] = ("MerchantUser",),
+    owner: str = "",
+    tags: Collection[str] = (),
     copied_from: uuid.UUID | None = None,
+    catalogue: RoleCatalogue = CATALOGUE,
     **overrides: Any,
 ) -> IdentityClient:
     """Create a client through the rules, and its account if it is missing.
 
+    :param catalogue: the application's own, where it has other roles than `DEFAULT_ROLES`.
     :param hasher: the application's own, where its pepper is not `PEPPER_SETTING`.
     :param overrides: columns to set afterwards, such as `enabled`, `created_at` or `deleted_at`.
     """
@@ -134,11 +138,17 @@ def make_client(
     with _session(target) as session:
         if session.scalar(select(Account.id).where(Account.id == account_id)) is None:
             make_account(session, account_id)
-        client = make_clients(make_secrets(hasher)).create(
+        client = make_clients(make_secrets(hasher), catalogue=catalogue).create(
             session,
             author=make_author(account_id),
             values=make_values(
-                name=name, description=description, token_duration=str(token_duration), roles=frozenset(roles), **given
+                name=name,
+                description=description,
+                token_duration=str(token_duration),
+                roles=frozenset(roles),
+                owner=owner,
+                tags=tuple(tags),
+                **given,
             ),
             secret=secret,
             creation_key=None,

@@ -90,7 +90,7 @@ class ClientList(Screen):
     @property
     def search(self) -> Locator:
         """The search field."""
-        return self.root.get_by_label("Search by client ID, name or description")
+        return self.root.get_by_label("Search by client ID, name, description, owner or tag")
 
     def row(self, client_id: str) -> Locator:
         """Return the row of a client."""

@@ -33,6 +33,8 @@ VALUES: dict[str, Any] = {
     "description": "Pays approved claims.\r\nOwner: claims@northwind.example",
     "token_duration": "25",
     "roles": ["MerchantUser", "CreatePayment"],
+    "owner": "Priya Nair",
+    "tags": "production, claims",
 }
 
 
@@ -53,6 +55,8 @@ def values(client: IdentityClient) -> dict[str, Any]:
         "description": client.description,
         "token_duration": str(client.token_duration_minutes),
         "roles": sorted(client.roles),
+        "owner": client.owner,
+        "tags": ", ".join(sorted(client.tags)),
         "enabled": client.enabled,
     }
 

@@ -82,7 +82,9 @@ def _add_client(
     client = services.clients.create(
         session,
         author=author,
-        values=ClientValues(demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles),
+        values=ClientValues(
+            demo.client_id, demo.name, demo.description, str(demo.minutes), demo.roles, demo.owner, demo.tags
+        ),
         secret=services.secrets.generate().reveal(),  # not shown: change the secret to use the client
         creation_key=None,
     )
@@ -114,7 +116,13 @@ def _edit(session: Session, services: Services, client: IdentityClient, by: MasU
         key=client.id,
         version=client.version,
         values=ClientValues(
-            client.client_id, client.name, client.description, str(minutes), change.roles or client.roles
+            client.client_id,
+            client.name,
+            client.description,
+            str(minutes),
+            change.roles or client.roles,
+            client.owner,
+            tuple(client.tags),
         ),
         enabled=client.enabled,
     )

@@ -56,6 +56,8 @@ class DemoClient:
     roles: frozenset[str]
     disabled_days_ago: int | None = None
     networks: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     second_secret: SecondSecret | None = None
     callers: tuple[Caller, ...] = ()
@@ -90,6 +92,8 @@ CLIENTS = (
         "Pays settled motor and property claims from the claims platform, through the day.",
         60,
         _PAY,
+        owner="claims-platform@northwind.example",
+        tags=("claims", "production"),
         networks="203.0.113.0/28 London data centre\n2001:db8:40::/48 Dublin, stand-by",
         edits=(
             Edit(103, "Hannah Okafor", roles=_PAY | {"MerchantCreateVoidRequest"}),
@@ -117,6 +121,8 @@ CLIENTS = (
         "The same integration against the test environment. Owned by the claims platform team.",
         60,
         _PAY,
+        owner="claims-platform@northwind.example",
+        tags=("claims", "test"),
         second_secret=SecondSecret(41, None),
         callers=(
             Caller("203.0.113.40", 12, 25, scope="API payment-requests"),
@@ -132,6 +138,8 @@ CLIENTS = (
         "Collects the month's bordereaux for the delegated authority team.",
         10,
         frozenset({"MerchantUser", "ReportViewer"}),
+        owner="Delegated authority team",
+        tags=("production", "reporting"),
         callers=(Caller("192.0.2.18", 3, 4 * _HOUR, scope="other"),),
     ),
     DemoClient(
@@ -142,6 +150,8 @@ CLIENTS = (
         "Reads balances and movements every hour for finance.\nContact: finance-systems@northwind.example",
         15,
         _READ | {"ReportViewer"},
+        owner="finance-systems@northwind.example",
+        tags=("finance", "production"),
         networks="192.0.2.64/27 Finance systems",
         callers=(Caller("192.0.2.70", 24, 37, scope="accounts:read transactions:read"),),
     ),
@@ -154,6 +164,8 @@ CLIENTS = (
         10,
         _READ | {"CreatePayment", "CreateUrgentPayments", "StoredRecipientEditor"},
         21,
+        owner="claims-platform@northwind.example",
+        tags=("claims", "production"),
         callers=(Caller("203.0.113.12", 6, 22 * _DAY, scope="payment-requests"),),
     ),
     DemoClient(
@@ -164,6 +176,8 @@ CLIENTS = (
         "Uploads the file of premium refunds at 01:30.",
         60,
         frozenset({"MerchantUser", "UploadBatches"}),
+        owner="finance-systems@northwind.example",
+        tags=("finance", "production"),
         second_secret=SecondSecret(8, -0.5),
         callers=(Caller("203.0.113.21", 4, _DAY, scope="payment-requests payment-batches", hour=1),),
         refusals=(
@@ -190,6 +204,8 @@ CLIENTS = (
         "Moves surplus funds between our own accounts at close of business.",
         10,
         frozenset({"MerchantUser", "AccountViewer", "AccountMovementEditor"}),
+        owner="Treasury",
+        tags=("finance", "production"),
         networks="192.0.2.81 Treasury workstation",
         callers=(Caller("192.0.2.81", 2, 15 * _HOUR, scope="account-movements", hour=17),),
         refusals=(Refusals(Outcome.PLAIN_HTTP, 1, 9 * _DAY, "192.0.2.81", "A", "account-movements"),),
@@ -202,6 +218,8 @@ CLIENTS = (
         "Our loss adjuster reads the status of payments that they asked for. Contract ends in March.",
         10,
         frozenset({"MerchantUser", "TransactionViewer"}),
+        owner="Priya Nair",
+        tags=("vendor",),
         callers=(Caller("198.51.100.77", 0, 97 * _DAY, scope="transactions:read"),),
     ),
     DemoClient(
@@ -212,6 +230,7 @@ CLIENTS = (
         "Loads transactions for reporting. Read only.",
         45,
         _READ,
+        tags=("production", "reporting"),
         callers=(Caller("192.0.2.33", 5, 9 * _HOUR, scope="transactions:read", hour=3),),
     ),
     DemoClient(
@@ -248,6 +267,8 @@ CLIENTS = (
         "Pays marine and cargo claims.",
         30,
         _PAY,
+        owner="Grace Lindqvist",
+        tags=("production",),
         callers=(Caller("198.51.100.200", 40, 6, scope=_PAYMENTS),),
     ),
     DemoClient(

@@ -21,7 +21,13 @@ def test_contents_of_an_event(engine: Engine) -> None:
     client = create(
         engine,
         author=make_author(actor_id="42", label="Hannah Okafor", address="2001:db8::1", request_id="abc"),
-        values=make_values(client_id="acme-claims", name="Claims", roles=frozenset({"UploadBatches", "MerchantUser"})),
+        values=make_values(
+            client_id="acme-claims",
+            name="Claims",
+            roles=frozenset({"UploadBatches", "MerchantUser"}),
+            owner="Priya Nair",
+            tags=("Production", "claims"),
+        ),
     )
     with read_session(engine) as session:
         event = session.scalars(select(AuditEvent)).one()
@@ -35,6 +41,8 @@ def test_contents_of_an_event(engine: Engine) -> None:
         "description": [None, ""],
         "token_duration_minutes": [None, 60],
         "roles": [None, ["MerchantUser", "UploadBatches"]],
+        "owner": [None, "Priya Nair"],
+        "tags": [None, ["claims", "production"]],
         "enabled": [None, True],
         "client_secret": [None, {"A": "current"}],
     }

@@ -246,6 +246,7 @@ def test_foreign_deleted_and_absent_clients_are_not_found(engine: Engine) -> Non
         absent = IdentityClient(
             id=key, account_id=own.account_id, version=1, enabled=True, client_id="acme-claims", name="", description=""
         )
+        absent.owner, absent.tags = "", frozenset()
         absent.token_duration_minutes, absent.roles = 10, frozenset({"MerchantUser"})
         statements.clear()
         for call in (

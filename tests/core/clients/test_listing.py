@@ -1,6 +1,7 @@
 """Listing clients: search, filters, sort orders and keyset pages, within the account (I4)."""
 
 import base64
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -193,6 +194,26 @@ def test_letters_fold_as_people_expect(engine: Engine) -> None:
         ("a\u030angstro\u0308m fi", ["angstrom-1", "only-angs-the-name"]),
     ):
         assert ids(find(engine, q=q)) == found, q
+
+
+def test_a_client_is_found_by_its_owner_and_tags(engine: Engine) -> None:
+    """Written through the rules or in bulk."""
+    client = make_client(engine, owner="Zoë Lindqvist", tags=["production", "été 100%"])
+    make_client(engine)
+    expected = {"zoe lind": True, "ZOË": True, "Product": True, "ete 100%": True, "ete 100_": False, "nobody": False}
+    assert {q: ids(find(engine, q=q)) == [client.client_id] for q in expected} == expected
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE identity_clients SET owner = 'Ana', owner_folded = 'ana', tags = :tags"
+                " WHERE client_id = :client"
+            ),
+            {"client": client.client_id, "tags": json.dumps(["été 100%"])},
+        )
+    for _ in range(2):
+        expected = {"zoe lind": False, "ANA": True, "production": False, "été 100%": True}
+        assert {q: ids(find(engine, q=q)) == [client.client_id] for q in expected} == expected
+        search_index.update_stale(engine)
 
 
 def test_an_edited_client_is_found_by_what_it_has_now(engine: Engine) -> None:

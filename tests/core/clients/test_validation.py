@@ -11,7 +11,9 @@ from webapp.core.clients.validation import (
     check_client_id,
     check_description,
     check_name,
+    check_owner,
     check_roles,
+    check_tags,
     check_token_duration,
 )
 from webapp.core.errors import FieldError
@@ -142,6 +144,81 @@ def test_description_refused(value: str, message: str) -> None:
     assert (caught.value.field, caught.value.message) == ("description", message)
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("", ""),
+        (" \u3000", ""),
+        ("abc", "abc"),
+        (" claims@northwind.example ", "claims@northwind.example"),
+        ("Zoe\u0308 Søn", "Zoë Søn"),
+        ("💳" * 100, "💳" * 100),
+    ],
+)
+def test_owner_is_stored_in_nfc(value: str, kept: str) -> None:
+    assert check_owner(value) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("ab", "This owner has 2 characters. Use 3 to 100, or leave it empty."),
+        ("a" * 101, "This owner has 101 characters. Use 3 to 100, or leave it empty."),
+        *(
+            (
+                f"acme{bad}claims",
+                f"Character 5 cannot be used: it is an invisible control character (U+{ord(bad):04X})."
+                " Delete it, or type the text again.",
+            )
+            for bad in (*CONTROLS, *BIDIRECTIONAL, *SURROGATES, "\t", "\n")
+        ),
+    ],
+)
+def test_owner_refused(value: str, message: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        check_owner(value)
+    assert (caught.value.field, caught.value.message) == ("owner", message)
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([], set()),
+        (["", "  "], set()),
+        (["a"], {"a"}),
+        ([" Production ", "PRODUCTION", "eu west"], {"production", "eu west"}),
+        (["E\u0301TE\u0301"], {"été"}),
+        (["💳" * 30], {"💳" * 30}),
+        ([str(number) for number in range(10)], set("0123456789")),
+        ([*"0123456789", "9", ""], set("0123456789")),
+    ],
+)
+def test_tags_are_stored_in_small_letters_and_once(values: list[str], kept: set[str]) -> None:
+    assert check_tags(values) == kept
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["ok", "a" * 31], f"The tag “{'a' * 31}” has 31 characters. Use at most 30."),
+        ([str(number) for number in range(11)], "There are 11 tags. Use at most 10."),
+        (["one,two"], "The tag “one,two” has a comma. Commas separate tags."),
+        *(
+            (
+                ["ok", f"acme{bad}claims"],
+                f"Character 5 cannot be used: it is an invisible control character (U+{ord(bad):04X})."
+                " Delete it, or type the text again.",
+            )
+            for bad in (*CONTROLS, *BIDIRECTIONAL, *SURROGATES, "\t", "\n")
+        ),
+    ],
+)
+def test_tags_refused(values: list[str], message: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        check_tags(values)
+    assert (caught.value.field, caught.value.message) == ("tags", message)
+
+
 @pytest.mark.parametrize("minutes", [10, 11, 59, 60])
 def test_token_duration_allowed(minutes: int) -> None:
     assert check_token_duration(str(minutes)) == minutes
@@ -224,7 +301,7 @@ def test_roles_refused(roles: set[str], granted: set[str] | None, message: str) 
 @given(st.text(max_size=120))
 def test_validation_is_idempotent(value: str) -> None:
     """A form that is prefilled with stored values can be saved unchanged."""
-    for check in (check_name, check_description):
+    for check in (check_name, check_description, check_owner):
         try:
             kept = check(value)
         except FieldError:

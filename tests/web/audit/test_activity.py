@@ -68,6 +68,9 @@ def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
 
 
 DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
+    (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
+    (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
+    (Action.SETTINGS_CHANGED, {"other": [None, 1]}, "changed the settings other: 1"),
     (Action.CREATED, {}, "created the client"),
     (
         Action.CREATED,
@@ -86,6 +89,8 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.EDITED, {"token_duration_minutes": [30, 60]}, "changed the token duration 30 minutes → 60 minutes"),
     (Action.EDITED, {"client_id": ["acme", "acme-2"]}, "changed the client ID acme → acme-2"),
     (Action.EDITED, {"name": ["", "Claims"]}, "changed the client name none → Claims"),
+    (Action.EDITED, {"owner": ["Ana", ""]}, "changed the owner Ana → none"),
+    (Action.EDITED, {"tags": [["eu", "test"], ["eu", "live"]]}, "changed the tags + live − test"),
     (Action.EDITED, {"description": ["a\nb", ""]}, "changed the description a b → none"),
     (
         Action.EDITED,
@@ -144,6 +149,34 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
             "ends_at": [{"A": "2026-07-01T09:00:00+00:00"}, {"A": None}],
         },
         "changed the end date of a secret Secret A: ends 1 July 2026, 10:00 BST → no end date",
+    ),
+    (
+        Action.CLIENT_KEY_ADDED,
+        {"public_key": [{}, {"1": "current"}], "thumbprint": [None, "x_y"], "algorithm": [None, "ES256"]},
+        "added a key Key 1: created Thumbprint: x_y Algorithm: ES256",
+    ),
+    (
+        Action.CLIENT_KEY_ENDED,
+        {"public_key": [{"10": "ending"}, {"10": "ended"}]},
+        "ended a key Key 10: ending → ended",
+    ),
+    (
+        Action.CLIENT_KEY_PAUSED,
+        {"public_key": [{"1": "current"}, {"1": "paused"}]},
+        "paused a key Key 1: current → paused",
+    ),
+    (
+        Action.CLIENT_KEY_RESUMED,
+        {"public_key": [{"1": "paused"}, {"1": "ending"}]},
+        "resumed a key Key 1: paused → ending",
+    ),
+    (
+        Action.CLIENT_KEY_END_DATE_SET,
+        {
+            "public_key": [{"1": "current"}, {"1": "ending"}],
+            "ends_at": [{"1": None}, {"1": "2026-07-01T09:00:00+00:00"}],
+        },
+        "changed the end date of a key Key 1: no end date → ends 1 July 2026, 10:00 BST",
     ),
     (
         Action.NETWORKS_CHANGED,

@@ -193,7 +193,7 @@ def test_the_text_of_a_mark(one: Attention, words: str) -> None:
 def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
     """Relative up to an hour, then the date; "Never", not an empty cell."""
     make_client(host.engine, last_token_at=None if ago is None else NOON - ago)
-    cell = re.search(r'<td role="cell" data-l="Last:">(.*?)</td>', one_line(host.get().text))
+    cell = re.search(r'<td role="cell" class="ic-last" data-l="Last:">(.*?)</td>', one_line(host.get().text))
     assert cell
     assert re.sub("<[^>]*>", "", cell[1]) == shown
     assert ("<time" in cell[1]) is (ago is not None)

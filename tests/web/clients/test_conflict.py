@@ -25,6 +25,8 @@ def client(host: Host) -> IdentityClient:
         description="First line\nsecond line",
         token_duration=45,
         roles=["MerchantUser", "UploadBatches"],
+        owner="Claims platform",
+        tags=["production", "claims"],
     )
 
 
@@ -72,7 +74,7 @@ def test_a_stale_save_shows_both_values_and_changes_nothing(
         "token_duration": ["45", "60"],
         "roles": ["CreatePayment MerchantUser UploadBatches", "MerchantUser"],
     }
-    assert "The same in both: Client ID, Enabled." in page.text
+    assert "The same in both: Client ID, Owner, Tags, Enabled." in page.text
     assert "+ Create single payments" in page.text
     assert "− Upload batches" in page.text
     assert page.value("version") == "2"
@@ -88,6 +90,8 @@ def test_each_sides_changes_are_preselected(host: Host, client: IdentityClient, 
         "description": "Theirs",
         "token_duration": "30",
         "roles": "MerchantUser",
+        "owner": "Claims platform",
+        "tags": "claims, production",
         "enabled": "y",
     }
     answer = host.post(f"/{client.id}/edit", page.form(), htmx=True, token=False)
@@ -98,13 +102,15 @@ def test_each_sides_changes_are_preselected(host: Host, client: IdentityClient, 
         "description": "Theirs",
         "token_duration": "30",
         "roles": ["MerchantUser"],
+        "owner": "Claims platform",
+        "tags": "claims, production",
         "enabled": True,
     }
 
 
 def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: IdentityClient, mine: Markup) -> None:
     """All own values are saved on top of the newest version, line breaks and several roles included (I7)."""
-    form = mine.form(client_id="acme-mine", name="Mine", token_duration="30")
+    form = mine.form(client_id="acme-mine", name="Mine", token_duration="30", owner="Priya Nair", tags="Vendor,, EU")
     del form["enabled"]
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
     own_values = {name: sides[0] for name, sides in radios(page).items()}
@@ -117,6 +123,8 @@ def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: 
         "description": "First line\nsecond line",
         "token_duration": "30",
         "roles": ["MerchantUser", "UploadBatches"],
+        "owner": "Priya Nair",
+        "tags": "eu, vendor",
         "enabled": False,
     }
     assert after.version == 3

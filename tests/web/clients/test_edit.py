@@ -31,6 +31,8 @@ CHANGED: dict[str, Any] = {
     "description": "Three\r\nlines\r\nnow",
     "token_duration": "10",
     "roles": ["MerchantUser", "CreatePayment"],
+    "owner": "Priya Nair",
+    "tags": "claims, production",
 }
 
 

@@ -132,6 +132,7 @@ def test_create(host: Host, htmx: bool) -> None:
     assert client.client_id == "acme-claims-prod"
     assert client.name == "Acme claims"
     assert client.description == "Pays approved claims.\nOwner: claims@northwind.example"
+    assert (client.owner, client.tags) == ("Priya Nair", frozenset({"production", "claims"}))
     assert client.token_duration_minutes == 25
     assert client.roles == {"MerchantUser", "CreatePayment"}
     assert client.enabled
@@ -155,6 +156,10 @@ LIMITS = [
     ("name", "😀" * 100, True),
     ("description", "a\r\n" * 500, True),
     ("description", "😀" * 1000, True),
+    ("owner", "ab", False),
+    ("owner", "a" * 100, True),
+    ("tags", ",".join("0123456789"), True),
+    ("tags", ",".join("0123456789a"), False),
     ("description", "a" * 1001, False),
     ("token_duration", "9", False),
     ("token_duration", "10", True),
@@ -501,7 +506,7 @@ def test_each_checked_field_has_its_message_just_before_it(host: Host) -> None:
                 assert slot == f"f-{attributes['name']}-m"
                 assert slot in attributes["aria-describedby"].split()
                 checked.append(attributes["name"])
-        assert checked == ["client_id", "client_secret", "name", "description", "token_duration"]
+        assert checked == ["client_id", "client_secret", "name", "description", "token_duration", "owner", "tags"]
 
 
 @pytest.mark.parametrize("path", ["/check", "/check?field=", "/check?field=enabled", "/check?field=__class__"])
@@ -566,6 +571,8 @@ def original(host: Host) -> IdentityClient:
         description="Two\nlines",
         token_duration=45,
         roles=["MerchantUser", "UploadBatches"],
+        owner="Claims platform",
+        tags=["production", "claims"],
     )
 
 
@@ -575,6 +582,7 @@ def test_copy_fills_the_form_without_id_and_secret(host: Host, htmx: bool, origi
     assert page.value("name") == "Acme original"
     assert page.value("description") == "Two\nlines"
     assert page.value("token_duration") == "45"
+    assert (page.value("owner"), page.value("tags")) == ("Claims platform", "claims, production")
     assert [value for name, value in page.values if name == "roles"] == ["MerchantUser", "UploadBatches"]
     assert "acme-original" in page.text
     form = page.form(client_id="acme-copied", client_secret=SECRET)

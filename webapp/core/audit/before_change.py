@@ -21,6 +21,8 @@ class Change:
     :param client_key: our key of the client.
     :param token_duration: in minutes.
     :param roles: keys of API roles.
+    :param owner: a name or an e-mail address, or empty.
+    :param tags: in small letters.
     :param allowed_networks: as they are typed, one each; empty allows every address.
     :param changes: per changed field `[before, after]`, as in the audit log; never a secret or a hash.
     """
@@ -35,6 +37,8 @@ class Change:
     description: str
     token_duration: int
     roles: frozenset[str]
+    owner: str
+    tags: frozenset[str]
     enabled: bool
     allowed_networks: tuple[str, ...]
     changes: Mapping[str, Any]
@@ -80,6 +84,8 @@ def call_hooks(
             description=client.description,
             token_duration=client.token_duration_minutes,
             roles=frozenset(client.roles),
+            owner=client.owner,
+            tags=frozenset(client.tags),
             enabled=client.enabled,
             allowed_networks=tuple(map(str, client.allowed_networks)),
             changes=changes,

@@ -1,5 +1,6 @@
 """List the clients of an account: search, filters, sort order, and keyset pagination."""
 
+import json
 import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,21 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, literal, or_, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ..database import search_index
@@ -44,7 +59,7 @@ SORTS = tuple(sign + name for name in _COLUMNS for sign in ("", "-"))
 class ListQuery:
     """The search, filters, order and page of the list, as in the query string.
 
-    :param q: a part of the client ID, the name or the description, in any letter case.
+    :param q: a part of the client ID, the name, the description, the owner or a tag, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
     :param role: the key of an API role that the clients must have, or empty.
     :param attention: one of `attention.FILTERS`, or empty.
@@ -361,8 +376,17 @@ def _is_found_without_text(q: str) -> ColumnElement[bool]:
 
 
 def _contains(q: str) -> ColumnElement[bool]:
-    columns = (IdentityClient.client_id_folded, IdentityClient.name_folded, IdentityClient.description_folded)
-    return or_(*(column.contains(q.casefold(), autoescape=True) for column in columns))
+    columns = (
+        IdentityClient.client_id_folded,
+        IdentityClient.name_folded,
+        IdentityClient.description_folded,
+        IdentityClient.owner_folded,
+    )
+    tag = json.dumps(q.lower())[1:-1]  # as the column holds it
+    return or_(
+        *(column.contains(q.casefold(), autoescape=True) for column in columns),
+        type_coerce(IdentityClient.tags, Text).contains(tag, autoescape=True),
+    )
 
 
 def _position(session: Session, text: Any, part: str) -> ColumnElement[int]:

@@ -11,6 +11,10 @@ from ..database.models import (
     DESCRIPTION_MAX,
     NAME_MAX,
     NAME_MIN,
+    OWNER_MAX,
+    OWNER_MIN,
+    TAG_MAX,
+    TAGS_MAX,
     TOKEN_DURATION_MAX_MINUTES,
     TOKEN_DURATION_MIN_MINUTES,
 )
@@ -19,8 +23,11 @@ from ..i18n import format_number, gettext, lazy_gettext, ngettext
 from ..secrets.generation import Secret
 from .roles import RoleCatalogue
 
-FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles")
+FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles", "owner", "tags")
 """The form fields that have a rule, in the order of the form."""
+
+TOKEN_DURATION_DEFAULT_MINUTES = 15
+"""Short enough to limit the use of a leaked token, long enough that callers rarely request a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class ClientValues:
     description: str
     token_duration: str
     roles: frozenset[str]
+    owner: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class SecretCheck(Protocol):
@@ -64,6 +73,8 @@ def check_fields(
         "description": lambda: check_description(values.description),
         "token_duration": lambda: check_token_duration(values.token_duration),
         "roles": lambda: check_roles(values.roles, catalogue=catalogue, grantable_roles=grantable_roles),
+        "owner": lambda: check_owner(values.owner),
+        "tags": lambda: check_tags(values.tags),
     }
     valid: dict[str, Any] = {}
     errors: list[FieldError] = []
@@ -84,6 +95,8 @@ _UNUSABLE_IN_TEXT = re.compile(f"(?!\n)[{_UNUSABLE}]")
 _UNUSABLE_SUMMARIES = {
     "name": lazy_gettext("Client name has an invisible control character: delete it, or type the text again"),
     "description": lazy_gettext("Description has an invisible control character: delete it, or type the text again"),
+    "owner": lazy_gettext("Owner has an invisible control character: delete it, or type the text again"),
+    "tags": lazy_gettext("Tags have an invisible control character: delete it, or type the text again"),
 }
 _TOKEN_DURATION = re.compile(r"[1-9][0-9]", re.ASCII)
 
@@ -230,6 +243,70 @@ def check_roles(
             gettext("Roles: your account does not hold %(names)s", names=names),
         )
     return chosen
+
+
+def check_owner(value: str) -> str:
+    """Return the owner, a name or an e-mail address, in Unicode NFC without outer white space; empty is allowed.
+
+    :raises FieldError: it is not 3-100 code points, or has a control character.
+    """
+    owner = _text("owner", _UNUSABLE_IN_LINE, value)
+    limits = {"least": OWNER_MIN, "most": OWNER_MAX}
+    length = ngettext(
+        "This owner has %(number)s character. Use %(least)s to %(most)s, or leave it empty.",
+        "This owner has %(number)s characters. Use %(least)s to %(most)s, or leave it empty.",
+        len(owner),
+        **limits,
+    )
+    if owner and len(owner) < OWNER_MIN:
+        raise FieldError(
+            "owner", length, gettext("Owner is too short: use at least %(least)s characters, or none", **limits)
+        )
+    if len(owner) > OWNER_MAX:
+        raise FieldError("owner", length, gettext("Owner is too long: use at most %(most)s characters", **limits))
+    return owner
+
+
+def check_tags(values: Collection[str]) -> frozenset[str]:
+    """Return the tags in small letters, without empty ones and repeats.
+
+    :param values: the tags as they were typed, one each.
+    :raises FieldError: there are more than 10, or one has more than 30 code points, a comma or a control character.
+    """
+    tags = [tag for value in values if (tag := _text("tags", _UNUSABLE_IN_LINE, value).lower())]
+    for tag in tags:
+        if "," in tag:
+            raise FieldError(
+                "tags",
+                gettext("The tag “%(tag)s” has a comma. Commas separate tags.", tag=tag),
+                gettext("Tags: a tag cannot have a comma"),
+            )
+        if len(tag) > TAG_MAX:
+            raise FieldError(
+                "tags",
+                gettext(
+                    "The tag “%(tag)s” has %(number)s characters. Use at most %(most)s.",
+                    tag=tag,
+                    number=format_number(len(tag)),
+                    most=TAG_MAX,
+                ),
+                gettext("Tags: a tag is too long, use at most %(most)s characters", most=TAG_MAX),
+            )
+    found = frozenset(tags)
+    if len(found) > TAGS_MAX:
+        raise FieldError(
+            "tags",
+            gettext(
+                "There are %(number)s tags. Use at most %(most)s.", number=format_number(len(found)), most=TAGS_MAX
+            ),
+            gettext("Tags: there are too many, use at most %(most)s", most=TAGS_MAX),
+        )
+    return found
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """Return the tags of a text in which commas separate them."""
+    return tuple(text.split(","))
 
 
 def _text(field: str, unusable: re.Pattern[str], value: str) -> str:

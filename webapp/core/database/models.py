@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
     true,
 )
@@ -34,6 +35,8 @@ from .types import EpochSeconds, MaskedText, NetworkList, StringSet, UtcDateTime
 ACCOUNT_ID_MAX = 200
 NAME_MIN, NAME_MAX = 3, 100
 DESCRIPTION_MAX = 1000
+OWNER_MIN, OWNER_MAX = 3, 100
+TAG_MAX, TAGS_MAX = 30, 10
 TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
 SCOPE_MAX = 1000
 
@@ -71,6 +74,8 @@ class Account(Base):
     feature_enabled: Mapped[bool]
     grantable_roles: Mapped[frozenset[str] | None] = mapped_column(StringSet)
     """The API roles that the account may grant; None means every role of the catalogue."""
+    management_api_enabled: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether clients of the account may use the management API; administrators set it on a screen."""
 
 
 def _list_index(column: str, *also: str) -> Index:
@@ -102,6 +107,9 @@ def _unused_index(name: str, *columns: str) -> Index:
     )
 
 
+_HAS_OWNER = text("deleted_at IS NULL AND owner_folded <> ''")
+
+
 class IdentityClient(Base):
     """A machine credential. Deletion keeps the row, so that its ID stays taken and its audit log complete."""
 
@@ -117,11 +125,21 @@ class IdentityClient(Base):
             name="token_duration",
         ),
         CheckConstraint("roles <> '[]'", name="roles"),
+        CheckConstraint(f"owner = '' OR length(owner) BETWEEN {OWNER_MIN} AND {OWNER_MAX}", name="owner_length"),
         _list_index("client_id_folded"),
         _list_index("name_folded"),
         _list_index("created_at"),
         _list_index("updated_at"),
         _list_index("last_token_at", "client_id_folded"),
+        Index(
+            "ix_identity_clients_owner",
+            "account_id",
+            "owner_folded",
+            "client_id_folded",
+            "id",
+            sqlite_where=_HAS_OWNER,
+            postgresql_where=_HAS_OWNER,
+        ),
         _unused_index("time", "created_at", "client_id_folded", "id"),
         _unused_index("client", "client_id_folded", "id", "created_at"),
     )
@@ -137,6 +155,11 @@ class IdentityClient(Base):
     description_folded: Mapped[str] = mapped_column(Text)
     token_duration_minutes: Mapped[int] = mapped_column(Integer)
     roles: Mapped[frozenset[str]] = mapped_column(StringSet)
+    owner: Mapped[str] = mapped_column(String(OWNER_MAX), default="", server_default=text("''"))
+    """Who answers for it, by name or e-mail address; empty: nobody was named."""
+    owner_folded: Mapped[str] = mapped_column(sorted_text(OWNER_MAX * 3), default="", server_default=text("''"))
+    tags: Mapped[frozenset[str]] = mapped_column(StringSet, default=frozenset(), server_default=text("'[]'"))
+    """In small letters."""
     enabled: Mapped[bool] = mapped_column(Boolean)
     allowed_networks: Mapped[tuple[AllowedNetwork, ...]] = mapped_column(
         NetworkList, default=(), server_default=text("'[]'")
@@ -159,10 +182,13 @@ class IdentityClient(Base):
     secrets: Mapped[list["ClientSecret"]] = relationship(
         back_populates="client", order_by="ClientSecret.created_at", lazy="raise"
     )
+    keys: Mapped[list["ClientKey"]] = relationship(
+        back_populates="client", order_by="ClientKey.created_at", lazy="raise"
+    )
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
 
-    @validates("client_id", "name", "description")
+    @validates("client_id", "name", "description", "owner")
     def _fold(self, column: str, value: str) -> str:
         # Stored, since the engines disagree on the lower case of some letters.
         setattr(self, f"{column}_folded", value.casefold())
@@ -180,7 +206,7 @@ class ClaimedClientId(Base):
 
 
 class SecretState(StrEnum):
-    """The state of a secret at a given time (S8). The values are stored in audit events and never change."""
+    """The state of a secret or key at a given time (S8). The values are stored in audit events and never change."""
 
     CURRENT = "current"
     ENDING = "ending"
@@ -190,7 +216,7 @@ class SecretState(StrEnum):
 
 
 def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
-    """Return a secret's state; it authenticates while current or ending, and no more at `ends_at` itself (S8)."""
+    """Return a secret's or key's state; it authenticates while current or ending, not at `ends_at` itself (S8)."""
     if ends_at is not None and ends_at <= now:
         return SecretState.ENDED
     if paused_at is not None:
@@ -198,7 +224,27 @@ def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: date
     return SecretState.CURRENT if ends_at is None else SecretState.ENDING
 
 
-class ClientSecret(Base):
+class Credential:
+    """The columns that secrets and keys share: what authenticates a client, and until when."""
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    label: Mapped[str] = mapped_column(String(8))
+    """Of a secret A, B, C and so on, of a key 1, 2, 3 and so on, in the order of creation."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From this time on it does not authenticate (S8); None: no end date."""
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(String(45))
+
+    def state_at(self, now: datetime) -> SecretState:
+        """Return its state at a given time."""
+        return secret_state(self.ends_at, self.paused_at, now)
+
+
+class ClientSecret(Credential, Base):
     """One secret of a client, stored as a hash only (S1, S2)."""
 
     __tablename__ = "identity_client_secrets"
@@ -212,27 +258,42 @@ class ClientSecret(Base):
         ),
     )
 
-    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
-    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
-    label: Mapped[str] = mapped_column(String(8))
-    """A, B, C and so on, in the order of creation."""
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
     legacy_scheme: Mapped[bool] = mapped_column(Boolean, default=False, server_default=true())
     """Whether it was hashed before the scheme followed the form of the secret; cleared when the hash is renewed."""
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    created_by: Mapped[str] = mapped_column(String(200))
-    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """From this time on it does not authenticate (S8); None: no end date."""
-    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    last_used_address: Mapped[str | None] = mapped_column(String(45))
 
     client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
 
-    def state_at(self, now: datetime) -> SecretState:
-        """Return its state at a given time."""
-        return secret_state(self.ends_at, self.paused_at, now)
+
+class ClientKey(Credential, Base):
+    """One public key of a client, by which it authenticates with `private_key_jwt` (S11)."""
+
+    __tablename__ = "identity_client_keys"
+    __table_args__ = (UniqueConstraint("client_key", "label"), UniqueConstraint("client_key", "thumbprint"))
+
+    thumbprint: Mapped[str] = mapped_column(String(43))
+    """The SHA-256 thumbprint of the key (RFC 7638)."""
+    algorithm: Mapped[str] = mapped_column(String(16))
+    """The only algorithm that its assertions may be signed with: ES256, EdDSA or PS256."""
+    public_jwk: Mapped[str] = mapped_column(Text)
+    """The required members of the key as a JWK, in the form of which the thumbprint is the digest."""
+    long_assertion_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it last signed an assertion that only the standard profile accepts, accurate to a day (S11); None: never."""
+
+    client: Mapped[IdentityClient] = relationship(back_populates="keys", lazy="raise")
+
+
+class UsedAssertion(Base):
+    """An assertion by which a client authenticated, which must not be used again (S11)."""
+
+    __tablename__ = "identity_client_used_assertions"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    digest: Mapped[str] = mapped_column(String(43), primary_key=True)
+    """SHA-256 of the client ID and `jti`, in base64url."""
+    expires_at: Mapped[datetime] = mapped_column(EpochSeconds, index=True)
+    """From this time on the assertion is refused as expired, and the row is not needed."""
 
 
 class TokenRequest(Base):
@@ -273,7 +334,7 @@ class CallerAddress(Base):
 
 
 class TokenRequestCount(Base):
-    """The number of token requests of a client on one day (UTC) with one secret and one outcome (L2)."""
+    """The number of token requests of a client on one day (UTC) with one secret or key and one outcome (L2)."""
 
     __tablename__ = "identity_client_token_request_counts"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -282,7 +343,7 @@ class TokenRequestCount(Base):
     """Comes first in the key, so that the rows written today are adjacent, and so are the rows to purge."""
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
-    """The label of the secret that matched, empty if none did."""
+    """The label of the secret or key that matched, empty if none did; no label is that of both."""
     outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
     count: Mapped[int] = mapped_column(Integer)
 
@@ -350,6 +411,22 @@ class RevokedToken(Base):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
+class IdempotentResponse(Base):
+    """The response to a request with an idempotency key, without its secret; kept for 24 hours."""
+
+    __tablename__ = "identity_client_idempotent_responses"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    """The client that sent the request."""
+    key_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """A digest of the request, keyed by the pepper, since its body may hold a secret."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    status: Mapped[int] = mapped_column(Integer)
+    headers: Mapped[dict[str, str]] = mapped_column(JSON)
+    body: Mapped[str] = mapped_column(Text)
+
+
 class StoredSigningKey(Base):
     """A key pair that signs tokens; the private key is stored encrypted (T9)."""
 
@@ -367,7 +444,7 @@ class StoredSigningKey(Base):
     withdrawn: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-# Tables that serve the list of clients. Triggers of the database keep the first two up to date.
+# Tables that serve the list of clients. Triggers of the database keep the first three up to date.
 
 
 class ClientRole(Base):
@@ -385,14 +462,29 @@ class ClientRole(Base):
     client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
 
 
+class ClientTag(Base):
+    """A tag of a client that is not deleted; a trigger keeps it up to date."""
+
+    __tablename__ = "identity_client_tags"
+    __table_args__ = (
+        Index("ix_identity_client_tags_list", "account_id", "tag", "client_id_folded", "client_key"),
+        {"sqlite_with_rowid": False},
+    )
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    tag: Mapped[str] = mapped_column(sorted_text(TAG_MAX), primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+
+
 NO_END = datetime(9000, 1, 1, tzinfo=UTC)
 """The end of a period that has none, so that one index finds both kinds."""
 
 
 class AttentionPeriod(Base):
-    """A reason why an enabled client's secrets will need attention, as time passes; triggers keep it up to date.
+    """A reason why an enabled client's credentials will need attention, as time passes; triggers keep it up to date.
 
-    `ending`: the secret works and ends at `until_at`. `old`: the secret was created at `since_at`, and ends at
+    `ending`: the secret or key works and ends at `until_at`. `old`: it was created at `since_at`, and ends at
     `until_at`. `two`: from `since_at` to `until_at` the secret and an older one have not ended.
     """
 

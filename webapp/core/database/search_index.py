@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, column, event, select, table, update
+from sqlalchemy import Connection, Engine, Select, bindparam, column, event, select, table, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import Integer
@@ -36,12 +36,12 @@ def fold(text: str) -> str:
     return "".join(character for character in decomposed if not unicodedata.combining(character)).casefold()
 
 
-def search_text(client_id: str, name: str, description: str) -> str:
+def search_text(client_id: str, name: str, description: str, owner: str, tags: Iterable[str]) -> str:
     """Return the text in which a search looks for a client.
 
     Its parts are separated by line breaks, which no search contains.
     """
-    return "\n".join((fold(client_id), fold(name), fold(description)))
+    return "\n".join(map(fold, (client_id, name, description, *filter(None, (owner, *sorted(tags))))))
 
 
 def tokens_of(account_id: str, text: str) -> list[int]:
@@ -73,6 +73,19 @@ def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
     return select(INDEX.c.number).where(INDEX.c.tokens.op("@>")(wanted))
 
 
+def clients_by_text(dialect: str, account_id: str, part: str) -> Select[*tuple[Any, ...]]:
+    """Return a SELECT of the keys of an account's clients, deleted ones too, whose text contains `part`, by the index.
+
+    :param part: folded, and of 3 or more characters.
+    """
+    [number] = matching_numbers(dialect, account_id, part).subquery().c
+    return select(ClientSearchText.client_key).where(
+        ClientSearchText.number == number,
+        ClientSearchText.account_id == account_id,
+        ClientSearchText.text.contains(part, autoescape=True),
+    )
+
+
 def update_stale(engine: Engine) -> None:
     """Index every client that was written without its search text: by an earlier release, or in bulk."""
     while True:
@@ -86,6 +99,8 @@ def update_stale(engine: Engine) -> None:
                     IdentityClient.client_id,
                     IdentityClient.name,
                     IdentityClient.description,
+                    IdentityClient.owner,
+                    IdentityClient.tags,
                 )
                 .join(IdentityClient, IdentityClient.id == ClientSearchText.client_key)
                 .where(ClientSearchText.is_stale)
@@ -152,7 +167,7 @@ def _term(token: int) -> str:
 @event.listens_for(IdentityClient, "after_update")
 def _index_client(_mapper: Mapper[Any], connection: Connection, client: IdentityClient) -> None:
     row = connection.execute(_OF_CLIENT, {"key": client.id}).one()
-    new = search_text(client.client_id, client.name, client.description)
+    new = search_text(client.client_id, client.name, client.description, client.owner, client.tags)
     if row.is_stale or new != row.text:
         _write(connection, [(row.number, client.account_id, row.text, new)])
 

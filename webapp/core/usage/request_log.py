@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from ..addresses import canonical_address
 from ..credentials import CLIENT_ID_MAX
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import ClaimedClientId, ClientSecret, IdentityClient, TokenRequest
+from ..database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, TokenRequest
 from ..database.outcomes import AuthenticationFailure, Outcome
 from ..database.unit_of_work import read_session
 from ..errors import NotFound
@@ -33,7 +33,7 @@ REASONS: tuple[str, ...] = (*(each for each in AuthenticationFailure), *(each fo
 """Every outcome but an issued token."""
 _LOCAL_TIME = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
-_LABEL = re.compile(r"[A-Z]{1,8}", re.ASCII)
+_LABEL = re.compile(r"[A-Z]{1,8}|[0-9]{1,8}", re.ASCII)
 _NUMBER_MAX = 2**63 - 1
 _COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     TokenRequest.client_key,
@@ -53,7 +53,7 @@ class RequestQuery:
 
     :param client: a whole client ID, present or former, in any letter case.
     :param outcome: `issued`, `refused`, one of `REASONS`, or empty.
-    :param secret: the label of the secret that was sent.
+    :param secret: the label of the secret or key with which the client authenticated.
     :param address: the caller's address in canonical form.
     :param request_id: the ID of the HTTP request.
     :param since: the first minute, in the time zone of the screens and naive.
@@ -220,9 +220,13 @@ def clients_of(session: Session, account_id: str, requests: Sequence[TokenReques
 
 
 def labels_of(session: Session, client: IdentityClient) -> Sequence[str]:
-    """Return the labels of the secrets that a client has or had, the newest first."""
-    ordered = select(ClientSecret.label).where(ClientSecret.client_key == client.id).order_by(ClientSecret.id.desc())
-    return session.scalars(ordered).all()
+    """Return the labels of the secrets and of the keys that a client has or had, the newest first."""
+    tables = (ClientSecret, ClientKey)
+    return [
+        label
+        for table in tables
+        for label in session.scalars(select(table.label).where(table.client_key == client.id).order_by(table.id.desc()))
+    ]
 
 
 def export_requests(

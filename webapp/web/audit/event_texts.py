@@ -26,10 +26,16 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.SECRET_PAUSED: lazy_gettext("Secret paused"),
     Action.SECRET_RESUMED: lazy_gettext("Secret resumed"),
     Action.END_DATE_SET: lazy_gettext("End date changed"),
+    Action.CLIENT_KEY_ADDED: lazy_gettext("Key added"),
+    Action.CLIENT_KEY_ENDED: lazy_gettext("Key ended"),
+    Action.CLIENT_KEY_PAUSED: lazy_gettext("Key paused"),
+    Action.CLIENT_KEY_RESUMED: lazy_gettext("Key resumed"),
+    Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("End date of a key changed"),
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
+    Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
 }
 """The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
@@ -44,11 +50,17 @@ SENTENCES: Mapping[str, str] = {
     Action.SECRET_PAUSED: lazy_gettext("<b>%(who)s</b> paused a secret"),
     Action.SECRET_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a secret"),
     Action.END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a secret"),
+    Action.CLIENT_KEY_ADDED: lazy_gettext("<b>%(who)s</b> added a key"),
+    Action.CLIENT_KEY_ENDED: lazy_gettext("<b>%(who)s</b> ended a key"),
+    Action.CLIENT_KEY_PAUSED: lazy_gettext("<b>%(who)s</b> paused a key"),
+    Action.CLIENT_KEY_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a key"),
+    Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a key"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
     # Translators: attempt is one of the texts from "see the clients" on.
     Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
     Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
+    Action.SETTINGS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the settings"),
     Action.KEY_CREATED: lazy_gettext("<b>%(who)s</b> created a signing key"),
     Action.KEY_ROTATED: lazy_gettext("<b>%(who)s</b> rotated the signing key"),
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
@@ -58,6 +70,8 @@ SENTENCES: Mapping[str, str] = {
 }
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
+_API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 _EXPORTED_REQUESTS = lazy_gettext("<b>%(who)s</b> exported the token requests")
 
@@ -69,6 +83,8 @@ _ONE_FIELD: Mapping[str, str] = {
     "description": lazy_gettext("<b>%(who)s</b> changed the description"),
     "token_duration_minutes": lazy_gettext("<b>%(who)s</b> changed the token duration"),
     "roles": lazy_gettext("<b>%(who)s</b> changed the roles"),
+    "owner": lazy_gettext("<b>%(who)s</b> changed the owner"),
+    "tags": lazy_gettext("<b>%(who)s</b> changed the tags"),
     "client_secret": SENTENCES[Action.SECRET_CHANGED],
 }
 
@@ -115,6 +131,7 @@ ATTEMPTS: Mapping[str, str] = {
     "request": lazy_gettext("see a token request"),
     "requests_csv": lazy_gettext("export the token requests"),
     "preview": lazy_gettext("see the token preview"),
+    "settings": lazy_gettext("change the settings"),
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
@@ -132,7 +149,7 @@ FILTER_LABELS: Mapping[str, str] = {
     # Translators: the last day of a range of dates.
     "until": lazy_gettext("To"),
     "outcome": lazy_gettext("Result"),
-    "secret": lazy_gettext("Secret"),
+    "secret": lazy_gettext("Secret or key"),
     "address": lazy_gettext("Address"),
     "request_id": lazy_gettext("Request ID"),
 }
@@ -168,6 +185,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         note = _text_of(REFUSAL_REASONS, stored, "refusal")
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
+    elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
+        sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
         if _take(stored, "of") == "token requests":
             sentence = _EXPORTED_REQUESTS

@@ -13,9 +13,9 @@ from ...host import services
 from ..http.access import actor
 from ..http.forms import normalise_line_breaks
 from ..http.htmx import render
-from .forms import EditForm, edit_data
+from .forms import EditForm, edit_data, join_tags
 
-FIELDS = ("client_id", "name", "description", "token_duration", "roles", "enabled")
+FIELDS = ("client_id", "name", "description", "token_duration", "roles", "owner", "tags", "enabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ def _typed(form: EditForm) -> dict[str, Any]:
         "description": unicodedata.normalize("NFC", normalise_line_breaks(values.description).strip()),
         "token_duration": values.token_duration,
         "roles": sorted(values.roles),
+        "owner": unicodedata.normalize("NFC", values.owner.strip()),
+        "tags": join_tags({unicodedata.normalize("NFC", tag.strip()).lower() for tag in values.tags} - {""}),
         "enabled": form.enabled.data,
     }
 

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 from wtforms import BooleanField, Field, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
-from ...core.clients.validation import FIELDS, ClientValues, check_client_id, needs_form_encoding
+from ...core.clients.validation import (
+    FIELDS,
+    TOKEN_DURATION_DEFAULT_MINUTES,
+    ClientValues,
+    check_client_id,
+    needs_form_encoding,
+    split_tags,
+)
 from ...core.database.models import IdentityClient
 from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
@@ -18,8 +25,6 @@ from ..http.access import actor
 from ..http.forms import VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
-# Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
-TOKEN_DURATION_DEFAULT_MINUTES = 15
 # Label and roles of each preset, by its key.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "read": (
@@ -85,6 +90,9 @@ class ClientForm(SecretForm):
     description = StringField(lazy_gettext("Description"), default="")
     token_duration = StringField(lazy_gettext("Token duration"), default=str(TOKEN_DURATION_DEFAULT_MINUTES))
     roles = RolesField(lazy_gettext("Roles"))
+    # Translators: the person or team that answers for a client.
+    owner = StringField(lazy_gettext("Owner"), default="")
+    tags = StringField(lazy_gettext("Tags"), default="")
     client_id_warning = HiddenField("Warning", default="")
     """The warning about the client ID as the form showed it."""
     warning_fields: ClassVar[dict[str, str]] = {"client_id": "client_id_warning", **SecretForm.warning_fields}
@@ -101,6 +109,8 @@ class ClientForm(SecretForm):
             description=self.description.data or "",
             token_duration=self.token_duration.data or "",
             roles=self.roles.data,
+            owner=self.owner.data or "",
+            tags=split_tags(self.tags.data or ""),
         )
 
     @property
@@ -176,9 +186,16 @@ def edit_data(client: IdentityClient, grantable_roles: Collection[str] | None) -
         "description": client.description,
         "token_duration": str(client.token_duration_minutes),
         "roles": sorted(client.roles if grantable_roles is None else client.roles & frozenset(grantable_roles)),
+        "owner": client.owner,
+        "tags": join_tags(client.tags),
         "enabled": client.enabled,
     }
     return {**values, "version": client.version, "base": json.dumps(values)}
+
+
+def join_tags(tags: Collection[str]) -> str:
+    """Return tags as one text, sorted and separated by commas."""
+    return ", ".join(sorted(tags))
 
 
 def role_groups(grantable_roles: Collection[str] | None) -> dict[str, list[ApiRole]]:

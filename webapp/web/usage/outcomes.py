@@ -27,6 +27,17 @@ OUTCOME_LABELS: Mapping[str, str] = {
     AuthenticationFailure.UNKNOWN: lazy_gettext("not this client ID"),
     AuthenticationFailure.WHITE_SPACE: lazy_gettext("white space around the client ID"),
     AuthenticationFailure.MALFORMED: lazy_gettext("malformed secret"),
+    AuthenticationFailure.WRONG_KEY: lazy_gettext("no key of this client"),
+    AuthenticationFailure.ENDED_KEY: lazy_gettext("key ended"),
+    AuthenticationFailure.PAUSED_KEY: lazy_gettext("key paused"),
+    # Translators: an assertion is a signed statement by which a client authenticates (RFC 7523), here and below.
+    AuthenticationFailure.ASSERTION_ALGORITHM: lazy_gettext("assertion signed by another algorithm"),
+    AuthenticationFailure.ASSERTION_MALFORMED: lazy_gettext("assertion lacks iss, sub, jti or a time"),
+    AuthenticationFailure.ASSERTION_AUDIENCE: lazy_gettext("assertion for another audience"),
+    AuthenticationFailure.ASSERTION_EXPIRED: lazy_gettext("assertion expired"),
+    AuthenticationFailure.ASSERTION_EARLY: lazy_gettext("assertion not valid yet"),
+    AuthenticationFailure.ASSERTION_LONG: lazy_gettext("assertion valid too long"),
+    AuthenticationFailure.ASSERTION_USED: lazy_gettext("assertion used before"),
     Outcome.SCOPE_NOT_ALLOWED: lazy_gettext("scope not allowed"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
     Outcome.NO_ROLES: lazy_gettext("no roles left"),
@@ -56,6 +67,38 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
     AuthenticationFailure.MALFORMED: (
         lazy_gettext("The secret was not one that a client can have: 6 to 100 letters, digits and signs."),
         lazy_gettext("Copy the secret to the caller again, whole and without a line break."),
+    ),
+    AuthenticationFailure.WRONG_KEY: (
+        lazy_gettext("No key of this client fits the signature of the assertion."),
+        lazy_gettext("Add the caller’s public key to this client, or let the caller sign with a key that is there."),
+    ),
+    AuthenticationFailure.ASSERTION_ALGORITHM: (
+        lazy_gettext("The assertion was signed by another algorithm than that of its key."),
+        lazy_gettext("Set the key’s algorithm in the caller’s settings."),
+    ),
+    AuthenticationFailure.ASSERTION_MALFORMED: (
+        lazy_gettext("The assertion lacked “iss”, “sub”, “jti” or a time, or one of them was wrong."),
+        lazy_gettext("Set “iss” and “sub” to the client ID, and let each assertion have a “jti” of its own."),
+    ),
+    AuthenticationFailure.ASSERTION_AUDIENCE: (
+        lazy_gettext("The assertion was made for another recipient: its “aud” is not this issuer."),
+        lazy_gettext("Correct the audience in the caller’s settings."),
+    ),
+    AuthenticationFailure.ASSERTION_EXPIRED: (
+        lazy_gettext("The assertion had expired."),
+        lazy_gettext("Check the caller’s clock, and let it sign a new assertion for each request."),
+    ),
+    AuthenticationFailure.ASSERTION_EARLY: (
+        lazy_gettext("The assertion was not valid yet."),
+        lazy_gettext("Set the caller’s clock."),
+    ),
+    AuthenticationFailure.ASSERTION_LONG: (
+        lazy_gettext("The assertion was valid for too long."),
+        lazy_gettext("Let the caller sign assertions for a shorter time."),
+    ),
+    AuthenticationFailure.ASSERTION_USED: (
+        lazy_gettext("The same assertion was used before."),
+        lazy_gettext("Let the caller sign a new assertion, with another “jti”, for each request."),
     ),
     AuthenticationFailure.DELETED: (
         lazy_gettext("The client is deleted."),
@@ -109,6 +152,12 @@ def result(request: TokenRequest) -> str:
 def response_to(outcome: str) -> tuple[int, str]:
     """Return the HTTP status and the error code that the caller got; the code is empty where a token was issued."""
     return RESPONSES.get(outcome, INVALID_CLIENT)
+
+
+def credential_name(label: str) -> str:
+    """Return the name of a secret or a key: secrets have letters as labels, keys numbers."""
+    # Translators: label is the number of a public key.
+    return gettext("Key %(label)s", label=label) if label.isdigit() else gettext("Secret %(label)s", label=label)
 
 
 def explain(request: TokenRequest, client: IdentityClient, secrets: Sequence[ClientSecret]) -> Explanation:
@@ -173,6 +222,8 @@ def _reason(
             )
         case AuthenticationFailure.ENDED_SECRET | AuthenticationFailure.PAUSED_SECRET:
             return _secret_reason(request, client, secrets)
+        case AuthenticationFailure.ENDED_KEY | AuthenticationFailure.PAUSED_KEY:
+            return _key_reason(request)
         case AuthenticationFailure.DISABLED if client.enabled:
             return gettext("The client was disabled."), gettext("It is enabled now: nothing is to be done."), []
         case AuthenticationFailure.DISABLED:
@@ -249,6 +300,17 @@ def _secret_reason(
     else:
         advice = gettext("Change the secret, and give this caller the new one.")
     return reason, advice, [(gettext("Change secret"), url_for(".secret", key=client.id), Access.SECRETS)]
+
+
+def _key_reason(request: TokenRequest) -> tuple[str, str, Sequence[Link]]:
+    name = credential_name(request.secret_label or "")
+    if request.outcome == AuthenticationFailure.PAUSED_KEY:
+        return (
+            gettext("%(key)s was paused.", key=name),
+            gettext("Resume it if this caller may have tokens. If not, stop the caller."),
+            [],
+        )
+    return gettext("%(key)s had ended.", key=name), gettext("Add a new key of the caller to this client."), []
 
 
 def _address_reason(request: TokenRequest, client: IdentityClient) -> tuple[str, str, Sequence[Link]]:

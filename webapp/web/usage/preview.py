@@ -9,11 +9,10 @@ from flask import Response, request
 
 from ...core.database.models import IdentityClient, utc_now
 from ...core.i18n import gettext
-from ...core.secrets.client_secrets import live_secrets
+from ...core.secrets.client_secrets import live_credentials
 from ...host import services
-from ..http.access import actor
 from ..http.htmx import render
-from ..http.loading import load_client
+from ..http.loading import effective_roles, load_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def preview(key: str) -> Response:
 def preview_of(client: IdentityClient) -> Preview:
     """Return the preview for the scopes in the URL, without scopes that the client may not request."""
     catalogue, now = services().catalogue, utc_now()
-    roles = catalogue.effective(client.roles, actor().grantable_roles)
+    roles = effective_roles(client)
     scopes = catalogue.scopes(roles)
     chosen = frozenset(request.args.getlist("scope")).intersection(scopes)
     lifetime = timedelta(minutes=client.token_duration_minutes)
@@ -66,6 +65,6 @@ def _reason_not_issued(client: IdentityClient, scopes: Collection[str], now: dat
         return gettext("This client is disabled, so no token is given until it is enabled.")
     if not scopes:
         return gettext("No role is left to this client, so no token is given.")
-    if not live_secrets(client, now):
-        return gettext("None of its secrets works now, so no token is given.")
+    if not live_credentials(client, now):
+        return gettext("None of its secrets and keys works now, so no token is given.")
     return ""

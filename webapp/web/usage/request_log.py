@@ -24,7 +24,7 @@ from ..http.htmx import render
 from ..http.loading import parse_key
 from ..http.transactions import event_transaction
 from ..i18n.times import Times
-from .outcomes import OUTCOME_LABELS, explain, response_to, result
+from .outcomes import OUTCOME_LABELS, credential_name, explain, response_to, result
 
 
 def account_requests() -> Response:
@@ -51,6 +51,7 @@ def request_details(key: str, number: str) -> Response:
         client=client,
         token_request=found,
         result=result(found),
+        credential=credential_name(found.secret_label) if found.secret_label else "",
         explanation=explain(found, client, secrets),
     )
 
@@ -103,6 +104,7 @@ def _show(key: uuid.UUID | None) -> Response:
         labels=labels,
         result=result,
         key_of=key_of,
+        credential_name=credential_name,
         **_options(),
     )
 
@@ -139,7 +141,7 @@ def _rows(
         gettext("Result"),
         gettext("Reason"),
         gettext("Response"),
-        gettext("Secret"),
+        gettext("Secret or key"),
         gettext("Address"),
         gettext("Scope"),
         gettext("Request ID"),
