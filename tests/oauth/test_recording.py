@@ -50,7 +50,7 @@ def test_refusals_are_recorded_with_their_reason(endpoint: Endpoint, cause: str)
     assert counts == [(NOW.date(), label or "", reason, 1)]
 
 
-@pytest.mark.parametrize("given", [None, "4bf92f3577b34da6"])
+@pytest.mark.parametrize("given", [None, "4bf92f3577b34da64bf92f3577b34da6"])
 def test_the_response_carries_the_recorded_request_id(endpoint: Endpoint, given: str | None) -> None:
     """In a host, too, `X-Request-ID` finds the row of the request log (L2)."""
     client = make_client(endpoint.engine)
