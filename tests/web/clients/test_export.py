@@ -42,7 +42,7 @@ def test_the_list_is_exported_as_it_is_filtered(host: Host) -> None:
         event = session.scalars(select(AuditEvent).where(AuditEvent.action == "exported")).one()
     assert event.changes == {
         "filters": [None, {"tag": "live", "sort": "-client_id"}],
-        "exported": [None, "clients"],
+        "of": [None, "clients"],
     }
     assert "exported the list of clients" in host.get("/activity").text
 

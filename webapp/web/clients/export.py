@@ -26,7 +26,7 @@ def clients_csv() -> Response:
         record_export(
             session,
             author=author_of(actor()),
-            what="clients",
+            of="clients",
             filters=query.filters(),
             rate_limits=services().rate_limits,
         )
