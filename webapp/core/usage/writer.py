@@ -293,7 +293,7 @@ def _accounts(
     latest: Mapping[tuple[uuid.UUID, bool], Iterable[RecordedRequest]],
     counts: Iterable[RequestCountKey],
 ) -> Mapping[uuid.UUID, str]:
-    """Return the accounts of the clients with a request that does not tell it, and of those with a refused one."""
+    """Return the accounts of the clients with a refused request, or with a request that has no account ID."""
     account_ids = {key: account_id for (key, _), (first, *_) in latest.items() if (account_id := first.account_id)}
     wanted = [key for key, _ in latest if key not in account_ids]
     wanted += [key.client_key for key in counts if key.outcome != Outcome.ISSUED and key.client_key not in account_ids]
