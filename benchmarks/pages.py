@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -100,7 +101,7 @@ def our_pages(url: str) -> list[Page]:
             )
         ).one()
     engine.dispose()
-    key, client_id, contract = str(row.id), str(row.client_id), row.description.split()[-1]
+    key, client_id, contract = str(uuid.UUID(str(row.id))), str(row.client_id), row.description.split()[-1]
     pages = {"list": {}, "strip": {"part": "attention"}}
     pages |= {f"sort={sort}": {"sort": sort} for sort in SORTS[1:]}
     pages |= {f"status={status}": {"status": status} for status in ("enabled", "disabled")}

@@ -165,6 +165,25 @@ def test_filters(two_clients: Engine, arguments: dict[str, Any], found: list[str
     assert [row.action for row in find(two_clients, **arguments).events] == found
 
 
+@pytest.mark.parametrize("clients_max", [0, 1, 1_000])
+@pytest.mark.parametrize(
+    ("client", "found"),
+    [
+        ("ACME-re", ["deleted", "edited", "edited", "created"]),
+        ("acme-claims", ["deleted", "edited", "edited", "created"]),
+        ("ac", ["deleted", "edited", "edited", "created"]),
+        ("acme-clai", []),
+        ("nothing", []),
+    ],
+)
+def test_filter_by_client_with_few_or_many_matches(
+    two_clients: Engine, monkeypatch: pytest.MonkeyPatch, clients_max: int, client: str, found: list[str]
+) -> None:
+    """Part of the present ID, or a whole former one, however many clients the search finds."""
+    monkeypatch.setattr(queries, "CLIENTS_MAX", clients_max)
+    assert [row.action for row in find(two_clients, client=client).events] == found
+
+
 def test_a_day_begins_and_ends_in_the_zone_of_the_screens(engine: Engine) -> None:
     """On 29 March 2026 the day in London has 23 hours and begins at midnight UTC."""
     midnight = datetime(2026, 3, 29, tzinfo=UTC)

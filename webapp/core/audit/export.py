@@ -25,7 +25,7 @@ def export_events(
     """
     yield from session.scalars(
         select(AuditEvent)
-        .where(*matching_events(account_id, query, zone, key))
+        .where(*matching_events(session, account_id, query, zone, key))
         .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
         .limit(EXPORT_MAX)
         .execution_options(yield_per=EXPORT_AT_ONCE)

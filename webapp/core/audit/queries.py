@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
+from ..database import search_index
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import AuditEvent, ClaimedClientId, IdentityClient
+from ..database.models import AuditEvent, ClaimedClientId, ClientSearchText, IdentityClient
 from ..errors import NotFound
 from .actions import Action
 
 PAGE_SIZE = 50
+CLIENTS_MAX = 1_000
+"""How many clients a filter by client may find, so that their events are read client by client."""
 ACTOR_ID_MAX = 200
 ACTIONS = (
     Action.CREATED,
@@ -43,7 +46,8 @@ class AuditQuery:
     """The filters and the page, as the URL carries them.
 
     :param person: the actor's id, or empty.
-    :param client: part of a present or former client ID, case-insensitive; finds deleted clients too.
+    :param client: part of a client's texts, as in the search of the list, or a whole former client ID; finds deleted
+        clients too.
     :param action: one of `ACTIONS`, or empty.
     :param since: the first day, in the time zone of the screens.
     :param until: the last day.
@@ -116,7 +120,7 @@ def list_events(
 
     :param zone: the time zone in which the days of the query begin and end.
     """
-    matching = matching_events(account_id, query, zone, key)
+    matching = matching_events(session, account_id, query, zone, key)
     row_position = tuple_(AuditEvent.at, AuditEvent.id)
     newest_first, oldest_first = (AuditEvent.at.desc(), AuditEvent.id.desc()), (AuditEvent.at, AuditEvent.id)
     rows = select(AuditEvent).limit(PAGE_SIZE + 1)
@@ -167,7 +171,7 @@ def list_actors(session: Session, account_id: str) -> list[AuditActor]:
 
 
 def matching_events(
-    account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None
+    session: Session, account_id: str, query: AuditQuery, zone: tzinfo, key: uuid.UUID | None
 ) -> list[ColumnElement[bool]]:
     """Return the WHERE conditions of a query."""
     conditions: list[ColumnElement[bool]] = [AuditEvent.account_id == account_id]
@@ -176,15 +180,7 @@ def matching_events(
     if query.person:
         conditions.append(AuditEvent.actor_id == query.person)
     if query.client:
-        own = (
-            select(IdentityClient.id)
-            .join(ClaimedClientId, ClaimedClientId.client_key == IdentityClient.id)
-            .where(
-                IdentityClient.account_id == account_id,
-                ClaimedClientId.client_id_folded.contains(query.client.casefold(), autoescape=True),
-            )
-        )
-        conditions.append(AuditEvent.client_key.in_(own))
+        conditions.append(_is_of_client(session, account_id, query.client))
     if query.action:
         conditions.append(AuditEvent.action == query.action)
     if query.since:
@@ -192,6 +188,29 @@ def matching_events(
     if query.until:
         conditions.append(AuditEvent.at < _midnight(query.until + timedelta(days=1), zone))
     return conditions
+
+
+def _is_of_client(session: Session, account_id: str, part: str) -> ColumnElement[bool]:
+    """Return the condition that an event is of a client that `part` finds.
+
+    Where it finds few clients, their events are read by client. Where it finds many, so do the events read by time.
+    """
+    former = select(ClaimedClientId.client_key).where(ClaimedClientId.client_id_folded == part.casefold())
+    folded = search_index.fold(part)
+    if len(folded) >= search_index.TRIGRAM and search_index.has_index(session.connection()):
+        found = search_index.clients_by_text(session.get_bind().dialect.name, account_id, folded)
+        keys = session.scalars(found.limit(CLIENTS_MAX + 1)).all()
+        if len(keys) <= CLIENTS_MAX:
+            return AuditEvent.client_key.in_([*keys, *session.scalars(former)])
+    own_text = (
+        select(ClientSearchText.client_key)
+        .where(
+            ClientSearchText.client_key == AuditEvent.client_key,
+            ClientSearchText.text.contains(folded, autoescape=True),
+        )
+        .correlate(AuditEvent)
+    )
+    return or_(own_text.exists(), AuditEvent.client_key.in_(former))
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:

@@ -31,8 +31,8 @@ from .attention import (
     AttentionReason,
 )
 
-COUNT_MAX = 1_000
-"""How many clients are counted for one reason; beyond, there are "1,000+"."""
+COUNT_MAX = 100
+"""How many clients are counted for one reason; beyond, there are "100+"."""
 _DAY = timedelta(days=1)
 _NEVER: ColumnElement[Any] = literal_column("0")
 # As the partial indexes have it.

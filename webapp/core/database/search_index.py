@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, column, event, select, table, update
+from sqlalchemy import Connection, Engine, Select, bindparam, column, event, select, table, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import Integer
@@ -71,6 +71,19 @@ def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
         return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(terms))
     wanted = bindparam(None, tokens, postgresql.ARRAY(Integer))
     return select(INDEX.c.number).where(INDEX.c.tokens.op("@>")(wanted))
+
+
+def clients_by_text(dialect: str, account_id: str, part: str) -> Select[*tuple[Any, ...]]:
+    """Return a SELECT of the keys of an account's clients, deleted ones too, whose text contains `part`, by the index.
+
+    :param part: folded, and of 3 or more characters.
+    """
+    [number] = matching_numbers(dialect, account_id, part).subquery().c
+    return select(ClientSearchText.client_key).where(
+        ClientSearchText.number == number,
+        ClientSearchText.account_id == account_id,
+        ClientSearchText.text.contains(part, autoescape=True),
+    )
 
 
 def update_stale(engine: Engine) -> None:
