@@ -20,22 +20,29 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from sqlalchemy import Engine, insert
 
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core import accounts
+from webapp.core.authentication.assertions import ASSERTION_TYPE
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import ClaimedClientId, ClientSecret, IdentityClient, new_id, utc_now
+from webapp.core.database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, new_id, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.core.secrets.hashing import SecretHasher
+from webapp.core.secrets.public_keys import parse_public_key
 from webapp.settings import Settings
 from webapp.standalone.__main__ import THREADS
 
 from . import load
 
 SECRET = generate_secret("vcs_").reveal()
+KEY = ECKey.generate_key("P-256")
+KEY_RATE_MAX = 6_000
+"""How many assertions are signed beforehand for each second, since each can be used once."""
 ACCOUNT = "northwind"
 ASKING = 1_000
 MILLION = 1_000_000
@@ -90,6 +97,9 @@ def measure(servers: dict[str, tuple[int, int]], names: dict[str, list[str]], gi
             few = spread(names[name])
             run(f"{name}, 1 asking", name, few[:1])
             run(f"{name}, {ASKING:,} asking", name, few)
+            label = f"{name}, {ASKING:,} asking with keys"
+            assertions = _assertion_bodies(few, int(given.seconds * KEY_RATE_MAX))
+            runs.setdefault(label, []).append(load.run(*servers[name], assertions, HEADERS, given.seconds, 0))
             if len(names[name]) >= MILLION:
                 label = f"{name}, every request another client"
                 run(label, name, names[name], asked[name])
@@ -112,6 +122,20 @@ def measure(servers: dict[str, tuple[int, int]], names: dict[str, list[str]], gi
 
 def _body(client_id: str) -> str:
     return urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET})
+
+
+def _assertion_bodies(client_ids: list[str], count: int) -> list[str]:
+    """Return so many requests, each with an assertion of its own."""
+    now = int(time.time())
+    bodies = []
+    for number in range(count):
+        client_id = client_ids[number % len(client_ids)]
+        claims = {"iss": client_id, "sub": client_id, "aud": PRODUCTION_SETTINGS["IDENTITY_CLIENTS_ISSUER"]}
+        claims |= {"exp": now + 300, "jti": uuid.uuid4().hex}
+        assertion = jwt.encode({"alg": "ES256"}, claims, KEY)
+        parameters = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE}
+        bodies.append(urlencode(parameters | {"client_assertion": assertion}))
+    return bodies
 
 
 # Databases
@@ -169,6 +193,23 @@ def _insert(engine: Engine, clients: list[Row], hasher: SecretHasher) -> None:
         connection.execute(
             insert(ClaimedClientId),
             [{"client_id_folded": client["client_id_folded"], "client_key": client["id"]} for client in clients],
+        )
+        public = parse_public_key(KEY.as_pem(private=False).decode())
+        connection.execute(
+            insert(ClientKey),
+            [
+                {
+                    "id": new_id(),
+                    "client_key": client["id"],
+                    "label": "1",
+                    "thumbprint": public.thumbprint,
+                    "algorithm": public.algorithm,
+                    "public_jwk": public.jwk,
+                    "created_at": client["created_at"],
+                    "created_by": "benchmark",
+                }
+                for client in clients
+            ],
         )
         connection.execute(
             insert(ClientSecret),

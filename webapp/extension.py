@@ -11,6 +11,7 @@ from . import cli, oauth, web
 from .core import accounts
 from .core.audit.before_change import BeforeChange, with_hooks
 from .core.authentication.authenticator import Authenticator
+from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
 from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
@@ -145,6 +146,13 @@ def make_services(
         clients=ClientService(catalogue, secrets, rate_limits),
         rate_limits=rate_limits,
         authenticator=Authenticator(engine, reads, hasher, rate_limits),
+        key_authenticator=KeyAuthenticator(
+            engine,
+            reads,
+            rate_limits,
+            issuer=settings.issuer,
+            token_endpoint=settings.issuer + settings.token_path,
+        ),
         keys=SigningKeys(
             engine,
             settings.encryption_keys(),

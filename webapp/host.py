@@ -14,6 +14,7 @@ from werkzeug.routing import BuildError
 
 from .core.audit.events import Author
 from .core.authentication.authenticator import Authenticator
+from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
 from .core.rate_limits.limits import RateLimits
@@ -90,6 +91,7 @@ class Services:
     clients: ClientService
     rate_limits: RateLimits
     authenticator: Authenticator
+    key_authenticator: KeyAuthenticator
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder

@@ -18,6 +18,7 @@ from tests.support.servers import ROOT, free_port
 
 PICO = (EXAMPLE / "webapp/static/pico-2.1.1.classless.min.css").read_text("utf-8")
 REBOOT = (ROOT / "tests/vendor/bootstrap-reboot-5.3.9.min.css").read_text("utf-8")
+BOOTSTRAP_3 = (ROOT / "tests/vendor/bootstrap-3.4.1.min.css").read_text("utf-8")
 STRONG_RULES = """
 html { font-size: 16px }
 body { font: italic 900 22px/2 Georgia, serif; letter-spacing: .1em; word-spacing: 1em; text-align: center; color: red;
@@ -42,7 +43,12 @@ details { border: 2px solid } hr { margin: 4em } small { font-size: 40px }
 *, *::before, *::after { box-sizing: content-box } ::before { content: "x" }
 [role] { zoom: 1.5 } [aria-invalid] { color: red }
 """
-SHEETS = {"pico": PICO + ":root { --pico-font-size: 100% }", "bootstrap": REBOOT, "rude": STRONG_RULES}
+SHEETS = {
+    "pico": PICO + ":root { --pico-font-size: 100% }",
+    "bootstrap": REBOOT,
+    "bootstrap 3": BOOTSTRAP_3,
+    "rude": STRONG_RULES,
+}
 
 
 def sign_in(context: BrowserContext, base: str) -> None:

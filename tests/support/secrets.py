@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from tests.support.factories import make_author, make_secrets
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.models import ClientKey, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.available_actions import SecretAction
 from webapp.core.secrets.generation import Secret
@@ -40,8 +40,9 @@ def leak(engine: Engine, client: IdentityClient, **overrides: Any) -> tuple[Iden
 
 
 def apply(action: SecretAction, engine: Engine, client: IdentityClient, label: str, **overrides: Any) -> IdentityClient:
-    """Apply an action to one secret, based on the version of `client`."""
-    [secret] = [secret for secret in client.secrets if secret.label == label]
+    """Apply an action to one secret or key based on the version of `client`."""
+    credentials: list[ClientSecret | ClientKey] = [*client.secrets, *client.keys]
+    [secret] = [credential for credential in credentials if credential.label == label]
     given: dict[str, Any] = {
         "author": make_author(),
         "key": client.id,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.orm.attributes import flag_modified
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -28,7 +28,7 @@ class StaleVersion(DomainError):
 
 
 def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
-    """Return a client of the account, with its secrets.
+    """Return a client of the account, with its secrets and keys.
 
     :raises NotFound: the account has no such client, whether or not another one has (A3).
     """
@@ -39,7 +39,8 @@ def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> Identity
                 IdentityClient.id == key, IdentityClient.account_id == account_id, IdentityClient.deleted_at.is_(None)
             )
             # In one statement: on PostgreSQL a second one could see secrets that are newer than the client's version.
-            .options(joinedload(IdentityClient.secrets))
+            # Not so the keys, which could multiply the rows: a change that saw newer ones fails by its version.
+            .options(joinedload(IdentityClient.secrets), selectinload(IdentityClient.keys))
         )
         .unique()
         .one_or_none()
@@ -80,8 +81,8 @@ def versioned_change(session: Session, author: Author, client: IdentityClient, n
 
 
 def detach(session: Session, client: IdentityClient) -> IdentityClient:
-    """Remove a client and its secrets from the session, so that an error can carry it past the rollback; return it."""
-    for instance in (client, *client.secrets):
+    """Remove a client, its secrets and keys from the session, so that an error can carry it past the rollback."""
+    for instance in (client, *client.secrets, *client.keys):
         session.expunge(instance)
     return client
 

@@ -3,8 +3,9 @@
 from ..core.database.unit_of_work import read_session
 from ..core.tokens import revocation
 from ..host import Services
+from .authentication import authenticate_caller
 from .errors import ErrorKind, OAuthError
-from .request import OAuthRequest, check_request, require_credentials
+from .request import OAuthRequest, check_request
 from .response import JsonResponse, json_response
 
 REPEATED_CLAIMS = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti")
@@ -23,13 +24,10 @@ def introspect(request: OAuthRequest, services: Services) -> JsonResponse:
     :raises Unavailable: the database is locked or out of reach (D8), or too many hashes are being computed (D7).
     """
     check_request(request, services)
-    credentials, now = require_credentials(request), request.received_at
-    client = services.authenticator.authenticate_caller(
-        credentials.client_id, credentials.secret, address=request.address, now=now
-    )
+    client = authenticate_caller(request, services)
     if "token" not in request.parameters:
         raise OAuthError(ErrorKind.NO_TOKEN)
-    claims = services.tokens.verify(request.parameters["token"], services.keys.for_header, now)
+    claims = services.tokens.verify(request.parameters["token"], services.keys.for_header, request.received_at)
     if claims is None:
         return json_response(_INACTIVE)
     with read_session(services.engine) as session:

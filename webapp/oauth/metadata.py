@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from ..core.database.models import utc_now
+from ..core.secrets.public_keys import ALGORITHMS
 from ..host import Services
 from ..settings import Settings
 from .response import JSON_HEADERS, JsonResponse, json_response
@@ -10,7 +11,7 @@ from .response import JSON_HEADERS, JsonResponse, json_response
 JWKS_PATH = "/.well-known/jwks.json"
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 """Many clients ask only at the second one, the path of OpenID Connect (RFC 8414 section 5)."""
-AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post"]
+AUTHENTICATION_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 # Public documents, which tools in browsers may read from any origin (T14).
 _PUBLIC_HEADERS = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"} | JSON_HEADERS
 
@@ -24,7 +25,7 @@ def metadata_paths(settings: Settings) -> list[str]:
 def metadata(services: Services) -> JsonResponse:
     """Return the metadata of the authorization server, built from the settings alone (T14)."""
     settings = services.settings
-    issuer = settings.issuer
+    issuer, algorithms = settings.issuer, list(ALGORITHMS)
     return json_response(
         {
             "issuer": issuer,
@@ -34,10 +35,13 @@ def metadata(services: Services) -> JsonResponse:
             "response_types_supported": [],
             "grant_types_supported": ["client_credentials"],
             "token_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint": issuer + settings.introspection_path,
             "introspection_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
             "revocation_endpoint": issuer + settings.revocation_path,
             "revocation_endpoint_auth_methods_supported": AUTHENTICATION_METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         },
         headers=_PUBLIC_HEADERS,
     )

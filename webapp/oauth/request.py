@@ -10,6 +10,7 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from ..core.authentication.assertions import ASSERTION_TYPE, ClientAssertion, parse_assertion
 from ..core.database.models import utc_now
 from ..core.database.outcomes import Outcome
 from ..core.secrets.generation import Secret
@@ -40,7 +41,7 @@ class OAuthRequest(NamedTuple):
     :param path: the path of its URL, for the log.
     :param parameters: the form parameters; one with an empty value counts as absent (P3).
     :param resources: the values of `resource`, the only parameter that may be repeated (RFC 8707 section 2).
-    :param credentials: the client's credentials; None if they are missing or cannot be decoded.
+    :param credentials: the client's ID and secret, or its assertion; None if they are missing or cannot be decoded.
     :param error: the first rule of the protocol that the request breaks (P1-P5, D1), None if it breaks none.
     :param address: the caller's IP address; None if it is unknown.
     :param is_secure: whether the request came over https.
@@ -51,7 +52,7 @@ class OAuthRequest(NamedTuple):
     path: str
     parameters: Mapping[str, str]
     resources: Sequence[str]
-    credentials: Credentials | None
+    credentials: Credentials | ClientAssertion | None
     error: ErrorKind | None
     address: str | None
     is_secure: bool
@@ -119,7 +120,7 @@ def check_request(request: OAuthRequest, services: Services) -> None:
         raise OAuthError(request.error)
 
 
-def require_credentials(request: OAuthRequest) -> Credentials:
+def require_credentials(request: OAuthRequest) -> Credentials | ClientAssertion:
     """Return the credentials of a request.
 
     :raises OAuthError: it carries none that can be decoded.
@@ -163,8 +164,10 @@ def _read_parameters(environ: WSGIEnvironment) -> tuple[dict[str, str], Sequence
     return {name: value for name, value in pairs if value}, resources
 
 
-def _read_credentials(header: str | None, parameters: Mapping[str, str]) -> Credentials | None:
-    """Return the client's ID and secret, from HTTP Basic or from the body (P4, P5); None if there are none.
+def _read_credentials(header: str | None, parameters: Mapping[str, str]) -> Credentials | ClientAssertion | None:
+    """Return the client's ID and secret, from HTTP Basic or from the body (P4, P5), or its assertion (RFC 7521).
+
+    Return None if there are none, or none that can be decoded.
 
     :param header: the `Authorization` header.
     :raises OAuthError: the request authenticates in two ways, or names two client IDs.
@@ -178,9 +181,24 @@ def _read_credentials(header: str | None, parameters: Mapping[str, str]) -> Cred
         if credentials is not None and client_id is not None and client_id != credentials.client_id:
             raise OAuthError(ErrorKind.TWO_CLIENT_IDS)
         return credentials
+    if "client_assertion" in parameters:
+        return _read_assertion(parameters)
     if client_id is None or "client_secret" not in parameters:
         return None
     return Credentials(client_id, Secret(parameters["client_secret"]))
+
+
+def _read_assertion(parameters: Mapping[str, str]) -> ClientAssertion | None:
+    """Return the assertion of a request (RFC 7521 section 4.2).
+
+    Return None if it has another type, is malformed, or is another client's than `client_id` says.
+    """
+    if parameters.get("client_assertion_type") != ASSERTION_TYPE:
+        return None
+    assertion = parse_assertion(parameters["client_assertion"])
+    if assertion is not None and parameters.get("client_id", assertion.client_id) != assertion.client_id:
+        return None
+    return assertion
 
 
 def _decode_basic(header: str) -> Credentials | None:

@@ -9,6 +9,7 @@ from ..core.database.models import SCOPE_MAX
 from ..core.database.outcomes import Outcome
 from ..core.errors import RateLimited
 from ..host import Services
+from .authentication import authenticate_client
 from .errors import ErrorKind, OAuthError
 from .request import OAuthRequest, check_request, require_credentials
 from .response import JsonResponse, json_response
@@ -50,9 +51,7 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
 
     # Authenticate
     try:
-        client = services.authenticator.authenticate(
-            credentials.client_id, credentials.secret, address=request.address, now=now
-        )
+        client = authenticate_client(request, services)
     except AuthenticationFailed as failure:
         record(failure.client_key, failure.reason, failure.secret_label)
         raise

@@ -317,7 +317,7 @@ def test_the_last_live_secret_can_be_neither_ended_nor_paused(
             if label in refused:
                 with pytest.raises(LastLiveSecret):
                     function(engine, client, label, confirmed=True)
-                assert "only secret that works" in (control.actions[action] or "")
+                assert "only secret or key that works" in (control.actions[action] or "")
             else:
                 assert control.actions.get(action) is None
     assert stored(engine, client.id).version == client.version

@@ -148,6 +148,34 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
         "changed the end date of a secret Secret A: ends 1 July 2026, 10:00 BST → no end date",
     ),
     (
+        Action.CLIENT_KEY_ADDED,
+        {"public_key": [{}, {"1": "current"}], "thumbprint": [None, "x_y"], "algorithm": [None, "ES256"]},
+        "added a key Key 1: created Thumbprint: x_y Algorithm: ES256",
+    ),
+    (
+        Action.CLIENT_KEY_ENDED,
+        {"public_key": [{"10": "ending"}, {"10": "ended"}]},
+        "ended a key Key 10: ending → ended",
+    ),
+    (
+        Action.CLIENT_KEY_PAUSED,
+        {"public_key": [{"1": "current"}, {"1": "paused"}]},
+        "paused a key Key 1: current → paused",
+    ),
+    (
+        Action.CLIENT_KEY_RESUMED,
+        {"public_key": [{"1": "paused"}, {"1": "ending"}]},
+        "resumed a key Key 1: paused → ending",
+    ),
+    (
+        Action.CLIENT_KEY_END_DATE_SET,
+        {
+            "public_key": [{"1": "current"}, {"1": "ending"}],
+            "ends_at": [{"1": None}, {"1": "2026-07-01T09:00:00+00:00"}],
+        },
+        "changed the end date of a key Key 1: no end date → ends 1 July 2026, 10:00 BST",
+    ),
+    (
         Action.NETWORKS_CHANGED,
         {"allowed_networks": [["198.51.100.0/24", "192.0.2.1/32"], ["192.0.2.1/32", "203.0.113.0/28 London"]]},
         "changed the allowed addresses + 203.0.113.0/28 London − 198.51.100.0/24",

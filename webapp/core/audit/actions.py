@@ -16,6 +16,11 @@ class Action(StrEnum):
     SECRET_PAUSED = "secret paused"  # noqa: S105 - the name of an action
     SECRET_RESUMED = "secret resumed"  # noqa: S105 - the name of an action
     END_DATE_SET = "end date set"
+    CLIENT_KEY_ADDED = "client key added"
+    CLIENT_KEY_ENDED = "client key ended"
+    CLIENT_KEY_PAUSED = "client key paused"
+    CLIENT_KEY_RESUMED = "client key resumed"
+    CLIENT_KEY_END_DATE_SET = "client key end date set"
     NETWORKS_CHANGED = "networks changed"
     REFUSED = "refused"
     """An attempt was refused, for a `RefusalReason`."""

@@ -29,6 +29,7 @@ deleted = namespace.signal("deleted", "A client was deleted.")
 secret_changed = namespace.signal(
     "secret_changed", "A client got a new secret, or the state of one of its secrets changed."
 )
+key_changed = namespace.signal("key_changed", "A client got a new public key, or the state of one of its keys changed.")
 attention = namespace.signal(
     "attention",
     "A client needs attention for a new reason. Keyword arguments: `account_id`, `client_key`, `client_id` and"
@@ -47,6 +48,11 @@ _BY_ACTION = {
     Action.SECRET_PAUSED: secret_changed,
     Action.SECRET_RESUMED: secret_changed,
     Action.END_DATE_SET: secret_changed,
+    Action.CLIENT_KEY_ADDED: key_changed,
+    Action.CLIENT_KEY_ENDED: key_changed,
+    Action.CLIENT_KEY_PAUSED: key_changed,
+    Action.CLIENT_KEY_RESUMED: key_changed,
+    Action.CLIENT_KEY_END_DATE_SET: key_changed,
 }
 CHANGES = frozenset(_BY_ACTION)
 """The actions that change a client."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import ColumnElement, Engine, bindparam, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from ..addresses import is_allowed
 from ..credentials import is_well_formed
@@ -35,7 +36,7 @@ class AuthenticationFailed(DomainError):
     """The client did not authenticate.
 
     :param client_key: the client whose ID was sent, or None if the ID is unknown.
-    :param secret_label: the label of the secret that matched but may not be used, or None if none matched.
+    :param secret_label: the label of the secret or key that matched but may not be used, or None if none matched.
     """
 
     def __init__(
@@ -59,7 +60,10 @@ class TooManyFailures(RateLimited):
 
 
 class AuthenticatedClient(NamedTuple):
-    """A client that authenticated, with what a token needs of it and of its account."""
+    """A client that authenticated, with what a token needs of it and of its account.
+
+    :param secret_label: the label of the secret or key by which it authenticated.
+    """
 
     key: uuid.UUID
     client_id: str
@@ -91,20 +95,50 @@ class _Candidate(NamedTuple, Generic[Caller]):
 
 
 # At most two secrets of a client have not ended (S7). Those that end last come first, so two rows contain them.
-_CLIENTS = (
-    select(
+
+
+def client_columns(label: InstrumentedAttribute[str]) -> tuple[ColumnElement[Any], ...]:
+    """Return the columns of a client and its account that `read_client` takes, for a join with its credentials.
+
+    :param label: the column with the label of the secret or key.
+    """
+    columns: tuple[Any, ...] = (
         IdentityClient.id,
         IdentityClient.client_id,
         IdentityClient.account_id,
         IdentityClient.token_duration_minutes,
         IdentityClient.roles,
         Account.grantable_roles,
-        ClientSecret.label,
+        label,
         IdentityClient.token_generation,
         IdentityClient.enabled,
         IdentityClient.deleted_at,
         Account.feature_enabled,
         IdentityClient.allowed_networks,
+    )
+    return columns
+
+
+def read_client(row: Sequence[Any], address: str | None) -> tuple[AuthenticatedClient, AuthenticationFailure | None]:
+    """Return the client of a row that begins with `client_columns`, and why it may not authenticate, or None."""
+    *client, enabled, deleted_at, feature_enabled, allowed_networks = row[:CLIENT_COLUMNS]
+    failure = None
+    if deleted_at is not None:
+        failure = AuthenticationFailure.DELETED
+    elif not enabled:
+        failure = AuthenticationFailure.DISABLED
+    elif not feature_enabled:
+        failure = AuthenticationFailure.ACCOUNT_OFF
+    elif not is_allowed(allowed_networks, address):
+        failure = AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    return AuthenticatedClient._make(client), failure
+
+
+CLIENT_COLUMNS = len(client_columns(ClientSecret.label))
+"""The number of `client_columns`."""
+_CLIENTS = (
+    select(
+        *client_columns(ClientSecret.label),
         ClientSecret.id,
         ClientSecret.ends_at,
         ClientSecret.paused_at,
@@ -118,7 +152,6 @@ _CLIENTS = (
     .order_by(ClientSecret.ends_at.is_(None).desc(), ClientSecret.ends_at.desc(), ClientSecret.id.desc())
     .limit(COMPARISONS_PER_FAILURE)
 )
-_CLIENT_COLUMNS = len(AuthenticatedClient._fields) + 4
 _RESOURCE_SERVERS = select(
     ResourceServer.id, ResourceServer.secret_hash, ResourceServer.pepper_version, ResourceServer.legacy_scheme
 ).where(ResourceServer.resource_server_id == bindparam("client_id"))
@@ -294,20 +327,10 @@ def _check_syntax(client_id: str, secret: Secret) -> None:
 
 def _client_candidate(row: Sequence[Any], address: str | None, now: datetime) -> _Candidate[AuthenticatedClient]:
     """Return one secret of the client, from a row of `_CLIENTS`."""
-    *client, enabled, deleted_at, feature_enabled, allowed_networks = row[:_CLIENT_COLUMNS]
-    secret_id, ends_at, paused_at, *stored = row[_CLIENT_COLUMNS:]
-    failure: AuthenticationFailure | None
-    if deleted_at is not None:
-        failure = AuthenticationFailure.DELETED
-    elif not enabled:
-        failure = AuthenticationFailure.DISABLED
-    elif not feature_enabled:
-        failure = AuthenticationFailure.ACCOUNT_OFF
-    elif not is_allowed(allowed_networks, address):
-        failure = AuthenticationFailure.ADDRESS_NOT_ALLOWED
-    else:
-        failure = _FAILURE_OF_STATE.get(secret_state(ends_at, paused_at, now))
-    return _Candidate(AuthenticatedClient._make(client), StoredHash(*stored), failure, ClientSecret, secret_id)
+    client, failure = read_client(row, address)
+    secret_id, ends_at, paused_at, *stored = row[CLIENT_COLUMNS:]
+    failure = failure or _FAILURE_OF_STATE.get(secret_state(ends_at, paused_at, now))
+    return _Candidate(client, StoredHash(*stored), failure, ClientSecret, secret_id)
 
 
 def _resource_server_candidate(row: Sequence[Any]) -> _Candidate[None]:

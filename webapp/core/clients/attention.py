@@ -1,15 +1,16 @@
 """Find the enabled clients that need attention, and the reasons. Disabled clients never need it."""
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from ..database.models import ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
+from ..database.models import ClientKey, ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
 from ..database.outcomes import Outcome
 from ..usage.writer import REFUSED_PERCENT
 
@@ -21,13 +22,14 @@ TWO_SECRETS_DAYS = 30
 REFUSED_OF_AT_LEAST = 5
 """With fewer token requests the share of refused ones is not significant."""
 _DAY = timedelta(days=1)
+_Credential = TypeVar("_Credential", ClientSecret, ClientKey)
 
 
 class AttentionReason(StrEnum):
     """A reason why a client needs attention; the value is a query parameter of the list."""
 
     ENDING = "ending"
-    """A live secret ends within 30 days."""
+    """A live secret or key ends within 30 days."""
     REFUSED = "refused"
     """Of its token requests of today and yesterday (UTC), at least 5, more than 20 % were refused."""
     UNUSED = "unused"
@@ -35,7 +37,7 @@ class AttentionReason(StrEnum):
     IDLE = "idle"
     """It got its last token 90 or more days ago."""
     OLD = "old"
-    """A secret that has not ended was created a year ago or earlier."""
+    """A secret or key that has not ended was created a year ago or earlier."""
     TWO = "two"
     """Two secrets have not ended for 30 days, so one is probably forgotten."""
 
@@ -48,8 +50,8 @@ FILTERS = (ANY, *AttentionReason)
 class Attention:
     """One reason why a client needs attention.
 
-    :param secret_label: the label of the secret, with ENDING and OLD.
-    :param at: when the secret ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
+    :param secret_label: the label of the secret or key, with ENDING and OLD.
+    :param at: when it ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
         token (IDLE), since when there have been two secrets (TWO); None with REFUSED.
     :param days: whole days until that moment, rounded up, or since then, rounded down.
     :param refused: the number of refused token requests, with REFUSED.
@@ -77,16 +79,14 @@ class Attention:
 
 
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
-    """Return the reasons of each of these clients that needs attention, by client key, with two statements."""
+    """Return the reasons of each of these clients that needs attention, by client key, with three statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
-    secrets: dict[uuid.UUID, list[ClientSecret]] = {key: [] for key in enabled}
-    for secret in session.scalars(
-        select(ClientSecret)
-        .where(ClientSecret.client_key.in_(enabled), or_(ClientSecret.ends_at.is_(None), ClientSecret.ends_at > now))
-        .order_by(ClientSecret.ends_at.is_(None), ClientSecret.ends_at, ClientSecret.label)
-    ):
-        secrets[secret.client_key].append(secret)
+    credentials: dict[uuid.UUID, list[ClientSecret | ClientKey]] = {key: [] for key in enabled}
+    for secret in _not_ended(session, ClientSecret, enabled, now):
+        credentials[secret.client_key].append(secret)
+    for registered in _not_ended(session, ClientKey, enabled, now):
+        credentials[registered.client_key].append(registered)
     issued, refused = dict.fromkeys(enabled, 0), dict.fromkeys(enabled, 0)
     for key, outcome, count in session.execute(
         select(TokenRequestCount.client_key, TokenRequestCount.outcome, func.sum(TokenRequestCount.count))
@@ -95,16 +95,25 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
     found = {
-        key: [*_secret_reasons(secrets[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
+        key: [*_credential_reasons(credentials[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
         for key, client in enabled.items()
     }
     order = list(AttentionReason)
     return {key: sorted(those, key=lambda one: order.index(one.reason)) for key, those in found.items() if those}
 
 
-def _secret_reasons(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[Attention]:
-    kept = list(secrets)
-    for secret in kept:
+def _not_ended(
+    session: Session, table: type[_Credential], client_keys: Collection[uuid.UUID], now: datetime
+) -> Sequence[_Credential]:
+    return session.scalars(
+        select(table)
+        .where(table.client_key.in_(client_keys), or_(table.ends_at.is_(None), table.ends_at > now))
+        .order_by(table.ends_at.is_(None), table.ends_at, table.label)
+    ).all()
+
+
+def _credential_reasons(credentials: Sequence[ClientSecret | ClientKey], now: datetime) -> Iterable[Attention]:
+    for secret in credentials:
         if secret.state_at(now) is SecretState.ENDING and secret.ends_at is not None:
             days = -((now - secret.ends_at) // _DAY)
             if days <= max(ENDING_WITHIN_DAYS):
@@ -112,8 +121,9 @@ def _secret_reasons(secrets: Iterable[ClientSecret], now: datetime) -> Iterable[
         age = (now - secret.created_at) // _DAY
         if age >= OLD_DAYS:
             yield Attention(AttentionReason.OLD, secret.label, secret.created_at, age)
-    if len(kept) > 1:
-        since = max(secret.created_at for secret in kept)
+    secrets = [each for each in credentials if isinstance(each, ClientSecret)]
+    if len(secrets) > 1:
+        since = max(secret.created_at for secret in secrets)
         if now - since >= TWO_SECRETS_DAYS * _DAY:
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
 

@@ -10,13 +10,13 @@ from ..client_changes import check_version, get_client, versioned_change
 from ..database.models import utc_now
 from ..errors import FieldError
 from ..i18n import gettext
-from ..secrets.client_secrets import SecretsSnapshot, not_ended
+from ..secrets.client_secrets import AnyCredential, SecretsSnapshot, keys_not_ended, not_ended
 
 
 def delete_client(
     session: Session, *, author: Author, key: uuid.UUID, version: int | None, typed_client_id: str
 ) -> None:
-    """Delete a client: end its secrets and make its tokens inactive; its ID stays taken and its audit log stays.
+    """Delete a client: end its secrets and keys, and make its tokens inactive; ID and audit log stay.
 
     :param typed_client_id: the client ID as the person typed it to confirm; letter case counts.
     :raises NotFound: the account has no such client.
@@ -33,10 +33,14 @@ def delete_client(
             gettext("Client ID does not match: type it exactly"),
         )
     now = utc_now()
-    active = not_ended(client, now)
+    secrets, keys = not_ended(client, now), keys_not_ended(client, now)
     with versioned_change(session, author, client, now):
-        before = SecretsSnapshot(active, now)
+        secrets_before, keys_before = SecretsSnapshot(secrets, now), SecretsSnapshot(keys, now)
         client.deleted_at = now
-        for secret in active:
-            secret.ends_at = now
-        record_event(session, author, Action.DELETED, client, before.difference_to(SecretsSnapshot(active, now)))
+        credentials: list[AnyCredential] = [*secrets, *keys]
+        for credential in credentials:
+            credential.ends_at = now
+        changes = secrets_before.difference_to(SecretsSnapshot(secrets, now))
+        if keys:
+            changes |= keys_before.difference_to(SecretsSnapshot(keys, now))
+        record_event(session, author, Action.DELETED, client, changes)

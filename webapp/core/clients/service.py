@@ -108,6 +108,7 @@ class ClientService:
             updated_at=now,
             updated_by=author.label,
             secrets=[self._secrets.new_client_secret(checked["client_secret"], 0, author=author, now=now)],
+            keys=[],
         )
         changes = {column: [None, _audit_value(value)] for column, value in {**columns, "enabled": True}.items()}
         changes["client_secret"] = [None, secret_states(now, client.secrets)]
@@ -272,7 +273,7 @@ def _raise_if_created(session: Session, author: Author, key_digest: str | None) 
     client = session.scalar(
         select(IdentityClient)
         .where(IdentityClient.account_id == author.account_id, IdentityClient.creation_key == key_digest)
-        .options(selectinload(IdentityClient.secrets))
+        .options(selectinload(IdentityClient.secrets), selectinload(IdentityClient.keys))
     )
     if client is not None:
         raise AlreadyCreated(detach(session, client))

@@ -179,6 +179,9 @@ class IdentityClient(Base):
     secrets: Mapped[list["ClientSecret"]] = relationship(
         back_populates="client", order_by="ClientSecret.created_at", lazy="raise"
     )
+    keys: Mapped[list["ClientKey"]] = relationship(
+        back_populates="client", order_by="ClientKey.created_at", lazy="raise"
+    )
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it as it is
 
@@ -200,7 +203,7 @@ class ClaimedClientId(Base):
 
 
 class SecretState(StrEnum):
-    """The state of a secret at a given time (S8). The values are stored in audit events and never change."""
+    """The state of a secret or key at a given time (S8). The values are stored in audit events and never change."""
 
     CURRENT = "current"
     ENDING = "ending"
@@ -210,7 +213,7 @@ class SecretState(StrEnum):
 
 
 def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: datetime) -> SecretState:
-    """Return a secret's state; it authenticates while current or ending, and no more at `ends_at` itself (S8)."""
+    """Return a secret's or key's state; it authenticates while current or ending, not at `ends_at` itself (S8)."""
     if ends_at is not None and ends_at <= now:
         return SecretState.ENDED
     if paused_at is not None:
@@ -218,7 +221,27 @@ def secret_state(ends_at: datetime | None, paused_at: datetime | None, now: date
     return SecretState.CURRENT if ends_at is None else SecretState.ENDING
 
 
-class ClientSecret(Base):
+class Credential:
+    """The columns that secrets and keys share: what authenticates a client, and until when."""
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
+    label: Mapped[str] = mapped_column(String(8))
+    """Of a secret A, B, C and so on, of a key 1, 2, 3 and so on, in the order of creation."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(200))
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """From this time on it does not authenticate (S8); None: no end date."""
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_address: Mapped[str | None] = mapped_column(String(45))
+
+    def state_at(self, now: datetime) -> SecretState:
+        """Return its state at a given time."""
+        return secret_state(self.ends_at, self.paused_at, now)
+
+
+class ClientSecret(Credential, Base):
     """One secret of a client, stored as a hash only (S1, S2)."""
 
     __tablename__ = "identity_client_secrets"
@@ -232,27 +255,42 @@ class ClientSecret(Base):
         ),
     )
 
-    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)
-    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id))
-    label: Mapped[str] = mapped_column(String(8))
-    """A, B, C and so on, in the order of creation."""
     secret_hash: Mapped[str] = mapped_column(MaskedText(200))
     pepper_version: Mapped[int] = mapped_column(Integer)
     legacy_scheme: Mapped[bool] = mapped_column(Boolean, default=False, server_default=true())
     """Whether it was hashed before the scheme followed the form of the secret; cleared when the hash is renewed."""
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    created_by: Mapped[str] = mapped_column(String(200))
-    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """From this time on it does not authenticate (S8); None: no end date."""
-    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    last_used_address: Mapped[str | None] = mapped_column(String(45))
 
     client: Mapped[IdentityClient] = relationship(back_populates="secrets", lazy="raise")
 
-    def state_at(self, now: datetime) -> SecretState:
-        """Return its state at a given time."""
-        return secret_state(self.ends_at, self.paused_at, now)
+
+class ClientKey(Credential, Base):
+    """One public key of a client, by which it authenticates with `private_key_jwt` (S11)."""
+
+    __tablename__ = "identity_client_keys"
+    __table_args__ = (UniqueConstraint("client_key", "label"), UniqueConstraint("client_key", "thumbprint"))
+
+    thumbprint: Mapped[str] = mapped_column(String(43))
+    """The SHA-256 thumbprint of the key (RFC 7638)."""
+    algorithm: Mapped[str] = mapped_column(String(16))
+    """The only algorithm that its assertions may be signed with: ES256, EdDSA or PS256."""
+    public_jwk: Mapped[str] = mapped_column(Text)
+    """The required members of the key as a JWK, in the form of which the thumbprint is the digest."""
+    long_assertion_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it last signed an assertion that only the standard profile accepts, accurate to a day (S11); None: never."""
+
+    client: Mapped[IdentityClient] = relationship(back_populates="keys", lazy="raise")
+
+
+class UsedAssertion(Base):
+    """An assertion by which a client authenticated, which must not be used again (S11)."""
+
+    __tablename__ = "identity_client_used_assertions"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    digest: Mapped[str] = mapped_column(String(43), primary_key=True)
+    """SHA-256 of the client ID and `jti`, in base64url."""
+    expires_at: Mapped[datetime] = mapped_column(EpochSeconds, index=True)
+    """From this time on the assertion is refused as expired, and the row is not needed."""
 
 
 class TokenRequest(Base):
@@ -293,7 +331,7 @@ class CallerAddress(Base):
 
 
 class TokenRequestCount(Base):
-    """The number of token requests of a client on one day (UTC) with one secret and one outcome (L2)."""
+    """The number of token requests of a client on one day (UTC) with one secret or key and one outcome (L2)."""
 
     __tablename__ = "identity_client_token_request_counts"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -302,7 +340,7 @@ class TokenRequestCount(Base):
     """Comes first in the key, so that the rows written today are adjacent, and so are the rows to purge."""
     client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
     secret_label: Mapped[str] = mapped_column(String(8), primary_key=True)
-    """The label of the secret that matched, empty if none did."""
+    """The label of the secret or key that matched, empty if none did; no label is that of both."""
     outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
     count: Mapped[int] = mapped_column(Integer)
 
@@ -425,9 +463,9 @@ NO_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class AttentionPeriod(Base):
-    """A reason why an enabled client's secrets will need attention, as time passes; triggers keep it up to date.
+    """A reason why an enabled client's credentials will need attention, as time passes; triggers keep it up to date.
 
-    `ending`: the secret works and ends at `until_at`. `old`: the secret was created at `since_at`, and ends at
+    `ending`: the secret or key works and ends at `until_at`. `old`: it was created at `since_at`, and ends at
     `until_at`. `two`: from `since_at` to `until_at` the secret and an older one have not ended.
     """
 

@@ -1,4 +1,4 @@
-"""Client secrets.
+"""Client secrets and public keys.
 
 * `generation`: generate secrets, and hold one in clear text
 * `policy`: which secrets are valid, and which are weak
@@ -6,5 +6,6 @@
 * `service`: set and rotate the secrets of a client
 * `lifecycle`: end, pause or resume one secret, and set its end date
 * `available_actions`, `errors`: which actions are possible, refused, or to be confirmed
-* `client_secrets`: read the secrets of a client
+* `public_keys`, `keys`: read public keys and verify signatures with them; add one to a client
+* `client_secrets`: read the secrets and keys of a client
 """

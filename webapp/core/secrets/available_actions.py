@@ -1,23 +1,23 @@
-"""List which actions on a secret are possible now, and what must be confirmed before each."""
+"""List which actions on a secret or key are possible now, and what must be confirmed before each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from ..database.models import ClientSecret, IdentityClient, SecretState
+from ..database.models import IdentityClient, SecretState
 from ..i18n import lazy_gettext
-from .client_secrets import by_age, last_live, live_secrets
+from .client_secrets import AnyCredential, by_age, last_live, live_credentials
 from .errors import ConfirmationRequired, LastSecretWouldEnd, SecretRecentlyUsed
 
 RECENTLY_USED_MINUTES = 60
 LAST_SECRET_MESSAGE = lazy_gettext(
-    "This is the only secret that works. Change the secret first: the new one takes its place."
+    "This is the only secret or key that works. Change the secret or add a key first, which takes its place."
 )
 
 
 class SecretAction(StrEnum):
-    """An action on one secret; the value is the last part of its URL."""
+    """An action on one secret or key; the value is the last part of its URL."""
 
     END = "end"
     PAUSE = "pause"
@@ -35,21 +35,30 @@ _ACTIONS_BY_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class AvailableActions:
-    """The actions on one secret in its present state.
+    """The actions on one secret or key in its present state.
 
     :param actions: each action of that state, with the sentence why it is refused now, or None.
     """
 
-    secret: ClientSecret
+    secret: AnyCredential
     state: SecretState
     actions: dict[SecretAction, str | None]
 
 
 def available_actions(client: IdentityClient, now: datetime) -> list[AvailableActions]:
     """Return the actions on each secret of a client, the oldest secret first."""
+    return _available(client, by_age(client.secrets), now)
+
+
+def available_key_actions(client: IdentityClient, now: datetime) -> list[AvailableActions]:
+    """Return the actions on each key of a client, the oldest key first."""
+    return _available(client, by_age(client.keys), now)
+
+
+def _available(client: IdentityClient, secrets: Iterable[AnyCredential], now: datetime) -> list[AvailableActions]:
     last = last_live(client, now)
     found = []
-    for secret in by_age(client.secrets):
+    for secret in secrets:
         state = secret.state_at(now)
         refused = {SecretAction.PAUSE, SecretAction.END} if secret is last else set()
         actions = {action: LAST_SECRET_MESSAGE if action in refused else None for action in _ACTIONS_BY_STATE[state]}
@@ -59,7 +68,7 @@ def available_actions(client: IdentityClient, now: datetime) -> list[AvailableAc
 
 def required_confirmations(
     client: IdentityClient,
-    secret: ClientSecret,
+    secret: AnyCredential,
     action: SecretAction,
     now: datetime,
     *,
@@ -71,7 +80,7 @@ def required_confirmations(
 
     :param ends_at: the end date to set, with SET_END_DATE.
     """
-    live = live_secrets(client, now)
+    live = live_credentials(client, now)
     found: list[ConfirmationRequired] = []
     used_at = secret.last_used_at
     recently = now - timedelta(minutes=RECENTLY_USED_MINUTES)
@@ -90,7 +99,7 @@ def required_confirmations(
     return found
 
 
-def _end_of_all(ends: Mapping[ClientSecret, datetime | None]) -> datetime | None:
-    """Return when the last of these secrets ends, or None if one never ends or there is none."""
+def _end_of_all(ends: Mapping[AnyCredential, datetime | None]) -> datetime | None:
+    """Return when the last of these secrets and keys ends, or None if one never ends or there is none."""
     known = [end for end in ends.values() if end is not None]
     return max(known) if known and len(known) == len(ends) else None

@@ -1,15 +1,18 @@
-"""Read the secrets of a client: which have not ended, which are live, and how the audit log shows them."""
+"""Read the secrets and keys of a client: which have not ended, which are live, and how the audit log shows them."""
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from ..database.models import ClientSecret, IdentityClient, SecretState
+from ..database.models import ClientKey, ClientSecret, Credential, IdentityClient, SecretState
+
+AnyCredential = ClientSecret | ClientKey
+_Credential = TypeVar("_Credential", bound=Credential)
 
 
-def by_age(secrets: Iterable[ClientSecret]) -> list[ClientSecret]:
-    """Return secrets of one client in the order in which they were created: A, B, ... Z, AA."""
-    return sorted(secrets, key=lambda secret: (len(secret.label), secret.label))
+def by_age(credentials: Iterable[_Credential]) -> list[_Credential]:
+    """Return secrets or keys of one client in the order in which they were created: A, B, ... Z, AA; 1, 2, ... 10."""
+    return sorted(credentials, key=lambda credential: (len(credential.label), credential.label))
 
 
 def not_ended(client: IdentityClient, now: datetime) -> list[ClientSecret]:
@@ -17,14 +20,24 @@ def not_ended(client: IdentityClient, now: datetime) -> list[ClientSecret]:
     return [secret for secret in by_age(client.secrets) if secret.state_at(now) is not SecretState.ENDED]
 
 
+def keys_not_ended(client: IdentityClient, now: datetime) -> list[ClientKey]:
+    """Return the keys that have not ended, the oldest first: five at most (S11)."""
+    return [key for key in by_age(client.keys) if key.state_at(now) is not SecretState.ENDED]
+
+
 def live_secrets(client: IdentityClient, now: datetime) -> list[ClientSecret]:
     """Return the secrets that have not ended and are not paused, the oldest first."""
     return [secret for secret in not_ended(client, now) if secret.paused_at is None]
 
 
-def last_live(client: IdentityClient, now: datetime) -> ClientSecret | None:
-    """Return the only live secret, or None if there are two or none."""
-    live = live_secrets(client, now)
+def live_credentials(client: IdentityClient, now: datetime) -> list[AnyCredential]:
+    """Return the secrets, then the keys, that have not ended and are not paused."""
+    return [*live_secrets(client, now), *(key for key in keys_not_ended(client, now) if key.paused_at is None)]
+
+
+def last_live(client: IdentityClient, now: datetime) -> AnyCredential | None:
+    """Return the only live secret or key, or None if there are several or none."""
+    live = live_credentials(client, now)
     return live[0] if len(live) == 1 else None
 
 
@@ -37,15 +50,20 @@ def secret_label(number: int) -> str:
     return label
 
 
-def secret_states(now: datetime, secrets: Iterable[ClientSecret]) -> dict[str, str]:
-    """Return the state of each secret by its label."""
+def is_key_label(label: str) -> bool:
+    """Return whether a label is that of a key, which is a number, and not that of a secret, which has letters."""
+    return label.isdecimal()
+
+
+def secret_states(now: datetime, secrets: Iterable[Credential]) -> dict[str, str]:
+    """Return the state of each secret or key by its label."""
     return {secret.label: secret.state_at(now).value for secret in secrets}
 
 
 class SecretsSnapshot:
-    """States and end dates of some secrets of a client at one moment, for the audit log."""
+    """States and end dates of some secrets, or some keys, of a client at one moment, for the audit log."""
 
-    def __init__(self, secrets: Iterable[ClientSecret], now: datetime) -> None:
+    def __init__(self, secrets: Iterable[Credential], now: datetime) -> None:
         secrets = list(secrets)
         self._states = secret_states(now, secrets)
         self._ends = {
@@ -56,7 +74,8 @@ class SecretsSnapshot:
 
     def difference_to(self, later: "SecretsSnapshot") -> dict[str, Any]:
         """Return `[before, after]` of the states, and of the end dates that were set, moved or cleared."""
-        changes: dict[str, Any] = {"client_secret": [self._states, later._states]}
+        is_of_keys = any(map(is_key_label, later._states))
+        changes: dict[str, Any] = {"public_key" if is_of_keys else "client_secret": [self._states, later._states]}
         moved = [label for label, end in later._ends.items() if self._ends.get(label) != end]
         if moved:
             changes["ends_at"] = [

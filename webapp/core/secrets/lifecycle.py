@@ -1,4 +1,4 @@
-"""End, pause or resume one secret of a client, or set its end date (S7, S8)."""
+"""End, pause or resume one secret or key of a client, or set its end date (S7, S8)."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -8,11 +8,11 @@ from sqlalchemy.orm import Session
 from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
-from ..database.models import ClientSecret, IdentityClient, SecretState, utc_now
+from ..database.models import ClientKey, IdentityClient, SecretState, utc_now
 from ..errors import FieldError, NotFound
 from ..i18n import gettext
 from .available_actions import SecretAction, required_confirmations
-from .client_secrets import SecretsSnapshot, last_live
+from .client_secrets import AnyCredential, SecretsSnapshot, last_live
 from .errors import LastLiveSecret, SecretHasEnded
 
 END_DATE_MAX_DAYS = 365
@@ -21,6 +21,12 @@ _AUDIT_ACTIONS = {
     SecretAction.PAUSE: Action.SECRET_PAUSED,
     SecretAction.RESUME: Action.SECRET_RESUMED,
     SecretAction.SET_END_DATE: Action.END_DATE_SET,
+}
+_AUDIT_ACTIONS_ON_KEYS = {
+    SecretAction.END: Action.CLIENT_KEY_ENDED,
+    SecretAction.PAUSE: Action.CLIENT_KEY_PAUSED,
+    SecretAction.RESUME: Action.CLIENT_KEY_RESUMED,
+    SecretAction.SET_END_DATE: Action.CLIENT_KEY_END_DATE_SET,
 }
 
 
@@ -35,18 +41,19 @@ def apply_secret_action(
     ends_at: datetime | None = None,
     confirmed: bool = False,
 ) -> IdentityClient:
-    """Apply an action to one secret and record its audit event; return the client.
+    """Apply an action to one secret or key and record its audit event; return the client.
 
-    Nothing is written, whatever the version, where the secret is already in the state that is asked for. A resumed
-    secret keeps its end date.
+    Nothing is written, whatever the version, where it is already in the state that is asked for. A resumed secret or
+    key keeps its end date.
 
     :param version: the version of the client that the author saw (I7).
+    :param secret_id: the ID of the secret or key.
     :param ends_at: the end date to set (aware), within 365 days; None removes it. Only with SET_END_DATE.
     :param confirmed: whether the author has read what `required_confirmations` returns.
-    :raises NotFound: the account has no such client, or the client no such secret.
+    :raises NotFound: the account has no such client, or the client no such secret or key.
     :raises StaleVersion: the client was changed since.
-    :raises SecretHasEnded: the secret has ended, and stays so.
-    :raises LastLiveSecret: the only live secret cannot be ended or paused.
+    :raises SecretHasEnded: it has ended, and stays so.
+    :raises LastLiveSecret: the only live secret or key cannot be ended or paused.
     :raises ConfirmationRequired: the action has consequences, and `confirmed` is not set.
     :raises FieldError: the end date is in the past or too far ahead; the field is `ends_at`.
     """
@@ -77,19 +84,21 @@ def apply_secret_action(
             case SecretAction.SET_END_DATE:
                 secret.ends_at = ends_at
         changes = before.difference_to(SecretsSnapshot([secret], now))
-        record_event(session, author, _AUDIT_ACTIONS[action], client, changes)
+        actions = _AUDIT_ACTIONS_ON_KEYS if isinstance(secret, ClientKey) else _AUDIT_ACTIONS
+        record_event(session, author, actions[action], client, changes)
     return client
 
 
-def _find_secret(client: IdentityClient, secret_id: uuid.UUID) -> ClientSecret:
-    for secret in client.secrets:
+def _find_secret(client: IdentityClient, secret_id: uuid.UUID) -> AnyCredential:
+    credentials: list[AnyCredential] = [*client.secrets, *client.keys]
+    for secret in credentials:
         if secret.id == secret_id:
             return secret
     raise NotFound
 
 
-def _is_applied(secret: ClientSecret, action: SecretAction, ends_at: datetime | None, now: datetime) -> bool:
-    """Return whether the secret is already in the state that the action would bring about."""
+def _is_applied(secret: AnyCredential, action: SecretAction, ends_at: datetime | None, now: datetime) -> bool:
+    """Return whether a secret or key is already in the state that the action would bring about."""
     ended = secret.state_at(now) is SecretState.ENDED
     match action:
         case SecretAction.END:

@@ -5,10 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
-from ..database.models import CallerAddress, ClientSecret, IdentityClient, TokenRequest, TokenRequestCount, utc_now
+from ..database.models import (
+    CallerAddress,
+    ClientKey,
+    ClientSecret,
+    IdentityClient,
+    TokenRequest,
+    TokenRequestCount,
+    utc_now,
+)
 
 LATEST_MAX = 200
 """The number of a client's latest token requests that its page shows."""
@@ -17,7 +25,7 @@ CALLERS_MAX = 200
 
 
 class LastUse(NamedTuple):
-    """When, from where and with which secret a client last authenticated, accurate to a minute."""
+    """When, from where and with which secret or key a client last authenticated, accurate to a minute."""
 
     at: datetime
     address: str | None
@@ -54,17 +62,20 @@ def daily_counts(
 
 def last_uses(session: Session, account_id: str, client_keys: Collection[uuid.UUID]) -> Mapping[uuid.UUID, LastUse]:
     """Return the last use of each client that ever authenticated."""
-    rows = session.execute(
-        select(ClientSecret.client_key, ClientSecret.last_used_at, ClientSecret.last_used_address, ClientSecret.label)
-        .join(IdentityClient, IdentityClient.id == ClientSecret.client_key)
-        .where(
-            IdentityClient.account_id == account_id,
-            IdentityClient.id.in_(client_keys),
-            ClientSecret.last_used_at.is_not(None),
+    uses = union_all(
+        *(
+            select(table.client_key, table.last_used_at, table.last_used_address, table.label)
+            .join(IdentityClient, IdentityClient.id == table.client_key)
+            .where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.id.in_(client_keys),
+                table.last_used_at.is_not(None),
+            )
+            for table in (ClientSecret, ClientKey)
         )
-        .order_by(ClientSecret.last_used_at)
-    )
-    return {key: LastUse(at, address, label) for key, at, address, label in rows if at is not None}
+    ).subquery()
+    rows = session.execute(select(uses).order_by(uses.c.last_used_at))
+    return {key: LastUse(at, address, label) for key, at, address, label in rows}
 
 
 def caller_addresses(session: Session, account_id: str, client_key: uuid.UUID) -> Mapping[str, datetime]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Delete,
     Dialect,
     Integer,
+    Update,
     bindparam,
     case,
     delete,
@@ -36,6 +37,7 @@ from sqlalchemy.orm import aliased
 from ..database.models import (
     CallerAddress,
     ClaimedClientId,
+    ClientKey,
     ClientSecret,
     IdentityClient,
     RefusalDay,
@@ -209,7 +211,8 @@ def _write_last_uses(
     connection: Connection, counts: Mapping[RequestCountKey, RequestCount], recent_writes: RecentWrites
 ) -> RecentWrites:
     tokens: dict[tuple[Any, ...], dict[str, Any]] = {}
-    uses: dict[tuple[Any, ...], dict[str, Any]] = {}
+    secret_uses: dict[tuple[Any, ...], dict[str, Any]] = {}
+    key_uses: dict[tuple[Any, ...], dict[str, Any]] = {}
     calls: dict[tuple[Any, ...], dict[str, Any]] = {}
     authenticated = [(*count.latest(), key, count) for key, count in counts.items() if _is_authenticated(key)]
     for at, address, key, count in sorted(authenticated, key=itemgetter(0)):
@@ -217,7 +220,7 @@ def _write_last_uses(
         if key.outcome == Outcome.ISSUED and (token := (minute, client_key)) not in recent_writes:
             tokens[token] = {"key": client_key, "used_at": at, "minute": minute}
         if (use := (minute, client_key, key.secret_label)) not in recent_writes:
-            uses[use] = {
+            (key_uses if key.secret_label.isdecimal() else secret_uses)[use] = {
                 "key": client_key,
                 "of_label": key.secret_label,
                 "used_at": at,
@@ -227,10 +230,11 @@ def _write_last_uses(
         for caller, called_at in count.addresses.items():
             if caller and (call := (_minute(called_at), client_key, caller, None)) not in recent_writes:
                 calls[call] = {"key": client_key, "of_address": caller, "used_at": called_at}
-    # Clients before their secrets: changes of a client lock the rows in this order too.
+    # Clients before their secrets and keys: changes of a client lock the rows in this order too.
     for statement, rows in (
         (_UPDATE_LAST_TOKEN, tokens),
-        (_UPDATE_SECRET_USE, uses),
+        (_UPDATE_SECRET_USE, secret_uses),
+        (_UPDATE_KEY_USE, key_uses),
         (_UPSERT_CALLER_ADDRESS[connection.dialect.name], calls),
     ):
         if rows:
@@ -238,6 +242,7 @@ def _write_last_uses(
     callers = Counter(client_key for _, client_key, *_ in calls)
     ordered = sorted(callers.items(), key=lambda item: item[0].int)
     _trim(connection, _TRIM_CALLERS, (({"key": key}, number) for key, number in ordered), TRIM_AFTER["callers"])
+    uses = [*secret_uses, *key_uses]
     current_minute = max((minute for minute, *_ in uses), default=datetime.min.replace(tzinfo=UTC))
     return frozenset(key for key in itertools.chain(recent_writes, tokens, uses, calls) if key[0] >= current_minute)
 
@@ -381,15 +386,21 @@ _UPDATE_LAST_TOKEN = (
     .values(last_token_at=bindparam("used_at"))
 )
 
-_UPDATE_SECRET_USE = (
-    update(ClientSecret)
-    .where(
-        ClientSecret.client_key == bindparam("key"),
-        ClientSecret.label == bindparam("of_label"),
-        or_(ClientSecret.last_used_at.is_(None), ClientSecret.last_used_at < bindparam("minute")),
+
+def _update_use(table: type[ClientSecret | ClientKey]) -> Update:
+    return (
+        update(table)
+        .where(
+            table.client_key == bindparam("key"),
+            table.label == bindparam("of_label"),
+            or_(table.last_used_at.is_(None), table.last_used_at < bindparam("minute")),
+        )
+        .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("of_address"))
     )
-    .values(last_used_at=bindparam("used_at"), last_used_address=bindparam("of_address"))
-)
+
+
+_UPDATE_SECRET_USE = _update_use(ClientSecret)
+_UPDATE_KEY_USE = _update_use(ClientKey)
 
 
 def _upsert_caller_address(insert_into: Any) -> Any:

@@ -51,11 +51,16 @@ LABELS: Mapping[str, str] = {
     "enabled": lazy_gettext("Status"),
     "allowed_networks": lazy_gettext("Allowed addresses"),
     "client_secret": lazy_gettext("Client secret"),
+    "public_key": lazy_gettext("Public key"),
+    "thumbprint": lazy_gettext("Thumbprint"),
+    "algorithm": lazy_gettext("Algorithm"),
     "ends_at": lazy_gettext("End date"),
 }
 """The fields of a client in audit events, in the order of the screens."""
+_CREDENTIALS = frozenset({"client_secret", "public_key"})
+"""The fields that hold states by label."""
 _STATES: Mapping[str, str] = {
-    # Translators: the state of a secret, as are the next ones.
+    # Translators: the state of a secret or key, as are the next ones.
     SecretState.CURRENT: lazy_gettext("current"),
     SecretState.ENDING: lazy_gettext("ending"),
     SecretState.PAUSED: lazy_gettext("paused"),
@@ -73,11 +78,11 @@ def changes_of(
     """
     found: list[Change] = []
     for name in [*(name for name in LABELS if name in stored), *(name for name in stored if name not in LABELS)]:
-        if name == "ends_at" and "client_secret" in stored:
+        if name == "ends_at" and not _CREDENTIALS.isdisjoint(stored):
             continue
         pair = stored[name]
-        if name == "client_secret" and _is_pair_of_states(pair):
-            found.extend(_secrets(pair, stored.get("ends_at"), times))
+        if name in _CREDENTIALS and _is_pair_of_states(pair):
+            found.extend(_secrets(name, pair, stored.get("ends_at"), times))
             continue
         label = str(LABELS.get(name, name)) if labelled else ""
         if not isinstance(pair, list) or len(pair) != 2:
@@ -95,7 +100,7 @@ def format_field(name: str, value: Any, *, times: Times, catalogue: RoleCatalogu
         return "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in value)
     if name in ("allowed_networks", "tags") and _is_list_of_text(value):
         return "; ".join(value)
-    if name == "client_secret" and isinstance(value, dict):
+    if name in _CREDENTIALS and isinstance(value, dict):
         return "; ".join(f"{label}: {_state(to_text(state))}" for label, state in value.items())
     if name == "ends_at" and isinstance(value, dict):
         return "; ".join(f"{label}: {_end(end, times)}" for label, end in value.items())
@@ -154,7 +159,7 @@ _FORMATS: Mapping[str, Callable[[Any], str | None]] = {
 }
 
 
-# Secrets: states by label, and end dates
+# Secrets and keys: states by label, and end dates
 
 
 def _is_pair_of_states(pair: Any) -> bool:
@@ -168,14 +173,18 @@ def _is_pair_of_states(pair: Any) -> bool:
     )
 
 
-def _secrets(pair: list[Any], ends_at: Any, times: Times) -> Iterator[Change]:
+def _secrets(field: str, pair: list[Any], ends_at: Any, times: Times) -> Iterator[Change]:
     before, after = (side or {} for side in pair)
     ends_before, ends_after = ends_at if _is_pair_of_ends(ends_at) else ({}, {})
     for label in sorted({**before, **after}, key=lambda label: (len(label), label)):
-        # Translators: label is the letter of a secret: A, B, C.
-        name = gettext("Secret %(label)s", label=label)
+        if field == "public_key":
+            # Translators: label is the number of a key: 1, 2, 3.
+            name = gettext("Key %(label)s", label=label)
+        else:
+            # Translators: label is the letter of a secret: A, B, C.
+            name = gettext("Secret %(label)s", label=label)
         if label not in before:
-            # Translators: a secret was created.
+            # Translators: a secret or key was created.
             yield Change(name, after=gettext("created"))
         elif label in ends_after:
             yield Change(name, _end(ends_before.get(label), times), _end(ends_after[label], times))

@@ -9,7 +9,7 @@ from flask import Response, request
 
 from ...core.database.models import IdentityClient, utc_now
 from ...core.i18n import gettext
-from ...core.secrets.client_secrets import live_secrets
+from ...core.secrets.client_secrets import live_credentials
 from ...host import services
 from ..http.access import actor
 from ..http.htmx import render
@@ -66,6 +66,6 @@ def _reason_not_issued(client: IdentityClient, scopes: Collection[str], now: dat
         return gettext("This client is disabled, so no token is given until it is enabled.")
     if not scopes:
         return gettext("No role is left to this client, so no token is given.")
-    if not live_secrets(client, now):
-        return gettext("None of its secrets works now, so no token is given.")
+    if not live_credentials(client, now):
+        return gettext("None of its secrets and keys works now, so no token is given.")
     return ""

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakSet, finalize, ref
 
-from sqlalchemy import Dialect, Engine, Select, event
+from sqlalchemy import ClauseElement, Dialect, Engine, Insert, Select, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
@@ -24,7 +24,7 @@ CONVERTED_MAX = 4096
 
 
 class PreparedSelect(NamedTuple):
-    """A compiled SELECT.
+    """A compiled SELECT or INSERT.
 
     :param parameters: the default values of all its parameters.
     :param order: the parameters' names in positional order, None where the driver takes them by name.
@@ -38,7 +38,7 @@ class PreparedSelect(NamedTuple):
 
 
 class FastReads:
-    """Runs compiled SELECTs on connections of its own in autocommit mode, at most `CONNECTIONS_MAX` at once.
+    """Runs compiled SELECTs and INSERTs on its own connections in autocommit mode, at most `CONNECTIONS_MAX` at once.
 
     The engine's pool would ping PostgreSQL before each read. Here a lost connection is noticed by the read that fails,
     which is repeated on a new one.
@@ -65,18 +65,20 @@ class FastReads:
     def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedSelect:
         """Compile a statement for `rows`. Its columns must have immutable values, since rows share them."""
         dialect = self._engine.dialect
-        # libpq has numbered parameters only.
-        numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
-        compiled = statement.compile(dialect=numbering)
         converters = [
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in statement.selected_columns
         ]
-        return PreparedSelect(
-            str(compiled),
-            dict(compiled.params),
-            getattr(compiled, "positiontup", None),
-            tuple((index, lru_cache(CONVERTED_MAX)(convert)) for index, convert in enumerate(converters) if convert),
-        )
+        conversions = [
+            (index, lru_cache(CONVERTED_MAX)(convert)) for index, convert in enumerate(converters) if convert
+        ]
+        return self._compile(statement, tuple(conversions))
+
+    def prepare_insert(self, statement: Insert) -> PreparedSelect:
+        """Compile an INSERT of one row, which is committed at once; the driver takes its values as they are given.
+
+        It may run twice where the connection is lost, so it must violate a constraint the second time.
+        """
+        return self._compile(statement, ())
 
     def rows(self, statement: PreparedSelect, **parameters: Any) -> list[list[Any]]:
         """Return every row, with the values that the columns' types produce.
@@ -104,6 +106,15 @@ class FastReads:
         """Close the connections that no read uses at this moment; a later read opens new ones."""
         _close(self._idle)
 
+    def _compile(
+        self, statement: ClauseElement, conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
+    ) -> PreparedSelect:
+        # libpq has numbered parameters only.
+        dialect = self._engine.dialect
+        numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
+        compiled = statement.compile(dialect=numbering)
+        return PreparedSelect(str(compiled), dict(compiled.params), getattr(compiled, "positiontup", None), conversions)
+
     def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
         errors = dialect.loaded_dbapi.Error
@@ -113,7 +124,9 @@ class FastReads:
                     return self._run(connection, text, values)
             if not self._keeps_connections:
                 with closing(self._engine.raw_connection()) as pooled:
-                    return _DriverConnection(pooled, dialect).rows(text, values)
+                    fetched = _DriverConnection(pooled, dialect).rows(text, values)
+                    pooled.commit()
+                    return fetched
             try:
                 return self._run(self._connect(), text, values)
             except _StaleConnection as stale:
@@ -133,6 +146,9 @@ class FastReads:
         connection = cast(Any, pooled.driver_connection)
         pooled.detach()
         self._engine.dialect.set_isolation_level(connection, "AUTOCOMMIT")
+        if self._engine.dialect.name == "sqlite":
+            # Only an INSERT of `prepare_insert` waits for the disk otherwise; it may be lost in a power cut.
+            connection.execute("PRAGMA synchronous=NORMAL")
         if not self._uses_libpq:
             return _DriverConnection(connection, self._engine.dialect)
         from .libpq import LibpqConnection  # needs psycopg, which is optional
@@ -199,7 +215,7 @@ class _DriverConnection:
     def rows(self, text: str, values: Any) -> Sequence[Any]:
         cursor = self._connection.cursor()
         cursor.execute(text, values)
-        fetched: Sequence[Any] = cursor.fetchall()
+        fetched: Sequence[Any] = cursor.fetchall() if cursor.description else ()
         cursor.close()
         return fetched
 
