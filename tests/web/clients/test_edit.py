@@ -247,7 +247,7 @@ def test_roles_that_the_account_lost_are_named_and_removed(host: Host, htmx: boo
 
 
 def test_a_forged_role_is_refused(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Even a role that the client has (A4)."""
+    """A role that the account does not hold, whether or not the client has it (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     for roles in (["MerchantUser", "CreatePayment"], ["UploadBatches"], ["MerchantUser UploadBatches"]):
         answer = save(host, client, htmx=htmx, roles=roles)

@@ -182,7 +182,7 @@ SINGLE = {
     ("path", "name"), [pair for path, names in SINGLE.items() for pair in itertools.product([path], names)]
 )
 def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
-    """Even an equal value (I5)."""
+    """Equal values included (I5)."""
     token = host.csrf_token()
     before = database_state(host)
     data = MultiDict(
