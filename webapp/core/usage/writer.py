@@ -146,7 +146,7 @@ def write_requests(
     return _write_last_uses(connection, counts, recent_writes)
 
 
-def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
+def clients_by_claimed_id(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
     """Return the clients that have or had these IDs in any letter case, by case-folded ID; unknown IDs are left out."""
     folded = {client_id.casefold() for client_id in client_ids}
     rows = connection.execute(
