@@ -1,4 +1,4 @@
-"""Parse and judge JWT assertions that authenticate clients (`private_key_jwt`, RFC 7523 section 3, S11)."""
+"""Parse JWT assertions that authenticate clients, and check their claims (`private_key_jwt`, RFC 7523, S11)."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _EXPIRY_MAX = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
 class ClientAssertion(NamedTuple):
-    """A JWT that a client sent to authenticate itself. Nothing of it is verified.
+    """A JWT that a client sent to authenticate itself. It is not verified yet.
 
     :param client_id: its `sub`.
     :param algorithm: the `alg` of its header, one of `ALGORITHMS`; None if it is another one.
@@ -46,7 +46,7 @@ class ClientAssertion(NamedTuple):
 
     @property
     def expires_at(self) -> int:
-        """From when on it is refused as expired, in seconds; only of one that `check_claims` has accepted."""
+        """The time from which it is refused as expired, in seconds; only after `check_claims` has accepted it."""
         expires: float = self.claims["exp"]
         return math.ceil(expires) + CLOCK_SKEW_SECONDS
 
@@ -105,7 +105,7 @@ def check_claims(assertion: ClientAssertion, issuer: str, audiences: Collection[
     if not all(map(_is_time, times)):
         return ClaimsCheck(AuthenticationFailure.ASSERTION_MALFORMED)
     values = audience if isinstance(audience, list) else [audience]
-    # Every value, since an assertion that is for another server too could have been sent on by that one.
+    # Every value, since another server that is also named could have forwarded the assertion.
     if not values or not all(isinstance(value, str) and value in audiences for value in values):
         return ClaimsCheck(AuthenticationFailure.ASSERTION_AUDIENCE)
     expires, issued, begins = times
