@@ -17,6 +17,7 @@ from .http import access, responses, static_files
 from .http.access import Access
 from .http.template_loader import UnindentingLoader
 from .i18n import language
+from .notifications import page, targets
 from .secrets import actions, change
 from .usage import preview, requests, revoke_tokens
 
@@ -35,6 +36,13 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/activity", "activity", activity.activity, GET, VIEW),
     ("/activity.csv", "activity_csv", export.activity_csv, GET, VIEW),
     ("/settings", "settings", settings.settings, FORM, MANAGE),
+    ("/notifications", "notifications", page.notifications, GET, VIEW),
+    ("/notifications/add/<channel>", "add_target", targets.add, FORM, EDIT),
+    ("/notifications/<target_id>", "edit_target", targets.edit, FORM, EDIT),
+    ("/notifications/<target_id>/remove", "remove_target", targets.remove, FORM, EDIT),
+    ("/notifications/<target_id>/secret", "target_secret", targets.change_secret, FORM, EDIT),
+    ("/notifications/<target_id>/test", "test_target", targets.test, FORM, EDIT),
+    ("/notifications/messages/<message_id>", "send_again", targets.send_again, FORM, EDIT),
     ("/<key>", "details", details.details, GET, VIEW),
     ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
     ("/<key>/edit", "edit", edit.edit_client, FORM, EDIT),
