@@ -82,6 +82,7 @@ _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
+_EXPORTED_REQUESTS = lazy_gettext("<b>%(who)s</b> exported the token requests")
 
 
 # The sentence of an edit that changed a single field.
@@ -133,7 +134,11 @@ ATTEMPTS: Mapping[str, str] = {
     "revoke_tokens": lazy_gettext("revoke the tokens"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
+    "usage": lazy_gettext("see the token requests"),
     "requests": lazy_gettext("see the token requests"),
+    "account_requests": lazy_gettext("see the token requests"),
+    "request": lazy_gettext("see a token request"),
+    "requests_csv": lazy_gettext("export the token requests"),
     "preview": lazy_gettext("see the token preview"),
     "settings": lazy_gettext("change the settings"),
     "activity": lazy_gettext("see the activity"),
@@ -171,6 +176,10 @@ FILTER_LABELS: Mapping[str, str] = {
     "since": lazy_gettext("From"),
     # Translators: the last day of a range of dates.
     "until": lazy_gettext("To"),
+    "outcome": lazy_gettext("Result"),
+    "secret": lazy_gettext("Secret or key"),
+    "address": lazy_gettext("Address"),
+    "request_id": lazy_gettext("Request ID"),
 }
 
 
@@ -207,6 +216,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
+        if _take(stored, "of") == "token requests":
+            sentence = _EXPORTED_REQUESTS
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
         [name] = stored
