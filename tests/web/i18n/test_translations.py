@@ -13,6 +13,7 @@ from babel.messages.pofile import read_po
 from flask import abort
 from flask_wtf import CSRFProtect
 from jinja2 import Environment, nodes
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from tests.support import servers
@@ -29,8 +30,10 @@ from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.queries import PAGE_SIZE
 from webapp.core.clients.attention import FILTERS
 from webapp.core.database.engine import make_engine
-from webapp.core.database.models import IdentityClient
+from webapp.core.database.models import IdentityClient, TokenRequest
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
+from webapp.core.database.unit_of_work import read_session
+from webapp.core.usage.request_log import key_of
 from webapp.web.clients.list import ORDERS
 from webapp.web.http.toasts import TOASTS
 from webapp.web.routes import ROUTES
@@ -98,7 +101,7 @@ def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -
         comments = {message.id: " ".join(message.auto_comments) for message in read_po(file) if message.id}
     expected = {
         "none": "no value",
-        "%(city)s time (%(zone)s)": "London time (GMT)",
+        "%(city)s time": "London time",
         "mostly %(reason)s": "outcomes of token requests",
         "Secret %(label)s works until %(moment)s.": "the letter of a secret",
         "<b>%(who)s</b> tried to %(attempt)s and was refused": "see the clients",
@@ -172,9 +175,8 @@ def path_of(rule: str, client: IdentityClient) -> str:
     return path.replace("<channel>", "webhook")
 
 
-PAGES = [
-    rule for rule, endpoint, _, methods, _ in ROUTES if "GET" in methods and endpoint not in ("asset", "activity_csv")
-]
+_WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request")
+PAGES = [rule for rule, endpoint, _, methods, _ in ROUTES if "GET" in methods and endpoint not in _WITHOUT_PAGE]
 FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(methods)]
 
 
@@ -309,6 +311,21 @@ def test_the_audit_log_filtered_paged_and_empty(host: Host, client: IdentityClie
     both(host, "/activity")
 
 
+def test_the_request_log(host: Host, client: IdentityClient) -> None:
+    """Filters, their notices, pages, and a request of each outcome."""
+    for query in ("?client=x&outcome=issued", "?since=2026-03-02&until=2026-03-01", "?address=x", "?request_id=x+y"):
+        both(host, f"/requests{query}")
+    make_requests(host.engine, client, 60, scope="reports:read", outcome=Outcome.SCOPE_NOT_ALLOWED)
+    page = both(host, f"/{client.id}/requests?secret=A")[0]
+    assert "«Older»" in page.text
+    with read_session(host.engine) as session:
+        found = session.scalars(select(TokenRequest).order_by(TokenRequest.at.desc()).limit(120)).all()
+    shown = {(request.outcome, request.scope): request for request in found}
+    assert len(shown) > len(Outcome) + len(AuthenticationFailure)
+    for request in shown.values():
+        both(host, f"/{client.id}/requests/{key_of(request)}")
+
+
 def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
     """Including those that are not about a client."""
     rows: list[dict[str, Any]] = [{"action": action, "changes": {}} for action in Action]
@@ -419,7 +436,7 @@ GERMAN = {
     "<b>%(title)s.</b> %(advice)s": "<b>Fehler: %(title)s.</b> %(advice)s",
     "There is no such page": "Diese Seite gibt es nicht",
     "Times are %(zone)s": "Zeiten: %(zone)s",
-    "%(city)s time (%(zone)s)": "Ortszeit %(city)s (%(zone)s)",
+    "%(city)s time": "Ortszeit %(city)s",
     "Your session was renewed while this form was open. Please press %(button)s again.": "Noch einmal %(button)s.",
 }
 AT = datetime(2026, 3, 4, 9, 12, tzinfo=UTC)
@@ -473,7 +490,7 @@ def test_a_host_with_flask_babel_gets_its_texts_dates_and_numbers(babel_host: Ho
     with time_machine.travel(NOW):
         listed = get(babel_host, "de").text
     assert "4. März, 09:12</time>" in listed
-    assert "Zeiten: Ortszeit London (GMT)" in listed
+    assert "Zeiten: Ortszeit London" in listed
     with babel_host.app.test_client() as browser:
         form = read(browser.get(f"{PREFIX}/new", headers={"Accept-Language": "de"})).form(
             description="x" * 1234, token_duration="9"
@@ -493,7 +510,7 @@ def test_a_language_without_a_catalogue_gets_english_texts_and_its_own_formats(b
 
 
 def test_errors_and_refusals_are_in_the_language_of_the_request(babel_host: Host, german: Path) -> None:
-    """Also where the host's own CSRF layer responds before our view (W10, W12)."""
+    """Including responses of the host's own CSRF layer, which come before our view (W10, W12)."""
     assert "<h1>Diese Seite gibt es nicht</h1>" in get(babel_host, "de", "/no-such-client").text
     assert "<b>Fehler: Diese Seite gibt es nicht.</b>" in get(babel_host, "de", "/no-such-client", **HTMX).text
     csrf_host = make_host(babel_host.engine)

@@ -113,15 +113,23 @@ def record_export(
     filters: Mapping[str, str],
     rate_limits: RateLimits,
     client: IdentityClient | None = None,
+    of: str | None = None,
 ) -> None:
-    """Record an export of the audit log; call it before the export begins (L7).
+    """Record an export; call it before the export begins (L7).
 
     :param filters: the filters of the export, as in the URL.
-    :param client: the client whose events are exported; None: the whole account's.
+    :param client: the client whose rows are exported; None: the whole account's.
+    :param of: what is exported; None: the audit log.
     :raises RateLimited: the author has used up the exports of the hour (D5).
     """
     rate_limits.count_export(author.actor_id)
-    record_event(session, author, Action.EXPORTED, client, {"filters": [None, dict(filters)]})
+    record_event(
+        session,
+        author,
+        Action.EXPORTED,
+        client,
+        {"filters": [None, dict(filters)], **({"of": [None, of]} if of else {})},
+    )
 
 
 def record_platform_event(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:
