@@ -100,6 +100,12 @@ def our_pages(url: str) -> list[Page]:
                 f" WHERE account_id = '{ACCOUNT}' AND deleted_at IS NULL ORDER BY id LIMIT 1 OFFSET 500"
             )
         ).one()
+        token_request = connection.execute(
+            text(
+                "SELECT request_id, address FROM identity_client_token_requests"
+                f" WHERE account_id = '{ACCOUNT}' AND outcome = 'issued' ORDER BY at LIMIT 1"
+            )
+        ).first()
     engine.dispose()
     key, client_id, contract = str(uuid.UUID(str(row.id))), str(row.client_id), row.description.split()[-1]
     pages = {"list": {}, "strip": {"part": "attention"}}
@@ -131,6 +137,18 @@ def our_pages(url: str) -> list[Page]:
         "activity: days": {"since": "2026-03-01", "until": "2026-03-02"},
     }
     found += [(name, f"{PREFIX}/activity?{urlencode(arguments)}", "") for name, arguments in activity.items()]
+    requests = {
+        "requests": {},
+        "requests: refused": {"outcome": "refused"},
+        "requests: one reason": {"outcome": "disabled"},
+        "requests: client": {"client": client_id},
+        "requests: secret": {"secret": "B"},
+        "requests: a day": {"since": "2026-11-10", "until": "2026-11-10"},
+    }
+    if token_request is not None:
+        requests["requests: request ID"] = {"request_id": token_request.request_id}
+        requests["requests: address"] = {"address": token_request.address}
+    found += [(name, f"{PREFIX}/requests?{urlencode(arguments)}", "") for name, arguments in requests.items()]
     return found
 
 
