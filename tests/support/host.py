@@ -54,12 +54,14 @@ class BufferedClient(FlaskClient):
 
 
 def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
-    """Return the path of a route for a client, and for its first secret where the route has one.
+    """Return the path of a route for a client, and for its first secret or key where the route has one.
 
     :param key: replaces the client's own key.
     """
     path = PREFIX + rule.replace("<key>", key or str(client.id))
-    return path.replace("<secret_id>", str(client.secrets[0].id))
+    return path.replace("<secret_id>", str(client.secrets[0].id)).replace(
+        "<key_id>", str((client.keys or client.secrets)[0].id)
+    )
 
 
 @dataclass

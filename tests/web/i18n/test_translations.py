@@ -21,7 +21,9 @@ from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_eve
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.keys import add_key, private_key, public_pem
 from tests.support.markup import one_line, read, untranslated_texts
+from tests.support.screens import stored
 from webapp.core import errors, i18n
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.audit.actions import Action, RefusalReason
@@ -63,7 +65,8 @@ DATA = (
     *("stored-recipients", "void-requests", "account-movements"),
     *("GMT", "BST", "MerchantUser", "CreatePayment"),
 )
-_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+")
+_THUMBPRINT = r"[\w-]{43}"
+_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+", _THUMBPRINT, "ES256")
 _SECRET_LABELS = ("A", "B")
 _DATA = re.compile(
     r"(?<!\w)(?:"
@@ -135,7 +138,8 @@ def client(host: Host) -> IdentityClient:
         host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
     )
     add_event_history(host.engine, client)
-    return client
+    add_key(host.engine, client, long_assertion_at=NOW)
+    return stored(host, client)
 
 
 def check(answer: TestResponse) -> TestResponse:
@@ -161,8 +165,9 @@ def test_the_test_can_fail() -> None:
 
 
 def path_of(rule: str, client: IdentityClient) -> str:
-    """Return the address of a route for a client, and for its newest secret where the route has one."""
-    return rule.replace("<key>", str(client.id)).replace("<secret_id>", str(client.secrets[-1].id))
+    """Return the address of a route for a client, and for its newest secret or key where the route has one."""
+    path = rule.replace("<key>", str(client.id)).replace("<secret_id>", str(client.secrets[-1].id))
+    return path.replace("<key_id>", str(client.keys[-1].id)) if client.keys else path
 
 
 PAGES = [
@@ -177,6 +182,8 @@ FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(met
 def test_every_page(host: Host, client: IdentityClient, rule: str, roles: frozenset[str], enabled: bool) -> None:
     """In each state of a client, for people with and without access."""
     bare = make_client(host.engine, client_id="id-of-another", enabled=enabled, created_at=NOW - 200 * DAY)
+    add_key(host.engine, bare)
+    bare = stored(host, bare)
     host.actor = replace(ACTOR, roles=roles, grantable_roles=frozenset({"MerchantUser"}))
     for each in (client, bare):
         for answer in both(host, path_of(rule, each)):
@@ -211,9 +218,10 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
     host.actor = ACTOR
     form = read(host.get(path)).form()
     meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
-    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y"}
+    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y", "public_key": public_pem(private_key(number=2))}
     answer = check(host.post(path, meant, htmx=htmx, token=False))
-    assert answer.status_code in ((200, 303, 409) if "secret_id" in rule else (200, 303)), answer.text
+    refusals = (409, 422) if "secret_id" in rule or "key_id" in rule else ()
+    assert answer.status_code in (200, 303, *refusals), answer.text
     check(host.post(path, meant, htmx=htmx, token=False))  # repeated: already created, or stale
 
 
