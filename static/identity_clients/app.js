@@ -615,7 +615,7 @@
       else showKeyError(keyTools().dataset.unreadable);
     });
     document.addEventListener("input", ({ target: field }) => {
-      if (!field.matches(".ic #f-public_key")) return;
+      if (!field.matches(".ic #f-public_key") || !field.value) return;
       field.setAttribute("aria-invalid", "false");
       byId("f-public_key-m").replaceChildren();
       if (!PRIVATE_KEY.test(field.value)) return;
