@@ -10,13 +10,20 @@ from flask import Flask
 from . import cli, oauth, web
 from .core import accounts
 from .core.audit.before_change import BeforeChange, with_hooks
+from .core.audit.events import with_outbox
 from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
-from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.clients.roles import DEFAULT_ROLES, MANAGEMENT_ROLE, MANAGEMENT_SCOPES, RoleCatalogue
 from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
 from .core.database.fast_reads import FastReads
 from .core.database.unit_of_work import unit_of_work
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.mail import MailServer
+from .core.notifications.messages import MessageTexts
+from .core.notifications.outbox import EventOutbox
+from .core.notifications.targets import TargetService
+from .core.notifications.webhook_secrets import WebhookSecretStorage
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.hashing import SecretHasher
 from .core.secrets.service import SecretService
@@ -61,7 +68,7 @@ class IdentityClients:
         """
         settings = Settings.from_config(app.config)
         name = settings.blueprint_name
-        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+        for taken in {name, f"{name}_endpoint", f"{name}_api"} & set(app.blueprints):
             raise SettingsError(
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
@@ -71,6 +78,10 @@ class IdentityClients:
         weakref.finalize(app, services.close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
+        if settings.api_enabled:
+            from . import api  # imports pydantic, which takes 15 MB
+
+            app.register_blueprint(api.make_blueprint(settings))
         check_routes(app, settings)
         app.cli.add_command(cli.commands)
 
@@ -109,13 +120,14 @@ def make_services(
     """Return the objects that all requests of one application share.
 
     :param config: the application's configuration, from which `settings` were read.
-    :raises SettingsError: a token with every API role of the settings would be too long.
+    :raises SettingsError: a token with every API role of the settings would be too long, or none opens the enabled API.
     """
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+    catalogue = make_catalogue(settings)
     engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
+    engine = with_outbox(engine, EventOutbox(catalogue))
     # On the original engine, since disposing of an engine does not dispose of its copies.
     reads = FastReads(owned)
-    catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
     secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
@@ -127,6 +139,7 @@ def make_services(
         tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
         new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
         exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+        api_requests_per_client_and_minute=settings.api_requests_per_client_and_minute,
     )
 
     def close_connections() -> None:
@@ -137,6 +150,8 @@ def make_services(
 
     tokens = AccessTokens(settings.issuer, settings.audience)
     tokens.check_size(catalogue)
+    mail, storage = _mail_server(settings), WebhookSecretStorage(settings.encryption_keys())
+    allow_private = settings.webhooks_to_private_networks
     return Services(
         settings=settings,
         configured=own_configuration(config),
@@ -161,6 +176,47 @@ def make_services(
         ),
         tokens=tokens,
         recorder=Recorder(engine, next(iter(peppers.values()))),
+        targets=TargetService(storage, sends_mail=mail is not None, allow_private=allow_private),
+        delivery=DeliveryService(
+            engine,
+            MessageTexts(
+                platform=settings.platform_name,
+                screens_url=settings.screens_url or settings.issuer + settings.url_prefix,
+                zone=settings.time_zone,
+            ),
+            storage,
+            mail=mail,
+            allow_private=allow_private,
+        ),
         load_actor=load_actor,
         close_connections=close_connections,
+    )
+
+
+def make_catalogue(settings: Settings) -> RoleCatalogue:
+    """Return the catalogue of API roles; the built-in one has a role for the management API where that is enabled.
+
+    :raises SettingsError: the API is enabled, and no role of the host's catalogue opens it.
+    """
+    if settings.api_roles is None:
+        return RoleCatalogue((*DEFAULT_ROLES, MANAGEMENT_ROLE) if settings.api_enabled else DEFAULT_ROLES)
+    catalogue = RoleCatalogue(settings.api_roles)
+    if settings.api_enabled and MANAGEMENT_SCOPES.isdisjoint(catalogue.all_scopes):
+        raise SettingsError(
+            f"{PREFIX}API_ENABLED needs a role in {PREFIX}API_ROLES with the scopes"
+            f" {' and '.join(sorted(MANAGEMENT_SCOPES))}, such as identity_clients.MANAGEMENT_ROLE."
+        )
+    return catalogue
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_host is None or settings.mail_from is None:
+        return None
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_username,
+        settings.smtp_password,
+        settings.mail_from,
     )

@@ -17,6 +17,8 @@ from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.targets import TargetService
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
@@ -95,6 +97,8 @@ class Services:
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder
+    targets: TargetService
+    delivery: DeliveryService
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)
@@ -147,7 +151,12 @@ def check_routes(app: Flask, settings: Settings) -> None:
 
     :raises SettingsError: there is one.
     """
-    ours = (f"{settings.blueprint_name}.", f"{settings.blueprint_name}_endpoint.")
+    prefix_settings = {
+        f"{settings.blueprint_name}.": "URL_PREFIX",
+        f"{settings.blueprint_name}_endpoint.": "ENDPOINT_PREFIX",
+        f"{settings.blueprint_name}_api.": "API_PREFIX",
+    }
+    ours = tuple(prefix_settings)
     rules = [*app.url_map.iter_rules()]
     taken = {rule.rule: rule for rule in rules if not rule.endpoint.startswith(ours)}
     for rule in rules:
@@ -156,7 +165,7 @@ def check_routes(app: Flask, settings: Settings) -> None:
         other = taken.get(rule.rule) or taken.get(f"{rule.rule}/")
         if other is None:
             continue
-        setting = "URL_PREFIX" if rule.endpoint.startswith(ours[0]) else "ENDPOINT_PREFIX"
+        setting = next(setting for name, setting in prefix_settings.items() if rule.endpoint.startswith(name))
         advice = f"Set {PREFIX}{setting}, or remove it."
         if rule.rule.startswith("/.well-known/"):
             advice = "Remove it, or serve Identity Clients from an application and a host name of its own."

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,6 +19,7 @@ PERMISSIONS = frozenset({"create", "edit", "secrets", "delete"})
 """What a host role may be allowed to do with clients, besides viewing them."""
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ADDRESS = re.compile(r"\A[!-~]+@[A-Za-z0-9.-]+\Z")
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -47,8 +49,12 @@ class Settings:
     """The URL prefix of the screens."""
     endpoint_prefix: str = "/connect"
     """The URL prefix of the three endpoints where clients authenticate: `/token`, `/introspect`, `/revocation`."""
+    api_enabled: bool = False
+    """Serve the management API. Each account still has to allow it."""
+    api_prefix: str = "/api/identity-clients/v1"
+    """The URL prefix of the management API."""
     blueprint_name: str = "identity_clients"
-    """The name of the screens' blueprint, for `url_for`; the endpoint's has the suffix `_endpoint`."""
+    """The name of the screens' blueprint, for `url_for`; those of endpoint and API end in `_endpoint` and `_api`."""
     host_loads_htmx: bool = False
     """Whether the host's base template loads htmx 4, so that our pages do not load it again."""
     sign_in_endpoint: str | None = None
@@ -83,6 +89,8 @@ class Settings:
     """How many tokens one client gets in a minute (D5); 0: unlimited."""
     new_clients_per_account_and_hour: int = 0
     """How many clients one account may create in an hour (D5); 0: unlimited."""
+    api_requests_per_client_and_minute: int = 600
+    """How many requests one client may send to the management API in a minute (D5)."""
     exports_per_actor_and_hour: int = 10
     """How many files one actor may export in an hour (D5)."""
     event_retention_days: int = 400
@@ -91,6 +99,20 @@ class Settings:
     """The age in days at which `purge` deletes counts of token requests (L1); at least 30."""
     request_log_days: int = 30
     """The age in days at which `purge` deletes the rows of the request log (L2)."""
+    smtp_host: str | None = None
+    """The mail server that sends notifications. None: no e-mail is sent."""
+    smtp_port: int = 587
+    smtp_security: str = "starttls"
+    """How the connection to the mail server is encrypted: `starttls`, `tls` from the first byte, or `none`."""
+    smtp_username: str | None = None
+    """With which we sign in at the mail server; None: without signing in."""
+    smtp_password: str | None = dataclasses.field(default=None, repr=False)
+    mail_from: str | None = None
+    """The sender of e-mails, such as `Vitesse <no-reply@vitesse.example>`. Required with `smtp_host`."""
+    screens_url: str | None = None
+    """The URL of the screens, for links in notifications. None: that of the issuer with `url_prefix`."""
+    webhooks_to_private_networks: bool = False
+    """Let webhooks be on private networks and loopback, and use plain http."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a `redis://` URL shared by all."""
     trusted_proxies: int = 0
@@ -137,6 +159,8 @@ class Settings:
             raise _invalid("url_prefix", "must start with a slash and not end with one")
         if not self.endpoint_prefix.startswith("/") or self.endpoint_prefix.endswith("/"):
             raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
+        if not self.api_prefix.startswith("/") or self.api_prefix.endswith("/"):
+            raise _invalid("api_prefix", "must start with a slash and not end with one")
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         for permissions in self.permissions_by_role.values():
@@ -152,7 +176,12 @@ class Settings:
             raise _invalid("key_publish_hours", "must be 1 or more, and fewer than the hours for which a key signs")
         if not 1 <= self.taken_id_answers_per_hour <= 20:
             raise _invalid("taken_id_answers_per_hour", "must be from 1 to 20")
-        for name in ("failures_per_client_and_address", "failures_per_address", "exports_per_actor_and_hour"):
+        for name in (
+            "failures_per_client_and_address",
+            "failures_per_address",
+            "exports_per_actor_and_hour",
+            "api_requests_per_client_and_minute",
+        ):
             if getattr(self, name) < 1:
                 raise _invalid(name, "must be 1 or more")
         for name in ("trusted_proxies", "tokens_per_client_and_minute", "new_clients_per_account_and_hour"):
@@ -164,6 +193,7 @@ class Settings:
             raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
         if self.request_log_days < 1:
             raise _invalid("request_log_days", "must be 1 or more")
+        self._check_notifications()
         if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
             raise _invalid(
                 "throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0"
@@ -174,6 +204,20 @@ class Settings:
             raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
         self.peppers()
         self.encryption_keys()
+
+    def _check_notifications(self) -> None:
+        if self.smtp_host and not (self.mail_from and _ADDRESS.search(parseaddr(self.mail_from)[1])):
+            raise _invalid("mail_from", "must be an e-mail address, with or without a name, where SMTP_HOST is set")
+        if not 1 <= self.smtp_port <= 65535:
+            raise _invalid("smtp_port", "must be from 1 to 65535")
+        if self.smtp_security not in ("starttls", "tls", "none"):
+            raise _invalid("smtp_security", "must be starttls, tls or none")
+        if self.smtp_username and self.smtp_security == "none":
+            raise _invalid("smtp_security", "must not be none with SMTP_USERNAME, whose password would be readable")
+        if self.screens_url is not None and (
+            not re.fullmatch(r"https?://[^\s?#]+", self.screens_url) or self.screens_url.endswith("/")
+        ):
+            raise _invalid("screens_url", "must be an http or https address without a slash at the end")
 
     @property
     def permissions_by_role(self) -> Mapping[str, Collection[str]]:

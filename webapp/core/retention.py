@@ -10,8 +10,17 @@ from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, sel
 from .audit.actions import Action
 from .audit.events import record_platform_event
 from .database.engine import restart_wal
-from .database.models import AuditEvent, CallerAddress, RefusalDay, TokenRequest, TokenRequestCount, UsedAssertion
+from .database.models import (
+    AuditEvent,
+    CallerAddress,
+    Notification,
+    RefusalDay,
+    TokenRequest,
+    TokenRequestCount,
+    UsedAssertion,
+)
 from .database.unit_of_work import read_session, unit_of_work
+from .idempotency import purge_responses
 from .tokens import revocation
 from .tokens.signing import CLOCK_SKEW
 
@@ -19,6 +28,8 @@ ROWS_AT_ONCE = 1_000
 """The number of rows per transaction, so that no request waits long for the database."""
 
 PAUSE_MAX_SECONDS = 1
+NOTIFICATION_DAYS = 30
+"""How long messages stay in the log of notifications; an undelivered one is given up long before."""
 
 
 class Purged(NamedTuple):
@@ -29,6 +40,7 @@ class Purged(NamedTuple):
     token_request_counts: int
     caller_addresses: int
     revoked_tokens: int
+    notifications: int
 
 
 def purge(
@@ -60,6 +72,7 @@ def purge(
         )
     with unit_of_work(engine) as session:
         revoked_tokens = revocation.purge_revoked_tokens(session, now)
+        purge_responses(session, now)
         session.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))
         session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
     counts = TokenRequestCount
@@ -73,6 +86,7 @@ def purge(
         ),
         _delete(engine, [CallerAddress.client_key, CallerAddress.address], CallerAddress.last_at < requests_before),
         revoked_tokens,
+        _delete(engine, [Notification.id], Notification.created_at < now - timedelta(days=NOTIFICATION_DAYS)),
     )
 
 

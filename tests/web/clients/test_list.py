@@ -92,7 +92,7 @@ def test_what_a_row_shows(host: Host) -> None:
         f"{PREFIX}/{client.id}/menu",
     ):
         assert words in row
-    assert "London time (GMT)" in row
+    assert "London time" in row
 
 
 def test_keyset_pages_forwards_and_backwards(host: Host) -> None:
@@ -121,7 +121,7 @@ def test_empty_and_no_match(host: Host) -> None:
     page = host.get("?q=zulu&status=disabled").text
     assert "No client matches “zulu”" in page
     assert "only at clients that are disabled" in page
-    assert "all 4 clients" in page
+    assert "look at all clients" in page
 
 
 def test_the_row_that_was_just_changed_is_marked_by_text(host: Host) -> None:

@@ -39,8 +39,13 @@ ACTIONS = (
     Action.CLIENT_KEY_END_DATE_SET,
     Action.NETWORKS_CHANGED,
     Action.TOKENS_REVOKED,
+    Action.NOTIFICATION_TARGET_ADDED,
+    Action.NOTIFICATION_TARGET_CHANGED,
+    Action.NOTIFICATION_TARGET_REMOVED,
+    Action.WEBHOOK_SECRET_CHANGED,
     Action.REFUSED,
     Action.EXPORTED,
+    Action.SETTINGS_CHANGED,
 )
 """The actions in an account's audit log, in the order of the filter."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)

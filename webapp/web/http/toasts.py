@@ -26,6 +26,7 @@ TOASTS = {
     "key-resumed": lazy_gettext("Key resumed. The client gets tokens with it again."),
     "key-end-date-set": lazy_gettext("End date set. The key ends by itself."),
     "key-end-date-cleared": lazy_gettext("End date removed. The key works until you end it."),
+    "settings": lazy_gettext("Saved. The settings apply from the next request on."),
 }
 
 
