@@ -18,7 +18,7 @@
     region.textContent = text;
   }
 
-  /* Sections: what somebody opened or closed stays so after a swap. */
+  /* Sections: the open or closed state is kept after a swap. */
   function keepDetailsOpen() {
     let states = [];
     document.addEventListener("htmx:before:swap", () => {
@@ -663,7 +663,7 @@
     });
   }
 
-  /* The hand-over: Done closes it where it is a dialog. */
+  /* The handover: Done closes its dialog. */
   function closeHandover() {
     document.addEventListener("submit", (event) => {
       if (!event.target.matches("dialog [data-handover]")) return;

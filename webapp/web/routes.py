@@ -89,7 +89,7 @@ def make_blueprint() -> Blueprint:
     blueprint.context_processor(responses.template_context)
     blueprint.register_error_handler(CSRFError, partial(access.handle_csrf_error, PERMISSIONS))
     blueprint.register_error_handler(NotFound, responses.not_found)
-    blueprint.register_error_handler(RateLimited, responses.throttled)
+    blueprint.register_error_handler(RateLimited, responses.rate_limited)
     blueprint.register_error_handler(Unavailable, responses.busy)
     blueprint.register_error_handler(HTTPException, responses.http_error)
     for code in default_exceptions:

@@ -517,7 +517,7 @@ def test_a_language_without_a_catalogue_gets_english_texts_and_its_own_formats(b
 
 
 def test_errors_and_refusals_are_in_the_language_of_the_request(babel_host: Host, german: Path) -> None:
-    """Also where the host's own CSRF layer responds before our view (W10, W12)."""
+    """Including responses of the host's own CSRF layer, which come before our view (W10, W12)."""
     assert "<h1>Diese Seite gibt es nicht</h1>" in get(babel_host, "de", "/no-such-client").text
     assert "<b>Fehler: Diese Seite gibt es nicht.</b>" in get(babel_host, "de", "/no-such-client", **HTMX).text
     csrf_host = make_host(babel_host.engine)

@@ -408,7 +408,7 @@ def _page(
     position = _read_cursor(session, order, account_id, query.before)
     if position is not None:
         found = _rows(session, source, order, position, backwards=True)
-        # Going back, a page that is not full is the first one, whatever became of its rows.
+        # Backwards, a page that is not full is the first one, even if some of its rows were deleted.
         if len(found) >= PAGE_SIZE:
             return found[PAGE_SIZE - 1 :: -1], len(found) == PAGE_SIZE, False
     found = _rows(session, source, order, None)

@@ -111,7 +111,7 @@ REFUSAL_REASONS: Mapping[str, str] = {
     RefusalReason.THROTTLED: lazy_gettext("They had tried too often."),
 }
 ATTEMPTS: Mapping[str, str] = {
-    # Translators: what somebody tried to do; the value of %(attempt)s, as are the next ones.
+    # Translators: what a person tried to do; the value of %(attempt)s, as are the next ones.
     "list": lazy_gettext("see the clients"),
     "new": lazy_gettext("create a client"),
     "new_form": lazy_gettext("create a client"),

@@ -32,11 +32,11 @@ class StripLink(NamedTuple):
 def strip_links(summary: Summary) -> list[StripLink]:
     """Return the parts of the strip of an account, the most urgent first."""
     return [
-        StripLink(reason, _strip_words(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
+        StripLink(reason, _strip_text(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
     ]
 
 
-def _strip_words(reason: AttentionReason, summary: Summary) -> str:
+def _strip_text(reason: AttentionReason, summary: Summary) -> str:
     count = summary.by_reason[reason]
     number = format_capped(count, has_more=reason in summary.more)
     match reason:

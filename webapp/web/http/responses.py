@@ -113,7 +113,7 @@ def not_found(_error: NotFound) -> ResponseReturnValue:
     return error_response(404)
 
 
-def throttled(error: RateLimited) -> ResponseReturnValue:
+def rate_limited(error: RateLimited) -> ResponseReturnValue:
     """Answer a request beyond a rate limit or quota (D5)."""
     return error_response(429, retry_after_seconds=error.retry_after_seconds)
 
