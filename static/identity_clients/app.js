@@ -663,6 +663,30 @@
     });
   }
 
+  /* The list: one box selects all rows of the page, and their number stands beside the actions. */
+  function followSelection() {
+    const boxes = () => [...document.querySelectorAll(".ic-list [name=client]")];
+    const show = () => {
+      const number = boxes().filter((box) => box.checked).length;
+      const all = document.querySelector(".ic-list [data-all]");
+      const output = document.querySelector(".ic-bulk [data-picked]");
+      if (all) {
+        all.checked = number > 0 && number === boxes().length;
+        all.indeterminate = number > 0 && !all.checked;
+      }
+      if (output) output.textContent = number;
+    };
+    document.addEventListener("change", ({ target: box }) => {
+      if (box.matches(".ic-list [data-all]")) for (const one of boxes()) one.checked = box.checked;
+      if (box.matches(".ic-list [type=checkbox]")) show();
+    });
+    // After a change nothing is selected any more: a morph would keep the boxes as they were.
+    document.addEventListener("ic-changed", () => {
+      for (const box of boxes()) box.checked = false;
+    });
+    document.addEventListener("htmx:after:swap", show);
+  }
+
   /* The handover: Done closes its dialog. */
   function closeHandover() {
     document.addEventListener("submit", (event) => {
@@ -695,6 +719,7 @@
   handleClicks();
   followInput();
   closeHandover();
+  followSelection();
   readKeys();
 
   touchSecretFields(document);

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -126,6 +127,26 @@ def _attention(scene: Scene) -> Page:
     screen = scene.open_list("?attention=any")
     expect(screen.client_ids).to_have_count(1)
     return screen.page
+
+
+def _selected(scene: Scene) -> Page:
+    screen = scene.open_list("?columns=owner&columns=tags&columns=roles&columns=secret&columns=created")
+    screen.root.get_by_role("checkbox", name=re.compile("^Select ")).last.check()
+    return screen.page
+
+
+def _columns(scene: Scene) -> Page:
+    screen = scene.open_list()
+    screen.root.get_by_role("button", name="Columns").click()
+    return screen.page
+
+
+def _bulk(scene: Scene) -> Page:
+    page = _selected(scene)
+    page.get_by_role("button", name="Add tag").click()
+    page.get_by_role("button", name="Change 1 client").click()
+    expect(page.get_by_text("Enter a tag of 1 to 30 characters.")).to_be_visible()
+    return page
 
 
 def _empty(scene: Scene) -> Page:

@@ -11,7 +11,8 @@ from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
 from .account import settings
 from .audit import activity, export
-from .clients import delete, details, edit, enable, networks, new
+from .clients import bulk, delete, details, edit, enable, networks, new
+from .clients import export as clients_export
 from .clients import list as client_list
 from .http import access, responses, static_files
 from .http.access import Access
@@ -30,6 +31,8 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("", "list", client_list.list_clients, GET, VIEW),
     ("/new", "new", new.new_client, FORM, CREATE),
     ("/new/form", "new_form", new.new_client_form, POST, CREATE),
+    ("/clients.csv", "clients_csv", clients_export.clients_csv, GET, VIEW),
+    ("/bulk", "bulk", bulk.bulk, FORM, EDIT),
     ("/check", "check", new.check_field, POST, CHANGE),
     ("/check/roles", "check_roles", new.check_roles, POST, CHANGE),
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),

@@ -13,6 +13,8 @@ TOASTS = {
     "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
     "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
     "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
+    # Translators: after a change of several clients.
+    "bulk": lazy_gettext("Done. Each change stands in the activity."),
     "deleted": lazy_gettext("Deleted. The client gets no new tokens, and its client ID stays taken."),
     "tokens-revoked": lazy_gettext("Tokens revoked. The client can ask for new ones."),
     "secret-ended": lazy_gettext("Secret ended. Requests with it are refused from now."),
