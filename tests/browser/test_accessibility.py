@@ -15,6 +15,7 @@ from sqlalchemy import update
 from tests.support.audit_events import add_event_history
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
+from tests.support.notifications import make_target
 from tests.support.pages import (
     PREFIX,
     Activity,
@@ -26,14 +27,16 @@ from tests.support.pages import (
     Handover,
     Home,
     NewClient,
+    Notifications,
     RequestLog,
     SignIn,
 )
 from tests.support.screenshots import appearances
 from webapp.core.addresses import AllowedNetwork
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.models import ClientSecret, IdentityClient, NotificationTarget, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.notifications.outbox import add_message
 from webapp.core.secrets.service import Overlap
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
@@ -596,6 +599,64 @@ def _not_found(scene: Scene) -> Page:
 def _host_error(scene: Scene) -> Page:
     tab = scene.tab()
     tab.goto("/nothing")
+    return tab
+
+
+def _notifications(scene: Scene) -> Page:
+    client, account_id = scene.merchant.add_client(), scene.merchant.account_id
+    errors = ("", "The receiver answered 503.", "The receiver did not answer in time.")
+    make_target(scene.merchant.engine, "operations@northwind.example", account_id=account_id)
+    webhook, _ = make_target(
+        scene.merchant.engine, "https://hooks.northwind.example/identity", ["client.deleted"], account_id=account_id
+    )
+    with unit_of_work(scene.merchant.engine) as session:
+        session.get_one(NotificationTarget, webhook.id).given_up_at = utc_now()
+        for number, error in enumerate(errors):
+            message = add_message(
+                session,
+                target=webhook,
+                recipient=webhook.address,
+                kind="client.deleted",
+                client_key=client.id,
+                client_id=client.client_id,
+                facts={},
+                attempts=number,
+                last_error=error or None,
+            )
+            message.delivered_at = None if error else utc_now()
+            message.next_attempt_at = utc_now() + timedelta(hours=6) if number == 1 else None
+    return Notifications.open(scene.tab()).page
+
+
+def _notifications_empty(scene: Scene) -> Page:
+    return Notifications.open(scene.tab()).page
+
+
+def _webhook_with_errors(scene: Scene) -> Page:
+    return Notifications.open(scene.tab()).add("Add webhook").save_with_errors().page
+
+
+def _webhook_secret(scene: Scene) -> Page:
+    form = Notifications.open(scene.tab()).add("Add webhook")
+    form.root.get_by_label("URL").fill("https://hooks.northwind.example/identity")
+    form.press()
+    expect(form.page.locator("#ic-handover-secret")).to_be_visible()
+    return form.page
+
+
+def _remove_address(scene: Scene) -> Page:
+    make_target(scene.merchant.engine, "https://hooks.northwind.example/identity", account_id=scene.merchant.account_id)
+    screen = Notifications.open(scene.tab())
+    screen.press("Remove")
+    return Confirmation(screen.page).page
+
+
+def _edit_address_page(scene: Scene) -> Page:
+    target, _ = make_target(
+        scene.merchant.engine, "https://hooks.northwind.example/identity", account_id=scene.merchant.account_id
+    )
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/notifications/{target.id}")
     return tab
 
 

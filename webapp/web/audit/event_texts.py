@@ -247,7 +247,9 @@ def _target_change(pair: Any) -> Any:
 def _target_text(side: Any) -> Any:
     if side == Channel.OWNER:
         return gettext("Owners of clients")
-    return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side) if isinstance(side, list) else side
+    if not isinstance(side, list) or not all(isinstance(kind, str) for kind in side):
+        return side
+    return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side)
 
 
 def _filters(filters: Any) -> dict[str, Any]:
