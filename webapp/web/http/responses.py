@@ -51,6 +51,7 @@ def template_context() -> dict[str, Any]:
         "actor": (actor := g.get("identity_clients_actor")),  # an error page must not need the database (D8)
         "permissions": permissions_of(actor),
         "partial": htmx().partial,
+        "current_path": htmx().path,
         "times": times.Times(services().settings.time_zone),
     }
 
