@@ -18,7 +18,14 @@ PYTHONS = ("3.11", "3.12", "3.13")
 NEWEST, OLDEST = ROOT / "requirements-dev.lock", ROOT / ".ci" / "oldest.lock"
 LOCKS = {"SQLAlchemy 2.1": (NEWEST,), "SQLAlchemy 2.0, Flask 3.1.1": (NEWEST, OLDEST)}
 # Tests in Chromium and slow tests do not depend on versions.
-TESTS = ("tests/core", "tests/web", "tests/oauth", "tests/embed", "--ignore=tests/embed/test_in_chromium.py")
+TESTS = (
+    "tests/core",
+    "tests/web",
+    "tests/oauth",
+    "tests/api",
+    "tests/embed",
+    "--ignore=tests/embed/test_in_chromium.py",
+)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ ACTOR = Actor(
     feature_enabled=True,
 )
 app = Flask(__name__)
-app.config.update(settings(DATABASE_URL=os.environ["DATABASE_URL"], PEPPER=PEPPER_SETTING, DEVELOPMENT=True))
+app.config.update(settings(DATABASE_URL=os.environ["DATABASE_URL"], PEPPER=PEPPER_SETTING))
 app.config["SECRET_KEY"] = "for-benchmarks-only"
 identity_clients = IdentityClients()
 identity_clients.init_app(app)

@@ -49,7 +49,7 @@ def get(application, url, cookie):  # type: ignore[no-untyped-def]
         "REMOTE_ADDR": "127.0.0.1",
         "HTTP_COOKIE": cookie,
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": "https",
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": False,

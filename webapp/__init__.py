@@ -2,10 +2,19 @@
 
 from .core.audit import signals
 from .core.audit.before_change import Change
-from .core.clients.roles import ApiRole
+from .core.clients.roles import MANAGEMENT_ROLE, ApiRole
 from .core.errors import FieldError
 from .extension import IdentityClients
 from .host import Actor
 from .settings import SettingsError
 
-__all__ = ["Actor", "ApiRole", "Change", "FieldError", "IdentityClients", "SettingsError", "signals"]
+__all__ = [
+    "MANAGEMENT_ROLE",
+    "Actor",
+    "ApiRole",
+    "Change",
+    "FieldError",
+    "IdentityClients",
+    "SettingsError",
+    "signals",
+]

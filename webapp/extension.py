@@ -12,7 +12,7 @@ from .core import accounts
 from .core.audit.before_change import BeforeChange, with_hooks
 from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
-from .core.clients.roles import DEFAULT_ROLES, RoleCatalogue
+from .core.clients.roles import DEFAULT_ROLES, MANAGEMENT_ROLE, MANAGEMENT_SCOPES, RoleCatalogue
 from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
 from .core.database.fast_reads import FastReads
@@ -61,7 +61,7 @@ class IdentityClients:
         """
         settings = Settings.from_config(app.config)
         name = settings.blueprint_name
-        for taken in {name, f"{name}_endpoint"} & set(app.blueprints):
+        for taken in {name, f"{name}_endpoint", f"{name}_api"} & set(app.blueprints):
             raise SettingsError(
                 f"The application has a blueprint {taken!r} already. Set {PREFIX}BLUEPRINT_NAME to another name."
             )
@@ -71,6 +71,10 @@ class IdentityClients:
         weakref.finalize(app, services.close_connections).atexit = False
         app.register_blueprint(web.make_blueprint(), url_prefix=settings.url_prefix, name=name)
         app.register_blueprint(oauth.make_blueprint(settings))
+        if settings.api_enabled:
+            from . import api  # imports pydantic, which takes 15 MB
+
+            app.register_blueprint(api.make_blueprint(settings))
         check_routes(app, settings)
         app.cli.add_command(cli.commands)
 
@@ -109,13 +113,13 @@ def make_services(
     """Return the objects that all requests of one application share.
 
     :param config: the application's configuration, from which `settings` were read.
-    :raises SettingsError: a token with every API role of the settings would be too long.
+    :raises SettingsError: a token with every API role of the settings would be too long, or none opens the enabled API.
     """
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
     engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
     # On the original engine, since disposing of an engine does not dispose of its copies.
     reads = FastReads(owned)
-    catalogue = RoleCatalogue(DEFAULT_ROLES if settings.api_roles is None else settings.api_roles)
+    catalogue = make_catalogue(settings)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
     secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
@@ -127,6 +131,7 @@ def make_services(
         tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
         new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
         exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+        api_requests_per_client_and_minute=settings.api_requests_per_client_and_minute,
     )
 
     def close_connections() -> None:
@@ -164,3 +169,19 @@ def make_services(
         load_actor=load_actor,
         close_connections=close_connections,
     )
+
+
+def make_catalogue(settings: Settings) -> RoleCatalogue:
+    """Return the catalogue of API roles; the built-in one has a role for the management API where that is enabled.
+
+    :raises SettingsError: the API is enabled, and no role of the host's catalogue opens it.
+    """
+    if settings.api_roles is None:
+        return RoleCatalogue((*DEFAULT_ROLES, MANAGEMENT_ROLE) if settings.api_enabled else DEFAULT_ROLES)
+    catalogue = RoleCatalogue(settings.api_roles)
+    if settings.api_enabled and MANAGEMENT_SCOPES.isdisjoint(catalogue.all_scopes):
+        raise SettingsError(
+            f"{PREFIX}API_ENABLED needs a role in {PREFIX}API_ROLES with the scopes"
+            f" {' and '.join(sorted(MANAGEMENT_SCOPES))}, such as identity_clients.MANAGEMENT_ROLE."
+        )
+    return catalogue

@@ -147,7 +147,12 @@ def check_routes(app: Flask, settings: Settings) -> None:
 
     :raises SettingsError: there is one.
     """
-    ours = (f"{settings.blueprint_name}.", f"{settings.blueprint_name}_endpoint.")
+    prefix_settings = {
+        f"{settings.blueprint_name}.": "URL_PREFIX",
+        f"{settings.blueprint_name}_endpoint.": "ENDPOINT_PREFIX",
+        f"{settings.blueprint_name}_api.": "API_PREFIX",
+    }
+    ours = tuple(prefix_settings)
     rules = [*app.url_map.iter_rules()]
     taken = {rule.rule: rule for rule in rules if not rule.endpoint.startswith(ours)}
     for rule in rules:
@@ -156,7 +161,7 @@ def check_routes(app: Flask, settings: Settings) -> None:
         other = taken.get(rule.rule) or taken.get(f"{rule.rule}/")
         if other is None:
             continue
-        setting = "URL_PREFIX" if rule.endpoint.startswith(ours[0]) else "ENDPOINT_PREFIX"
+        setting = next(setting for name, setting in prefix_settings.items() if rule.endpoint.startswith(name))
         advice = f"Set {PREFIX}{setting}, or remove it."
         if rule.rule.startswith("/.well-known/"):
             advice = "Remove it, or serve Identity Clients from an application and a host name of its own."

@@ -50,8 +50,12 @@ class Settings:
     """The URL prefix of the screens."""
     endpoint_prefix: str = "/connect"
     """The URL prefix of the three endpoints where clients authenticate: `/token`, `/introspect`, `/revocation`."""
+    api_enabled: bool = False
+    """Serve the management API. Each account still has to allow it."""
+    api_prefix: str = "/api/identity-clients/v1"
+    """The URL prefix of the management API."""
     blueprint_name: str = "identity_clients"
-    """The name of the screens' blueprint, for `url_for`; the endpoint's has the suffix `_endpoint`."""
+    """The name of the screens' blueprint, for `url_for`; those of endpoint and API end in `_endpoint` and `_api`."""
     host_loads_htmx: bool = False
     """Whether the host's base template loads htmx 4, so that our pages do not load it again."""
     sign_in_endpoint: str | None = None
@@ -86,6 +90,8 @@ class Settings:
     """How many tokens one client gets in a minute (D5); 0: unlimited."""
     new_clients_per_account_and_hour: int = 0
     """How many clients one account may create in an hour (D5); 0: unlimited."""
+    api_requests_per_client_and_minute: int = 600
+    """How many requests one client may send to the management API in a minute (D5)."""
     exports_per_actor_and_hour: int = 10
     """How many files one actor may export in an hour (D5)."""
     event_retention_days: int = 400
@@ -95,7 +101,7 @@ class Settings:
     request_log_days: int = 30
     """The age in days at which `purge` deletes the rows of the request log (L2)."""
     throttle_storage_url: str = "memory://"
-    """Where rate limits are counted: `memory://` in each process, or the `redis://` or `redis+sentinel://` URL of all."""
+    """Where rate limits are counted: `memory://` in each process, or a shared `redis://` or `redis+sentinel://` URL."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of the application append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()
@@ -140,6 +146,8 @@ class Settings:
             raise _invalid("url_prefix", "must start with a slash and not end with one")
         if not self.endpoint_prefix.startswith("/") or self.endpoint_prefix.endswith("/"):
             raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
+        if not self.api_prefix.startswith("/") or self.api_prefix.endswith("/"):
+            raise _invalid("api_prefix", "must start with a slash and not end with one")
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         for permissions in self.permissions_by_role.values():
@@ -155,7 +163,12 @@ class Settings:
             raise _invalid("key_publish_hours", "must be 1 or more, and fewer than the hours for which a key signs")
         if not 1 <= self.taken_id_answers_per_hour <= 20:
             raise _invalid("taken_id_answers_per_hour", "must be from 1 to 20")
-        for name in ("failures_per_client_and_address", "failures_per_address", "exports_per_actor_and_hour"):
+        for name in (
+            "failures_per_client_and_address",
+            "failures_per_address",
+            "exports_per_actor_and_hour",
+            "api_requests_per_client_and_minute",
+        ):
             if getattr(self, name) < 1:
                 raise _invalid(name, "must be 1 or more")
         for name in ("trusted_proxies", "tokens_per_client_and_minute", "new_clients_per_account_and_hour"):

@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support.mas import Mas, sign_in
+from webapp.api.resources import RESOURCES
 from webapp.web.http.access import Access
 from webapp.web.routes import PERMISSIONS
 
@@ -27,12 +28,14 @@ CLIENT_AUTHENTICATED = {
     "identity_clients_endpoint.introspect",
     "identity_clients_endpoint.revoke",
 }
+TOKEN_AUTHENTICATED = {f"identity_clients_api.{endpoint}" for _, endpoint, _ in RESOURCES}
+PUBLIC |= {f"identity_clients_api.{name}" for name in ("openapi", "reference", "stylesheet", "unknown")}
 SIGNED_IN = {"mas.home"}
 VIEW = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.VIEW}
 MANAGE = {
     f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access not in (Access.PUBLIC, Access.VIEW)
 }
-LISTS = (PUBLIC, CLIENT_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
+LISTS = (PUBLIC, CLIENT_AUTHENTICATED, TOKEN_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
 
 KINDS = {
     "nobody": None,
@@ -73,7 +76,7 @@ def test_every_route_by_every_kind_of_user(app: Flask, browser_of: Callable[[str
     """Signed out leads to sign-in; no role or feature leads to 403; the rest is allowed (A2, W11)."""
     client = browser_of(kind)
     for rule in app.url_map.iter_rules():
-        if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED:
+        if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED | TOKEN_AUTHENTICATED:
             continue
         path = rule.rule.replace("<key>", str(uuid.uuid4())).replace("<secret_id>", str(uuid.uuid4()))
         for method in (rule.methods or set()) & {"GET", "POST"}:

@@ -125,10 +125,12 @@ def make_client(
     owner: str = "",
     tags: Collection[str] = (),
     copied_from: uuid.UUID | None = None,
+    catalogue: RoleCatalogue = CATALOGUE,
     **overrides: Any,
 ) -> IdentityClient:
     """Create a client through the rules, and its account if it is missing.
 
+    :param catalogue: the application's own, where it has other roles than `DEFAULT_ROLES`.
     :param hasher: the application's own, where its pepper is not `PEPPER_SETTING`.
     :param overrides: columns to set afterwards, such as `enabled`, `created_at` or `deleted_at`.
     """
@@ -136,7 +138,7 @@ def make_client(
     with _session(target) as session:
         if session.scalar(select(Account.id).where(Account.id == account_id)) is None:
             make_account(session, account_id)
-        client = make_clients(make_secrets(hasher)).create(
+        client = make_clients(make_secrets(hasher), catalogue=catalogue).create(
             session,
             author=make_author(account_id),
             values=make_values(

@@ -12,6 +12,7 @@ from .audit.events import record_platform_event
 from .database.engine import restart_wal
 from .database.models import AuditEvent, CallerAddress, RefusalDay, TokenRequest, TokenRequestCount, UsedAssertion
 from .database.unit_of_work import read_session, unit_of_work
+from .idempotency import purge_responses
 from .tokens import revocation
 from .tokens.signing import CLOCK_SKEW
 
@@ -60,6 +61,7 @@ def purge(
         )
     with unit_of_work(engine) as session:
         revoked_tokens = revocation.purge_revoked_tokens(session, now)
+        purge_responses(session, now)
         session.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))
         session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
     counts = TokenRequestCount

@@ -61,7 +61,9 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
 
     # Authorise the resource and the scope
     record = partial(record, account_id=client.account_id)
-    roles = services.catalogue.effective(client.roles, client.grantable_roles)
+    roles = services.catalogue.effective(
+        client.roles, client.grantable_roles, management_api=client.management_api_enabled
+    )
     try:
         check_resources(request.resources, services.settings.audience)
         scope = grant_scope(requested_scope, services.catalogue.scopes(roles))

@@ -176,6 +176,7 @@ def _development_defaults(given: Mapping[str, Any], directory: Path) -> dict[str
     return {
         f"{PREFIX}ISSUER": own_url(*address(given)),
         f"{PREFIX}AUDIENCE": "https://api.mas.example",
+        f"{PREFIX}API_ENABLED": True,
         f"{PREFIX}DATABASE_URL": f"sqlite:///{directory / 'identity-clients.sqlite3'}",
     }
 

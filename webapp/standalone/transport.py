@@ -23,8 +23,9 @@ def _check_host() -> None:
 
 
 def _to_https() -> ResponseReturnValue | None:
-    # A redirect would make clients send their credentials twice; the endpoint itself refuses plain http.
-    is_endpoint = request.path.startswith(f"{services().settings.endpoint_prefix}/")
-    if request.is_secure or is_endpoint or request.path in MONITORED_PATHS:
+    # A redirect would make clients send their credentials twice; the endpoint and the API themselves refuse plain http.
+    own = services().settings
+    is_for_clients = request.path.startswith((f"{own.endpoint_prefix}/", f"{own.api_prefix}/"))
+    if request.is_secure or is_for_clients or request.path in MONITORED_PATHS:
         return None
     return redirect(request.url.replace("http://", "https://", 1), 308)

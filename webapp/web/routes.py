@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 
 from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
+from .account import settings
 from .audit import activity, export
 from .clients import delete, details, edit, enable, networks, new
 from .clients import list as client_list
@@ -22,6 +23,7 @@ from .usage import preview, requests, revoke_tokens
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 VIEW, CHANGE = Access.VIEW, Access.CHANGE
 CREATE, EDIT, SECRETS, DELETE = Access.CREATE, Access.EDIT, Access.SECRETS, Access.DELETE
+MANAGE = Access.MANAGE
 ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     # rule below the prefix, endpoint, view, methods, access
     ("", "list", client_list.list_clients, GET, VIEW),
@@ -32,6 +34,7 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
     ("/activity", "activity", activity.activity, GET, VIEW),
     ("/activity.csv", "activity_csv", export.activity_csv, GET, VIEW),
+    ("/settings", "settings", settings.settings, FORM, MANAGE),
     ("/<key>", "details", details.details, GET, VIEW),
     ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
     ("/<key>/edit", "edit", edit.edit_client, FORM, EDIT),

@@ -50,11 +50,17 @@ def test_the_built_in_catalogue() -> None:
         [replace(ROLE, scopes=('a"b',))],
         [replace(ROLE, scopes=("",))],
         [replace(ROLE, scopes=("é",))],
+        [replace(ROLE, scopes=("s" * 61,))],
     ],
 )
 def test_an_invalid_catalogue_stops_the_start(roles: list[Any]) -> None:
     with pytest.raises(SettingsError, match="IDENTITY_CLIENTS_API_ROLES"):
         RoleCatalogue(roles)
+
+
+def test_keys_and_scopes_have_up_to_60_characters() -> None:
+    catalogue = RoleCatalogue([replace(ROLE, key="k" * 60, scopes=("s" * 60,))])
+    assert catalogue.scopes(catalogue.values()) == ("s" * 60,)
 
 
 def test_a_scope_given_without_its_comma_stops_the_start() -> None:

@@ -116,6 +116,12 @@ def test_generated_secrets() -> None:
     assert {character for value in made for character in value} == set(string.ascii_letters + string.digits + "_-")
 
 
+@pytest.mark.parametrize(("prefix", "generated"), [("", False), ("a", True), ("a" * 40, True), ("a" * 41, False)])
+def test_form_of_a_generated_secret(prefix: str, generated: bool) -> None:
+    """With any prefix of 1 to 40 characters, as the setting may have changed (S1, S3)."""
+    assert is_generated(generate_secret(prefix)) == generated
+
+
 @pytest.mark.parametrize(
     ("prefix", "fit"), [("vcs_", True), ("a" * 40, True), ("a" * 41, False), ("", False), ("a+", False)]
 )

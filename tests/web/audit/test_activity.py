@@ -68,6 +68,9 @@ def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
 
 
 DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
+    (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
+    (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
+    (Action.SETTINGS_CHANGED, {"other": [None, 1]}, "changed the settings other: 1"),
     (Action.CREATED, {}, "created the client"),
     (
         Action.CREATED,

@@ -45,7 +45,7 @@ KEYED = [route for route in ROUTES if "<key>" in route[0]]
 @pytest.fixture
 def viewing_host(host: Host) -> Host:
     """Return a host where the role Auditor may view."""
-    return make_host(host.engine, viewer_roles=("Auditor",))
+    return make_host(host.engine, viewer_roles=("Auditor",), api_enabled=True)
 
 
 def test_every_route_is_in_exactly_one_access_list(host: Host) -> None:

@@ -36,7 +36,8 @@ from webapp.web.routes import ROUTES
 
 NOW = NOON
 PSEUDO_LOCALE = "en_GB"
-TEMPLATES = sorted((servers.ROOT / "templates" / "identity_clients").rglob("*.html"))
+_FOLDER = servers.ROOT / "templates" / "identity_clients"
+TEMPLATES = sorted(set(_FOLDER.rglob("*.html")) - {_FOLDER / "api" / "reference.html"})  # in English, as the API is
 ACTOR = replace(NORTHWIND, label="Person Here", account_name="Account Here", signed_in_at=NOW)
 CLIENT_ID, NAME, DESCRIPTION = "id-of-client", "Name Here", "Text here"
 
@@ -109,7 +110,7 @@ def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -
 def host(sqlite_url: str, pseudo: Path) -> Iterator[Host]:
     """Return a host with Flask-Babel in which every message is enclosed in «»."""
     engine = make_engine(sqlite_url)
-    host = make_host(engine, platform_name="Platform Here", viewer_roles=("Auditor",))
+    host = make_host(engine, platform_name="Platform Here", viewer_roles=("Auditor",), api_enabled=True)
     use_flask_babel(host.app, pseudo, lambda: PSEUDO_LOCALE)
     host.actor = ACTOR
     with time_machine.travel(NOW, tick=False):

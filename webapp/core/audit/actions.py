@@ -26,6 +26,8 @@ class Action(StrEnum):
     """An attempt was refused, for a `RefusalReason`."""
     EXPORTED = "exported"
     TOKENS_REVOKED = "tokens revoked"
+    SETTINGS_CHANGED = "settings changed"
+    """A setting of the account was changed."""
     KEY_CREATED = "key created"
     KEY_ROTATED = "key rotated"
     KEY_WITHDRAWN = "key withdrawn"

@@ -41,6 +41,7 @@ ACTIONS = (
     Action.TOKENS_REVOKED,
     Action.REFUSED,
     Action.EXPORTED,
+    Action.SETTINGS_CHANGED,
 )
 """The actions in an account's audit log, in the order of the filter."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)

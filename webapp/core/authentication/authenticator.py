@@ -71,6 +71,7 @@ class AuthenticatedClient(NamedTuple):
     token_duration_minutes: int
     roles: frozenset[str]
     grantable_roles: frozenset[str] | None
+    management_api_enabled: bool
     secret_label: str
     token_generation: int
 
@@ -109,6 +110,7 @@ def client_columns(label: InstrumentedAttribute[str]) -> tuple[ColumnElement[Any
         IdentityClient.token_duration_minutes,
         IdentityClient.roles,
         Account.grantable_roles,
+        Account.management_api_enabled,
         label,
         IdentityClient.token_generation,
         IdentityClient.enabled,

@@ -10,6 +10,9 @@ from ..i18n import lazy_gettext as _
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
 # RFC 6749 appendix A.4: a scope token is made of %x21, %x23-5B, %x5D-7E
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,60}\Z")
+READ_CLIENTS, WRITE_CLIENTS = "identity-clients:read", "identity-clients:write"
+"""The scopes of the management API."""
+MANAGEMENT_SCOPES = frozenset({READ_CLIENTS, WRITE_CLIENTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class ApiRole:
     creates_payments: bool = False
     releases_payments: bool = False
 
+    @property
+    def manages_clients(self) -> bool:
+        """Whether it opens the management API."""
+        return not MANAGEMENT_SCOPES.isdisjoint(self.scopes)
+
 
 @dataclass(frozen=True, slots=True)
 class RolesDifference:
@@ -50,6 +58,11 @@ class RolesDifference:
     def adds_money(self) -> bool:
         """Whether an added role can move money."""
         return any(role.moves_money for role in self.added)
+
+    @property
+    def adds_management(self) -> bool:
+        """Whether an added role opens the management API."""
+        return any(role.manages_clients for role in self.added)
 
 
 class RoleCatalogue(Mapping[str, ApiRole]):
@@ -93,9 +106,18 @@ class RoleCatalogue(Mapping[str, ApiRole]):
         """
         return [role for role in self._roles.values() if grantable_roles is None or role.key in grantable_roles]
 
-    def effective(self, keys: Collection[str], grantable_roles: Collection[str] | None) -> list[ApiRole]:
-        """Return the roles of a client that are in the catalogue and that its account may still grant (A4)."""
-        return [role for role in self.grantable(grantable_roles) if role.key in keys]
+    def effective(
+        self, keys: Collection[str], grantable_roles: Collection[str] | None, *, management_api: bool = True
+    ) -> list[ApiRole]:
+        """Return the roles of a client that are in the catalogue and that its account may still grant (A4).
+
+        :param management_api: whether the account allows the management API; if not, roles that open it are left out.
+        """
+        return [
+            role
+            for role in self.grantable(grantable_roles)
+            if role.key in keys and (management_api or not role.manages_clients)
+        ]
 
     def names(self, keys: Collection[str]) -> list[str]:
         """Return the names of these roles in catalogue order; one that left the catalogue has its key as its name."""
@@ -190,3 +212,12 @@ DEFAULT_ROLES = (
         moves_money=True,
     ),
 )
+MANAGEMENT_ROLE = ApiRole(
+    "ManageIdentityClients",
+    _("Manage identity clients"),
+    _("Create, change and delete identity clients by the management API, where the account allows it."),
+    # Translators: a group of API roles, as a heading.
+    _("Administration"),
+    (READ_CLIENTS, WRITE_CLIENTS),
+)
+"""The role for callers of the management API, part of the built-in catalogue where the API is enabled."""

@@ -26,6 +26,9 @@ from .roles import RoleCatalogue
 FIELDS = ("client_id", "client_secret", "name", "description", "token_duration", "roles", "owner", "tags")
 """The form fields that have a rule, in the order of the form."""
 
+TOKEN_DURATION_DEFAULT_MINUTES = 15
+"""Short enough to limit the use of a leaked token, long enough that callers rarely request a new one."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientValues:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
     true,
 )
@@ -73,6 +74,8 @@ class Account(Base):
     feature_enabled: Mapped[bool]
     grantable_roles: Mapped[frozenset[str] | None] = mapped_column(StringSet)
     """The API roles that the account may grant; None means every role of the catalogue."""
+    management_api_enabled: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether clients of the account may use the management API; administrators set it on a screen."""
 
 
 def _list_index(column: str, *also: str) -> Index:
@@ -406,6 +409,22 @@ class RevokedToken(Base):
 
     jti: Mapped[str] = mapped_column(String(64), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class IdempotentResponse(Base):
+    """The response to a request with an idempotency key, without its secret; kept for 24 hours."""
+
+    __tablename__ = "identity_client_idempotent_responses"
+
+    client_key: Mapped[uuid.UUID] = mapped_column(ForeignKey(IdentityClient.id), primary_key=True)
+    """The client that sent the request."""
+    key_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """A digest of the request, keyed by the pepper, since its body may hold a secret."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    status: Mapped[int] = mapped_column(Integer)
+    headers: Mapped[dict[str, str]] = mapped_column(JSON)
+    body: Mapped[str] = mapped_column(Text)
 
 
 class StoredSigningKey(Base):

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from typing import NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
@@ -11,6 +12,22 @@ from .storage import WindowCounters
 
 FAILURE_WINDOW_MINUTES = 5
 _RECORDED_REFUSALS = RateLimitItemPerHour(20)
+
+
+class QuotaState(NamedTuple):
+    """The state of a quota after one use.
+
+    :param amount: how many uses a window allows.
+    :param remaining: how many more are allowed now.
+    :param reset_after_seconds: when the oldest use leaves the window, and one more is allowed.
+    :param is_exceeded: whether the use was beyond the quota, and was not counted.
+    """
+
+    amount: int
+    window_seconds: int
+    remaining: int
+    reset_after_seconds: int
+    is_exceeded: bool
 
 
 class RateLimits:
@@ -23,6 +40,7 @@ class RateLimits:
     :param tokens_per_client_and_minute: tokens for one client (D5).
     :param new_clients_per_account_and_hour: clients that one account creates (D5).
     :param exports_per_actor_and_hour: files that one actor exports (D5).
+    :param api_requests_per_client_and_minute: requests of one client to the management API (D5).
     """
 
     def __init__(
@@ -35,6 +53,7 @@ class RateLimits:
         tokens_per_client_and_minute: int = 0,
         new_clients_per_account_and_hour: int = 0,
         exports_per_actor_and_hour: int = 10,
+        api_requests_per_client_and_minute: int = 600,
     ) -> None:
         self.counters = WindowCounters(storage_url)
         self._taken_id_answers = RateLimitItemPerHour(taken_id_answers_per_hour)
@@ -44,6 +63,7 @@ class RateLimits:
         self._tokens = _quota(RateLimitItemPerMinute, tokens_per_client_and_minute)
         self._new_clients = _quota(RateLimitItemPerHour, new_clients_per_account_and_hour)
         self._exports = RateLimitItemPerHour(exports_per_actor_and_hour)
+        self._api_requests = RateLimitItemPerMinute(api_requests_per_client_and_minute)
 
     def may_answer_taken_id(self, actor_id: str) -> bool:
         """Count one answer "already in use" to this actor; return False if the quota is used up (A6)."""
@@ -63,6 +83,19 @@ class RateLimits:
         """
         if self._tokens:
             self._count(self._tokens, "token", client_key.hex)
+
+    def count_api_request(self, client_key: uuid.UUID) -> "QuotaState":
+        """Count one request of a client to the management API; return what is left of the minute (D5)."""
+        key = ("api-request", client_key.hex)
+        counted = self.counters.hit(self._api_requests, *key)
+        remaining, reset_after_seconds = self.counters.state(self._api_requests, *key)
+        return QuotaState(
+            amount=self._api_requests.amount,
+            window_seconds=self._api_requests.get_expiry(),
+            remaining=remaining if counted else 0,
+            reset_after_seconds=reset_after_seconds,
+            is_exceeded=not counted,
+        )
 
     def count_new_client(self, account_id: str) -> None:
         """Count one new client of an account (D5).

@@ -55,10 +55,14 @@ class WindowCounters:
 
     def limit_reached(self, quota: RateLimitItem, *key: str) -> RateLimited:
         """Return the error to raise for a used-up quota; it says when to retry, in one second at least (D4)."""
+        remaining, reset_after_seconds = self.state(quota, *key)
+        # With uses left, the window has moved on meanwhile.
+        return RateLimited(1 if remaining else reset_after_seconds)
+
+    def state(self, quota: RateLimitItem, *key: str) -> tuple[int, int]:
+        """Return how many more uses are allowed, and in how many seconds the oldest use leaves the window."""
         free_at, remaining = self._call(lambda limiter: limiter.get_window_stats(quota, *key))
-        if remaining:  # the window has moved on meanwhile
-            return RateLimited(1)
-        return RateLimited(min(quota.get_expiry(), max(1, math.ceil(free_at - time.time()))))
+        return remaining, min(quota.get_expiry(), max(1, math.ceil(free_at - time.time())))
 
     def close(self) -> None:
         """Close the connections to the shared store; a later use opens new ones."""

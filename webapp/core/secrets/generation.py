@@ -11,8 +11,8 @@ _CHECKSUM_CHARACTERS = 6
 _CHECKSUM_SHIFTS = range(30, -1, -6)
 """The 32 bits of the checksum are written six at a time, the highest first."""
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
-# A prefix of up to 40 characters, which is a setting that may have changed, 44 of random bits, and 6 of the checksum.
-_GENERATED_FORM = re.compile(r"[A-Za-z0-9_-]{50,90}")
+# A prefix of 1 to 40 characters, which is a setting that may have changed, 44 of random bits, and 6 of the checksum.
+_GENERATED_FORM = re.compile(r"[A-Za-z0-9_-]{51,90}")
 
 
 class Secret:

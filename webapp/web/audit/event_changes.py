@@ -20,6 +20,7 @@ class Item(NamedTuple):
 
     text: str
     moves_money: bool = False
+    manages_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _change(name: str, label: str, pair: list[Any], catalogue: RoleCatalogue) ->
 
 
 def _role_items(roles: Iterable[ApiRole]) -> tuple[Item, ...]:
-    return tuple(Item(role.name, role.moves_money) for role in roles)
+    return tuple(Item(role.name, role.moves_money, role.manages_clients) for role in roles)
 
 
 def _items(values: Iterable[str]) -> tuple[Item, ...]:

@@ -35,6 +35,7 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
+    Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
 }
 """The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
@@ -59,6 +60,7 @@ SENTENCES: Mapping[str, str] = {
     # Translators: attempt is one of the texts from "see the clients" on.
     Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
     Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
+    Action.SETTINGS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the settings"),
     Action.KEY_CREATED: lazy_gettext("<b>%(who)s</b> created a signing key"),
     Action.KEY_ROTATED: lazy_gettext("<b>%(who)s</b> rotated the signing key"),
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
@@ -68,6 +70,8 @@ SENTENCES: Mapping[str, str] = {
 }
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
+_API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
 
@@ -122,6 +126,7 @@ ATTEMPTS: Mapping[str, str] = {
     "networks_check": lazy_gettext("check an address"),
     "requests": lazy_gettext("see the token requests"),
     "preview": lazy_gettext("see the token preview"),
+    "settings": lazy_gettext("change the settings"),
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
@@ -171,6 +176,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         note = _text_of(REFUSAL_REASONS, stored, "refusal")
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
+    elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
+        sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:

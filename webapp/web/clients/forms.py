@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 from wtforms import BooleanField, Field, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
-from ...core.clients.validation import FIELDS, ClientValues, check_client_id, needs_form_encoding, split_tags
+from ...core.clients.validation import (
+    FIELDS,
+    TOKEN_DURATION_DEFAULT_MINUTES,
+    ClientValues,
+    check_client_id,
+    needs_form_encoding,
+    split_tags,
+)
 from ...core.database.models import IdentityClient
 from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
@@ -18,8 +25,6 @@ from ..http.access import actor
 from ..http.forms import VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
-# Short enough to limit the use of a leaked token, long enough that callers rarely request a new one.
-TOKEN_DURATION_DEFAULT_MINUTES = 15
 # Label and roles of each preset, by its key.
 PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     "read": (

@@ -40,7 +40,7 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Access(Enum):
-    """Which permission a URL needs (A1, A2); all but PUBLIC and VIEW are names of `settings.PERMISSIONS`."""
+    """Which permission a URL needs (A1, A2); those from CREATE to DELETE are names of `settings.PERMISSIONS`."""
 
     PUBLIC = "none"
     VIEW = "view"
@@ -49,6 +49,7 @@ class Access(Enum):
     EDIT = "edit"
     SECRETS = "secrets"
     DELETE = "delete"
+    MANAGE = "a role that manages the whole account"
 
     def allows(self, actor: Actor) -> bool:
         """Return whether the actor has this permission."""
@@ -59,6 +60,8 @@ class Access(Enum):
                 return may_view(actor)
             case Access.CHANGE:
                 return bool(permissions_of(actor))
+            case Access.MANAGE:
+                return actor.may_manage
         return self.value in permissions_of(actor)
 
 
@@ -69,6 +72,7 @@ _NEEDED = {
     Access.EDIT: lazy_gettext("You need a role that may edit clients."),
     Access.SECRETS: lazy_gettext("You need a role that may change secrets."),
     Access.DELETE: lazy_gettext("You need a role that may delete clients."),
+    Access.MANAGE: lazy_gettext("You need a role that manages all clients of the account."),
 }
 """What somebody is told who may view clients, but not do this."""
 

@@ -19,6 +19,7 @@ TOASTS = {
     "secret-paused": lazy_gettext("Secret paused. Requests with it are refused until you resume it."),
     "secret-resumed": lazy_gettext("Secret resumed. The client gets tokens with it again."),
     "end-date-set": lazy_gettext("End date set. The secret ends by itself."),
+    "settings": lazy_gettext("Saved. The settings apply from the next request on."),
     "end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
 }
 

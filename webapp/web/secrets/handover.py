@@ -11,8 +11,8 @@ from ...core.database.models import IdentityClient
 from ...core.i18n import gettext
 from ...core.secrets.generation import Secret
 from ...host import services
-from ..http.access import actor
 from ..http.htmx import htmx, render
+from ..http.loading import effective_roles
 from ..http.response_kinds import ResponseKind
 
 _PYTHON = """\
@@ -79,8 +79,7 @@ def token_url() -> str:
 
 def scopes_of(client: IdentityClient) -> tuple[str, ...]:
     """Return the scopes that a token of the client may have at this moment."""
-    catalogue = services().catalogue
-    return catalogue.scopes(catalogue.effective(client.roles, actor().grantable_roles))
+    return services().catalogue.scopes(effective_roles(client))
 
 
 def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequence[Snippet]:

@@ -11,9 +11,8 @@ from ...core.database.models import IdentityClient, utc_now
 from ...core.i18n import gettext
 from ...core.secrets.client_secrets import live_credentials
 from ...host import services
-from ..http.access import actor
 from ..http.htmx import render
-from ..http.loading import load_client
+from ..http.loading import effective_roles, load_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def preview(key: str) -> Response:
 def preview_of(client: IdentityClient) -> Preview:
     """Return the preview for the scopes in the URL, without scopes that the client may not request."""
     catalogue, now = services().catalogue, utc_now()
-    roles = catalogue.effective(client.roles, actor().grantable_roles)
+    roles = effective_roles(client)
     scopes = catalogue.scopes(roles)
     chosen = frozenset(request.args.getlist("scope")).intersection(scopes)
     lifetime = timedelta(minutes=client.token_duration_minutes)

@@ -1,0 +1,94 @@
+"""The settings of the account: allow the management API."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.support.api import API_CATALOGUE, HELD
+from tests.support.factories import make_client
+from tests.support.host import HARBOUR, NORTHWIND, Host, make_host
+from webapp.core.account_settings import is_management_api_enabled
+from webapp.core.database.models import utc_now
+from webapp.core.database.unit_of_work import read_session
+
+
+@pytest.fixture
+def api_host(sqlite_engine: Engine) -> Host:
+    """Return a host with the management API."""
+    return make_host(sqlite_engine, api_enabled=True)
+
+
+def is_allowed(host: Host, account_id: str = "northwind") -> bool:
+    with read_session(host.engine) as session:
+        return is_management_api_enabled(session, account_id)
+
+
+def test_an_administrator_allows_the_api_and_forbids_it(api_host: Host) -> None:
+    """Off by default, for this account only, and each change is an audit event (L1)."""
+    page = api_host.get("/settings").text
+    assert 'name="management_api"' in page
+    assert "checked" not in page
+    assert "https://identity.example/api/identity-clients/v1/reference" in page
+    assert not is_allowed(api_host)
+    saved = api_host.post("/settings", {"management_api": "y"})
+    assert (saved.status_code, saved.location) == (303, "/administration/identity-clients/settings?done=settings")
+    assert "checked" in api_host.get("/settings?done=settings").text
+    assert (is_allowed(api_host), is_allowed(api_host, "harbour")) == (True, False)
+    assert api_host.post("/settings", {"management_api": "y"}).status_code == 303
+    assert api_host.post("/settings", {}).status_code == 303
+    assert not is_allowed(api_host)
+    activity = api_host.get("/activity").text
+    assert activity.count("allowed the management API") == 1, "saved without a change is no event"
+    assert activity.count("no longer allows the management API") == 1
+
+
+@pytest.mark.parametrize(
+    ("roles", "status"),
+    [({"MerchantAdmin"}, 200), ({"ManageIdentityClients"}, 200), ({"Editor"}, 403), ({"Auditor"}, 403)],
+)
+def test_a2_only_managers_of_the_account_see_it(sqlite_engine: Engine, roles: set[str], status: int) -> None:
+    permissions = {"Editor": ["create", "edit", "secrets", "delete"]}
+    host = make_host(sqlite_engine, api_enabled=True, viewer_roles=("Auditor",), role_permissions=permissions)
+    host.actor = replace(NORTHWIND, roles=frozenset(roles))
+    assert host.get("/settings").status_code == status
+    assert ("/settings" in host.get().text) is (status == 200)
+
+
+def test_w5_it_needs_a_recent_sign_in(api_host: Host) -> None:
+    api_host.actor = replace(NORTHWIND, signed_in_at=utc_now() - timedelta(minutes=31))
+    response = api_host.post("/settings", {"management_api": "y"})
+    assert response.status_code == 401
+    assert "press Save again" in response.text
+    assert not is_allowed(api_host)
+
+
+def test_w8_it_needs_the_csrf_token(api_host: Host) -> None:
+    assert api_host.post("/settings", {"management_api": "y"}, token=False).status_code == 422
+    assert not is_allowed(api_host)
+
+
+def test_without_the_api_there_is_nothing_to_set(host: Host) -> None:
+    assert host.get("/settings").status_code == 404
+    assert "/settings" not in host.get().text
+
+
+def test_the_preview_shows_the_role_only_where_the_account_allows_the_api(api_host: Host) -> None:
+    """What the next token carries: neither role nor scopes while the switch is off."""
+    client = make_client(api_host.engine, account_id="northwind", roles=HELD, catalogue=API_CATALOGUE)
+    for allowed in (False, True):
+        api_host.post("/settings", {"management_api": "y"} if allowed else {})
+        text = api_host.get(f"/{client.id}/preview").text
+        assert ("identity-clients:write" in text) is allowed
+        assert ('"ManageIdentityClients"' in text.replace("&#34;", '"')) is allowed
+
+
+def test_the_role_is_marked_as_sensitive(api_host: Host) -> None:
+    page = api_host.get("/new").text
+    assert page.count("Manages clients") == 1
+    api_host.actor = HARBOUR
+    client = make_client(api_host.engine, account_id="harbour")
+    data = {"roles": ["MerchantUser", "ManageIdentityClients"]}
+    note = api_host.post(f"/check/roles?client={client.id}", data, htmx=True).text
+    assert "It could change other clients by the management API." in note

@@ -1,0 +1,383 @@
+"""Clients: list, create, read, update, delete, enable, disable, and revoke tokens."""
+
+import unicodedata
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from flask import url_for
+from pydantic import ConfigDict, Field
+
+from ..core.client_changes import get_client, revoke_tokens
+from ..core.clients import attention
+from ..core.clients.attention import FILTERS, Attention
+from ..core.clients.delete import delete_client
+from ..core.clients.enable import set_enabled
+from ..core.clients.listing import DEFAULT_SORT, SEARCH_MAX, SORTS, STATUSES, ListQuery
+from ..core.clients.listing import list_clients as find_clients
+from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
+from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
+from ..core.database.cursors import UNSEARCHABLE
+from ..core.database.models import IdentityClient
+from ..host import services
+from .access import check_roles_to_give, client_to_change
+from .operations import Call, Reply, operation
+from .paging import PageArguments, check_cursors, link_header
+from .problems import Problem
+from .requests import argument_error
+from .responses import etag
+from .schemas import (
+    ChosenSecret,
+    ClientId,
+    ClientName,
+    CreatedOutput,
+    Description,
+    Input,
+    Output,
+    Owner,
+    RoleKeys,
+    Tags,
+    TokenDuration,
+    choice,
+)
+
+TAG = "Clients"
+
+
+class ListArguments(PageArguments):
+    """Search, filters and order of the list."""
+
+    q: str = Field(
+        default="",
+        max_length=SEARCH_MAX,
+        description="A part of the client ID, the name, the description, the owner or a tag, in any letter case.",
+    )
+    status: str = choice(STATUSES, "Only clients with this status.")
+    role: str = Field(default="", description="Only clients with this API role.")
+    attention: str = choice(FILTERS, "Only clients that need attention, for this reason or for any.")
+    sort: str = choice(SORTS, "The order; a minus sign reverses it.", DEFAULT_SORT)
+
+
+class AttentionReason(Output):
+    """A reason why a client needs attention."""
+
+    reason: str = Field(json_schema_extra={"enum": [str(reason) for reason in attention.AttentionReason]})
+    secret: str | None = Field(description="The label of the secret, with `ending` and `old`.")
+    at: datetime | None = Field(description="The end, creation or last use that is the reason; null with `refused`.")
+
+
+class Client(Output):
+    """An identity client."""
+
+    id: UUID = Field(description="Our own key of the client, which never changes.")
+    client_id: str = Field(description="What the client sends to the token endpoint.")
+    name: str
+    description: str
+    token_duration_minutes: int
+    roles: list[str] = Field(description="The keys of its API roles, sorted.")
+    owner: str = Field(description="The person or team to ask.")
+    tags: list[str] = Field(description="Sorted, in small letters.")
+    enabled: bool
+    attention: list[AttentionReason]
+    last_token_at: datetime | None = Field(description="When a token was last issued to it, accurate to a minute.")
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+    version: int = Field(description="The number of its present version, which is also its ETag.")
+
+
+class ClientList(Output):
+    """A page of clients."""
+
+    items: list[Client]
+
+
+class NewClient(Input):
+    """A client to create."""
+
+    client_id: ClientId
+    name: ClientName = ""
+    description: Description = ""
+    token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
+    roles: RoleKeys
+    owner: Owner = ""
+    tags: Tags = Field(default_factory=list)
+    client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for member in schema["properties"].values():
+        member.pop("default", None)
+
+
+class ClientPatch(Input):
+    """A JSON merge patch (RFC 7396) of a client. Null empties name, description, owner or tags."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    client_id: ClientId = ""
+    name: ClientName | None = ""
+    description: Description | None = ""
+    token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
+    roles: RoleKeys = Field(default_factory=list)
+    owner: Owner | None = ""
+    tags: Tags | None = Field(default_factory=list)
+    enabled: bool = True
+
+
+class CreatedClient(Client, CreatedOutput):
+    """A client that was created, with its secret."""
+
+
+@operation(
+    id="listClients",
+    tag=TAG,
+    scope=READ_CLIENTS,
+    attempt="list",
+    query=ListArguments,
+    response=ClientList,
+    headers=("Link",),
+)
+def list_clients(call: Call) -> Reply:
+    """List clients.
+
+    A page of the clients of your account. Follow the `next` link of the `Link` header for the next one.
+    """
+    arguments: ListArguments = call.arguments
+    q = unicodedata.normalize("NFC", arguments.q.strip())
+    if UNSEARCHABLE.search(q):
+        raise argument_error("q", "It has a control character.")
+    if arguments.role and arguments.role not in services().catalogue:
+        raise argument_error("role", "There is no such API role.")
+    sort = arguments.sort or DEFAULT_SORT
+    check_cursors(arguments, lambda parts: parts[0] == sort, 3)
+    query = ListQuery(
+        q=q,
+        status=arguments.status,
+        role=arguments.role,
+        attention=arguments.attention,
+        sort=sort,
+        after=arguments.after,
+        before=arguments.before,
+    )
+    page = find_clients(call.session, account_id=call.account_id, query=query)
+    if page.needs_longer_search:
+        raise argument_error("q", "Your account has many clients: search for 3 characters or more.")
+    if arguments.after and page.previous_cursor is None:
+        return Reply(ClientList(items=[]), link_header(next_cursor=None, previous_cursor=None))
+    reasons = attention.reasons(call.session, call.account_id, page.clients)
+    return Reply(
+        ClientList(items=[Client(**members_of(client, reasons.get(client.id, ()))) for client in page.clients]),
+        link_header(next_cursor=page.next_cursor, previous_cursor=page.previous_cursor),
+    )
+
+
+@operation(
+    id="createClient",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="new",
+    body=NewClient,
+    response=CreatedClient,
+    status=201,
+    problems=(Problem.ROLE_NOT_HELD, Problem.INVALID_FIELDS),
+    headers=("ETag", "Location"),
+)
+def create_client(call: Call) -> Reply:
+    """Create a client.
+
+    The client is enabled. Without `client_secret` a secret is generated, which stands in this response and nowhere
+    else. You can give only roles that you hold yourself.
+    """
+    body: NewClient = call.body
+    check_roles_to_give(call, body.roles)
+    generated = None if body.client_secret is not None else services().secrets.generate()
+    client = services().clients.create(
+        call.session,
+        author=call.caller.author,
+        values=ClientValues(
+            client_id=body.client_id,
+            name=body.name,
+            description=body.description,
+            token_duration=str(body.token_duration_minutes),
+            roles=frozenset(body.roles),
+            owner=body.owner,
+            tags=tuple(body.tags),
+        ),
+        secret=generated.reveal() if generated else str(body.client_secret),
+        creation_key=None,
+    )
+    created = CreatedClient(**members_of(client), client_secret=generated.reveal() if generated else None)
+    return Reply(created, {**version_header(client), "Location": url_for(".client", key=client.id)})
+
+
+@operation(id="getClient", tag=TAG, scope=READ_CLIENTS, attempt="details", response=Client, headers=("ETag",))
+def get_one_client(call: Call) -> Reply:
+    """Read a client.
+
+    Its `ETag` is the version that a change sends in `If-Match`. Uses and reasons for attention change without it.
+    """
+    return reply_with(call, get_client(call.session, account_id=call.account_id, key=call.key))
+
+
+@operation(
+    id="updateClient",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="edit",
+    body=ClientPatch,
+    response=Client,
+    needs_version=True,
+    problems=(Problem.OWN_CLIENT, Problem.ROLE_NOT_HELD, Problem.INVALID_FIELDS),
+    headers=("ETag",),
+)
+def update_client(call: Call) -> Reply:
+    """Update a client.
+
+    A JSON merge patch: members that are left out stay as they are. Where nothing differs, nothing is written, and the
+    version stays. You need every role of the client, before and after.
+    """
+    client = client_to_change(call)
+    given = call.body.model_dump(exclude_unset=True)
+    check_roles_to_give(call, given.get("roles", ()))
+    values = ClientValues(
+        client_id=given.get("client_id", client.client_id),
+        name=given.get("name", client.name) or "",
+        description=given.get("description", client.description) or "",
+        token_duration=str(given.get("token_duration_minutes", client.token_duration_minutes)),
+        roles=frozenset(given.get("roles", client.roles)),
+        owner=given.get("owner", client.owner) or "",
+        tags=tuple(given.get("tags", client.tags) or ()),
+    )
+    client = services().clients.edit(
+        call.session,
+        author=call.caller.author,
+        key=call.key,
+        version=call.version,
+        values=values,
+        enabled=given.get("enabled", client.enabled),
+    )
+    return reply_with(call, client)
+
+
+@operation(
+    id="deleteClient",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="delete",
+    status=204,
+    needs_version=True,
+    problems=(Problem.OWN_CLIENT, Problem.ROLE_NOT_HELD, Problem.INVALID_FIELDS),
+)
+def delete_one_client(call: Call) -> Reply:
+    """Delete a client.
+
+    Its secrets end and its tokens become inactive. Its client ID stays taken, and its events stay.
+    """
+    client = client_to_change(call)
+    delete_client(
+        call.session,
+        author=call.caller.author,
+        key=call.key,
+        version=call.version,
+        typed_client_id=client.client_id,
+    )
+    return Reply(None)
+
+
+@operation(
+    id="enableClient",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="enable",
+    response=Client,
+    needs_version=True,
+    problems=(Problem.OWN_CLIENT, Problem.ROLE_NOT_HELD, Problem.INVALID_FIELDS),
+    headers=("ETag",),
+)
+def enable_client(call: Call) -> Reply:
+    """Enable a client.
+
+    Where it is enabled already, nothing is written.
+    """
+    client_to_change(call)
+    return _set_enabled(call, enabled=True)
+
+
+@operation(
+    id="disableClient",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="disable",
+    response=Client,
+    needs_version=True,
+    problems=(Problem.OWN_CLIENT, Problem.INVALID_FIELDS),
+    headers=("ETag",),
+)
+def disable_client(call: Call) -> Reply:
+    """Disable a client.
+
+    It gets no tokens, and those that it has are inactive as long as it is disabled. You need none of its roles.
+    """
+    client_to_change(call, only_takes_away=True)
+    return _set_enabled(call, enabled=False)
+
+
+@operation(
+    id="revokeTokens",
+    tag=TAG,
+    scope=WRITE_CLIENTS,
+    attempt="revoke_tokens",
+    status=204,
+    problems=(Problem.OWN_CLIENT, Problem.INVALID_FIELDS),
+)
+def revoke_all_tokens(call: Call) -> Reply:
+    """Revoke the tokens of a client.
+
+    Every token that was issued to it until now becomes inactive. It can request new ones. The version stays, so no
+    `If-Match` is needed, and you need none of its roles.
+    """
+    client_to_change(call, only_takes_away=True)
+    revoke_tokens(call.session, author=call.caller.author, key=call.key)
+    return Reply(None)
+
+
+def reply_with(call: Call, client: IdentityClient) -> Reply:
+    """Return the reply with a client and its version."""
+    call.session.flush()
+    reasons = attention.reasons(call.session, call.account_id, [client])
+    return Reply(Client(**members_of(client, reasons.get(client.id, ()))), version_header(client))
+
+
+def version_header(client: IdentityClient) -> Mapping[str, str]:
+    """Return the `ETag` of a client's present version."""
+    return {"ETag": etag(client.version)}
+
+
+def members_of(client: IdentityClient, reasons: Collection[Attention] = ()) -> dict[str, Any]:
+    """Return the members of `Client` by name."""
+    return {
+        "id": client.id,
+        "client_id": client.client_id,
+        "name": client.name,
+        "description": client.description,
+        "token_duration_minutes": client.token_duration_minutes,
+        "roles": sorted(client.roles),
+        "owner": client.owner,
+        "tags": sorted(client.tags),
+        "enabled": client.enabled,
+        "attention": [AttentionReason(reason=str(one.reason), secret=one.secret_label, at=one.at) for one in reasons],
+        "last_token_at": client.last_token_at,
+        "created_at": client.created_at,
+        "created_by": client.created_by,
+        "updated_at": client.updated_at,
+        "updated_by": client.updated_by,
+        "version": client.version,
+    }
+
+
+def _set_enabled(call: Call, *, enabled: bool) -> Reply:
+    client = set_enabled(call.session, author=call.caller.author, key=call.key, version=call.version, enabled=enabled)
+    return reply_with(call, client)

@@ -1,0 +1,150 @@
+"""The audit events of the account and of one client (L1)."""
+
+import re
+import uuid
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery, get_client_or_deleted
+from ..core.audit.queries import list_events as find_events
+from ..core.clients.roles import READ_CLIENTS
+from ..core.credentials import CLIENT_ID_MAX
+from ..core.database.models import AuditEvent
+from .operations import Call, Reply, operation
+from .paging import PageArguments, check_cursors, link_header
+from .schemas import Output, choice
+
+TAG = "Events"
+_CURSOR_PARTS = 2
+_FIRST_YEAR, _LAST_YEAR = 1900, 2199
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+# Without control characters, which no stored text contains.
+_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
+def _parse_day(value: Any) -> date:
+    """Return the day of a text; pydantic would also accept a number of seconds."""
+    try:
+        day = date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
+    except ValueError:
+        day = None
+    if day is None or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise PydanticCustomError("day", "Write a day of the years 1900 to 2199 as YYYY-MM-DD")
+    return day
+
+
+Day = Annotated[date, BeforeValidator(_parse_day)]
+
+
+class EventArguments(PageArguments):
+    """The filters of the list."""
+
+    actor_id: str = Field(default="", max_length=ACTOR_ID_MAX, pattern=_TEXT, description="Only events of this actor.")
+    action: str = choice(ACTIONS, "Only events with this action.")
+    since: Day | None = Field(default=None, description="The first day (UTC).")
+    until: Day | None = Field(default=None, description="The last day (UTC).")
+
+
+class AccountEventArguments(EventArguments):
+    """The filters of the list of the account."""
+
+    client: str = Field(
+        default="",
+        max_length=CLIENT_ID_MAX,
+        pattern=_TEXT,
+        description="Only events of clients with this in a present or former client ID, deleted ones too.",
+    )
+
+
+class Event(Output):
+    """An audit event."""
+
+    id: uuid.UUID
+    at: datetime
+    actor_id: str = Field(description="A person's ID in the portal; of a client `client:` and its `id`.")
+    actor: str = Field(description="A person's name or e-mail address, or the client ID of a client.")
+    action: str
+    client: uuid.UUID | None = Field(description="The `id` of the client that it concerns; null: the whole account.")
+    client_id: str | None = Field(description="The client ID at that time.")
+    changes: dict[str, Any] = Field(description="Per field a list of the value before and the value after.")
+    address: str | None
+    request_id: str | None
+
+
+class EventList(Output):
+    """A page of audit events, newest first."""
+
+    items: list[Event]
+
+
+@operation(
+    id="listEvents",
+    tag=TAG,
+    scope=READ_CLIENTS,
+    attempt="activity",
+    query=AccountEventArguments,
+    response=EventList,
+    headers=("Link",),
+)
+def list_events(call: Call) -> Reply:
+    """List the audit events of your account.
+
+    Newest first. Follow the `next` link of the `Link` header for older ones.
+    """
+    return _list(call, None)
+
+
+@operation(
+    id="listEventsOfClient",
+    tag=TAG,
+    scope=READ_CLIENTS,
+    attempt="client_activity",
+    query=EventArguments,
+    response=EventList,
+    headers=("Link",),
+)
+def list_events_of_client(call: Call) -> Reply:
+    """List the audit events of a client.
+
+    Also of a deleted one. Newest first.
+    """
+    return _list(call, get_client_or_deleted(call.session, account_id=call.account_id, key=call.key).id)
+
+
+def _list(call: Call, key: uuid.UUID | None) -> Reply:
+    arguments: EventArguments = call.arguments
+    check_cursors(arguments, lambda _parts: True, _CURSOR_PARTS)
+    query = AuditQuery(
+        person=arguments.actor_id,
+        client=arguments.client.strip() if isinstance(arguments, AccountEventArguments) else "",
+        action=arguments.action,
+        since=arguments.since,
+        until=arguments.until,
+        after=arguments.after,
+        before=arguments.before,
+    )
+    page = find_events(call.session, account_id=call.account_id, query=query, zone=UTC, key=key)
+    if arguments.after and page.previous_cursor is None:
+        return Reply(EventList(items=[]), link_header(next_cursor=None, previous_cursor=None))
+    return Reply(
+        EventList(items=[_to_schema(event) for event in page.events]),
+        link_header(next_cursor=page.next_cursor, previous_cursor=page.previous_cursor),
+    )
+
+
+def _to_schema(event: AuditEvent) -> Event:
+    return Event(
+        id=event.id,
+        at=event.at,
+        actor_id=event.actor_id,
+        actor=event.actor_label,
+        action=event.action,
+        client=event.client_key,
+        client_id=event.client_id,
+        changes=event.changes,
+        address=event.address,
+        request_id=event.request_id,
+    )
