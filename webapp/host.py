@@ -17,6 +17,8 @@ from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.targets import TargetService
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
@@ -95,6 +97,8 @@ class Services:
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder
+    targets: TargetService
+    delivery: DeliveryService
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)
@@ -124,7 +128,7 @@ def may_view(actor: Actor) -> bool:
 def check_configuration() -> None:
     """Refuse to work with a configuration that has changed since `init_app` read it, or with a URL that is not ours.
 
-    :raises SettingsError: a setting was added, changed or removed, or the host has a route with the URL of one of ours;
+    :raises SettingsError: a setting was added, changed or removed, or the host has a route with one of our URLs;
         the error is logged too.
     """
     if "routes" not in services().done:
@@ -143,7 +147,7 @@ def check_configuration() -> None:
 
 
 def check_routes(app: Flask, settings: Settings) -> None:
-    """Check that no route of the host has the URL of one of ours: the one registered first would hide the other.
+    """Check that no route of the host has one of our URLs: the one registered first would hide the other.
 
     :raises SettingsError: there is one.
     """

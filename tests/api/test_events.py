@@ -56,11 +56,12 @@ def test_links_lead_to_older_events(api: Api) -> None:
     first = api.call("GET", "/events")
     second = api.call("GET", links(first)["next"])
     found = [event["id"] for response in (first, second) for event in response.json["items"]]  # type: ignore[index]
-    assert len(set(found)) == PAGE_SIZE + 2, "the switch of the account, the caller, and the clients"
+    assert len(set(found)) == PAGE_SIZE + 2, "the account's switch, the caller, and the clients"
     assert set(links(second)) == {"first", "prev"}
 
 
-def test_l2_token_requests_have_the_true_reason(api: Api) -> None:
+def test_token_requests_have_the_true_reason(api: Api) -> None:
+    """Which the caller of the token endpoint does not see (L2)."""
     client = make_client(api.engine)
     make_requests(api.engine, client, scope="API")
     make_requests(api.engine, client, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None)

@@ -74,6 +74,7 @@ def test_missing_bodies_do_not_delay_other_requests(server: servers.LiveServer, 
 INCOMPLETE_BODIES = (
     ("/connect/token", "Transfer-Encoding: chunked", "1\r\na\r\n", b"application/json"),
     ("/connect/token", "Content-Length: 100\r\nExpect: 100-continue", "", b"application/json"),
+    ("/api/identity-clients/v1/clients", "Content-Length: 100", "{", b"application/problem+json"),
     ("/login", "Content-Length: 100", "email=", b"text/plain"),
 )
 
@@ -141,7 +142,7 @@ def test_sigterm_ends_the_server_in_time(tmp_path: Path) -> None:
     """With unfinished headers and bodies (D10)."""
     with servers.serve(tmp_path) as server:
         port = urlsplit(server.url).port or 0
-        connections = [send(port) for _ in range(50)]
+        connections = [send(port) for _ in range(CONNECTIONS)]
         half_head = socket.create_connection(("127.0.0.1", port))
         half_head.sendall(b"POST /connect/token HTTP/1.1\r\nHost: ")
         time.sleep(0.5)

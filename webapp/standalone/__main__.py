@@ -16,6 +16,7 @@ from granian.log import LogLevels
 from sqlalchemy.exc import OperationalError
 
 from ..core.errors import FieldError, Unavailable
+from ..core.notifications.worker import NotificationWorker
 from ..host import EXTENSION, Services
 from ..settings import SettingsError
 from . import create_app, demo, logs, settings
@@ -125,6 +126,8 @@ def _load_in_worker(draining: Draining) -> WSGIApplication:
     sys.setswitchinterval(SWITCH_SECONDS)
     from wsgi import app
 
+    services: Services = app.extensions[EXTENSION]
+    NotificationWorker(services.engine, services.delivery).start()
     gc.freeze()
     return DrainingApplication(app, draining)
 

@@ -121,7 +121,7 @@ def test_an_invalid_line_is_reported_with_its_number(line: str, message: str) ->
 
 @pytest.mark.parametrize("lines", [1, 5, 6, 7])
 def test_up_to_five_invalid_lines_are_reported(lines: int) -> None:
-    """Five invalid lines are reported one by one; of the others it is said that there are more (I3)."""
+    """Five invalid lines are reported one by one; a note says that there are more (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks("\n".join("abcdefg"[:lines]))
     reported = [f"Line {number}:" in caught.value.message for number in range(1, 8)]
@@ -270,7 +270,7 @@ def test_the_list_is_saved_with_an_event(engine: Engine) -> None:
 
 
 def test_nothing_is_written_for_an_invalid_list_a_stale_version_or_another_account(engine: Engine) -> None:
-    """Nothing is written for a wrong list a stale version or a stranger (I3, I7, A3)."""
+    """Nothing is written for an invalid list, a stale version or a foreign client (I3, I7, A3)."""
     client = make_client(engine)
     for author, version, text, error in (
         (make_author(), 1, "0.0.0.0/0", InvalidFields),
