@@ -165,7 +165,7 @@
     });
   }
 
-  /* Failures: a response of ours says so in a header. Any other comes from a proxy, or from a page of the host to which
+  /* Failures: our responses have a header. Any other comes from a proxy, or from a page of the host to which
      the request was redirected, such as its sign-in page. */
   function isOurs(response) {
     return response.headers.has("X-Identity-Clients");
@@ -290,7 +290,7 @@
     });
   }
 
-  /* Return why a URL of ours cannot be reached, or undefined. */
+  /* Return why one of our URLs cannot be reached, or undefined. */
   async function findFailure(url) {
     try {
       const signal = AbortSignal.timeout(CHECK_MILLISECONDS);
@@ -554,8 +554,79 @@
     button.closest(".ic-toast").remove();
   }
 
+  /* Keys: what seems to be a private key is not sent. */
+  const PRIVATE_KEY = /PRIVATE KEY|PuTTY-User-Key-File|[\x22\x27](?:d|k|p|q|dp|dq|qi)[\x22\x27]\s*:/i;
+  const KEY_FILE_BYTES = 20_000;
+  const DOWNLOAD_MILLISECONDS = 10_000;
+  const keyTools = () => document.querySelector(".ic [data-key-tools]");
+
+  function showKeyTools() {
+    if (keyTools()) keyTools().hidden = false;
+  }
+
+  function setPublicKey(text) {
+    byId("f-public_key").value = text;
+    byId("f-public_key").dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  function showKeyError(text) {
+    const error = document.createElement("p");
+    error.className = "ic-err";
+    error.setAttribute("role", "alert");
+    error.textContent = text;
+    byId("f-public_key-m").replaceChildren(error);
+    byId("f-public_key").setAttribute("aria-invalid", "true");
+  }
+
+  /* Make a key pair, save the private key as a file, and fill in the public one. */
+  async function make() {
+    const { dataset } = keyTools();
+    const status = keyTools().querySelector("[data-key-status]");
+    try {
+      const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+      const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+      const bytes = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey));
+      const lines = btoa(String.fromCharCode(...bytes)).match(/.{1,64}/g);
+      save(dataset.fileName, ["-----BEGIN PRIVATE KEY-----", ...lines, "-----END PRIVATE KEY-----", ""].join("\n"));
+      setPublicKey(JSON.stringify({ kty, crv, x, y }, null, 2));
+      status.textContent = dataset.made.replace("{}", dataset.fileName);
+    } catch {
+      status.textContent = dataset.unable; // without https there is no WebCrypto
+    }
+  }
+
+  function save(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/x-pem-file" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), DOWNLOAD_MILLISECONDS);
+  }
+
+  function readKeys() {
+    document.addEventListener("htmx:after:swap", showKeyTools);
+    document.addEventListener("change", async ({ target: field }) => {
+      if (!field.matches(".ic #f-key-file") || !field.files.length) return;
+      const [file] = field.files;
+      field.value = "";
+      const text = file.size > KEY_FILE_BYTES ? "" : await file.text().catch(() => "");
+      if (PRIVATE_KEY.test(text)) showKeyError(keyTools().dataset.private);
+      else if (text) setPublicKey(text);
+      else showKeyError(keyTools().dataset.unreadable);
+    });
+    document.addEventListener("input", ({ target: field }) => {
+      if (!field.matches(".ic #f-public_key") || !field.value) return;
+      field.setAttribute("aria-invalid", "false");
+      byId("f-public_key-m").replaceChildren();
+      if (!PRIVATE_KEY.test(field.value)) return;
+      field.value = "";
+      showKeyError(keyTools().dataset.private);
+    });
+    showKeyTools();
+  }
+
   function handleClicks() {
-    const handlers = { copy, reveal, close, drop, retry };
+    const handlers = { copy, reveal, close, drop, retry, make };
     const selector = Object.keys(handlers)
       .map((name) => `.ic [data-${name}]`)
       .join();
@@ -649,6 +720,7 @@
   followInput();
   closeHandover();
   followSelection();
+  readKeys();
 
   touchSecretFields(document);
   document.querySelector(".ic [autofocus]")?.focus();

@@ -16,6 +16,7 @@ from sqlalchemy import update
 from tests.support.audit_events import add_event_history
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
+from tests.support.keys import add_key, private_key, private_pem
 from tests.support.notifications import make_target
 from tests.support.pages import (
     PREFIX,
@@ -527,6 +528,49 @@ def _details_last_secret_ends(scene: Scene) -> Page:
     client = scene.merchant.add_client(last_token_at=utc_now())
     scene.merchant.set_secret_columns(client, "A", ends_at=utc_now() + timedelta(hours=20))
     return Details.open(scene.tab(), client.id).page
+
+
+def _details_keys(scene: Scene) -> Page:
+    client = scene.rotated()
+    at = utc_now()
+    used: dict[str, Any] = {"last_used_at": at - timedelta(minutes=3), "last_used_address": "2001:db8:40::203:113:7"}
+    add_key(scene.merchant.engine, client, long_assertion_at=at, **used)
+    add_key(scene.merchant.engine, client, private_key("EdDSA"), ends_at=at + timedelta(days=4))
+    add_key(scene.merchant.engine, client, private_key("ES256", number=3), paused_at=at)
+    screen = Details.open(scene.tab(), client.id)
+    screen.section("Keys").scroll_into_view_if_needed()
+    return screen.page
+
+
+def _add_key(scene: Scene) -> Page:
+    screen = Details.open(scene.tab(), scene.merchant.add_client().id)
+    screen.root.get_by_role("link", name="Add key").click()
+    expect(screen.page.get_by_role("dialog")).to_be_visible()
+    return screen.page
+
+
+def _add_key_made(scene: Scene) -> Page:
+    tab = _add_key(scene)
+    with tab.expect_download():
+        tab.get_by_role("button", name="Make a key pair in this browser").click()
+    expect(tab.get_by_text("It was sent nowhere")).to_be_visible()
+    return tab
+
+
+def _add_key_private(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/keys")
+    tab.get_by_label("Public key", exact=True).fill(private_pem(private_key()))
+    expect(tab.get_by_text("treat it as leaked")).to_be_visible()
+    return tab
+
+
+def _pause_key(scene: Scene) -> Page:
+    client = scene.merchant.add_client()
+    key = add_key(scene.merchant.engine, client)
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{client.id}/keys/{key.id}/pause")
+    return tab
 
 
 def _change_secret(scene: Scene) -> Page:

@@ -19,7 +19,7 @@ from .http.access import Access
 from .http.template_loader import UnindentingLoader
 from .i18n import language
 from .notifications import page, targets
-from .secrets import actions, change
+from .secrets import actions, change, keys
 from .usage import preview, request_log, revoke_tokens, usage
 
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
@@ -73,6 +73,11 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, FORM, SECRETS),
     ("/<key>/secrets/<secret_id>/resume", "resume_secret", actions.resume, FORM, SECRETS),
     ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, FORM, SECRETS),
+    ("/<key>/keys", "add_key", keys.add_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/end", "end_key", actions.end_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/pause", "pause_key", actions.pause_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/resume", "resume_key", actions.resume_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/end-date", "key_end_date", actions.key_end_date, FORM, SECRETS),
     ("/<key>/leaked", "leaked", change.replace_leaked_secret, FORM, SECRETS),
 )
 PERMISSIONS = {endpoint: access for _, endpoint, _, _, access in ROUTES}

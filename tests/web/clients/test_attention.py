@@ -85,11 +85,11 @@ def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
     """Only this account's clients count (A3)."""
     text = account.get().text
     assert strip_links(text) == [
-        ("ending", "2 clients’ secrets end, the first within 4 days"),
+        ("ending", "2 clients’ secrets or keys end, the first within 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
         ("idle", "1 client not used for 90 days"),
-        ("old", "1 client with a secret older than a year"),
+        ("old", "1 client with a secret or key older than a year"),
         ("two", "1 client with two secrets in use"),
     ]
     assert text.index('id="ic-attention"') < text.index('role="search"')
@@ -150,7 +150,7 @@ def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.Monke
     """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret ends within 4 days") in strip_links(text)
+    assert ("ending", "1+ client’s secret or key ends within 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 
@@ -234,7 +234,8 @@ def notice(text: str) -> list[str]:
         (
             "f-oldest",
             [
-                "Secret A is 400 days old. Change the secret: the old one can go on working while callers move over.",
+                "Secret A is 400 days old."
+                " Change the secret, or add a key: the old one works on while callers move over.",
                 "Two secrets for 45 days. End the one that no caller uses.",
             ],
         ),
