@@ -125,7 +125,7 @@ def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> Non
 
 def test_no_strip_when_no_client_needs_attention(host: Host) -> None:
     assert strip_links(host.get().text) == []
-    make_client_in_use(host.engine, client_id="g-in-order")
+    make_client_in_use(host.engine, client_id="g-in-order", reviewed_at=NOON)
     text = host.get().text
     assert strip_links(text) == []
     assert marks(text) == {}

@@ -26,7 +26,7 @@ from ...core.database.models import IdentityClient, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, InvalidFields
 from ...core.i18n import gettext, ngettext
-from ...core.secrets.client_secrets import AnyCredential, is_key_label
+from ...core.secrets.client_secrets import AnyCredential
 from ...host import author_of, services
 from ..http.access import actor
 from ..http.confirmation import render_confirmation
@@ -35,6 +35,7 @@ from ..http.htmx import render
 from ..http.loading import load_client
 from ..http.toasts import show_toast
 from ..http.transactions import event_transaction, transaction
+from ..i18n.credential_names import credential_title
 from ..i18n.times import Times
 from .attention import format_capped
 from .forms import ReviewForm
@@ -174,12 +175,7 @@ def _rows(clients: Iterable[IdentityClient]) -> Iterator[ReviewRow]:
 
 def _credentials(client: IdentityClient, now: datetime) -> Iterator[ReviewedCredential]:
     for one in credentials_of(client, now):
-        name = (
-            gettext("Key %(label)s", label=one.label)
-            if is_key_label(one.label)
-            else gettext("Secret %(label)s", label=one.label)
-        )
-        yield ReviewedCredential(one, name, (now - one.created_at).days)
+        yield ReviewedCredential(one, credential_title(one.label), (now - one.created_at).days)
 
 
 def _roles(client: IdentityClient, catalogue: RoleCatalogue) -> tuple[ApiRole, ...]:
