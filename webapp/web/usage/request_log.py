@@ -23,8 +23,9 @@ from ..http.csv_files import csv_file
 from ..http.htmx import render
 from ..http.loading import parse_key
 from ..http.transactions import event_transaction
+from ..i18n.credential_names import credential_title
 from ..i18n.times import Times
-from .outcomes import OUTCOME_LABELS, credential_name, explain, response_to, result
+from .outcomes import OUTCOME_LABELS, explain, response_to, result
 
 
 def account_requests() -> Response:
@@ -38,7 +39,7 @@ def client_requests(key: str) -> Response:
 
 
 def request_details(key: str, number: str) -> Response:
-    """Show one token request: what was asked, what the caller was told, the true reason, and what to do."""
+    """Show one token request: its parameters, the response, the true reason, and advice."""
     with read_session(services().engine) as session:
         client = get_client_or_deleted(session, account_id=actor().account_id, key=parse_key(key))
         found = request_log.get_request(session, account_id=client.account_id, client_key=client.id, key=number)
@@ -51,7 +52,7 @@ def request_details(key: str, number: str) -> Response:
         client=client,
         token_request=found,
         result=result(found),
-        credential=credential_name(found.secret_label) if found.secret_label else "",
+        credential=credential_title(found.secret_label) if found.secret_label else "",
         explanation=explain(found, client, secrets),
     )
 
@@ -104,7 +105,6 @@ def _show(key: uuid.UUID | None) -> Response:
         labels=labels,
         result=result,
         key_of=key_of,
-        credential_name=credential_name,
         **_options(),
     )
 
