@@ -77,6 +77,11 @@ def token_url() -> str:
     return settings.issuer + settings.token_path
 
 
+def environment_prefix() -> str:
+    """Return what the names of environment variables begin with: the platform's name in capital letters."""
+    return re.sub(r"[^A-Z0-9]+", "_", services().settings.platform_name.upper()).strip("_") or "IDENTITY"
+
+
 def scopes_of(client: IdentityClient) -> tuple[str, ...]:
     """Return the scopes that a token of the client may have at this moment."""
     return services().catalogue.scopes(effective_roles(client))
@@ -89,7 +94,7 @@ def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequen
 
     :param secret: the secret to write into them; None: cURL takes it from the environment, and .env leaves it empty.
     """
-    prefix = re.sub(r"[^A-Z0-9]+", "_", services().settings.platform_name.upper()).strip("_") or "IDENTITY"
+    prefix = environment_prefix()
     scope = " ".join(scopes_of(client))
     if secret is None:
         secret_argument, secret_value = f'"client_secret=${prefix}_CLIENT_SECRET"', ""
