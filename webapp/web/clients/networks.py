@@ -24,9 +24,9 @@ from ...core.errors import FieldError, InvalidFields
 from ...core.i18n import gettext, ngettext
 from ...core.usage.recent_addresses import RecentAddresses, recent_addresses
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import close_dialog, htmx, render
-from ..http.loading import parse_key
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .forms import NetworksForm
@@ -73,7 +73,7 @@ def networks(key: str) -> ResponseReturnValue:
         form.add_errors(invalid.errors)
         return _show(form, client, None, status=422)
     except NetworksUnconfirmed as unconfirmed:
-        return _show(form, client, unconfirmed.consequences, status=422)
+        return _show(form, client, unconfirmed.consequences, status=422, unconfirmed=True)
     except StaleVersion as stale:
         return _show_stale(form, stale.current, seen)
     if htmx().partial:
@@ -139,6 +139,7 @@ def _show(
     *,
     status: int = 200,
     stored: Sequence[AllowedNetwork] = (),
+    unconfirmed: bool = False,
 ) -> Response:
     return render(
         "clients/networks.html",
@@ -148,6 +149,7 @@ def _show(
         form=form,
         consequences=follows,
         stored=stored,
+        unconfirmed=unconfirmed,
     )
 
 
