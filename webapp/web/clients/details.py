@@ -9,11 +9,11 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import NotFound
 from ...core.usage.recent_addresses import recent_addresses
 from ...host import services
+from ...http_request import parse_key
 from ..audit.activity import latest
 from ..http.access import actor
 from ..http.forms import VersionForm
 from ..http.htmx import render
-from ..http.loading import parse_key
 from ..http.toasts import TOASTS
 from ..secrets.handover import scopes_of, snippets_for, token_url
 from ..secrets.key_snippets import key_snippets_for
