@@ -33,21 +33,25 @@ def test_events_have_filters(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "status"),
     [
-        {"since": "2026-13-01"},
-        {"since": "1767225600"},
-        {"until": "9999-12-31"},
-        {"until": "0001-01-01"},
-        {"since": "2026-01-01T00:00:00Z"},
-        {"action": "purged"},
-        {"actor_id": "a\x00b"},
-        {"after": "x"},
+        ({"since": "2026-13-01"}, 400),
+        ({"since": "1767225600"}, 400),
+        ({"since": "2026-01-01T00:00:00Z"}, 400),
+        ({"action": "purged"}, 400),
+        ({"actor_id": "a\x00b"}, 400),
+        ({"until": "9999-12-31"}, 422),
+        ({"until": "0001-01-01"}, 422),
+        ({"until": "2199-12-31"}, 200),
+        ({"since": "1900-01-01"}, 200),
+        ({"after": "x"}, 422),
     ],
 )
-def test_an_invalid_filter_is_400(api: Api, arguments: dict[str, str]) -> None:
+def test_an_invalid_filter_is_an_error(api: Api, arguments: dict[str, str], status: int) -> None:
     response = api.call("GET", "/events", query_string=arguments)
-    assert (problem_of(response), fields_of(response)) == ((400, "malformed-request"), list(arguments))
+    assert response.status_code == status
+    if status != 200:
+        assert fields_of(response) == list(arguments)
 
 
 def test_links_lead_to_older_events(api: Api) -> None:

@@ -18,7 +18,6 @@ from ..core.clients.listing import DEFAULT_SORT, SEARCH_MAX, SORTS, STATUSES, Li
 from ..core.clients.listing import list_clients as find_clients
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
-from ..core.database.cursors import UNSEARCHABLE
 from ..core.database.models import IdentityClient
 from ..host import services
 from .access import check_roles_to_give, client_to_change
@@ -28,6 +27,7 @@ from .problems import Problem
 from .requests import argument_error
 from .responses import etag
 from .schemas import (
+    TEXT_PATTERN,
     ChosenSecret,
     ClientId,
     ClientName,
@@ -51,6 +51,7 @@ class ListArguments(PageArguments):
     q: str = Field(
         default="",
         max_length=SEARCH_MAX,
+        pattern=TEXT_PATTERN,
         description="A part of the client ID, the name, the description, the owner or a tag, in any letter case.",
     )
     status: str = choice(STATUSES, "Only clients with this status.")
@@ -138,6 +139,7 @@ class CreatedClient(Client, CreatedOutput):
     attempt="list",
     query=ListArguments,
     response=ClientList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_clients(call: Call) -> Reply:
@@ -147,8 +149,6 @@ def list_clients(call: Call) -> Reply:
     """
     arguments: ListArguments = call.arguments
     q = unicodedata.normalize("NFC", arguments.q.strip())
-    if UNSEARCHABLE.search(q):
-        raise argument_error("q", "It has a control character.")
     if arguments.role and arguments.role not in services().catalogue:
         raise argument_error("role", "There is no such API role.")
     sort = arguments.sort or DEFAULT_SORT

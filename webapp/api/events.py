@@ -15,14 +15,14 @@ from ..core.credentials import CLIENT_ID_MAX
 from ..core.database.models import AuditEvent
 from .operations import Call, Reply, operation
 from .paging import PageArguments, check_cursors, link_header
-from .schemas import Output, choice
+from .problems import Problem
+from .requests import argument_error
+from .schemas import TEXT_PATTERN, Output, choice
 
 TAG = "Events"
 _CURSOR_PARTS = 2
 _FIRST_YEAR, _LAST_YEAR = 1900, 2199
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-# Without control characters, which no stored text contains.
-_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 def _parse_day(value: Any) -> date:
@@ -31,8 +31,8 @@ def _parse_day(value: Any) -> date:
         day = date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
     except ValueError:
         day = None
-    if day is None or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-        raise PydanticCustomError("day", "Write a day of the years 1900 to 2199 as YYYY-MM-DD")
+    if day is None:
+        raise PydanticCustomError("day", "Write the day as YYYY-MM-DD")
     return day
 
 
@@ -42,7 +42,9 @@ Day = Annotated[date, BeforeValidator(_parse_day)]
 class EventArguments(PageArguments):
     """The filters of the list."""
 
-    actor_id: str = Field(default="", max_length=ACTOR_ID_MAX, pattern=_TEXT, description="Only events of this actor.")
+    actor_id: str = Field(
+        default="", max_length=ACTOR_ID_MAX, pattern=TEXT_PATTERN, description="Only events of this actor."
+    )
     action: str = choice(ACTIONS, "Only events with this action.")
     since: Day | None = Field(default=None, description="The first day (UTC).")
     until: Day | None = Field(default=None, description="The last day (UTC).")
@@ -54,7 +56,7 @@ class AccountEventArguments(EventArguments):
     client: str = Field(
         default="",
         max_length=CLIENT_ID_MAX,
-        pattern=_TEXT,
+        pattern=TEXT_PATTERN,
         description="Only events of clients with this in a present or former client ID, deleted ones too.",
     )
 
@@ -87,6 +89,7 @@ class EventList(Output):
     attempt="activity",
     query=AccountEventArguments,
     response=EventList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_events(call: Call) -> Reply:
@@ -104,6 +107,7 @@ def list_events(call: Call) -> Reply:
     attempt="client_activity",
     query=EventArguments,
     response=EventList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_events_of_client(call: Call) -> Reply:
@@ -117,6 +121,10 @@ def list_events_of_client(call: Call) -> Reply:
 def _list(call: Call, key: uuid.UUID | None) -> Reply:
     arguments: EventArguments = call.arguments
     check_cursors(arguments, lambda _parts: True, _CURSOR_PARTS)
+    for name in ("since", "until"):
+        day: date | None = getattr(arguments, name)
+        if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            raise argument_error(name, f"Use a day of the years {_FIRST_YEAR} to {_LAST_YEAR}.")
     query = AuditQuery(
         person=arguments.actor_id,
         client=arguments.client.strip() if isinstance(arguments, AccountEventArguments) else "",
