@@ -25,6 +25,7 @@ SETTING_SECTIONS = (
     "Secrets and sign-in",
     "Signing keys",
     "Rate limits and quotas",
+    "Notifications",
     "Retention",
     "Network",
 )
@@ -47,7 +48,7 @@ ROWS = [row for heading in SETTING_SECTIONS for row in rows(section(heading, SET
 DOCUMENTED = {row[0].strip("`"): row[1:] for row in ROWS}
 NEEDED = {
     f"{PREFIX}{name}": literal_eval(DOCUMENTED[name][2].strip("`"))
-    for name in ("ISSUER", "AUDIENCE", "PEPPER", "KEY_ENCRYPTION_KEY", "DATABASE_URL")
+    for name in ("ISSUER", "AUDIENCE", "PEPPER", "KEY_ENCRYPTION_KEY", "DATABASE_URL", "MAIL_FROM")
 }
 
 

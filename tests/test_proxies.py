@@ -23,12 +23,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from playwright.sync_api import Browser, expect
 from sqlalchemy import text
 
 from tests.support import servers
+from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
 from tests.support.endpoint import FORM
 from tests.support.factories import SECRET
 from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, make_client_in, make_site, services_of
+from tests.support.mas import PASSWORD, Mas
+from tests.support.pages import PREFIX as LIST
+from tests.support.pages import ClientList
 from tests.support.slow_bodies import read_to_end, slow_bodies, slowest
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient
@@ -270,6 +275,34 @@ def test_missing_bodies_do_not_delay_other_requests(site: Site, proxy: Any) -> N
         assert time.monotonic() - began < 20
         assert not any(b"access_token" in answer for answer in answers), "each proxy ends them with a status of its own"
         ask_token()
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+def test_the_screens_while_the_application_is_stopped(site: Site, proxy: Any, browser: Browser) -> None:
+    """The proxy's error page is not shown as part of a screen; what was typed stays, and Retry works later."""
+    app = site.app()
+    email = Mas(app).add_user()
+    services_of(app).engine.dispose()
+    arguments = [*CHROMIUM_ARGUMENTS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+    with proxy(site) as ports, contextlib.ExitStack() as application:
+        application.enter_context(serving(site))
+        own_browser = browser.browser_type.launch(executable_path=chromium(), args=arguments)
+        tab = own_browser.new_page(base_url=f"https://{NAME}:{ports.https}", ignore_https_errors=True)
+        tab.goto(LIST)
+        tab.get_by_label("E-mail address").fill(email)
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Sign in").click()
+        form = ClientList(tab).new().fill(client_id="made-behind-a-proxy").choose({"MerchantUser"})
+        application.close()
+        retry = tab.get_by_role("button", name="Retry")
+        form.root.get_by_role("button", name="Create", exact=True).click()
+        expect(form.root.get_by_role("alert").filter(has=retry)).to_contain_text("cannot answer right now")
+        expect(tab.locator("body")).not_to_contain_text("502 Bad Gateway")
+        expect(form.field("client_id")).to_have_value("made-behind-a-proxy")
+        with serving(site):
+            retry.click()
+            expect(tab.get_by_text("Client created and enabled")).to_be_visible()
+        own_browser.close()
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])

@@ -66,7 +66,7 @@ def backup(file: Path) -> None:
 
 @commands.command()
 def purge() -> None:
-    """Delete rows past their retention period: audit events, token requests, counts, addresses, revoked tokens."""
+    """Delete rows past their retention period: audit events, token requests, counts, addresses, tokens, messages."""
     ours = services()
     with _report_errors():
         purged = retention.purge(
@@ -80,16 +80,25 @@ def purge() -> None:
     click.echo(
         f"Deleted: {purged.events} events, {purged.token_requests} token requests, {purged.token_request_counts}"
         f" counts of token requests, {purged.caller_addresses} addresses of callers,"
-        f" {purged.revoked_tokens} records of revoked tokens."
+        f" {purged.revoked_tokens} records of revoked tokens, {purged.notifications} notifications."
     )
 
 
 @commands.command()
 def attention() -> None:
-    """Send the signal `attention` for each client that needs it for a new reason. Run it hourly from cron."""
+    """Notify of each client that needs attention for a new reason, and send its signal. Run it hourly from cron."""
     with _report_errors():
         sent = send_attention_signals(services().engine)
+        services().delivery.renew_encryption()
     click.echo(f"New reasons for attention: {sent}.")
+
+
+@commands.command()
+def notify() -> None:
+    """Deliver the notifications that are due, by e-mail and to webhooks. Run it every minute from cron."""
+    with _report_errors():
+        run = services().delivery.deliver_due()
+    click.echo(f"Notifications delivered: {run.delivered}, failed: {run.failed}.")
 
 
 # Signing keys

@@ -10,6 +10,7 @@ from flask import Flask
 from . import cli, oauth, web
 from .core import accounts
 from .core.audit.before_change import BeforeChange, with_hooks
+from .core.audit.events import with_outbox
 from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import DEFAULT_ROLES, MANAGEMENT_ROLE, MANAGEMENT_SCOPES, RoleCatalogue
@@ -17,6 +18,12 @@ from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
 from .core.database.fast_reads import FastReads
 from .core.database.unit_of_work import unit_of_work
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.mail import MailServer
+from .core.notifications.messages import MessageTexts
+from .core.notifications.outbox import EventOutbox
+from .core.notifications.targets import TargetService
+from .core.notifications.webhook_secrets import WebhookSecretStorage
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.hashing import SecretHasher
 from .core.secrets.service import SecretService
@@ -116,10 +123,11 @@ def make_services(
     :raises SettingsError: a token with every API role of the settings would be too long, or none opens the enabled API.
     """
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+    catalogue = make_catalogue(settings)
     engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
+    engine = with_outbox(engine, EventOutbox(catalogue))
     # On the original engine, since disposing of an engine does not dispose of its copies.
     reads = FastReads(owned)
-    catalogue = make_catalogue(settings)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
     secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
@@ -142,6 +150,8 @@ def make_services(
 
     tokens = AccessTokens(settings.issuer, settings.audience)
     tokens.check_size(catalogue)
+    mail, storage = _mail_server(settings), WebhookSecretStorage(settings.encryption_keys())
+    allow_private = settings.webhooks_to_private_networks
     return Services(
         settings=settings,
         configured=own_configuration(config),
@@ -166,6 +176,18 @@ def make_services(
         ),
         tokens=tokens,
         recorder=Recorder(engine, next(iter(peppers.values()))),
+        targets=TargetService(storage, sends_mail=mail is not None, allow_private=allow_private),
+        delivery=DeliveryService(
+            engine,
+            MessageTexts(
+                platform=settings.platform_name,
+                screens_url=settings.screens_url or settings.issuer + settings.url_prefix,
+                zone=settings.time_zone,
+            ),
+            storage,
+            mail=mail,
+            allow_private=allow_private,
+        ),
         load_actor=load_actor,
         close_connections=close_connections,
     )
@@ -185,3 +207,16 @@ def make_catalogue(settings: Settings) -> RoleCatalogue:
             f" {' and '.join(sorted(MANAGEMENT_SCOPES))}, such as identity_clients.MANAGEMENT_ROLE."
         )
     return catalogue
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_host is None or settings.mail_from is None:
+        return None
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_username,
+        settings.smtp_password,
+        settings.mail_from,
+    )

@@ -17,6 +17,8 @@ from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
 from .core.clients.roles import RoleCatalogue
 from .core.clients.service import ClientService
+from .core.notifications.delivery import DeliveryService
+from .core.notifications.targets import TargetService
 from .core.rate_limits.limits import RateLimits
 from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
@@ -95,6 +97,8 @@ class Services:
     keys: SigningKeys
     tokens: AccessTokens
     recorder: Recorder
+    targets: TargetService
+    delivery: DeliveryService
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)

@@ -26,12 +26,13 @@ from tests.support.pages import (
     Handover,
     Home,
     NewClient,
+    RequestLog,
     SignIn,
 )
 from tests.support.screenshots import appearances
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
-from webapp.core.database.outcomes import AuthenticationFailure
+from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.service import Overlap
 
@@ -298,6 +299,36 @@ def _activity_of_a_deleted_client(scene: Scene) -> Page:
 
 def _activity_without_a_match(scene: Scene) -> Page:
     return Activity.open(scene.tab(), query="?client=nothing&action=deleted&since=2026-03-01&until=2026-03-31").page
+
+
+def _request_log(scene: Scene) -> Page:
+    refused_request(scene)
+    return RequestLog.open(scene.tab()).page
+
+
+def _request_log_of_a_client(scene: Scene) -> Page:
+    return RequestLog.open(scene.tab(), f"{refused_request(scene).id}/").page
+
+
+def _request_log_without_a_match(scene: Scene) -> Page:
+    return RequestLog.open(scene.tab(), query="?client=nothing&since=2026-03-02&until=2026-03-01").page
+
+
+def _request(scene: Scene) -> Page:
+    refused_request(scene)
+    screen = RequestLog.open(scene.tab())
+    screen.open_request("Scope not allowed")
+    return screen.page
+
+
+def refused_request(scene: Scene) -> IdentityClient:
+    """Return a client whose requests were issued, and refused for two reasons."""
+    client = scene.merchant.add_client(roles=["MerchantUser"])
+    engine = scene.merchant.engine
+    make_requests(engine, client, 3, scope="API")
+    make_requests(engine, client, outcome=AuthenticationFailure.WRONG_SECRET, secret_label=None, address="2001:db8::9")
+    make_requests(engine, client, outcome=Outcome.SCOPE_NOT_ALLOWED, scope="API reports:read")
+    return client
 
 
 def _long_activity(scene: Scene) -> Page:

@@ -116,6 +116,9 @@ def test_a_click_beside_a_form_keeps_its_values(tab: Page, merchant: Merchant, w
 def test_edit_opens_without_a_secret_and_the_slider_sets_the_number(tab: Page, merchant: Merchant) -> None:
     client = merchant.add_client(token_duration=30)
     form = Details.open(tab, client.id).edit()
+    switch = form.root.get_by_role("switch", name="Enabled")
+    expect(switch).to_be_checked()
+    expect(switch).not_to_have_css("background-image", "none")
     form.root.get_by_label("slider").press("ArrowRight")
     expect(form.field("token_duration")).to_have_value("35")
     expect(form.secret).to_have_value("")

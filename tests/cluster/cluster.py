@@ -363,7 +363,8 @@ class Cluster:
         for scheme, port in (("http", HTTP_PORT), ("https", HTTPS_PORT)):
             text = text.replace(f"{scheme}://{NAME}", f"{scheme}://{NAME}:{port}")
         ours = f"admin off\nhttp_port {HTTP_PORT}\nhttps_port {HTTPS_PORT}\nlocal_certs\nskip_install_trust"
-        self.write(process.directory / "Caddyfile", f"{{\n{ours}\n}}\n{text}")
+        text = text.replace("    servers {", f"{ours}\n    servers {{", 1)
+        self.write(process.directory / "Caddyfile", text)
         ca = process.directory / ".local/share/caddy/pki/authorities/local/root.crt"
         return process, ProxyAddress(self.network.address(CADDY), ca)
 

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 import uuid
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from tests.support.refusals import NOW, OTHER_SECRET, REFUSALS
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest, TokenRequestCount
 from webapp.core.database.unit_of_work import read_session
-from webapp.core.usage import queries
+from webapp.core.usage import queries, request_log
 
 RecordedRequest = tuple[str, str | None, str | None, str]
 
@@ -48,6 +48,23 @@ def test_refusals_are_recorded_with_their_reason(endpoint: Endpoint, cause: str)
             (row.day, row.secret_label, row.outcome, row.count) for row in session.scalars(select(TokenRequestCount))
         ]
     assert counts == [(NOW.date(), label or "", reason, 1)]
+
+
+@pytest.mark.parametrize("given", [None, "4bf92f3577b34da64bf92f3577b34da6"])
+def test_the_response_carries_the_recorded_request_id(endpoint: Endpoint, given: str | None) -> None:
+    """In a host, too, `X-Request-ID` finds the row of the request log (L2)."""
+    client = make_client(endpoint.engine)
+    headers = {"X-Request-ID": given} if given else {}
+    for secret, outcome in ((SECRET, "issued"), ("not a secret of it", "wrong secret")):
+        parameters = {"client_id": client.client_id, "client_secret": secret, "grant_type": "client_credentials"}
+        response = endpoint.post(parameters, headers=headers)
+        request_id = response.headers["X-Request-ID"]
+        assert given in (None, request_id)
+        endpoint.services.recorder.write()
+        with read_session(endpoint.engine) as session:
+            query = request_log.RequestQuery(request_id=request_id, outcome=outcome)
+            page = request_log.list_requests(session, account_id=ACCOUNT, query=query, zone=UTC)
+            assert [row.client_key for row in page.requests] == [client.id]
 
 
 def test_requested_scope_is_recorded(each_endpoint: Endpoint) -> None:

@@ -141,7 +141,7 @@ def test_sigterm_ends_the_server_in_time(tmp_path: Path) -> None:
     """With unfinished headers and bodies (D10)."""
     with servers.serve(tmp_path) as server:
         port = urlsplit(server.url).port or 0
-        connections = [send(port) for _ in range(50)]
+        connections = [send(port) for _ in range(CONNECTIONS)]
         half_head = socket.create_connection(("127.0.0.1", port))
         half_head.sendall(b"POST /connect/token HTTP/1.1\r\nHost: ")
         time.sleep(0.5)

@@ -279,6 +279,37 @@ class Activity(Screen):
         return self.root.get_by_role("search").get_by_label(label, exact=True)
 
 
+class RequestLog(Screen):
+    """The request log of the account or of one client."""
+
+    ROOT = "#ic .ic-page:has(#ic-results):has(#ic-outcome)"
+
+    @classmethod
+    def open(cls, page: Page, of: str = "", query: str = "") -> Self:
+        """Open the page.
+
+        :param of: a client's key and a slash; empty for the account.
+        """
+        page.goto(f"{PREFIX}/{of}requests{query}")
+        return cls(page)
+
+    @property
+    def rows(self) -> Locator:
+        """The requests, the newest first."""
+        return self.root.locator("tbody tr")
+
+    def filter(self, label: str) -> Locator:
+        """Return a field of the filters."""
+        return self.root.get_by_role("search").get_by_label(label, exact=True)
+
+    def open_request(self, result: str) -> Locator:
+        """Open the newest request with a result; return its dialog, or without JavaScript its page."""
+        self.rows.filter(has_text=result).first.get_by_role("rowheader").get_by_role("link").click()
+        opened = self.page.locator("#ic-dialog dialog, .ic-page:has(h1:text('Token request of'))").last
+        expect(opened).to_be_visible()
+        return opened
+
+
 class ClientForm(Screen):
     """The fields that New Client and Edit share."""
 

@@ -10,7 +10,15 @@ from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, sel
 from .audit.actions import Action
 from .audit.events import record_platform_event
 from .database.engine import restart_wal
-from .database.models import AuditEvent, CallerAddress, RefusalDay, TokenRequest, TokenRequestCount, UsedAssertion
+from .database.models import (
+    AuditEvent,
+    CallerAddress,
+    Notification,
+    RefusalDay,
+    TokenRequest,
+    TokenRequestCount,
+    UsedAssertion,
+)
 from .database.unit_of_work import read_session, unit_of_work
 from .idempotency import purge_responses
 from .tokens import revocation
@@ -20,6 +28,8 @@ ROWS_AT_ONCE = 1_000
 """The number of rows per transaction, so that no request waits long for the database."""
 
 PAUSE_MAX_SECONDS = 1
+NOTIFICATION_DAYS = 30
+"""How long messages stay in the log of notifications; an undelivered one is given up long before."""
 
 
 class Purged(NamedTuple):
@@ -30,6 +40,7 @@ class Purged(NamedTuple):
     token_request_counts: int
     caller_addresses: int
     revoked_tokens: int
+    notifications: int
 
 
 def purge(
@@ -75,6 +86,7 @@ def purge(
         ),
         _delete(engine, [CallerAddress.client_key, CallerAddress.address], CallerAddress.last_at < requests_before),
         revoked_tokens,
+        _delete(engine, [Notification.id], Notification.created_at < now - timedelta(days=NOTIFICATION_DAYS)),
     )
 
 

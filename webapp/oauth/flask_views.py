@@ -18,7 +18,9 @@ def flask_view(view: View) -> RouteCallable:
     @wraps(view)
     def respond() -> Response:
         restore_body()
-        return FinalResponse(*handle(view, request.environ, services()))
+        response = FinalResponse(*handle(view, request.environ, services()))
+        response.headers["X-Request-ID"] = request_id()  # by which the request log finds it
+        return response
 
     return respond
 

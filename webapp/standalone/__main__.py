@@ -15,6 +15,7 @@ from granian.server import Server
 from sqlalchemy.exc import OperationalError
 
 from ..core.errors import FieldError, Unavailable
+from ..core.notifications.worker import NotificationWorker
 from ..host import EXTENSION, Services
 from ..settings import SettingsError
 from . import create_app, demo, logs, settings
@@ -117,6 +118,8 @@ def _load_in_worker() -> Flask:
     sys.setswitchinterval(SWITCH_SECONDS)
     from wsgi import app
 
+    services: Services = app.extensions[EXTENSION]
+    NotificationWorker(services.engine, services.delivery).start()
     gc.freeze()
     return app
 

@@ -5,6 +5,7 @@ time limit. Here a connection whose body is not complete in time is ended, only 
 and only some of them may work on requests at the same time. Ending connections needs Linux.
 """
 
+import json
 import logging
 import math
 import os
@@ -115,7 +116,11 @@ class BodyDeadline:
         """Respond with an error, in JSON where machines ask, and close the connection."""
         response = error_response(error, request_id_of(environ))
         headers, body = dict(response.headers), response.body
-        if not environ["PATH_INFO"].startswith(f"{self._settings.endpoint_prefix}/"):
+        path, settings = environ["PATH_INFO"], self._settings
+        if path.startswith(f"{settings.api_prefix}/"):
+            problem = {"type": "about:blank", "title": error.name, "status": error.code}  # RFC 9457 section 4.2.1
+            headers["Content-Type"], body = "application/problem+json", json.dumps(problem).encode()
+        elif not path.startswith(f"{settings.endpoint_prefix}/"):
             headers["Content-Type"], body = "text/plain", f"{error.name}\n".encode()
         log_request(environ, self._settings, response.status, began)
         start_response(f"{error.code} {error.name}", [*headers.items(), ("Connection", "close")])

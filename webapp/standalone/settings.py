@@ -177,6 +177,7 @@ def _development_defaults(given: Mapping[str, Any], directory: Path) -> dict[str
         f"{PREFIX}ISSUER": own_url(*address(given)),
         f"{PREFIX}AUDIENCE": "https://api.mas.example",
         f"{PREFIX}API_ENABLED": True,
+        f"{PREFIX}WEBHOOKS_TO_PRIVATE_NETWORKS": True,
         f"{PREFIX}DATABASE_URL": f"sqlite:///{directory / 'identity-clients.sqlite3'}",
     }
 

@@ -17,8 +17,9 @@ from .http import access, responses, static_files
 from .http.access import Access
 from .http.template_loader import UnindentingLoader
 from .i18n import language
+from .notifications import page, targets
 from .secrets import actions, change
-from .usage import preview, requests, revoke_tokens
+from .usage import preview, request_log, revoke_tokens, usage
 
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 VIEW, CHANGE = Access.VIEW, Access.CHANGE
@@ -34,7 +35,16 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
     ("/activity", "activity", activity.activity, GET, VIEW),
     ("/activity.csv", "activity_csv", export.activity_csv, GET, VIEW),
+    ("/requests", "account_requests", request_log.account_requests, GET, VIEW),
+    ("/requests.csv", "requests_csv", request_log.requests_csv, GET, VIEW),
     ("/settings", "settings", settings.settings, FORM, MANAGE),
+    ("/notifications", "notifications", page.notifications, GET, VIEW),
+    ("/notifications/add/<channel>", "add_target", targets.add, FORM, EDIT),
+    ("/notifications/<target_id>", "edit_target", targets.edit, FORM, EDIT),
+    ("/notifications/<target_id>/remove", "remove_target", targets.remove, FORM, EDIT),
+    ("/notifications/<target_id>/secret", "target_secret", targets.change_secret, FORM, EDIT),
+    ("/notifications/<target_id>/test", "test_target", targets.test, FORM, EDIT),
+    ("/notifications/messages/<message_id>", "send_again", targets.send_again, FORM, EDIT),
     ("/<key>", "details", details.details, GET, VIEW),
     ("/<key>/menu", "menu", client_list.menu, GET, VIEW),
     ("/<key>/edit", "edit", edit.edit_client, FORM, EDIT),
@@ -45,7 +55,9 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/networks", "networks", networks.networks, FORM, EDIT),
     ("/<key>/networks/check", "networks_check", networks.check_address, GET, VIEW),
     ("/<key>/preview", "preview", preview.preview, GET, VIEW),
-    ("/<key>/requests", "requests", requests.requests, GET, VIEW),
+    ("/<key>/usage", "usage", usage.usage, GET, VIEW),
+    ("/<key>/requests", "requests", request_log.client_requests, GET, VIEW),
+    ("/<key>/requests/<number>", "request", request_log.request_details, GET, VIEW),
     ("/<key>/activity", "client_activity", activity.client_activity, GET, VIEW),
     ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, FORM, SECRETS),
     ("/<key>/secret", "secret", change.change_secret, FORM, SECRETS),

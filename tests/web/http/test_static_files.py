@@ -36,7 +36,7 @@ def test_the_stylesheet_is_one_file_in_the_order_of_its_imports(host: Host) -> N
 
 def test_parts_of_the_stylesheet_have_no_url(host: Host) -> None:
     with host.app.test_request_context(PREFIX):
-        assert sorted(static_files.assets()) == ["app.css", "app.js", "vendor/htmx-4.0.1.min.js"]
+        assert sorted(static_files.assets()) == ["api.css", "app.css", "app.js", "vendor/htmx-4.0.1.min.js"]
 
 
 @pytest.mark.parametrize("development", [True, False])

@@ -72,7 +72,7 @@ def is_done(answer: Any, words: str, *, htmx: bool) -> bool:
 def table(host: Host, client: IdentityClient) -> str:
     """Return the text of the section about secrets."""
     page = read(host.get(f"/{client.id}")).text
-    return page[page.index("At most two at once") : page.index("Times are London time (GMT).")]
+    return page[page.index("At most two at once") : page.index("Times are London time.")]
 
 
 # The table
@@ -283,7 +283,7 @@ def test_set_and_clear_an_end_date(host: Host, client: IdentityClient, htmx: boo
     field = page.inputs["ends_at"]
     assert (field["type"], field["value"]) == ("datetime-local", "2026-11-24T10:45")
     assert (field["min"], field["max"]) == ("2026-11-23T10:46", "2027-11-23T10:45")
-    assert "In London time (GMT), within 365 days." in page.described("ends_at")
+    assert "In London time, within 365 days." in page.described("ends_at")
     answer = confirm(host, client, "A", "end-date", htmx=htmx, ends_at="2027-07-01T18:30")
     assert is_done(answer, "End date set." if htmx else "done=end-date-set", htmx=htmx)
     assert secrets_of(host, client)["A"].ends_at == datetime(2027, 7, 1, 17, 30, tzinfo=UTC)

@@ -98,7 +98,7 @@ def test_a_token_that_would_be_refused_is_announced(host: Host, client: Identity
     with unit_of_work(host.engine) as session:
         secret = session.query(ClientSecret).where(ClientSecret.client_key == client.id).one()
         secret.ends_at = utc_now() - timedelta(seconds=1)
-    assert "None of its secrets works now, so no token is given." in section(host, client)
+    assert "None of its secrets and keys works now, so no token is given." in section(host, client)
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"ReportViewer"}))
     nothing = section(host, client)
     assert "No role is left to this client, so no token is given." in nothing

@@ -28,6 +28,10 @@ class Action(StrEnum):
     TOKENS_REVOKED = "tokens revoked"
     SETTINGS_CHANGED = "settings changed"
     """A setting of the account was changed."""
+    NOTIFICATION_TARGET_ADDED = "notification target added"
+    NOTIFICATION_TARGET_CHANGED = "notification target changed"
+    NOTIFICATION_TARGET_REMOVED = "notification target removed"
+    WEBHOOK_SECRET_CHANGED = "webhook secret changed"  # noqa: S105 - the name of an action
     KEY_CREATED = "key created"
     KEY_ROTATED = "key rotated"
     KEY_WITHDRAWN = "key withdrawn"

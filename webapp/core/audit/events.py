@@ -15,6 +15,15 @@ from . import signals
 from .actions import Action, RefusalReason
 from .before_change import call_hooks
 
+_OUTBOX = "identity_clients_outbox"
+Outbox = Callable[[Session, AuditEvent, IdentityClient | None], None]
+"""A function that writes what follows from an event into its transaction."""
+
+
+def with_outbox(engine: Engine, outbox: Outbox) -> Engine:
+    """Return a copy of an engine, on the same pool, whose sessions call this function for each event of an account."""
+    return engine.execution_options(**{_OUTBOX: outbox})
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -37,7 +46,7 @@ class Author:
 def record_event(
     session: Session, author: Author, action: Action, client: IdentityClient | None, changes: Mapping[str, Any]
 ) -> None:
-    """Add an event to the current transaction, and send its signals after the commit.
+    """Add an event and its notifications to the current transaction, and send its signals after the commit.
 
     The host's functions that may refuse a change of a client are called before.
 
@@ -68,6 +77,9 @@ def record_event(
         request_id=author.request_id,
     )
     session.add(event)
+    outbox: Outbox | None = session.get_bind().get_execution_options().get(_OUTBOX)
+    if outbox is not None:
+        outbox(session, event, client)
     after_commit(session, _send_signals(event))
 
 
@@ -101,15 +113,23 @@ def record_export(
     filters: Mapping[str, str],
     rate_limits: RateLimits,
     client: IdentityClient | None = None,
+    of: str | None = None,
 ) -> None:
-    """Record an export of the audit log; call it before the export begins (L7).
+    """Record an export; call it before the export begins (L7).
 
     :param filters: the filters of the export, as in the URL.
-    :param client: the client whose events are exported; None: the whole account's.
+    :param client: the client whose rows are exported; None: the whole account's.
+    :param of: what is exported; None: the audit log.
     :raises RateLimited: the author has used up the exports of the hour (D5).
     """
     rate_limits.count_export(author.actor_id)
-    record_event(session, author, Action.EXPORTED, client, {"filters": [None, dict(filters)]})
+    record_event(
+        session,
+        author,
+        Action.EXPORTED,
+        client,
+        {"filters": [None, dict(filters)], **({"of": [None, of]} if of else {})},
+    )
 
 
 def record_platform_event(session: Session, actor: str, action: Action, changes: Mapping[str, Any]) -> None:

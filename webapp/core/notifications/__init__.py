@@ -1,4 +1,13 @@
-"""Notifications to the host.
+"""Notifications of people and systems about clients.
 
-* `attention`: send the signal `attention` for new reasons
+* `kinds`: what notifications are about, and how they are sent
+* `outbox`: write a message for each target, in the transaction of the change
+* `attention`: find clients that need attention for a new reason, for the outbox and the signal
+* `targets`: add, edit and remove targets
+* `webhook_secrets`: make and encrypt the secrets that sign messages
+* `messages`: what a message says, as text, HTML and JSON
+* `mail`, `webhooks`: send one message
+* `delivery`: deliver what is due
+* `log`: list, test and repeat messages
+* `worker`: the thread of the stand-alone application
 """

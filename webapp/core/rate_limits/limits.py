@@ -12,6 +12,7 @@ from .storage import WindowCounters
 
 FAILURE_WINDOW_MINUTES = 5
 _RECORDED_REFUSALS = RateLimitItemPerHour(20)
+_TEST_MESSAGES = RateLimitItemPerHour(30)
 
 
 class QuotaState(NamedTuple):
@@ -114,6 +115,13 @@ class RateLimits:
         :raises RateLimited: the quota of the hour is used up.
         """
         self._count(self._exports, "export", actor_id)
+
+    def count_test_message(self, actor_id: str) -> None:
+        """Count one test message or repetition of a message that an actor sends; 30 an hour are allowed.
+
+        :raises RateLimited: the quota of the hour is used up.
+        """
+        self._count(_TEST_MESSAGES, "test-message", actor_id)
 
     def may_record_refusal(self, actor_id: str, kind: str) -> bool:
         """Count one refusal of this kind for an actor; return False if it need not be in the audit log (L2)."""

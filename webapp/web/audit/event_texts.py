@@ -11,6 +11,7 @@ from ...core.audit.actions import Action, RefusalReason
 from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent
 from ...core.i18n import gettext, lazy_gettext
+from ...core.notifications.kinds import KIND_LABELS, Channel
 from ..i18n.times import Times
 from .event_changes import Change, changes_of, to_text
 
@@ -33,6 +34,10 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("End date of a key changed"),
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
+    Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("Notification added"),
+    Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("Notification changed"),
+    Action.NOTIFICATION_TARGET_REMOVED: lazy_gettext("Notification removed"),
+    Action.WEBHOOK_SECRET_CHANGED: lazy_gettext("Webhook secret changed"),
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
     Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
@@ -57,6 +62,10 @@ SENTENCES: Mapping[str, str] = {
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a key"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
+    Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("<b>%(who)s</b> added an address for notifications"),
+    Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the messages to an address"),
+    Action.NOTIFICATION_TARGET_REMOVED: lazy_gettext("<b>%(who)s</b> removed an address for notifications"),
+    Action.WEBHOOK_SECRET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the secret of a webhook"),
     # Translators: attempt is one of the texts from "see the clients" on.
     Action.REFUSED: lazy_gettext("<b>%(who)s</b> tried to %(attempt)s and was refused"),
     Action.EXPORTED: lazy_gettext("<b>%(who)s</b> exported the activity"),
@@ -73,6 +82,7 @@ _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
+_EXPORTED_REQUESTS = lazy_gettext("<b>%(who)s</b> exported the token requests")
 
 
 # The sentence of an edit that changed a single field.
@@ -124,15 +134,38 @@ ATTEMPTS: Mapping[str, str] = {
     "revoke_tokens": lazy_gettext("revoke the tokens"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
+    "usage": lazy_gettext("see the token requests"),
     "requests": lazy_gettext("see the token requests"),
+    "account_requests": lazy_gettext("see the token requests"),
+    "request": lazy_gettext("see a token request"),
+    "requests_csv": lazy_gettext("export the token requests"),
     "preview": lazy_gettext("see the token preview"),
     "settings": lazy_gettext("change the settings"),
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
+    "notifications": lazy_gettext("see the notifications"),
+    "add_target": lazy_gettext("add an address for notifications"),
+    "edit_target": lazy_gettext("change the messages to an address"),
+    "remove_target": lazy_gettext("remove an address for notifications"),
+    "target_secret": lazy_gettext("change the secret of a webhook"),
+    "test_target": lazy_gettext("send a test message"),
+    "send_again": lazy_gettext("send a message again"),
 }
 """The refused attempts, by the last part of the endpoint's name."""
 _REASONS: Mapping[str, str] = {"leaked": lazy_gettext("The secret had leaked.")}
+_TARGET_ACTIONS = (
+    Action.NOTIFICATION_TARGET_ADDED,
+    Action.NOTIFICATION_TARGET_CHANGED,
+    Action.NOTIFICATION_TARGET_REMOVED,
+    Action.WEBHOOK_SECRET_CHANGED,
+)
+_TARGET_LABELS: Mapping[str, str] = {
+    # Translators: where notifications are sent: an e-mail address or a URL.
+    "target": lazy_gettext("Address"),
+    # Translators: the kinds of notifications that an address gets.
+    "kinds": lazy_gettext("Messages"),
+}
 FILTER_LABELS: Mapping[str, str] = {
     # Translators: who made a change; a column and a filter.
     "person": lazy_gettext("Person"),
@@ -143,6 +176,10 @@ FILTER_LABELS: Mapping[str, str] = {
     "since": lazy_gettext("From"),
     # Translators: the last day of a range of dates.
     "until": lazy_gettext("To"),
+    "outcome": lazy_gettext("Result"),
+    "secret": lazy_gettext("Secret or key"),
+    "address": lazy_gettext("Address"),
+    "request_id": lazy_gettext("Request ID"),
 }
 
 
@@ -179,10 +216,14 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
+        if _take(stored, "of") == "token requests":
+            sentence = _EXPORTED_REQUESTS
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
         [name] = stored
         sentence, labelled = _ONE_FIELD.get(name, sentence), name not in _ONE_FIELD
+    elif event.action in _TARGET_ACTIONS:
+        stored = {str(_TARGET_LABELS.get(name, name)): _target_change(pair) for name, pair in stored.items()}
     changes = changes_of(stored, times=times, catalogue=catalogue, labelled=labelled)
     return EventText(event, sentence, variables, changes, note, folded=event.action == Action.CREATED)
 
@@ -196,6 +237,17 @@ def _take(stored: dict[str, Any], name: str) -> Any:
 def _text_of(texts: Mapping[str, str], stored: dict[str, Any], name: str) -> str:
     value = to_text(_take(stored, name)) or ""
     return str(texts.get(value, value))
+
+
+def _target_change(pair: Any) -> Any:
+    """Return the change of a target with the labels of its kinds."""
+    return [_target_text(side) for side in pair] if isinstance(pair, list) else pair
+
+
+def _target_text(side: Any) -> Any:
+    if side == Channel.OWNER:
+        return gettext("Owners of clients")
+    return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side) if isinstance(side, list) else side
 
 
 def _filters(filters: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..http.loading import parse_key
 from ..http.toasts import TOASTS
 from ..secrets.handover import scopes_of, snippets_for, token_url
 from ..secrets.table import secrets_context
-from ..usage import requests
+from ..usage import usage
 from ..usage.preview import preview_of
 from . import networks
 from .attention import attention_advice
@@ -28,7 +28,7 @@ def details(key: str) -> Response:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         event_texts = latest(session, client)
         reasons = attention.reasons(session, client.account_id, [client]).get(client.id, [])
-        used = requests.usage_of(session, client)
+        used = usage.usage_of(session, client)
         seen = recent_addresses(session, client, used.requests)
     return render(
         "clients/details.html",
@@ -42,7 +42,7 @@ def details(key: str) -> Response:
         snippets=snippets_for(client),
         events=event_texts,
         advice=attention_advice(reasons),
-        **requests.context(used),
+        **usage.context(used),
         **networks.context(client, seen),
         check=None,
         preview=preview_of(client),

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection
 from typing import Any, ClassVar
 
-from wtforms import BooleanField, Field, HiddenField, StringField
+from wtforms import BooleanField, HiddenField, StringField
 
 from ...core.clients.roles import ApiRole
 from ...core.clients.validation import (
@@ -22,7 +22,7 @@ from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
-from ..http.forms import VersionField, VersionForm, normalise_line_breaks
+from ..http.forms import SetField, VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
 # Label and roles of each preset, by its key.
@@ -35,21 +35,6 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
     # Translators: a button that removes all chosen API roles.
     "none": (lazy_gettext("Clear"), frozenset()),
 }
-
-
-class RolesField(Field):
-    """A set of API role keys; one value may hold several of them, separated by spaces, as a conflict's choices do."""
-
-    takes_several_values = True
-    data: frozenset[str]
-
-    def process_data(self, value: Any) -> None:
-        """Take any collection of keys, or None."""
-        self.data = frozenset(value or ())
-
-    def process_formdata(self, valuelist: list[Any]) -> None:
-        """Read the keys of every value that was posted."""
-        self.data = frozenset(key for value in valuelist for key in value.split())
 
 
 class NetworksForm(VersionForm):
@@ -89,7 +74,7 @@ class ClientForm(SecretForm):
     name = StringField(lazy_gettext("Client name"), default="")
     description = StringField(lazy_gettext("Description"), default="")
     token_duration = StringField(lazy_gettext("Token duration"), default=str(TOKEN_DURATION_DEFAULT_MINUTES))
-    roles = RolesField(lazy_gettext("Roles"))
+    roles = SetField(lazy_gettext("Roles"))
     # Translators: the person or team that answers for a client.
     owner = StringField(lazy_gettext("Owner"), default="")
     tags = StringField(lazy_gettext("Tags"), default="")

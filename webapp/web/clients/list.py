@@ -7,6 +7,7 @@ from ...core.clients.listing import ListQuery
 from ...core.clients.listing import list_clients as find_clients
 from ...core.database.unit_of_work import read_session
 from ...core.i18n import lazy_gettext
+from ...core.notifications.targets import list_failing, shown_address
 from ...host import services
 from ..http.access import actor
 from ..http.forms import VersionForm
@@ -40,6 +41,7 @@ def list_clients() -> Response:
         page = find_clients(session, account_id=account_id, query=query)
         found = attention.reasons(session, account_id, page.clients)
         summary = None if htmx().partial else attention_queries.summary(session, account_id)
+        failing = [] if htmx().partial else list_failing(session, account_id)
     return render(
         "clients/list.html",
         "clients/_results.html",
@@ -52,6 +54,7 @@ def list_clients() -> Response:
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
         may_change_settings=services().settings.api_enabled and actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
+        failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
 

@@ -51,6 +51,21 @@ class VersionField(Field):
         self.data = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
+class SetField(Field):
+    """A set of keys; one value may hold several of them, separated by spaces, as a conflict's choices do."""
+
+    takes_several_values = True
+    data: frozenset[str]
+
+    def process_data(self, value: Any) -> None:
+        """Take any collection of keys, or None."""
+        self.data = frozenset(value or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read the keys of every value that was posted."""
+        self.data = frozenset(key for value in valuelist for key in value.split())
+
+
 class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
     """A form that checks its own CSRF token whatever the host's settings (E1), for as long as the session (W10).
 

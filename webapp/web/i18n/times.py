@@ -33,13 +33,12 @@ class Times:
 
     @property
     def zone_label(self) -> str:
-        """The name of the zone: "London time (GMT)", "UTC"."""
-        zone = self._zone_of(self._local(utc_now()))
+        """The name of the zone: "London time", "UTC". It holds in summer and winter."""
         if self.zone is UTC:
-            return zone
+            return self._zone_of(self._local(utc_now()))
         city = dates.get_timezone_location(self.zone_name, self.locale, return_city=True)
-        # Translators: such as "London time (GMT)".
-        return gettext("%(city)s time (%(zone)s)", city=city, zone=zone)
+        # Translators: such as "London time".
+        return gettext("%(city)s time", city=city)
 
     def machine(self, at: datetime) -> str:
         """Return the time for a `datetime` attribute, in UTC."""
@@ -48,6 +47,12 @@ class Times:
     def long(self, at: datetime) -> str:
         """Return date, clock time and zone: "4 March 2026, 09:12 GMT"."""
         return self._join(dates.format_date(self._local(at), "long", self.locale), self.clock(at))
+
+    def precise(self, at: datetime) -> str:
+        """Return date, clock time to the second and zone: "4 March 2026, 09:12:07 GMT"."""
+        local = self._local(at)
+        time = f"{dates.format_time(local, 'medium', self.zone, self.locale)} {self._zone_of(local)}"
+        return self._join(dates.format_date(local, "long", self.locale), time)
 
     def clock(self, at: datetime) -> str:
         """Return clock time and zone: "11:42 GMT"."""

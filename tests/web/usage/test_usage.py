@@ -11,8 +11,7 @@ from tests.support.host import HARBOUR, Host
 from tests.support.markup import one_line, read
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
-from webapp.core.usage.queries import LATEST_MAX
-from webapp.web.usage.requests import SHOWN
+from webapp.web.usage.usage import SHOWN
 
 NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -35,7 +34,7 @@ def client(host: Host) -> IdentityClient:
 
 def section(host: Host, client: IdentityClient) -> str:
     """Return the section as it requests itself."""
-    answer = host.get(f"/{client.id}/requests", htmx=True)
+    answer = host.get(f"/{client.id}/usage", htmx=True)
     assert answer.status_code == 200
     return answer.text
 
@@ -76,7 +75,11 @@ def test_the_chart_and_its_table_show_equal_figures(host: Host, client: Identity
     assert "style=" not in html
     bars = [found["class"] for tag, found in markup.tags if tag == "rect"]
     assert bars == ["ic-up"] * 2 + ["ic-down"] * 2
-    days = re.findall(r'<tr><th scope="row">(.+?)</th><td class="ic-num">(.+?)</td><td class="ic-num">(.+?)</td>', html)
+    days = re.findall(
+        r'<tr><th scope="row">(?:<a[^>]+>)?(.+?)(?:</a>)?</th>'
+        r'<td class="ic-num">(.+?)</td><td class="ic-num">(.+?)</td>',
+        html,
+    )
     assert len(days) == 30
     assert [day for day in days if day[1:] != ("0", "0")] == [
         ("Mon 23 Nov", "4", "0"),
@@ -105,7 +108,7 @@ def test_a_summer_time_is_local(host: Host) -> None:
         make_requests(host.engine, client, at=datetime(2026, 7, 3, 8, 12, 9, tzinfo=UTC))
         html = section(host, client)
     assert "Fri 3 Jul, 09:12:09" in html
-    assert "London time (BST)" in html
+    assert "London time" in html
 
 
 @pytest.mark.parametrize("outcome", [*Outcome, *AuthenticationFailure])
@@ -133,6 +136,16 @@ WORDS = {
     AuthenticationFailure.WRONG_SECRET: "Wrong secret",
     AuthenticationFailure.ENDED_SECRET: "Secret ended",
     AuthenticationFailure.PAUSED_SECRET: "Secret paused",
+    AuthenticationFailure.WRONG_KEY: "No key of this client",
+    AuthenticationFailure.ENDED_KEY: "Key ended",
+    AuthenticationFailure.PAUSED_KEY: "Key paused",
+    AuthenticationFailure.ASSERTION_ALGORITHM: "Assertion signed by another algorithm",
+    AuthenticationFailure.ASSERTION_MALFORMED: "Assertion lacks iss, sub, jti or a time",
+    AuthenticationFailure.ASSERTION_AUDIENCE: "Assertion for another audience",
+    AuthenticationFailure.ASSERTION_EXPIRED: "Assertion expired",
+    AuthenticationFailure.ASSERTION_EARLY: "Assertion not valid yet",
+    AuthenticationFailure.ASSERTION_LONG: "Assertion valid too long",
+    AuthenticationFailure.ASSERTION_USED: "Assertion used before",
     AuthenticationFailure.DELETED: "Client deleted",
     AuthenticationFailure.DISABLED: "Client disabled",
     AuthenticationFailure.ACCOUNT_OFF: "Account switched off",
@@ -146,22 +159,43 @@ def test_a_quota_of_tokens_is_no_failed_attempt(host: Host) -> None:
     assert "Too many tokens" in section(host, client)
 
 
-def test_all_kept_requests_are_on_a_separate_page(host: Host, client: IdentityClient) -> None:
-    """ "See all requests" links to it."""
-    make_requests(host.engine, client, LATEST_MAX + 60)
-    page = host.get(f"/{client.id}/requests").text
-    assert f'href="/administration/identity-clients/{client.id}/requests"' in host.get(f"/{client.id}").text
-    assert len(re.findall(r'<span class="ic-st( ic-no)?">', page)) == LATEST_MAX
-    assert "<html" in page
-    assert "There are no token requests yet." in host.get(f"/{make_client(host.engine).id}/requests").text
+@time_machine.travel(NOW, tick=False)
+def test_a_day_leads_to_its_requests(host: Host, client: IdentityClient) -> None:
+    """From its bars and from its row of the table, as UTC counts days; a day without requests is no link."""
+    html = section(host, client)
+    path = f"/administration/identity-clients/{client.id}/requests"
+    chart = re.findall(r'<li><a href="([^"]+)"><span>(.+?)</span></a></li>', one_line(html))
+    assert [label for _, label in chart] == [
+        "Sun 25 Oct: 1,200 issued, 0 refused",
+        "Wed 18 Nov: 0 issued, 22 refused",
+        "Sun 22 Nov: 0 issued, 3 refused",
+        "Mon 23 Nov: 4 issued, 0 refused",
+    ]
+    # Summer time ended in London on 25 October.
+    assert chart[0][0] == f"{path}?since=2026-10-25T01:00&amp;until=2026-10-25T23:59"
+    assert f'href="{path}?since=2026-11-18T00:00&amp;until=2026-11-18T23:59"' in html.partition("<table")[2]
+    day = host.get(f"/{client.id}/requests?since=2026-11-22T00:00&until=2026-11-22T23:59").text
+    assert day.count('class="ic-st ic-no"') == 3
+
+
+@time_machine.travel(NOW, tick=False)
+def test_one_day_has_no_chart(host: Host) -> None:
+    """Its bars would stand alone on an empty axis; the sentence and the table have its figures."""
+    client = make_client(host.engine)
+    make_requests(host.engine, client, 5, at=NOW)
+    html = section(host, client)
+    assert "Most on 23 November (5)." in text_of(html)
+    assert "<figure" not in html
+    make_requests(host.engine, client, 1, at=NOW - DAY)
+    assert "<figure" in section(host, client)
 
 
 def test_the_section_refreshes_itself(host: Host, client: IdentityClient) -> None:
     """Every 30 s, not counted as activity, without a filter; a refusal replaces it, a fault does not (W3, W13, W17)."""
     html = section(host, client)
     assert "<html" not in html
-    [asks] = [found for _, found in read(html).tags if "hx-get" in found]
-    assert asks["hx-get"] == f"/administration/identity-clients/{client.id}/requests"
+    [asks] = [found for _, found in read(html).tags if "data-background" in found]
+    assert asks["hx-get"] == f"/administration/identity-clients/{client.id}/usage"
     assert asks["hx-trigger"] == "every 30s, visibilitychange from:document"
     assert asks["hx-headers"] == '{"X-Background-Refresh":"true"}'
     assert asks["hx-status:5xx"] == asks["hx-status:429"] == "swap:none"
@@ -172,6 +206,6 @@ def test_the_requests_are_seen_by_their_own_account_alone(host: Host, client: Id
     """A foreign client is not found (L2, A3)."""
     host.actor = HARBOUR
     for htmx in (False, True):
-        answer = host.get(f"/{client.id}/requests", htmx=htmx)
+        answer = host.get(f"/{client.id}/usage", htmx=htmx)
         assert answer.status_code == 404
         assert "203.0.113.7" not in answer.text

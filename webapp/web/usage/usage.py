@@ -1,9 +1,9 @@
-"""The token requests of a client (L2): a section of its page that refreshes itself, and a page of all."""
+"""The usage of a client (L2): a section of its page that refreshes itself."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -12,49 +12,21 @@ from sqlalchemy.orm import Session
 
 from ...core.client_changes import get_client
 from ...core.database.models import IdentityClient, TokenRequest, TokenRequestCount, utc_now
-from ...core.database.outcomes import AuthenticationFailure, Outcome
+from ...core.database.outcomes import Outcome
 from ...core.database.unit_of_work import read_session
-from ...core.i18n import gettext, lazy_gettext
+from ...core.i18n import gettext
 from ...core.usage import queries
+from ...core.usage.request_log import key_of
 from ...host import services
 from ..http.access import actor
 from ..http.htmx import render
 from ..http.loading import parse_key
+from ..i18n.times import Times
 from .chart import Bars, draw
+from .outcomes import label_of, result
 
 DAYS = 30
 SHOWN = 7
-_OUTCOME_LABELS: dict[str, str] = {
-    # Translators: the outcome of a token request, as are the next ones.
-    Outcome.ISSUED: lazy_gettext("issued"),
-    Outcome.THROTTLED: lazy_gettext("too many attempts"),
-    Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
-    Outcome.SCOPE_NOT_ALLOWED: lazy_gettext("scope not allowed"),
-    Outcome.NO_ROLES: lazy_gettext("no roles left"),
-    Outcome.RESOURCE_NOT_ALLOWED: lazy_gettext("resource not allowed"),
-    Outcome.PLAIN_HTTP: lazy_gettext("sent without https"),
-    AuthenticationFailure.MALFORMED: lazy_gettext("malformed secret"),
-    AuthenticationFailure.UNKNOWN: lazy_gettext("not this client ID"),
-    AuthenticationFailure.WRONG_SECRET: lazy_gettext("wrong secret"),
-    AuthenticationFailure.ENDED_SECRET: lazy_gettext("secret ended"),
-    AuthenticationFailure.PAUSED_SECRET: lazy_gettext("secret paused"),
-    AuthenticationFailure.WRONG_KEY: lazy_gettext("no key of this client"),
-    AuthenticationFailure.ENDED_KEY: lazy_gettext("key ended"),
-    AuthenticationFailure.PAUSED_KEY: lazy_gettext("key paused"),
-    # Translators: an assertion is a signed statement by which a client authenticates (RFC 7523), here and below.
-    AuthenticationFailure.ASSERTION_ALGORITHM: lazy_gettext("assertion signed by another algorithm"),
-    AuthenticationFailure.ASSERTION_MALFORMED: lazy_gettext("assertion lacks iss, sub, jti or a time"),
-    AuthenticationFailure.ASSERTION_AUDIENCE: lazy_gettext("assertion for another audience"),
-    AuthenticationFailure.ASSERTION_EXPIRED: lazy_gettext("assertion expired"),
-    AuthenticationFailure.ASSERTION_EARLY: lazy_gettext("assertion not valid yet"),
-    AuthenticationFailure.ASSERTION_LONG: lazy_gettext("assertion valid too long"),
-    AuthenticationFailure.ASSERTION_USED: lazy_gettext("assertion used before"),
-    AuthenticationFailure.DELETED: lazy_gettext("client deleted"),
-    AuthenticationFailure.DISABLED: lazy_gettext("client disabled"),
-    AuthenticationFailure.ACCOUNT_OFF: lazy_gettext("account switched off"),
-    AuthenticationFailure.ADDRESS_NOT_ALLOWED: lazy_gettext("address not allowed"),
-    AuthenticationFailure.WHITE_SPACE: lazy_gettext("white space around the client ID"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +64,11 @@ class Usage:
         return sum(day.refused for day in self.days)
 
     @property
+    def has_chart(self) -> bool:
+        """Whether a chart says more than a sentence: the bars of a single day would stand alone on an empty axis."""
+        return sum(bool(day.issued or day.refused) for day in self.days) > 1
+
+    @property
     def issued_bars(self) -> Bars:
         """The chart of the issued tokens."""
         return draw([day.issued for day in self.days])
@@ -124,24 +101,25 @@ def usage_of(session: Session, client: IdentityClient) -> Usage:
     )
 
 
-def result(request: TokenRequest) -> str:
-    """Return the outcome of a token request as text; the response to the caller gives less detail (P7)."""
-    if request.outcome == Outcome.THROTTLED and request.secret_label:
-        return gettext("too many tokens")
-    return _label_of(request.outcome)
-
-
-def requests(key: str) -> Response:
-    """Show all token requests that are kept; to htmx the section of the client's page."""
+def usage(key: str) -> Response:
+    """Show the usage of a client: to htmx the section of its page."""
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         used = usage_of(session, client)
-    return render("usage/requests.html", "usage/_requests_section.html", client=client, **context(used))
+    return render("usage/usage.html", "usage/_requests_section.html", client=client, **context(used))
 
 
 def context(used: Usage) -> dict[str, Any]:
     """Return the parameters of the templates of token requests."""
-    return {"usage": used, "result": result, "shown": SHOWN, "kept_max": queries.LATEST_MAX}
+    return {"usage": used, "result": result, "shown": SHOWN, "key_of": key_of, "range_of": range_of}
+
+
+def range_of(day: date) -> dict[str, str]:
+    """Return the filters of the request log for a day of UTC, in the time zone of the screens."""
+    zone = Times(services().settings.time_zone).zone
+    start = datetime.combine(day, time.min, UTC)
+    last_minute = start + timedelta(days=1, minutes=-1)
+    return {name: f"{at.astimezone(zone):%Y-%m-%dT%H:%M}" for name, at in (("since", start), ("until", last_minute))}
 
 
 def _day(day: date, counts: Iterable[TokenRequestCount]) -> Day:
@@ -158,11 +136,7 @@ def _main_reason(counts: Iterable[TokenRequestCount]) -> str:
         if count.outcome != Outcome.ISSUED:
             refused[count.outcome] += count.count
     for outcome, number in refused.most_common(1):
-        reason = _label_of(outcome)
+        reason = label_of(outcome)
         # Translators: reason is one of the outcomes of token requests.
         return reason if number == refused.total() else gettext("mostly %(reason)s", reason=reason)
     return ""
-
-
-def _label_of(outcome: str) -> str:
-    return str(_OUTCOME_LABELS.get(outcome, outcome))

@@ -1,0 +1,138 @@
+"""Receivers of notifications: a real HTTP server and a real SMTP server, which fail as a test wants."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from tests.support.servers import free_port
+
+
+@dataclass
+class Webhooks:
+    """What an HTTP receiver got, and how it answers.
+
+    :param answers: for each coming request a status, or a function that takes the handler; then `status`.
+    """
+
+    url: str = ""
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+    status: int = 200
+    port: int = 0
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies, in the order in which they came."""
+        return [body for _, body in self.requests]
+
+
+@contextlib.contextmanager
+def receive_webhooks(port: int = 0) -> Iterator[Webhooks]:
+    """Run an HTTP server on the loopback interface."""
+    found = Webhooks()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.requests.append((dict(self.headers.items()), body))
+            answer = found.answers.pop(0) if found.answers else found.status
+            if callable(answer):
+                answer(self)
+                return
+            self.send_response(answer)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        server.daemon_threads = True
+        found.port = server.server_port
+        found.url = f"http://127.0.0.1:{server.server_port}/hook"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def redirect_to(url: str) -> Any:
+    """Return an answer that redirects."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", url)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def drip(seconds: float) -> Any:
+    """Return an answer that sends one byte of its status line after the other, and never ends it."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        until = time.monotonic() + seconds
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 ")
+            while time.monotonic() < until:
+                handler.wfile.write(b"O")
+                time.sleep(0.05)
+
+    return answer
+
+
+@dataclass
+class Mailbox:
+    """What an SMTP server got, and how it answers.
+
+    :param answers: for each coming message the reply, such as `451 try later`; then it is accepted.
+    """
+
+    host: str
+    port: int
+    mails: list[EmailMessage] = field(default_factory=list)
+    recipients: list[list[str]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keep the message, or refuse it."""
+        if self.answers:
+            return self.answers.pop(0)
+        mail = message_from_bytes(envelope.content, policy=default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        self.recipients.append(envelope.rcpt_tos)
+        return "250 accepted"
+
+    def text(self, number: int = -1) -> str:
+        """Return the plain text of a mail."""
+        part = self.mails[number].get_body(("plain",))
+        assert part is not None
+        return str(part.get_content())
+
+
+@contextlib.contextmanager
+def receive_mail(**options: Any) -> Iterator[Mailbox]:
+    """Run an SMTP server on the loopback interface.
+
+    :param options: of aiosmtpd's controller.
+    """
+    mailbox = Mailbox("127.0.0.1", free_port())
+    controller = Controller(mailbox, hostname=mailbox.host, port=mailbox.port, **options)
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop()

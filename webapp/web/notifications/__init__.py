@@ -1,0 +1,1 @@
+"""The notifications of an account: targets, and the log of messages."""
