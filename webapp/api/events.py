@@ -1,12 +1,10 @@
 """The audit events of the account and of one client (L1)."""
 
-import re
 import uuid
-from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery, get_client_or_deleted
 from ..core.audit.queries import list_events as find_events
@@ -16,27 +14,11 @@ from ..core.database.models import AuditEvent
 from .operations import Call, Reply, operation
 from .paging import PageArguments, check_cursors, link_header
 from .problems import Problem
-from .requests import argument_error
 from .schemas import TEXT_PATTERN, Output, choice
+from .times import Day, check_years
 
 TAG = "Events"
 _CURSOR_PARTS = 2
-_FIRST_YEAR, _LAST_YEAR = 1900, 2199
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-
-
-def _parse_day(value: Any) -> date:
-    """Return the day of a text; pydantic would also accept a number of seconds."""
-    try:
-        day = date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
-    except ValueError:
-        day = None
-    if day is None:
-        raise PydanticCustomError("day", "Write the day as YYYY-MM-DD")
-    return day
-
-
-Day = Annotated[date, BeforeValidator(_parse_day)]
 
 
 class EventArguments(PageArguments):
@@ -121,10 +103,7 @@ def list_events_of_client(call: Call) -> Reply:
 def _list(call: Call, key: uuid.UUID | None) -> Reply:
     arguments: EventArguments = call.arguments
     check_cursors(arguments, lambda _parts: True, _CURSOR_PARTS)
-    for name in ("since", "until"):
-        day: date | None = getattr(arguments, name)
-        if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-            raise argument_error(name, f"Use a day of the years {_FIRST_YEAR} to {_LAST_YEAR}.")
+    check_years(since=arguments.since, until=arguments.until)
     query = AuditQuery(
         person=arguments.actor_id,
         client=arguments.client.strip() if isinstance(arguments, AccountEventArguments) else "",
