@@ -128,7 +128,7 @@ def may_view(actor: Actor) -> bool:
 def check_configuration() -> None:
     """Refuse to work with a configuration that has changed since `init_app` read it, or with a URL that is not ours.
 
-    :raises SettingsError: a setting was added, changed or removed, or the host has a route with the URL of one of ours;
+    :raises SettingsError: a setting was added, changed or removed, or the host has a route with one of our URLs;
         the error is logged too.
     """
     if "routes" not in services().done:
@@ -147,7 +147,7 @@ def check_configuration() -> None:
 
 
 def check_routes(app: Flask, settings: Settings) -> None:
-    """Check that no route of the host has the URL of one of ours: the one registered first would hide the other.
+    """Check that no route of the host has one of our URLs: the one registered first would hide the other.
 
     :raises SettingsError: there is one.
     """

@@ -85,7 +85,7 @@ def read_body(environ: WSGIEnvironment, limit_bytes: int) -> bytes:
         body = stream.read(limit_bytes + 1) if environ.get("wsgi.input_terminated") else b""
     if len(body) > limit_bytes:
         raise RequestEntityTooLarge
-    _put_body_back(environ, body)
+    _replace_body(environ, body)
     return cast(bytes, body)
 
 
@@ -97,9 +97,9 @@ def restore_body() -> None:
     seen = vars(request)
     if "form" in seen or "_cached_data" in seen:
         body = request.get_data() or urlencode([*request.form.items(multi=True)]).encode()
-        _put_body_back(request.environ, body)
+        _replace_body(request.environ, body)
 
 
-def _put_body_back(environ: WSGIEnvironment, body: bytes) -> None:
+def _replace_body(environ: WSGIEnvironment, body: bytes) -> None:
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))

@@ -18,7 +18,7 @@
     region.textContent = text;
   }
 
-  /* Sections: what somebody opened or closed stays so after a swap. */
+  /* Sections: the open or closed state is kept after a swap. */
   function keepDetailsOpen() {
     let states = [];
     document.addEventListener("htmx:before:swap", () => {
@@ -554,8 +554,79 @@
     button.closest(".ic-toast").remove();
   }
 
+  /* Keys: what seems to be a private key is not sent. */
+  const PRIVATE_KEY = /PRIVATE KEY|PuTTY-User-Key-File|[\x22\x27](?:d|k|p|q|dp|dq|qi)[\x22\x27]\s*:/i;
+  const KEY_FILE_BYTES = 20_000;
+  const DOWNLOAD_MILLISECONDS = 10_000;
+  const keyTools = () => document.querySelector(".ic [data-key-tools]");
+
+  function showKeyTools() {
+    if (keyTools()) keyTools().hidden = false;
+  }
+
+  function setPublicKey(text) {
+    byId("f-public_key").value = text;
+    byId("f-public_key").dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  function showKeyError(text) {
+    const error = document.createElement("p");
+    error.className = "ic-err";
+    error.setAttribute("role", "alert");
+    error.textContent = text;
+    byId("f-public_key-m").replaceChildren(error);
+    byId("f-public_key").setAttribute("aria-invalid", "true");
+  }
+
+  /* Make a key pair, save the private key as a file, and fill in the public one. */
+  async function make() {
+    const { dataset } = keyTools();
+    const status = keyTools().querySelector("[data-key-status]");
+    try {
+      const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+      const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+      const bytes = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey));
+      const lines = btoa(String.fromCharCode(...bytes)).match(/.{1,64}/g);
+      save(dataset.fileName, ["-----BEGIN PRIVATE KEY-----", ...lines, "-----END PRIVATE KEY-----", ""].join("\n"));
+      setPublicKey(JSON.stringify({ kty, crv, x, y }, null, 2));
+      status.textContent = dataset.made.replace("{}", dataset.fileName);
+    } catch {
+      status.textContent = dataset.unable; // without https there is no WebCrypto
+    }
+  }
+
+  function save(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/x-pem-file" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), DOWNLOAD_MILLISECONDS);
+  }
+
+  function readKeys() {
+    document.addEventListener("htmx:after:swap", showKeyTools);
+    document.addEventListener("change", async ({ target: field }) => {
+      if (!field.matches(".ic #f-key-file") || !field.files.length) return;
+      const [file] = field.files;
+      field.value = "";
+      const text = file.size > KEY_FILE_BYTES ? "" : await file.text().catch(() => "");
+      if (PRIVATE_KEY.test(text)) showKeyError(keyTools().dataset.private);
+      else if (text) setPublicKey(text);
+      else showKeyError(keyTools().dataset.unreadable);
+    });
+    document.addEventListener("input", ({ target: field }) => {
+      if (!field.matches(".ic #f-public_key") || !field.value) return;
+      field.setAttribute("aria-invalid", "false");
+      byId("f-public_key-m").replaceChildren();
+      if (!PRIVATE_KEY.test(field.value)) return;
+      field.value = "";
+      showKeyError(keyTools().dataset.private);
+    });
+    showKeyTools();
+  }
+
   function handleClicks() {
-    const handlers = { copy, reveal, close, drop, retry };
+    const handlers = { copy, reveal, close, drop, retry, make };
     const selector = Object.keys(handlers)
       .map((name) => `.ic [data-${name}]`)
       .join();
@@ -592,7 +663,31 @@
     });
   }
 
-  /* The hand-over: Done closes it where it is a dialog. */
+  /* The list: one box selects all rows of the page, and their number stands beside the actions. */
+  function followSelection() {
+    const boxes = () => [...document.querySelectorAll(".ic-list [name=client]")];
+    const show = () => {
+      const number = boxes().filter((box) => box.checked).length;
+      const all = document.querySelector(".ic-list [data-all]");
+      const output = document.querySelector(".ic-bulk [data-picked]");
+      if (all) {
+        all.checked = number > 0 && number === boxes().length;
+        all.indeterminate = number > 0 && !all.checked;
+      }
+      if (output) output.textContent = number;
+    };
+    document.addEventListener("change", ({ target: box }) => {
+      if (box.matches(".ic-list [data-all]")) for (const one of boxes()) one.checked = box.checked;
+      if (box.matches(".ic-list [type=checkbox]")) show();
+    });
+    // After a change nothing is selected any more: a morph would keep the boxes as they were.
+    document.addEventListener("ic-changed", () => {
+      for (const box of boxes()) box.checked = false;
+    });
+    document.addEventListener("htmx:after:swap", show);
+  }
+
+  /* The handover: Done closes its dialog. */
   function closeHandover() {
     document.addEventListener("submit", (event) => {
       if (!event.target.matches("dialog [data-handover]")) return;
@@ -624,6 +719,8 @@
   handleClicks();
   followInput();
   closeHandover();
+  followSelection();
+  readKeys();
 
   touchSecretFields(document);
   document.querySelector(".ic [autofocus]")?.focus();

@@ -1,4 +1,4 @@
-"""The management API of an application that all tests of a worker share."""
+"""Fixtures of the management API: an application that all tests of a worker share."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a caller may do to other clients: its own account, roles that it holds, never itself (A9)."""
+"""Access of a caller to other clients: its own account, roles that it holds, and never itself (A9)."""
 
 from typing import Any
 
@@ -34,8 +34,8 @@ def request(api: Api, path: str, method: str, operation: Any, client: IdentityCl
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), WITH_KEY, ids=IDS)
-def test_a3_a_client_of_another_account_is_absent(api: Api, path: str, method: str, operation: Any) -> None:
-    """Another account's client, one that does not exist, and a malformed ID get the same bytes."""
+def test_a_client_of_another_account_is_absent(api: Api, path: str, method: str, operation: Any) -> None:
+    """A foreign client, an absent one and a malformed ID get equal bytes (A3)."""
     foreign = make_client(api.engine, account_id=OTHER_ACCOUNT)
     answers = [
         request(api, path, method, operation, foreign, key) for key in (str(foreign.id), ABSENT, "x", ABSENT.upper())
@@ -44,22 +44,24 @@ def test_a3_a_client_of_another_account_is_absent(api: Api, path: str, method: s
     assert len({answer.data for answer in answers}) == 1
 
 
-def test_a9_lists_hold_the_own_account_only(api: Api) -> None:
+def test_lists_hold_the_own_account_only(api: Api) -> None:
+    """Clients and events of other accounts are left out (A9)."""
     make_client(api.engine, account_id=OTHER_ACCOUNT, client_id="foreign-client")
     for path in ("/clients", "/events"):
         assert b"foreign-client" not in api.call("GET", path).data
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), CHANGES, ids=[operation.id for _, _, operation in CHANGES])
-def test_a9_a_caller_cannot_change_itself(api: Api, path: str, method: str, operation: Any) -> None:
+def test_a_caller_cannot_change_itself(api: Api, path: str, method: str, operation: Any) -> None:
+    """By any operation that changes a client (A9)."""
     assert problem_of(request(api, path, method, operation, api.caller)) == (403, "own-client")
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), CHANGES, ids=[operation.id for _, _, operation in CHANGES])
-def test_a9_a_change_needs_every_role_of_the_client_unless_it_only_takes_away(
+def test_a_change_needs_every_role_of_the_client_unless_it_only_removes_access(
     api: Api, path: str, method: str, operation: Any
 ) -> None:
-    """With a new secret of a client the caller could act with its roles."""
+    """With a new secret of a client the caller could act with its roles (A9)."""
     client = make_client(api.engine, roles=["MerchantUser", "CreatePayment"])
     response = request(api, path, method, operation, client)
     if operation.id in ("disableClient", "revokeTokens", "pauseSecret", "endSecret"):
@@ -80,9 +82,8 @@ def test_a9_a_change_needs_every_role_of_the_client_unless_it_only_takes_away(
         ([], (422, "invalid-fields")),
     ],
 )
-def test_a9_a_caller_gives_only_roles_that_it_holds(
-    api: Api, roles: list[str], expected: tuple[int, str] | None
-) -> None:
+def test_a_caller_grants_only_roles_that_it_holds(api: Api, roles: list[str], expected: tuple[int, str] | None) -> None:
+    """At creation and in an update (A9)."""
     created = api.call("POST", "/clients", {"client_id": "another-one", "roles": roles})
     client = make_client(api.engine)
     updated = api.call("PATCH", f"/clients/{client.id}", {"roles": roles}, version=1)
@@ -93,13 +94,14 @@ def test_a9_a_caller_gives_only_roles_that_it_holds(
         assert [fields_of(created), fields_of(updated)] == [["#/roles"]] * 2
 
 
-def test_a4_a_role_withdrawn_from_the_account_is_not_held(api: Api) -> None:
+def test_a_role_withdrawn_from_the_account_is_not_held(api: Api) -> None:
+    """The caller's own client may still have it (A4)."""
     make_account(api.engine, grantable_roles=["ManageIdentityClients", "MerchantUser"])
     response = api.call("POST", "/clients", {"client_id": "another-one", "roles": ["ReportViewer"]})
     assert problem_of(response) == (403, "role-not-held")
 
 
-def test_two_accounts_with_callers_do_not_meet(api: Api) -> None:
+def test_two_accounts_with_callers_are_separate(api: Api) -> None:
     make_account(api.engine, OTHER_ACCOUNT)
     allow_api(api.engine, OTHER_ACCOUNT)
     other = make_caller(api.engine, "harbour-deployer", account_id=OTHER_ACCOUNT)

@@ -1,4 +1,4 @@
-"""Who may call the management API: tokens, scopes, the account's switch (A9, A7)."""
+"""Authentication and scopes of callers of the management API, and the account's switch (A9, A7)."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -43,7 +43,8 @@ UNAUTHENTICATED: dict[str, Callable[[Api], object]] = {
 
 
 @pytest.mark.parametrize("change", UNAUTHENTICATED.values(), ids=UNAUTHENTICATED)
-def test_a7_what_takes_a_token_away_applies_to_the_next_request(api: Api, change: Callable[[Api], object]) -> None:
+def test_the_end_of_a_token_applies_to_the_next_request(api: Api, change: Callable[[Api], object]) -> None:
+    """Disabling, revocation and the like (A7)."""
     token = api.token(api.caller)
     assert api.call("GET", "/clients", token=token).status_code == 200
     change(api)
@@ -71,7 +72,7 @@ def test_an_expired_token_is_refused(api: Api, after_minutes: int) -> None:
     ],
 )
 def test_a_request_without_a_valid_token_is_challenged(api: Api, header: str | None, challenge: str) -> None:
-    """RFC 6750 section 3: the error code is left out where no token was sent."""
+    """The error code is left out where no token was sent (RFC 6750 section 3)."""
     headers = {} if header is None else {"Authorization": header}
     response = api.client.get("/api/identity-clients/v1/clients", headers=headers)
     assert problem_of(response) == (401, "unauthenticated")
@@ -88,7 +89,8 @@ def test_the_scheme_is_matched_in_any_letter_case(api: Api) -> None:
     ("scope", "method", "status"),
     [(READ, "GET", 200), (WRITE, "GET", 403), (READ, "POST", 403), (WRITE, "POST", 201), ("API", "GET", 403)],
 )
-def test_a9_each_operation_needs_its_scope(api: Api, scope: str, method: str, status: int) -> None:
+def test_each_operation_needs_its_scope(api: Api, scope: str, method: str, status: int) -> None:
+    """Reading and writing have separate scopes (A9)."""
     token = api.token(api.caller, scope=scope)
     response = api.call(method, "/clients", NEW if method == "POST" else None, token=token)
     assert response.status_code == status
@@ -99,8 +101,8 @@ def test_a9_each_operation_needs_its_scope(api: Api, scope: str, method: str, st
         assert response.headers["WWW-Authenticate"] == expected
 
 
-def test_a7_a_role_that_the_caller_loses_counts_run_concurrently(api: Api) -> None:
-    """Also where the account may grant it no longer (A4)."""
+def test_a_role_that_the_caller_loses_is_missing_at_once(api: Api) -> None:
+    """Removed from the client, or no longer granted by the account (A7, A4)."""
     token = api.token(api.caller)
     make_account(api.engine, grantable_roles=["MerchantUser"])
     assert problem_of(api.call("GET", "/clients", token=token)) == (403, "scope-missing")
@@ -110,7 +112,7 @@ def test_a7_a_role_that_the_caller_loses_counts_run_concurrently(api: Api) -> No
 
 
 def test_an_account_has_to_allow_the_api(api: Api) -> None:
-    """Off by default: no token has its scopes, and a token of before is refused."""
+    """It is off by default: no token gets its scopes, and an earlier token is refused."""
     token = api.token(api.caller)
     allow_api(api.engine, allowed=False)
     assert problem_of(api.call("GET", "/clients", token=token)) == (403, "api-not-allowed")
@@ -125,7 +127,8 @@ def test_an_account_has_to_allow_the_api(api: Api) -> None:
     assert api.request_token(other, scope=READ).status_code == 200
 
 
-def test_a9_refusals_stand_in_the_audit_log_under_the_client_id(api: Api) -> None:
+def test_refusals_are_in_the_audit_log_under_the_client_id(api: Api) -> None:
+    """With the caller as the actor (A9)."""
     api.call("POST", "/clients", NEW, token=api.token(api.caller, scope=READ))
     [event, *_] = api.events()
     assert (event["actor"], event["actor_id"]) == ("deployer", f"client:{api.caller.id}")

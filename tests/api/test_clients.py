@@ -10,7 +10,7 @@ from tests.support.endpoint import basic_header
 from tests.support.factories import ACCOUNT, insert_clients, make_client, make_requests
 from webapp.core.clients.listing import PAGE_SIZE, SORTS
 
-GOOD: dict[str, Any] = {"client_id": "claims-feed", "roles": ["MerchantUser"]}
+VALID: dict[str, Any] = {"client_id": "claims-feed", "roles": ["MerchantUser"]}
 MEMBERS = {
     "id",
     "client_id",
@@ -34,7 +34,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 def test_a_created_client_gets_tokens_with_the_secret_of_the_response(each_api: Api) -> None:
     """The client is enabled, the audit log names the caller, and times are RFC 3339 in UTC (L1)."""
-    response = each_api.call("POST", "/clients", GOOD | {"name": "Claims", "token_duration_minutes": 20})
+    response = each_api.call("POST", "/clients", VALID | {"name": "Claims", "token_duration_minutes": 20})
     assert response.status_code == 201
     created = response.json or {}
     assert created.keys() == MEMBERS | {"client_secret"}
@@ -63,20 +63,21 @@ def test_a_created_client_gets_tokens_with_the_secret_of_the_response(each_api: 
         ("client_secret", ["secret", "x" * 100], ["short", "x" * 101, "sécret", ""]),
     ],
 )
-def test_i8_the_limits_of_each_value_are_those_of_the_screens(
+def test_the_limits_of_each_value_are_those_of_the_screens(
     api: Api, member: str, accepted: list[Any], refused: list[Any]
 ) -> None:
-    """I1, I2, S4: 422 with the member that is wrong."""
+    """422 with the invalid member (I8, I1, I2, S4)."""
     for number, value in enumerate(accepted):
-        response = api.call("POST", "/clients", {**GOOD, "client_id": f"client-{number}", member: value})
+        response = api.call("POST", "/clients", {**VALID, "client_id": f"client-{number}", member: value})
         assert response.status_code == 201, (value, response.text)
     for value in refused:
-        response = api.call("POST", "/clients", {**GOOD, member: value})
+        response = api.call("POST", "/clients", {**VALID, member: value})
         assert problem_of(response) == (422, "invalid-fields"), value
         assert fields_of(response) == [f"#/{member}"]
 
 
-def test_i8_all_errors_are_reported_run_concurrently(api: Api) -> None:
+def test_all_errors_are_reported_in_one_response(api: Api) -> None:
+    """Each with its member (I8)."""
     body = {"client_id": "x", "name": "y", "token_duration_minutes": 1, "roles": [], "client_secret": "z"}
     assert fields_of(api.call("POST", "/clients", body)) == [
         "#/client_id",
@@ -90,18 +91,18 @@ def test_i8_all_errors_are_reported_run_concurrently(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({**GOOD, "enabled": False}, "#/enabled"),
-        ({**GOOD, "id": "1"}, "#/id"),
-        ({**GOOD, "secret_hash": "x"}, "#/secret_hash"),
-        ({**GOOD, "a/b~c": 1}, "#/a~1b~0c"),
-        ({**GOOD, "token_duration_minutes": "15"}, "#/token_duration_minutes"),
-        ({**GOOD, "token_duration_minutes": 15.5}, "#/token_duration_minutes"),
-        ({**GOOD, "token_duration_minutes": True}, "#/token_duration_minutes"),
-        ({**GOOD, "name": None}, "#/name"),
-        ({**GOOD, "roles": "MerchantUser"}, "#/roles"),
-        ({**GOOD, "roles": ["MerchantUser", 1]}, "#/roles/1"),
+        ({**VALID, "enabled": False}, "#/enabled"),
+        ({**VALID, "id": "1"}, "#/id"),
+        ({**VALID, "secret_hash": "x"}, "#/secret_hash"),
+        ({**VALID, "a/b~c": 1}, "#/a~1b~0c"),
+        ({**VALID, "token_duration_minutes": "15"}, "#/token_duration_minutes"),
+        ({**VALID, "token_duration_minutes": 15.5}, "#/token_duration_minutes"),
+        ({**VALID, "token_duration_minutes": True}, "#/token_duration_minutes"),
+        ({**VALID, "name": None}, "#/name"),
+        ({**VALID, "roles": "MerchantUser"}, "#/roles"),
+        ({**VALID, "roles": ["MerchantUser", 1]}, "#/roles/1"),
         ({"roles": ["MerchantUser"]}, "#/client_id"),
-        ([GOOD], "#"),
+        ([VALID], "#"),
         ("null", "#"),
         ("{", "#"),
         (b"\xff", "#"),
@@ -110,7 +111,8 @@ def test_i8_all_errors_are_reported_run_concurrently(api: Api) -> None:
         ('{"client_id": "abcdef", "token_duration_minutes": ' + "9" * 5000 + "}", "#"),
     ],
 )
-def test_i8_what_the_schema_does_not_have_is_400(api: Api, body: Any, pointer: str) -> None:
+def test_values_outside_the_schema_are_400(api: Api, body: Any, pointer: str) -> None:
+    """Unknown or missing members, wrong types and invalid JSON (I8)."""
     response = api.call("POST", "/clients", body)
     assert problem_of(response) == (400, "malformed-request")
     assert fields_of(response) == [pointer]
@@ -118,8 +120,9 @@ def test_i8_what_the_schema_does_not_have_is_400(api: Api, body: Any, pointer: s
 
 
 @pytest.mark.parametrize("taken", ["deployer", "DEPLOYER"])
-def test_i6_a_client_id_in_use_is_only_in_use(api: Api, taken: str) -> None:
-    response = api.call("POST", "/clients", {**GOOD, "client_id": taken})
+def test_a_client_id_in_use_is_only_reported_as_in_use(api: Api, taken: str) -> None:
+    """In any letter case, without saying by which client (I6)."""
+    response = api.call("POST", "/clients", {**VALID, "client_id": taken})
     assert problem_of(response) == (422, "invalid-fields")
     assert response.json["errors"] == [  # type: ignore[index]
         {"detail": "This client ID is already in use. Choose another.", "pointer": "#/client_id"}
@@ -142,7 +145,7 @@ def test_i6_a_client_id_in_use_is_only_in_use(api: Api, taken: str) -> None:
     ],
 )
 def test_an_update_changes_the_members_that_it_names(api: Api, patch: dict[str, Any], changed: dict[str, Any]) -> None:
-    """RFC 7396: members that are left out stay as they are."""
+    """Members that are left out stay as they are (RFC 7396)."""
     client = make_client(
         api.engine, name="Old name", description="Old", roles=["MerchantUser"], owner="Ann", tags=["old"]
     )
@@ -167,7 +170,7 @@ def test_an_update_without_a_difference_writes_nothing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("member", ["roles", "client_id", "token_duration_minutes", "enabled"])
-def test_null_removes_no_member_that_a_client_needs(api: Api, member: str) -> None:
+def test_null_is_refused_for_required_members(api: Api, member: str) -> None:
     client = make_client(api.engine)
     response = api.call("PATCH", f"/clients/{client.id}", {member: None}, version=1)
     assert (problem_of(response), fields_of(response)) == ((400, "malformed-request"), [f"#/{member}"])
@@ -187,7 +190,8 @@ def test_null_removes_no_member_that_a_client_needs(api: Api, member: str) -> No
         ('"1", "2"', 400, "malformed-request"),
     ],
 )
-def test_i7_a_change_names_the_version_that_it_read(api: Api, if_match: str | None, status: int, kind: str) -> None:
+def test_a_change_names_the_version_that_it_read(api: Api, if_match: str | None, status: int, kind: str) -> None:
+    """In `If-Match` (I7)."""
     client = make_client(api.engine)
     path = f"/clients/{client.id}"
     assert api.call("PATCH", path, {"name": "First"}, version=1).status_code == 200
@@ -234,13 +238,14 @@ def test_disable_and_enable(api: Api) -> None:
     assert (disabled.json["enabled"], disabled.headers["ETag"]) == (False, '"2"')  # type: ignore[index]
     assert api.request_token(client).status_code == 401
     again = api.call("POST", f"/clients/{client.id}/disable", version=1)
-    assert (again.status_code, again.headers["ETag"]) == (200, '"2"'), "it is so already"
+    assert (again.status_code, again.headers["ETag"]) == (200, '"2"'), "it is disabled already"
     enabled = api.call("POST", f"/clients/{client.id}/enable", version=2)
     assert (enabled.json["enabled"], enabled.headers["ETag"]) == (True, '"3"')  # type: ignore[index]
     assert api.request_token(client).status_code == 200
 
 
-def test_t13_revoke_tokens(api: Api) -> None:
+def test_revoke_tokens(api: Api) -> None:
+    """The tokens become inactive (T13)."""
     client = make_client(api.engine)
     token = api.token(client)
     response = api.call("POST", f"/clients/{client.id}/revoke-tokens")
@@ -293,10 +298,8 @@ def test_the_list_has_the_filters_of_the_screen(api: Api) -> None:
         ({"after": "WzFd", "before": "WzFd"}, "before", 422),
     ],
 )
-def test_i8_an_argument_that_is_unknown_or_invalid_is_an_error(
-    api: Api, arguments: Any, name: str, status: int
-) -> None:
-    """Where the screens show the first page: a program would not notice (I4)."""
+def test_an_unknown_or_invalid_argument_is_an_error(api: Api, arguments: Any, name: str, status: int) -> None:
+    """The screens show the first page instead, but a program would not notice (I8, I4)."""
     response = api.call("GET", "/clients", query_string=arguments)
     kind = "malformed-request" if status == 400 else "invalid-fields"
     assert (problem_of(response), fields_of(response)) == ((status, kind), [name])
@@ -320,7 +323,7 @@ def test_links_lead_through_every_page_and_back(api: Api) -> None:
 
 
 def test_a_page_beyond_the_last_row_is_empty(api: Api) -> None:
-    """A walk through the list ends, also where the rest of it was deleted meanwhile."""
+    """Paging ends even if the remaining rows have been deleted meanwhile."""
     clients = [make_client(api.engine, client_id=f"later-{number:03}") for number in range(PAGE_SIZE)]
     first = api.call("GET", "/clients")
     assert ids(first)[0] == "deployer"

@@ -60,7 +60,7 @@ def test_links_lead_to_older_events(api: Api) -> None:
     first = api.call("GET", "/events")
     second = api.call("GET", links(first)["next"])
     found = [event["id"] for response in (first, second) for event in response.json["items"]]  # type: ignore[index]
-    assert len(set(found)) == PAGE_SIZE + 2, "the switch of the account, the caller, and the clients"
+    assert len(set(found)) == PAGE_SIZE + 2, "the account's switch, the caller, and the clients"
     assert set(links(second)) == {"first", "prev"}
 
 
@@ -71,8 +71,8 @@ def requests_of(api: Api, path: str = "/token-requests", **arguments: str) -> li
     return [(one["client_id"], one["outcome"], one["secret"], one["scope"], one["address"]) for one in items]
 
 
-def test_l2_token_requests_have_the_true_reason_and_filters(api: Api) -> None:
-    """Of the account and of one client, the own ones only."""
+def test_token_requests_have_the_true_reason_and_filters(api: Api) -> None:
+    """Of the account and of one client, the own ones only; the caller of the endpoint does not see the reason (L2)."""
     now = utc_now().replace(second=30)
     client, other = make_client(api.engine, client_id="claims-feed"), make_client(api.engine, client_id="ledger-feed")
     foreign = make_client(api.engine, account_id=OTHER_ACCOUNT)

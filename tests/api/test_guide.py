@@ -1,4 +1,4 @@
-"""The guide `docs/api.md` and the example of declarative use, against the server of `make run`."""
+"""The guide `docs/api.md` and the declarative example, run against the server of `make run`."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def engine(live_server: servers.LiveServer) -> Iterator[Engine]:
 
 @pytest.fixture
 def caller(engine: Engine) -> IdentityClient:
-    """Return a client that may call the API, in an account of its own."""
+    """Return a client that may call the API, in a separate account."""
     make_account(engine, "guide")
     allow_api(engine, "guide")
     return make_caller(engine, "guide-deployer", account_id="guide", roles=("ManageIdentityClients", "MerchantUser"))
@@ -48,16 +48,16 @@ def run(command: list[str], directory: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_the_walk_with_curl_and_the_example(
+def test_the_commands_of_the_guide_and_the_example(
     live_server: servers.LiveServer, caller: IdentityClient, tmp_path: Path
 ) -> None:
-    """Every command of the guide, in order, in one shell; then the example twice."""
+    """Every command of the guide in order in one shell; then the example twice."""
     commands = blocks("A walk with curl", "sh", GUIDE)
     assert len(commands) > 8
     script = "\n".join(commands).replace("http://127.0.0.1:5000", live_server.url)
     credentials = {"CLIENT_ID": caller.client_id, "CLIENT_SECRET": SECRET}
     output = run(["bash", "-e", "-o", "pipefail", "-c", script], tmp_path, **credentials)
-    assert re.findall(r"^API$", output, re.MULTILINE) == ["API", "API"], "both secrets get a token"
+    assert re.findall(r"^API$", output, re.MULTILINE) == ["API", "API"], "each of the two secrets gets a token"
     assert '"action":"secret changed"' in output
 
     wanted: list[dict[str, Any]] = [

@@ -35,8 +35,8 @@ def token_of(app: Flask, engine: Engine, **options: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("csrf_first", [True, False])
-def test_e1_a_csrf_layer_of_the_host_spares_the_api_and_nothing_else(sqlite_engine: Engine, csrf_first: bool) -> None:
-    """A caller is known by its token alone, which no browser sends by itself."""
+def test_a_csrf_layer_of_the_host_spares_the_api_and_nothing_else(sqlite_engine: Engine, csrf_first: bool) -> None:
+    """A caller is known by its token alone, which no browser sends by itself (E1)."""
     app = Flask("host")
     app.add_url_rule("/elsewhere", "elsewhere", lambda: "changed", methods=["POST"])
     if csrf_first:
@@ -125,14 +125,16 @@ def test_the_prefix_is_a_setting_and_a_clash_stops_the_start(sqlite_engine: Engi
         make_app(sqlite_engine, named)
 
 
-def test_e6_a_setting_changed_after_the_start_is_an_error(sqlite_engine: Engine) -> None:
+def test_a_setting_changed_after_the_start_is_an_error(sqlite_engine: Engine) -> None:
+    """As on the screens (E6)."""
     app = make_app(sqlite_engine)
     app.config["IDENTITY_CLIENTS_API_PREFIX"] = "/other"
     assert problem_of(app.test_client().get(f"{PREFIX}/clients")) == (500, "server-error")
 
 
 @pytest.mark.parametrize(("host", "status"), [("mas.example", 401), ("evil.example", 400)])
-def test_c5_other_host_names_are_refused(sqlite_engine: Engine, host: str, status: int) -> None:
+def test_other_host_names_are_refused(sqlite_engine: Engine, host: str, status: int) -> None:
+    """In JSON (C5)."""
     app = make_app(sqlite_engine, TRUSTED_HOSTS=("mas.example",))
     response = app.test_client().get(f"{PREFIX}/clients", base_url=f"https://{host}")
     assert response.status_code == status

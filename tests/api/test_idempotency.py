@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a repeated POST changes nothing again, and shows no secret again."""
+"""`Idempotency-Key`: a repeated POST changes nothing and shows no secret again."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def count_clients(api: Api) -> int:
 
 
 def test_a_repeated_request_gets_the_same_response_without_the_secret(each_api: Api) -> None:
-    """S6: the secret is in the first answer only, and not in the table."""
+    """The secret is in the first response only, and not in the table (S6)."""
     first = each_api.call("POST", "/clients", BODY, headers=KEY)
     again = each_api.call("POST", "/clients", BODY, headers=KEY)
     assert (first.status_code, again.status_code) == (201, 201)
@@ -38,8 +38,8 @@ def test_a_repeated_request_gets_the_same_response_without_the_secret(each_api: 
     assert (first.json or {})["client_secret"] not in f"{stored.body}{stored.headers}{stored.fingerprint}"
 
 
-def test_a_rotation_is_repeated_with_the_version_of_before(api: Api) -> None:
-    """S7: without the key the repeat would be stale."""
+def test_a_rotation_is_repeated_with_its_former_version(api: Api) -> None:
+    """Without the key the repeated request would be stale (S7)."""
     client = make_client(api.engine)
     path = f"/clients/{client.id}/secrets"
     first = api.call("POST", path, {}, version=1, headers=KEY)
@@ -75,7 +75,7 @@ def test_a_key_belongs_to_one_caller(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("hours", "is_replayed"), [(23.9, True), (24.1, False)])
-def test_a_key_is_kept_for_24_hours(api: Api, hours: float, is_replayed: bool) -> None:
+def test_a_key_is_stored_for_24_hours(api: Api, hours: float, is_replayed: bool) -> None:
     client = make_client(api.engine)
     path = f"/clients/{client.id}/revoke-tokens"
     with time_machine.travel(utc_now(), tick=False) as clock:

@@ -44,14 +44,15 @@ def test_networks_apply_to_the_next_token_request(api: Api) -> None:
         ([{"network": "192.0.2.1", "name": "x"}], 400),
     ],
 )
-def test_i3_the_rules_are_those_of_the_screen(api: Api, networks: list[Any], status: int) -> None:
+def test_the_rules_are_those_of_the_screen(api: Api, networks: list[Any], status: int) -> None:
+    """The number and the form of networks (I3)."""
     response = put(api, make_client(api.engine), networks)
     assert response.status_code == status, response.text
     if status == 422:
         assert fields_of(response) == ["#/networks"]
 
 
-def test_what_would_refuse_a_caller_is_confirmed_first(api: Api) -> None:
+def test_a_list_that_would_refuse_a_caller_needs_a_confirmation(api: Api) -> None:
     client = make_client(api.engine)
     make_requests(api.engine, client, address="203.0.113.7")
     refused = put(api, client, ["192.0.2.1"])

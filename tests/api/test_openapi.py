@@ -16,7 +16,7 @@ OPERATIONS = [operation for _, _, operations in RESOURCES for operation in opera
 
 @pytest.fixture
 def document(api: Api) -> dict[str, Any]:
-    """Return the document as it is served to anybody."""
+    """Return the document as it is served without authentication."""
     response = api.client.get(f"{PREFIX}/openapi.json")
     assert response.status_code == 200
     found: dict[str, Any] = json.loads(response.text)
@@ -47,7 +47,8 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
                 assert scope == (READ if method == "get" else WRITE)
 
 
-def test_i8_inputs_are_closed_and_every_change_of_a_version_needs_if_match(document: dict[str, Any]) -> None:
+def test_inputs_are_closed_and_versioned_changes_need_if_match(document: dict[str, Any]) -> None:
+    """Schemas allow no unknown members (I8)."""
     schemas = document["components"]["schemas"]
     for item in document["paths"].values():
         for method, operation in item.items():
@@ -62,7 +63,7 @@ def test_i8_inputs_are_closed_and_every_change_of_a_version_needs_if_match(docum
             assert ("Idempotency-Key" in names) == (method == "post")
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     for reference in re.findall(r'"\$ref": ?"#/([^"]+)"', json.dumps(document)):
         found: Any = document
         for part in reference.split("/"):
@@ -70,7 +71,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_the_page_describes_every_operation_and_problem(api: Api) -> None:
-    """W15: without script, and with styles of our own origin only."""
+    """Without JavaScript, and with stylesheets of our own origin only (W15)."""
     response = api.client.get(f"{PREFIX}/reference")
     assert response.status_code == 200
     assert response.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")

@@ -1,4 +1,4 @@
-"""What every response of the API has: headers, problems, limits (I8, D1, D5, C6)."""
+"""Rules for all responses of the API: headers, problems, limits (I8, D1, D5, C6)."""
 
 import logging
 from datetime import timedelta
@@ -25,7 +25,7 @@ JSON_HEADERS = {
 
 
 def test_every_response_is_private_json(api: Api) -> None:
-    """P13, W15, W16 hold for the API too."""
+    """With the security headers, and never cached (P13, W15, W16)."""
     responses = [
         api.call("GET", "/clients"),
         api.call("POST", "/clients", {"client_id": "claims-feed", "roles": ["MerchantUser"]}),
@@ -43,7 +43,7 @@ def test_every_response_is_private_json(api: Api) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_another_method_is_405(api: Api, method: str) -> None:
-    """RFC 9110 section 15.5.6; before anything is asked of the caller."""
+    """Before the caller is authenticated (RFC 9110 section 15.5.6)."""
     for path, _, operations in RESOURCES:
         response = api.client.open(PREFIX + path.replace("<", "").replace(">", ""), method=method)
         if method in operations:
@@ -71,7 +71,8 @@ def test_head_is_get_without_a_body(api: Api) -> None:
         ("PATCH", "application/json-patch+json", 415),
     ],
 )
-def test_i8_only_json_is_read(api: Api, method: str, content_type: str, status: int) -> None:
+def test_only_json_is_read(api: Api, method: str, content_type: str, status: int) -> None:
+    """Other content types are refused (I8)."""
     body = {"client_id": "claims-feed", "roles": ["MerchantUser"]} if method == "POST" else {"name": "Name"}
     path = "/clients" if method == "POST" else f"/clients/{make_client(api.engine).id}"
     response = api.call(method, path, body, version=1, content_type=content_type)
@@ -83,7 +84,8 @@ def test_i8_only_json_is_read(api: Api, method: str, content_type: str, status: 
 
 @pytest.mark.parametrize(("size", "status"), [(64 * 1024, 422), (64 * 1024 + 1, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_d1_a_body_has_at_most_64_kib(api: Api, size: int, status: int, chunked: bool) -> None:
+def test_a_body_has_at_most_64_kib(api: Api, size: int, status: int, chunked: bool) -> None:
+    """With and without a length (D1)."""
     frame = '{"client_id":"claims-feed","roles":["MerchantUser"],"description":""}'
     body = frame.replace('""}', f'"{"x" * (size - len(frame))}"}}').encode()
     options: dict[str, Any] = {"environ_overrides": {"wsgi.input_terminated": True}} if chunked else {}
@@ -91,13 +93,14 @@ def test_d1_a_body_has_at_most_64_kib(api: Api, size: int, status: int, chunked:
     assert response.status_code == status
 
 
-def test_d1_a_body_where_none_is_expected_is_400(api: Api) -> None:
+def test_a_body_where_none_is_expected_is_400(api: Api) -> None:
+    """It is not ignored (D1)."""
     client = make_client(api.engine)
     assert api.call("POST", f"/clients/{client.id}/revoke-tokens", {"x": 1}).status_code == 400
 
 
-def test_d5_requests_of_a_client_are_limited(sqlite_engine: Engine) -> None:
-    """Each client has its own quota, and after `Retry-After` one more request is answered."""
+def test_requests_of_a_client_are_limited(sqlite_engine: Engine) -> None:
+    """Each client has its own quota, and after `Retry-After` one more request succeeds (D5)."""
     endpoint = Endpoint(sqlite_engine, API_ENABLED=True, API_REQUESTS_PER_CLIENT_AND_MINUTE=3)
     make_account(sqlite_engine)
     allow_api(sqlite_engine)
@@ -123,7 +126,8 @@ def test_d5_requests_of_a_client_are_limited(sqlite_engine: Engine) -> None:
         assert get(tokens[0]).status_code == 200
 
 
-def test_d5_quotas_of_core_are_429(sqlite_engine: Engine) -> None:
+def test_quotas_of_core_are_429(sqlite_engine: Engine) -> None:
+    """With `Retry-After` (D5)."""
     endpoint = Endpoint(sqlite_engine, API_ENABLED=True, NEW_CLIENTS_PER_ACCOUNT_AND_HOUR=1)
     make_account(sqlite_engine)
     allow_api(sqlite_engine)
@@ -147,14 +151,16 @@ def test_d5_quotas_of_core_are_429(sqlite_engine: Engine) -> None:
         ({"base_url": "http://localhost", "headers": {"X-Forwarded-Proto": "https"}}, 400),
     ],
 )
-def test_c6_a_token_over_plain_http_is_refused(api: Api, options: dict[str, Any], status: int) -> None:
+def test_a_token_over_plain_http_is_refused(api: Api, options: dict[str, Any], status: int) -> None:
+    """Without a redirect, which would send it again (C6)."""
     response = api.call("GET", "/roles", **options)
     assert response.status_code == status
     if status == 400:
         assert problem_of(response) == (400, "plain-http")
 
 
-def test_d8_an_unusable_database_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_database_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `Retry-After` (D8)."""
     token = api.token(api.caller)
 
     def unavailable(*_: object, **__: object) -> None:
@@ -165,9 +171,11 @@ def test_d8_an_unusable_database_is_503(api: Api, monkeypatch: pytest.MonkeyPatc
     assert (problem_of(response), response.headers["Retry-After"]) == ((503, "unavailable"), "5")
 
 
-def test_l5_a_fault_of_ours_says_and_logs_no_value(
+def test_a_500_contains_and_logs_no_value(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The log has the type and the location of the error (L5)."""
+
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"near {SECRET}")
 
@@ -182,8 +190,8 @@ def test_l5_a_fault_of_ours_says_and_logs_no_value(
 # In a host
 
 
-def hostile() -> Flask:
-    """Return a host whose hooks and handlers want every response."""
+def interfering_host() -> Flask:
+    """Return a host whose hooks and handlers change every response."""
     app = Flask("host")
     app.secret_key = "s" * 32
 
@@ -199,8 +207,9 @@ def hostile() -> Flask:
     return app
 
 
-def test_e2_the_hooks_of_a_host_change_no_response(sqlite_engine: Engine) -> None:
-    endpoint = Endpoint(sqlite_engine, hostile(), API_ENABLED=True)
+def test_the_hooks_of_a_host_change_no_response(sqlite_engine: Engine) -> None:
+    """The API's own headers and bodies stay (E2)."""
+    endpoint = Endpoint(sqlite_engine, interfering_host(), API_ENABLED=True)
     for path in ("/clients", "/nowhere", "/clients/x/y/z", "/openapi.json", "/reference/x.css"):
         response = endpoint.client.get(PREFIX + path)
         assert response.status_code != 418
@@ -211,12 +220,13 @@ def test_e2_the_hooks_of_a_host_change_no_response(sqlite_engine: Engine) -> Non
     assert endpoint.client.get("/elsewhere").status_code == 418
 
 
-def test_e2_without_the_setting_there_is_no_api_and_no_role_for_it(sqlite_engine: Engine) -> None:
+def test_without_the_setting_there_is_no_api_and_no_role_for_it(sqlite_engine: Engine) -> None:
+    """The feature is off by default (E2)."""
     endpoint = Endpoint(sqlite_engine)
     assert endpoint.client.get(f"{PREFIX}/openapi.json").status_code == 404
     assert "ManageIdentityClients" not in endpoint.services.catalogue
     assert set(API_CATALOGUE) - set(endpoint.services.catalogue) == {"ManageIdentityClients"} <= set(HELD)
 
 
-def test_every_problem_has_a_type_of_its_own() -> None:
+def test_every_problem_has_a_unique_type() -> None:
     assert len({problem.slug for problem in Problem}) == len(Problem)

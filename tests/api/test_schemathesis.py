@@ -19,8 +19,8 @@ FOLDER = Path(__file__).parent / "schemathesis"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
-def test_i8_schemathesis_finds_no_mismatch_and_no_5xx(tmp_path: Path) -> None:
-    """Examples, limits of each value, fuzzing with valid and invalid data, and sequences along the document's links."""
+def test_schemathesis_finds_no_mismatch_and_no_5xx(tmp_path: Path) -> None:
+    """With examples, limits of each value, fuzzing, and sequences along the links of the document (I8)."""
     settings = {
         "IDENTITY_CLIENTS_PEPPER": PEPPER_SETTING,
         "IDENTITY_CLIENTS_API_REQUESTS_PER_CLIENT_AND_MINUTE": "1000000",

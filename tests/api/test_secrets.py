@@ -25,7 +25,8 @@ def secrets_of(api: Api, client: IdentityClient) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("overlap", "hours"), [(None, 24), ("now", 0), ("1h", 1), ("24h", 24), ("7d", 7 * 24)])
-def test_s8_the_present_secret_ends_after_the_overlap(api: Api, overlap: str | None, hours: int) -> None:
+def test_the_current_secret_ends_after_the_overlap(api: Api, overlap: str | None, hours: int) -> None:
+    """As on the screens (S8)."""
     client = make_client(api.engine)
     with time_machine.travel(utc_now().replace(microsecond=0), tick=False) as clock:
         response = rotate(api, client, 1, **({"overlap": overlap} if overlap else {}))
@@ -41,7 +42,8 @@ def test_s8_the_present_secret_ends_after_the_overlap(api: Api, overlap: str | N
         assert api.request_token(client, new).status_code == 200
 
 
-def test_s6_a_secret_is_in_the_answer_that_made_it_and_nowhere_else(api: Api) -> None:
+def test_a_secret_is_only_in_the_response_that_created_it(api: Api) -> None:
+    """In no later response and no stored value (S6)."""
     client = make_client(api.engine)
     made = api.call("POST", "/clients", {"client_id": "made-one", "roles": ["MerchantUser"]}).json or {}
     values = [made["client_secret"], rotate(api, client, 1).json["client_secret"]]
@@ -59,7 +61,8 @@ def test_s6_a_secret_is_in_the_answer_that_made_it_and_nowhere_else(api: Api) ->
     assert not [value for value in (*values, chosen) if value in stored]
 
 
-def test_s7_a_third_secret_needs_the_oldest_to_end(api: Api) -> None:
+def test_a_third_secret_needs_the_oldest_to_end(api: Api) -> None:
+    """At most two have not ended (S7)."""
     client = make_client(api.engine)
     assert rotate(api, client, 1).status_code == 201
     assert problem_of(rotate(api, client, 2)) == (409, "two-secrets")
@@ -71,7 +74,8 @@ def test_s7_a_third_secret_needs_the_oldest_to_end(api: Api) -> None:
     }
 
 
-def test_s7_of_two_rotations_of_one_version_one_succeeds(each_api: Api) -> None:
+def test_of_two_rotations_of_one_version_one_succeeds(each_api: Api) -> None:
+    """The other one is stale (S7)."""
     client = make_client(each_api.engine)
     token = each_api.token(each_api.caller)
 
@@ -112,7 +116,7 @@ def test_a_secret_in_use_is_not_chosen_again(api: Api) -> None:
 
 
 def test_a_refusal_never_repeats_the_secret(api: Api) -> None:
-    """I8: nor does one for a wrong type or an unknown member."""
+    """For an invalid value, a wrong type or an unknown member (I8)."""
     client = make_client(api.engine)
     for body in ('{"client_secret": "canary', '{"client_secret": ["canary"]}', '{"client_secret": "canáry"}'):
         response = api.call("POST", f"/clients/{client.id}/secrets", body.encode(), version=1)
@@ -144,7 +148,8 @@ def test_pause_resume_end(api: Api) -> None:
 
 
 @pytest.mark.parametrize("action", ["end", "pause"])
-def test_s7_the_last_secret_that_works_stays(api: Api, action: str) -> None:
+def test_the_last_live_secret_stays(api: Api, action: str) -> None:
+    """It can be neither ended nor paused (S7)."""
     client = make_client(api.engine)
     assert problem_of(act(api, client, "A", action, 1, {"confirmed": True})) == (409, "last-secret")
     assert api.request_token(client).status_code == 200
@@ -169,7 +174,8 @@ END_DATES: dict[str, tuple[Callable[[], Any], int]] = {
 
 
 @pytest.mark.parametrize(("moment", "status"), END_DATES.values(), ids=END_DATES)
-def test_s8_an_end_date_is_within_a_year(api: Api, moment: Callable[[], Any], status: int) -> None:
+def test_an_end_date_is_within_a_year(api: Api, moment: Callable[[], Any], status: int) -> None:
+    """It must be in the future as well (S8)."""
     client = make_client(api.engine)
     body = {"ends_at": moment().isoformat(), "confirmed": True}
     response = act(api, client, "A", "end-date", 1, body)
@@ -189,7 +195,8 @@ def test_the_end_of_the_last_secret_needs_confirmation(api: Api) -> None:
 @pytest.mark.parametrize(
     "moment", ["2026-01-01T00:00:00", "2026-01-01", 1767225600, "tomorrow", "0001-01-01T00:00:00Z"]
 )
-def test_i8_an_end_date_has_a_time_zone(api: Api, moment: Any) -> None:
+def test_an_end_date_has_a_time_zone(api: Api, moment: Any) -> None:
+    """Otherwise it is ambiguous (I8)."""
     response = act(api, make_client(api.engine), "A", "end-date", 1, {"ends_at": moment})
     assert problem_of(response)[0] == (422 if moment == "0001-01-01T00:00:00Z" else 400)
     assert fields_of(response) == ["#/ends_at"]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,8 @@ from sqlalchemy import update
 from tests.support.audit_events import add_event_history
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import CATALOGUE, make_author, make_requests, make_secrets
+from tests.support.keys import add_key, private_key, private_pem
+from tests.support.notifications import make_target
 from tests.support.pages import (
     PREFIX,
     Activity,
@@ -26,14 +29,16 @@ from tests.support.pages import (
     Handover,
     Home,
     NewClient,
+    Notifications,
     RequestLog,
     SignIn,
 )
 from tests.support.screenshots import appearances
 from webapp.core.addresses import AllowedNetwork
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from webapp.core.database.models import ClientSecret, IdentityClient, NotificationTarget, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import unit_of_work
+from webapp.core.notifications.outbox import add_message
 from webapp.core.secrets.service import Overlap
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe-4.14.1.min.js"
@@ -122,6 +127,26 @@ def _attention(scene: Scene) -> Page:
     screen = scene.open_list("?attention=any")
     expect(screen.client_ids).to_have_count(1)
     return screen.page
+
+
+def _selected(scene: Scene) -> Page:
+    screen = scene.open_list("?columns=owner&columns=tags&columns=roles&columns=secret&columns=created")
+    screen.root.get_by_role("checkbox", name=re.compile("^Select ")).last.check()
+    return screen.page
+
+
+def _columns(scene: Scene) -> Page:
+    screen = scene.open_list()
+    screen.root.get_by_role("button", name="Columns").click()
+    return screen.page
+
+
+def _bulk(scene: Scene) -> Page:
+    page = _selected(scene)
+    page.get_by_role("button", name="Add tag").click()
+    page.get_by_role("button", name="Change 1 client").click()
+    expect(page.get_by_text("Enter a tag of 1 to 30 characters.")).to_be_visible()
+    return page
 
 
 def _empty(scene: Scene) -> Page:
@@ -490,6 +515,49 @@ def _details_last_secret_ends(scene: Scene) -> Page:
     return Details.open(scene.tab(), client.id).page
 
 
+def _details_keys(scene: Scene) -> Page:
+    client = scene.rotated()
+    at = utc_now()
+    used: dict[str, Any] = {"last_used_at": at - timedelta(minutes=3), "last_used_address": "2001:db8:40::203:113:7"}
+    add_key(scene.merchant.engine, client, long_assertion_at=at, **used)
+    add_key(scene.merchant.engine, client, private_key("EdDSA"), ends_at=at + timedelta(days=4))
+    add_key(scene.merchant.engine, client, private_key("ES256", number=3), paused_at=at)
+    screen = Details.open(scene.tab(), client.id)
+    screen.section("Keys").scroll_into_view_if_needed()
+    return screen.page
+
+
+def _add_key(scene: Scene) -> Page:
+    screen = Details.open(scene.tab(), scene.merchant.add_client().id)
+    screen.root.get_by_role("link", name="Add key").click()
+    expect(screen.page.get_by_role("dialog")).to_be_visible()
+    return screen.page
+
+
+def _add_key_made(scene: Scene) -> Page:
+    tab = _add_key(scene)
+    with tab.expect_download():
+        tab.get_by_role("button", name="Make a key pair in this browser").click()
+    expect(tab.get_by_text("It was sent nowhere")).to_be_visible()
+    return tab
+
+
+def _add_key_private(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{scene.merchant.add_client().id}/keys")
+    tab.get_by_label("Public key", exact=True).fill(private_pem(private_key()))
+    expect(tab.get_by_text("treat it as leaked")).to_be_visible()
+    return tab
+
+
+def _pause_key(scene: Scene) -> Page:
+    client = scene.merchant.add_client()
+    key = add_key(scene.merchant.engine, client)
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/{client.id}/keys/{key.id}/pause")
+    return tab
+
+
 def _change_secret(scene: Scene) -> Page:
     return scene.open_list().menu(scene.merchant.new_id).change_secret().page
 
@@ -596,6 +664,64 @@ def _not_found(scene: Scene) -> Page:
 def _host_error(scene: Scene) -> Page:
     tab = scene.tab()
     tab.goto("/nothing")
+    return tab
+
+
+def _notifications(scene: Scene) -> Page:
+    client, account_id = scene.merchant.add_client(), scene.merchant.account_id
+    errors = ("", "The receiver answered 503.", "The receiver did not answer in time.")
+    make_target(scene.merchant.engine, "operations@northwind.example", account_id=account_id)
+    webhook, _ = make_target(
+        scene.merchant.engine, "https://hooks.northwind.example/identity", ["client.deleted"], account_id=account_id
+    )
+    with unit_of_work(scene.merchant.engine) as session:
+        session.get_one(NotificationTarget, webhook.id).given_up_at = utc_now()
+        for number, error in enumerate(errors):
+            message = add_message(
+                session,
+                target=webhook,
+                recipient=webhook.address,
+                kind="client.deleted",
+                client_key=client.id,
+                client_id=client.client_id,
+                facts={},
+                attempts=number,
+                last_error=error or None,
+            )
+            message.delivered_at = None if error else utc_now()
+            message.next_attempt_at = utc_now() + timedelta(hours=6) if number == 1 else None
+    return Notifications.open(scene.tab()).page
+
+
+def _notifications_empty(scene: Scene) -> Page:
+    return Notifications.open(scene.tab()).page
+
+
+def _webhook_with_errors(scene: Scene) -> Page:
+    return Notifications.open(scene.tab()).add("Add webhook").save_with_errors().page
+
+
+def _webhook_secret(scene: Scene) -> Page:
+    form = Notifications.open(scene.tab()).add("Add webhook")
+    form.root.get_by_label("URL").fill("https://hooks.northwind.example/identity")
+    form.press()
+    expect(form.page.locator("#ic-handover-secret")).to_be_visible()
+    return form.page
+
+
+def _remove_address(scene: Scene) -> Page:
+    make_target(scene.merchant.engine, "https://hooks.northwind.example/identity", account_id=scene.merchant.account_id)
+    screen = Notifications.open(scene.tab())
+    screen.press("Remove")
+    return Confirmation(screen.page).page
+
+
+def _edit_address_page(scene: Scene) -> Page:
+    target, _ = make_target(
+        scene.merchant.engine, "https://hooks.northwind.example/identity", account_id=scene.merchant.account_id
+    )
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/notifications/{target.id}")
     return tab
 
 

@@ -56,7 +56,7 @@ def test_search_filter_order_and_pages_are_combined_in_the_url(tab: Page, client
 
     screen.root.get_by_label("Status").select_option("disabled")
     expect(screen.client_ids).to_have_text(clients[::10])
-    screen.root.get_by_label("Role").select_option("ReportViewer")
+    screen.root.get_by_label("Role", exact=True).select_option("ReportViewer")
     expect(screen.client_ids).to_have_text(clients[::30])
     assert state(tab) == {"status": "disabled", "role": "ReportViewer"}
     screen.root.get_by_role("link", name="Client name").click()
@@ -73,7 +73,7 @@ def test_search_filter_order_and_pages_are_combined_in_the_url(tab: Page, client
     for _ in range(2):  # as shown, and reloaded
         expect(screen.search).to_have_value("-03")
         expect(screen.root.get_by_label("Status")).to_have_value("disabled")
-        expect(screen.root.get_by_label("Role")).to_have_value("ReportViewer")
+        expect(screen.root.get_by_label("Role", exact=True)).to_have_value("ReportViewer")
         expect(screen.client_ids).to_have_text([client_id for client_id in by_name[::-1] if "-03" in client_id])
         tab.reload()
         screen = ClientList(tab)
@@ -81,15 +81,15 @@ def test_search_filter_order_and_pages_are_combined_in_the_url(tab: Page, client
     go(tab, -1)
     expect(screen.client_ids).to_have_text(by_name[::-1])
     expect(screen.search).to_have_value("")
-    expect(screen.root.get_by_label("Role")).to_have_value("ReportViewer")
+    expect(screen.root.get_by_label("Role", exact=True)).to_have_value("ReportViewer")
     expect(tab.get_by_role("navigation", name="Main")).to_be_visible()
     go(tab, -3)
     expect(screen.client_ids).to_have_text(clients[::10])
-    expect(screen.root.get_by_label("Role")).to_have_value("")
+    expect(screen.root.get_by_label("Role", exact=True)).to_have_value("")
     expect(screen.root.get_by_label("Status")).to_have_value("disabled")
     go(tab, 1)
     expect(screen.client_ids).to_have_text(clients[::30])
-    expect(screen.root.get_by_label("Role")).to_have_value("ReportViewer")
+    expect(screen.root.get_by_label("Role", exact=True)).to_have_value("ReportViewer")
 
     tab.goto(second_page)
     expect(screen.client_ids).to_have_text(clients[50:100])
@@ -199,3 +199,37 @@ def test_the_list_without_javascript(visit: Visit, merchant: Merchant, clients: 
     expect(screen.client_ids).to_have_text(clients[::10])
     screen.root.get_by_role("link", name="Last token").click()
     expect(screen.root.get_by_role("columnheader", name="Last token")).to_have_attribute("aria-sort", "descending")
+
+
+def test_clients_of_a_tag_are_disabled_in_four_clicks(tab: Page, merchant: Merchant) -> None:
+    """Filter by tag, select all, Disable, confirm; the list then shows them disabled and nothing selected."""
+    tagged = merchant.add_clients(3, tags=["old system"])
+    merchant.add_client(f"{merchant.new_id}-other", tags=["live"])
+    screen = ClientList.open(tab)
+    screen.root.get_by_label("Tag", exact=True).select_option("old system")
+    expect(screen.client_ids).to_have_text(tagged)
+    expect(screen.root.get_by_role("button", name="Disable")).to_be_hidden()
+    screen.root.get_by_role("checkbox", name="Select all clients on this page").check()
+    expect(screen.root.get_by_text("3 selected")).to_be_visible()
+    screen.root.get_by_role("button", name="Disable").click()
+    dialog = tab.get_by_role("dialog")
+    expect(dialog).to_contain_text(tagged[2])
+    dialog.get_by_role("button", name="Disable 3 clients").click()
+    screen.expect_message("3 clients disabled.")
+    expect(screen.root.get_by_role("row").get_by_text("Disabled")).to_have_count(3)
+    expect(screen.root.get_by_role("button", name="Disable")).to_be_hidden()
+    assert merchant.client(f"{merchant.new_id}-other").enabled
+
+
+def test_a_whole_card_leads_to_the_client_on_a_phone(visit: Visit, merchant: Merchant) -> None:
+    """A tap beside the texts of a card opens the client; the roles behind the number open by themselves."""
+    client = merchant.add_client(roles=("MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"))
+    page = visit(merchant.admin, viewport={"width": 390, "height": 800}, has_touch=True)
+    screen = ClientList.open(page)
+    row = screen.row(client.client_id)
+    row.get_by_text("+2").tap()
+    expect(row.get_by_text("Read transactions, Read reports")).to_be_visible()
+    box = row.bounding_box()
+    assert box
+    page.touchscreen.tap(box["x"] + box["width"] - 20, box["y"] + box["height"] - 8)
+    Details(page)

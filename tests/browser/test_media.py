@@ -150,7 +150,7 @@ def test_the_first_heading_of_every_page_is_its_h1(tab: Page, many: Merchant) ->
 
 
 def test_a_row_without_a_name_keeps_its_column(visit: Visit, merchant: Merchant) -> None:
-    """Also where rows are shown as cards."""
+    """In the table, and where rows are shown as cards."""
     merchant.add_client(name="")
     for width in (1280, 390):
         tab = visit(merchant.admin, viewport={"width": width, "height": 844})

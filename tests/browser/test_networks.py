@@ -60,7 +60,7 @@ def test_a_confirmation_is_for_the_named_address_only(merchant: Merchant, visit:
 
 
 def test_focus_returns_to_the_opener_of_the_list(merchant: Merchant, visit: Visit, client: IdentityClient) -> None:
-    """Also to the button that added a line."""
+    """To the link, or to the button that added a line."""
     screen = Details.open(visit(merchant.admin), client.id)
     screen.add_address("192.0.2.7")
     expect(screen.page.get_by_role("dialog").get_by_label("Allowed addresses")).to_be_focused()

@@ -92,7 +92,7 @@ def test_a_refresh_moves_no_focus_and_closes_no_dialog(tab: Page, client: Identi
 
 
 def test_refreshing_pauses_while_the_page_is_hidden(tab: Page, client: IdentityClient) -> None:
-    """And resumes as soon as it is visible again."""
+    """It resumes as soon as the page is visible again."""
     screen = open_details(tab, client)
     hide = "hidden => Object.defineProperty(document, 'hidden', {value: hidden, configurable: true})"
     with background(tab) as requests:

@@ -430,6 +430,6 @@ def test_the_list_of_templates_is_tested() -> None:
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_a_template_may_be_overridden(engine: Engine, name: str) -> None:
-    """And its page is rendered from it."""
+    """The page is rendered from the host's template."""
     assert "the host's own words" in OVERRIDES[name](Overriding(engine, name)).text
     assert (ROOT / "templates" / "identity_clients" / name).read_text("utf-8").startswith("{# ")

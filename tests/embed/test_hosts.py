@@ -105,7 +105,7 @@ def test_only_the_identity_endpoint_is_exempt_from_csrf(sqlite_engine: Engine) -
 
 
 def test_a_form_stays_in_its_dialog_when_the_hosts_csrf_layer_refuses(sqlite_engine: Engine) -> None:
-    """Also with the host's own error handler for CSRF errors (W10, E1)."""
+    """Although the host has an error handler for status 400 (W10, E1)."""
     app = Flask("host")
     CSRFProtect(app)
     app.register_error_handler(400, lambda error: ("the host's own page", 400))
@@ -384,7 +384,7 @@ def test_a_blueprint_of_the_host_with_our_name_names_the_setting(sqlite_engine: 
 
 
 def test_a_host_that_loads_htmx_gets_no_second_copy(sqlite_engine: Engine) -> None:
-    """Nor our configuration of it."""
+    """Our htmx configuration is left out as well."""
     ours = embed(Flask("host"), sqlite_engine).test_client().get(PREFIX).text
     its = embed(Flask("host"), sqlite_engine, host_loads_htmx=True).test_client().get(PREFIX).text
     assert (ours.count("vendor/htmx"), ours.count("htmx-config")) == (1, 1)

@@ -22,7 +22,7 @@ from tests.support.databases import migrate_everything
 from tests.support.endpoint import basic_header
 from tests.support.factories import SECRET, make_client
 from tests.support.host import PREFIX
-from tests.support.mas import Mas, csrf_token, sign_in
+from tests.support.mas import Mas, creation_form, sign_in
 from tests.support.outages import OwnPostgresql, own_postgresql, pgbouncer
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.engine import make_engine
@@ -42,7 +42,7 @@ class Application:
 
     app: Flask
     browser: FlaskClient
-    csrf_token: str
+    creation_form: dict[str, str]
     access_token: str = ""
 
     @property
@@ -61,17 +61,7 @@ class Application:
         return self.browser.get(PREFIX)
 
     def creation(self) -> TestResponse:
-        return self.browser.post(
-            f"{PREFIX}/new",
-            data={
-                "client_id": "northwind-new",
-                "client_secret": "a-secret-of-good-length",
-                "token_duration": "15",
-                "roles": "MerchantUser",
-                "csrf_token": self.csrf_token,
-                "creation_key": "once",
-            },
-        )
+        return self.browser.post(f"{PREFIX}/new", data=self.creation_form)
 
     def introspection(self) -> TestResponse:
         return self._with_token("/connect/introspect")
@@ -126,7 +116,7 @@ def serving(url: str, directory: Path) -> Iterator[Application]:
     make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
     browser = app.test_client()
     assert sign_in(browser).status_code == 303
-    application = Application(app, browser, csrf_token(browser, f"{PREFIX}/new"))
+    application = Application(app, browser, creation_form(browser))
     for request in (application.token, application.page, application.ready, application.jwks):
         assert request().status_code == 200
     application.access_token = str((application.token().json or {})["access_token"])

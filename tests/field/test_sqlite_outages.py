@@ -16,7 +16,7 @@ from tests.support.databases import migrate_everything
 from tests.support.endpoint import basic_header
 from tests.support.factories import SECRET, make_client
 from tests.support.host import PREFIX
-from tests.support.mas import Mas, csrf_token, sign_in
+from tests.support.mas import Mas, creation_form, sign_in
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.models import TokenRequestCount
 from webapp.core.database.unit_of_work import read_session
@@ -91,14 +91,7 @@ def test_a_full_disk(
     make_client(services.engine, client_id="northwind-api", hasher=services.secrets.hasher)
     browser, caller = app.test_client(), app.test_client()
     assert sign_in(browser).status_code == 303
-    form = {
-        "client_id": "northwind-new",
-        "client_secret": "a-secret-of-good-length",
-        "token_duration": "15",
-        "roles": "MerchantUser",
-        "csrf_token": csrf_token(browser, f"{PREFIX}/new"),
-        "creation_key": "once",
-    }
+    form = creation_form(browser)
 
     def token() -> str:
         header = {"Authorization": basic_header("northwind-api", SECRET)}

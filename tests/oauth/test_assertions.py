@@ -405,7 +405,7 @@ def test_key_of_another_client_does_not_authenticate(endpoint: Endpoint) -> None
 
 @pytest.mark.parametrize("later", [-1, 0, 1])
 def test_a_key_authenticates_until_its_end(endpoint: Endpoint, later: int) -> None:
-    """S8 holds for keys: the end itself is refused."""
+    """At the end date itself it is refused (S8)."""
     client = client_with_key(endpoint.engine, ends_at=NOW - timedelta(seconds=later))
     assert endpoint.post(with_assertion(assertion_of(client))).status_code == (200 if later < 0 else 401)
 

@@ -20,7 +20,7 @@ from tests.support.databases import migrate_everything
 from tests.support.endpoint import Endpoint, basic_header
 from tests.support.factories import SECRET, make_client
 from tests.support.host import PREFIX
-from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
+from tests.support.mas import EMAIL, Mas, creation_form, csrf_token, sign_in
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database import sqlite
 from webapp.core.database.engine import make_engine
@@ -182,14 +182,7 @@ def test_locked_sqlite_is_503_for_writers_only(
     browser = app.test_client()
     assert sign_in(browser).status_code == 303
     assert ask_token(browser).status_code == 200
-    form = {
-        "client_id": "northwind-new",
-        "client_secret": "a-secret-of-good-length",
-        "token_duration": "15",
-        "roles": "MerchantUser",
-        "csrf_token": csrf_token(browser, f"{PREFIX}/new"),
-        "creation_key": "once",
-    }
+    form = creation_form(browser)
     other = sqlite3.connect(services.engine.url.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()

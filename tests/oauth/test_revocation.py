@@ -1,6 +1,5 @@
 """Revocation of one token by its client (RFC 7009, T12), and of all tokens of a client (T13)."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +8,7 @@ import pytest
 import time_machine
 from sqlalchemy import Engine, func, select
 
+from tests.support.concurrency import run_concurrently
 from tests.support.endpoint import Endpoint, add_api, change_client
 from tests.support.factories import OTHER_ACCOUNT, SECRET, make_author, make_client
 from webapp.core import client_changes
@@ -127,25 +127,14 @@ def test_concurrent_revocations_of_one_token(each_endpoint: Endpoint) -> None:
     client = make_client(each_endpoint.engine)
     token = each_endpoint.token(client)
     claims = jwt.decode(token, options={"verify_signature": False})
-    barrier, failures = threading.Barrier(6), list[Exception]()
 
     def revoke() -> None:
         engine = make_engine(each_endpoint.engine.url.render_as_string(hide_password=False))
-        try:
-            barrier.wait()
-            with unit_of_work(engine) as session:
-                revocation.revoke_token(session, claims)
-        except Exception as error:
-            failures.append(error)
-        finally:
-            engine.dispose()
+        with unit_of_work(engine) as session:
+            revocation.revoke_token(session, claims)
+        engine.dispose()
 
-    threads = [threading.Thread(target=revoke) for _ in range(barrier.parties)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert run_concurrently([revoke] * 6) == [None] * 6
     assert len(records(each_endpoint.engine)) == 1
 
 
@@ -202,19 +191,14 @@ def test_revoke_all_of_another_account_is_not_found(engine: Engine, reason: str)
 
 def test_concurrent_revoke_all(engine: Engine) -> None:
     """Accept two concurrent revocations of all tokens (T13)."""
-    client, barrier = make_client(engine), threading.Barrier(2)
+    client = make_client(engine)
 
     def revoke() -> None:
         own = make_engine(engine.url.render_as_string(hide_password=False))
-        barrier.wait()
         revoke_all(own, client)
         own.dispose()
 
-    threads = [threading.Thread(target=revoke) for _ in range(barrier.parties)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert run_concurrently([revoke] * 2) == [None] * 2
     with read_session(engine) as session:
         assert session.get_one(IdentityClient, client.id).token_generation == 2
 

@@ -74,6 +74,7 @@ def test_missing_bodies_do_not_delay_other_requests(server: servers.LiveServer, 
 INCOMPLETE_BODIES = (
     ("/connect/token", "Transfer-Encoding: chunked", "1\r\na\r\n", b"application/json"),
     ("/connect/token", "Content-Length: 100\r\nExpect: 100-continue", "", b"application/json"),
+    ("/api/identity-clients/v1/clients", "Content-Length: 100", "{", b"application/problem+json"),
     ("/login", "Content-Length: 100", "email=", b"text/plain"),
 )
 

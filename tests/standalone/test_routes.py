@@ -79,6 +79,7 @@ def test_every_route_by_every_kind_of_user(app: Flask, browser_of: Callable[[str
         if rule.endpoint in PUBLIC | CLIENT_AUTHENTICATED | TOKEN_AUTHENTICATED:
             continue
         path = rule.rule.replace("<key>", str(uuid.uuid4())).replace("<secret_id>", str(uuid.uuid4()))
+        path = path.replace("<key_id>", str(uuid.uuid4()))
         for method in (rule.methods or set()) & {"GET", "POST"}:
             answer = client.open(path, method=method, content_type=FORM)
             what = f"{method} {rule.endpoint} as {kind}: {answer.status_code}"

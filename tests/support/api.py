@@ -1,4 +1,4 @@
-"""The management API inside a small host, a client that calls it, and ways to call it."""
+"""The management API within a small host, and a client that calls it."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ def allow_api(engine: Engine, account_id: str = ACCOUNT, *, allowed: bool = True
 def make_caller(
     engine: Engine, client_id: str = "deployer", roles: Collection[str] = HELD, **options: Any
 ) -> IdentityClient:
-    """Make a client that may call the management API."""
+    """Create a client that may call the management API."""
     return make_client(engine, client_id=client_id, roles=roles, catalogue=API_CATALOGUE, **options)
 
 
@@ -67,8 +67,8 @@ class Api(Endpoint):
     ) -> TestResponse:
         """Send a request below the prefix.
 
-        :param version: what `If-Match` names: a version, or the whole header.
-        :param token: in place of a new one of the caller's.
+        :param version: the version in `If-Match`, or the whole header.
+        :param token: replaces a new token of the caller.
         """
         sent = {"Authorization": f"Bearer {self.token(self.caller) if token is None else token}"}
         if version is not None:
@@ -96,7 +96,7 @@ class Api(Endpoint):
 
 
 def problem_of(response: TestResponse) -> tuple[int, str]:
-    """Return status and kind of a problem."""
+    """Return status and type of a problem."""
     assert response.content_type == "application/problem+json", response.text
     body = response.json or {}
     assert body["status"] == response.status_code
@@ -104,7 +104,7 @@ def problem_of(response: TestResponse) -> tuple[int, str]:
 
 
 def fields_of(response: TestResponse) -> list[str]:
-    """Return what the errors of a problem are about: pointers, arguments and headers."""
+    """Return the pointers, arguments and headers that the errors of a problem name."""
     errors = (response.json or {})["errors"]
     return [error.get("pointer") or error.get("parameter") or error.get("header") or "" for error in errors]
 

@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from sqlalchemy import Engine, select, update
 
-from tests.support.factories import make_author, make_client, make_clients
-from webapp.core.clients.validation import ClientValues
+from tests.support.clients import edit, values_of
+from tests.support.factories import make_author, make_client
 from webapp.core.database.models import ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.standalone import users
@@ -67,24 +67,8 @@ class Merchant:
 
         :param values: of `ClientValues`; the others stay.
         """
-        form = {
-            "client_id": client.client_id,
-            "name": client.name,
-            "description": client.description,
-            "token_duration": str(client.token_duration_minutes),
-            "roles": client.roles,
-            "owner": client.owner,
-            "tags": tuple(client.tags),
-        }
-        with unit_of_work(self.engine) as session:
-            make_clients().edit(
-                session,
-                author=make_author(self.account_id, label="Priya Nair"),
-                key=client.id,
-                version=client.version,
-                values=ClientValues(**(form | values)),
-                enabled=client.enabled,
-            )
+        author = make_author(self.account_id, label="Priya Nair")
+        edit(self.engine, client, values=values_of(client, **values), author=author)
 
     def set_secret_columns(self, client: IdentityClient, label: str, **columns: Any) -> None:
         """Set columns of a client's secret, such as `last_used_at`."""

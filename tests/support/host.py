@@ -54,16 +54,17 @@ class BufferedClient(FlaskClient):
 
 
 def path_of(rule: str, client: IdentityClient, key: str = "") -> str:
-    """Return the path of a route for a client, and for its first secret where the route has one.
+    """Return the path of a route for a client, and for its first secret or key where the route has one.
 
     `add_notification_for` makes the target and the message that the routes of notifications have.
 
     :param key: replaces the client's own key.
     """
     path = PREFIX + rule.replace("<key>", key or str(client.id))
+    path = path.replace("<channel>", "webhook").replace("<secret_id>", str(client.secrets[0].id))
     for name in ("<target_id>", "<message_id>"):
         path = path.replace(name, str(client.id))
-    return path.replace("<channel>", "webhook").replace("<secret_id>", str(client.secrets[0].id))
+    return path.replace("<key_id>", str((client.keys or client.secrets)[0].id))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Key pairs of clients, and the assertions that they sign, by libraries other than the product's."""
+"""Key pairs of clients and signed assertions, by libraries that the product does not use."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
 
 
 def private_key(algorithm: str = "ES256", number: int = 1) -> PrivateKey:
-    """Return a private key for this algorithm, the same each time; another number gives another one."""
+    """Return a private key for this algorithm, the same each time; another number selects another key."""
     return _private_key(algorithm, number)
 
 
@@ -44,7 +44,7 @@ def _private_key(algorithm: str, _number: int) -> PrivateKey:
 
 
 def public_pem(key: PrivateKey) -> str:
-    """Return the public half as PEM."""
+    """Return the public key as PEM."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
@@ -54,7 +54,7 @@ def private_pem(key: PrivateKey) -> str:
 
 
 def add_key(engine: Engine, client: IdentityClient, key: PrivateKey | None = None, **columns: Any) -> ClientKey:
-    """Register a key as an administrator does, then write these columns of it."""
+    """Register a key as an administrator does, then set columns of it."""
     with unit_of_work(engine) as session:
         version = get_client(session, account_id=client.account_id, key=client.id).version
         _, added = keys.add_key(
@@ -70,7 +70,7 @@ def add_key(engine: Engine, client: IdentityClient, key: PrivateKey | None = Non
 
 
 def change_key(engine: Engine, client: IdentityClient, label: str = "1", **columns: Any) -> None:
-    """Write these columns of a client's key."""
+    """Set columns of a client's key."""
     with unit_of_work(engine) as session:
         session.execute(
             update(ClientKey).where(ClientKey.client_key == client.id, ClientKey.label == label).values(columns)

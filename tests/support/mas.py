@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from tests.support.host import PREFIX
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.host import EXTENSION
 from webapp.standalone import users
@@ -68,6 +69,18 @@ def sign_in(
     """Submit the sign-in form."""
     values = {"email": email, "password": password, "csrf_token": csrf_token(client)}
     return client.post(path, data=values, **options)
+
+
+def creation_form(client: FlaskClient, client_id: str = "northwind-new") -> dict[str, str]:
+    """Return a valid form of New Client for a signed-in user."""
+    return {
+        "client_id": client_id,
+        "client_secret": "a-secret-of-good-length",
+        "token_duration": "15",
+        "roles": "MerchantUser",
+        "csrf_token": csrf_token(client, f"{PREFIX}/new"),
+        "creation_key": "once",
+    }
 
 
 def sign_out(client: FlaskClient) -> TestResponse:

@@ -101,6 +101,11 @@ class ClientList(Screen):
         self.root.get_by_role("link", name="Activity", exact=True).click()
         return Activity(self.page)
 
+    def notifications(self) -> "Notifications":
+        """Open the notifications of the account."""
+        self.root.get_by_role("link", name="Notifications", exact=True).click()
+        return Notifications(self.page)
+
     def new(self) -> "NewClient":
         """Open New Client."""
         self.root.get_by_role("link", name="New Client").first.click()
@@ -547,6 +552,48 @@ class Confirmation(Screen):
         """Press a button."""
         buttons = self.root.get_by_role("button", name=button, exact=True) if button else self.root.locator(".ic-go")
         buttons.click()
+
+
+class Notifications(Screen):
+    """The notifications of the account."""
+
+    ROOT = "#ic .ic-page:has(h1:text-is('Notifications'))"
+
+    @classmethod
+    def open(cls, page: Page) -> Self:
+        """Open the page."""
+        page.goto(f"{PREFIX}/notifications")
+        return cls(page)
+
+    @property
+    def addresses(self) -> Locator:
+        """The table of addresses."""
+        return self.root.get_by_role("table", name="Addresses")
+
+    def add(self, label: str) -> "Target":
+        """Open the form of a new address by the label of its link."""
+        self.root.get_by_role("link", name=label).click()
+        return Target(self.page)
+
+    def press(self, verb: str) -> None:
+        """Press the button or link of an address."""
+        self.addresses.locator("a, button").filter(has_text=verb).click()
+
+
+class Target(Screen):
+    """The form of an address for notifications."""
+
+    ROOT = "#ic-form:has([name=kinds])"
+
+    def press(self) -> None:
+        """Press the button that saves."""
+        self.root.locator(".ic-go").click()
+
+    def save_with_errors(self) -> Self:
+        """Save, and expect the form again."""
+        self.press()
+        expect(self.root.get_by_role("alert")).to_be_visible()
+        return self
 
 
 class Networks(Screen):

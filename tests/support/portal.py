@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 import requests
 
-from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, free_port
+from tests.support.servers import ROOT, START_SECONDS, STOP_SECONDS, answers, free_port
 
 EXAMPLE = ROOT / "examples" / "host_mas"
 DIFF = EXAMPLE / "identity_clients.diff"
@@ -103,7 +102,7 @@ class Portal:
             )
         try:
             deadline = time.monotonic() + START_SECONDS
-            while not _answers(f"{self.url}/status"):
+            while not answers(f"{self.url}/status"):
                 assert process.poll() is None, self.log
                 assert time.monotonic() < deadline, self.log
                 time.sleep(0.05)
@@ -159,11 +158,3 @@ class MakePortal(Protocol):
         :param database: `sqlite` or `postgresql`.
         :param settings: settings of Identity Clients, in lower case without prefix.
         """
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -1,6 +1,7 @@
 """Receivers of notifications: a real HTTP server and a real SMTP server, which fail as a test wants."""
 
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -36,8 +37,11 @@ class Webhooks:
 
 
 @contextlib.contextmanager
-def receive_webhooks(port: int = 0) -> Iterator[Webhooks]:
-    """Run an HTTP server on the loopback interface."""
+def receive_webhooks(port: int = 0, context: ssl.SSLContext | None = None) -> Iterator[Webhooks]:
+    """Run an HTTP server on the loopback interface.
+
+    :param context: with which it speaks TLS.
+    """
     found = Webhooks()
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,6 +60,8 @@ def receive_webhooks(port: int = 0) -> Iterator[Webhooks]:
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         found.port = server.server_port
         found.url = f"http://127.0.0.1:{server.server_port}/hook"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -168,11 +168,11 @@ def shared_server(name: str) -> str:
     with (directory / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not address.exists():
-            start, answers = SHARED[name]
+            start, is_ready = SHARED[name]
             server, url = start(directory / name)
             (directory / f"{name}.pid").write_text(str(server.leave_running()))
             deadline = time.monotonic() + START_SECONDS
-            while not answers(url):
+            while not is_ready(url):
                 if time.monotonic() > deadline:
                     raise MissingServer(f"{server.name} did not start:\n{server.log.read_text()}")
                 time.sleep(0.02)
@@ -240,7 +240,7 @@ def serve(directory: Path, **environment: str) -> Iterator[LiveServer]:
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"{url}/readyz"):
+        while not answers(f"{url}/readyz"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{log.read_text()}")
             time.sleep(0.05)
@@ -254,7 +254,8 @@ def serve(directory: Path, **environment: str) -> Iterator[LiveServer]:
             process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a GET of the URL gets 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

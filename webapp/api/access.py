@@ -1,4 +1,4 @@
-"""Which clients a caller may change, and which roles it may give them (A9)."""
+"""Check which clients a caller may change, and which roles it may grant (A9)."""
 
 from collections.abc import Collection
 
@@ -10,11 +10,11 @@ from .problems import Problem, ProblemRaised
 
 
 def client_to_change(call: Call, *, only_takes_away: bool = False) -> IdentityClient:
-    """Return the client in the path, where the caller may change it.
+    """Return the client in the path, if the caller may change it.
 
-    A caller needs every role of the client: with a new secret, or a network opened, it could act with them.
+    A caller needs every role of the client: with a new secret, or more allowed networks, it could act with them.
 
-    :param only_takes_away: whether the change only stops something, such as disabling, which needs no role.
+    :param only_takes_away: whether the change only removes access, such as disabling, which needs no role.
     :raises NotFound: the account has no such client.
     :raises ProblemRaised: it is the caller itself, or has a role that the caller does not hold.
     """
@@ -27,7 +27,7 @@ def client_to_change(call: Call, *, only_takes_away: bool = False) -> IdentityCl
     return client
 
 
-def check_roles_to_give(call: Call, roles: Collection[str]) -> None:
+def check_roles_to_grant(call: Call, roles: Collection[str]) -> None:
     """Refuse roles that the caller does not hold itself; one that does not exist is left to core.
 
     :raises ProblemRaised: with the roles that it does not hold.

@@ -1,4 +1,4 @@
-"""Authentication and authorisation of a caller of the management API: a client with an access token of ours (A9)."""
+"""Authenticate and authorise a caller of the management API, a client with one of our access tokens (A9)."""
 
 import re
 from typing import NamedTuple
@@ -23,10 +23,10 @@ _CHALLENGE = 'Bearer realm="identity"'
 class Caller(NamedTuple):
     """The client that sent the request.
 
-    :param scopes: the scopes of its token that its roles still open.
+    :param scopes: the scopes of its token that its roles still allow.
     :param roles: the keys of the API roles that it holds, with which alone it can act on other clients.
     :param api_is_allowed: whether its account allows the management API.
-    :param author: the author of what it changes; can grant only the roles that it holds.
+    :param author: the author of its changes, who can grant only the roles that it holds.
     """
 
     client: IdentityClient
@@ -69,7 +69,7 @@ def authenticate() -> Caller:
         keys,
         client.account.management_api_enabled,
         Author(
-            # With a prefix, since a host's own actor could have any other ID.
+            # With a prefix, since an actor of the host could have the same ID.
             actor_id=f"client:{client.id}",
             label=client.client_id,
             account_id=client.account_id,

@@ -20,7 +20,7 @@ from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
 from ..core.database.models import IdentityClient
 from ..host import services
-from .access import check_roles_to_give, client_to_change
+from .access import check_roles_to_grant, client_to_change
 from .operations import Call, Reply, operation
 from .paging import PageArguments, check_cursors, link_header
 from .problems import Problem
@@ -188,11 +188,11 @@ def list_clients(call: Call) -> Reply:
 def create_client(call: Call) -> Reply:
     """Create a client.
 
-    The client is enabled. Without `client_secret` a secret is generated, which stands in this response and nowhere
-    else. You can give only roles that you hold yourself.
+    The client is enabled. Without `client_secret` a secret is generated, which is in this response only.
+    You can grant only roles that you hold yourself.
     """
     body: NewClient = call.body
-    check_roles_to_give(call, body.roles)
+    check_roles_to_grant(call, body.roles)
     generated = None if body.client_secret is not None else services().secrets.generate()
     client = services().clients.create(
         call.session,
@@ -241,7 +241,7 @@ def update_client(call: Call) -> Reply:
     """
     client = client_to_change(call)
     given = call.body.model_dump(exclude_unset=True)
-    check_roles_to_give(call, given.get("roles", ()))
+    check_roles_to_grant(call, given.get("roles", ()))
     values = ClientValues(
         client_id=given.get("client_id", client.client_id),
         name=given.get("name", client.name) or "",
@@ -352,7 +352,7 @@ def reply_with(call: Call, client: IdentityClient) -> Reply:
 
 
 def version_header(client: IdentityClient) -> Mapping[str, str]:
-    """Return the `ETag` of a client's present version."""
+    """Return the `ETag` of a client's current version."""
     return {"ETag": etag(client.version)}
 
 

@@ -95,7 +95,7 @@ def list_events(call: Call) -> Reply:
 def list_events_of_client(call: Call) -> Reply:
     """List the audit events of a client.
 
-    Also of a deleted one. Newest first.
+    The client may be deleted. Newest first.
     """
     return _list(call, get_client_or_deleted(call.session, account_id=call.account_id, key=call.key).id)
 

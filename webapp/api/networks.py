@@ -36,7 +36,7 @@ class NewNetwork(Input):
 
 
 class NewNetworks(Input):
-    """The networks that replace the present ones."""
+    """The networks that replace the current ones."""
 
     networks: list[NewNetwork] = documented(maxItems=NETWORKS_MAX)
     confirmed: list[str] = Field(

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the management API, made of its operations and their schemas."""
+"""Make the OpenAPI 3.1 document of the management API from its operations and their schemas."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -68,7 +68,7 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A successful response, with the headers that are its own."""
+    """A successful response, with its additional headers."""
 
     body: BaseModel | None
     headers: Mapping[str, str] = {}
@@ -87,7 +87,7 @@ class Operation:
     :param body_is_optional: whether the body may be left out, which means its defaults.
     :param needs_version: whether it needs `If-Match`.
     :param problems: the problems that only some operations have.
-    :param headers: the descriptions of its own response headers by name.
+    :param headers: the descriptions of its additional response headers by name.
     """
 
     view: View
@@ -199,13 +199,13 @@ def _without_secret(body: BaseModel) -> BaseModel:
 
 
 def _replay(before: IdempotentResponse, headers: Mapping[str, str]) -> Response:
-    """Return the response of the request that was sent before with the same key, without its secret."""
+    """Return the response of the earlier request with the same key, without its secret."""
     own = {**headers, **before.headers, REPLAYED_HEADER: "true"}
     return raw_response(before.body.encode(), before.status, own, content_type=JSON_TYPE)
 
 
 def _count_request(caller: Caller) -> dict[str, str]:
-    """Count the request of a caller; return the headers that say what is left of its quota (D5).
+    """Count the request of a caller; return the headers with the rest of its quota (D5).
 
     :raises ProblemRaised: the quota of the minute is used up.
     """

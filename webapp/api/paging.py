@@ -21,7 +21,7 @@ class PageArguments(Arguments):
 
 
 def check_cursors(arguments: PageArguments, is_cursor: Callable[[list[str]], bool], length: int) -> None:
-    """Refuse a malformed cursor, where the screens show the first page: a program would read it again and again.
+    """Refuse a malformed cursor. The screens show the first page instead, which a program would read repeatedly.
 
     :param is_cursor: whether the decoded parts are a cursor of this list in this order.
     :param length: the number of parts.
@@ -37,7 +37,7 @@ def check_cursors(arguments: PageArguments, is_cursor: Callable[[list[str]], boo
 
 
 def link_header(*, next_cursor: str | None, previous_cursor: str | None) -> Mapping[str, str]:
-    """Return the `Link` header of a page, without links that lead nowhere."""
+    """Return the `Link` header of a page, without a relation that has no page."""
     filters = {name: value for name, value in request.args.items() if name not in ("after", "before")}
     found = {"first": filters}
     if previous_cursor is not None:

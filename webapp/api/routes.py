@@ -35,7 +35,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
     blueprint.add_url_rule("/openapi.json", "openapi", reference.openapi_document)
     blueprint.add_url_rule("/reference", "reference", reference.reference_page)
     blueprint.add_url_rule("/reference/<digest>.css", "stylesheet", reference.stylesheet)
-    # Every other path, so that programs get a JSON 404 and not a page of the host.
+    # Unknown paths get a 404 in JSON instead of a page of the host.
     blueprint.add_url_rule("/<path:path>", "unknown", _not_found, methods=["GET"], provide_automatic_options=False)
     blueprint.before_request(check_configuration)
     if settings.trusted_hosts:
@@ -51,7 +51,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 
 def _not_found(path: str) -> NoReturn:
-    """Respond with 404 to a path that is none of ours."""
+    """Respond with 404 to an unknown path."""
     raise NotFound
 
 

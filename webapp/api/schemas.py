@@ -51,7 +51,7 @@ def choice(values: Iterable[str], description: str, default: str = "") -> Any:
 
 
 class Output(BaseModel):
-    """What a caller gets. Later versions may add members."""
+    """The base of all response bodies. Later versions may add members."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 

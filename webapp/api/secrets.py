@@ -50,7 +50,7 @@ class NewSecret(Input):
     """A secret to create."""
 
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
-    overlap: Literal["now", "1h", "24h", "7d"] = Field(default="24h", description="When the present secret ends.")
+    overlap: Literal["now", "1h", "24h", "7d"] = Field(default="24h", description="When the current secret ends.")
     end_older: bool = Field(default=False, description="End the older one now, where two secrets have not ended.")
     revoke_tokens: bool = Field(default=False, description="Also revoke the tokens that were issued until now.")
     leaked: bool = Field(
@@ -103,8 +103,8 @@ def list_secrets(call: Call) -> Reply:
 def create_secret(call: Call) -> Reply:
     """Create a secret.
 
-    Rotates: the present secret ends after `overlap`, so that callers can move over. The generated secret stands in
-    this response and nowhere else. You need every role of the client.
+    Rotates: the current secret ends after `overlap`, so that callers can move over. The generated secret is in
+    this response only. You need every role of the client.
     """
     client_to_change(call)
     body: NewSecret = call.body

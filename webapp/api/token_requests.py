@@ -107,7 +107,7 @@ def list_token_requests(call: Call) -> Reply:
 def list_token_requests_of_client(call: Call) -> Reply:
     """List the token requests of a client.
 
-    Also of a deleted one. Newest first, with the true reason of each refusal.
+    The client may be deleted. Newest first, with the true reason of each refusal.
     """
     return _list(call, get_client_or_deleted(call.session, account_id=call.account_id, key=call.key))
 

@@ -54,7 +54,7 @@ def make_blueprint(settings: Settings) -> Blueprint:
 
 
 def not_found(path: str) -> NoReturn:
-    """Respond with 404 to a path that is none of ours, such as `/connect/token/`."""
+    """Respond with 404 to an unknown path below the prefix, such as `/connect/token/`."""
     raise NotFound
 
 

@@ -12,7 +12,7 @@ FAILURES_PER_ADDRESS = 20
 
 
 class SignInLimits:
-    """Counts failed sign-ins by name and address, and by address alone; nobody can lock a name out from elsewhere.
+    """Counts failed sign-ins by name and address, and by address alone, so that no other address can lock a name out.
 
     :param counters: where the application counts.
     """

@@ -25,17 +25,17 @@ from .sign_in_limits import SignInLimits
 
 LOG = logging.getLogger(__name__)
 FORM_TYPE = "application/x-www-form-urlencoded"
-# The same for every reason, so that nobody learns which users exist (D6).
+# The same for every reason, so that it does not reveal which users exist (D6).
 SIGN_IN_FAILED = "The e-mail address or the password is wrong. Check both, then try again."
 CSRF_EXPIRED = "This page was open for too long. Press Sign in again."
 
 
-def make_blueprint(throttle: SignInLimits) -> Blueprint:
+def make_blueprint(limits: SignInLimits) -> Blueprint:
     """Return the pages as the blueprint `mas`."""
     blueprint = Blueprint("mas", __name__)
     blueprint.add_url_rule("/", "home", home)
     blueprint.add_url_rule("/login", "sign_in", sign_in)
-    blueprint.add_url_rule("/login", "sign_in_post", lambda: sign_in_post(throttle), methods=["POST"])
+    blueprint.add_url_rule("/login", "sign_in_post", lambda: sign_in_post(limits), methods=["POST"])
     blueprint.add_url_rule("/logout", "sign_out", sign_out, methods=["POST"])
     blueprint.add_url_rule("/healthz", "healthz", healthz)
     blueprint.add_url_rule("/readyz", "readyz", readyz)
@@ -62,7 +62,7 @@ def sign_in() -> ResponseReturnValue:
     return _sign_in_page(SignInForm(formdata=None))
 
 
-def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
+def sign_in_post(limits: SignInLimits) -> ResponseReturnValue:
     """Sign in, and redirect to the requested page."""
     form = SignInForm()
     if not form.validate():
@@ -73,7 +73,7 @@ def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
         found = users.find_user(session, email)
 
     def attempt() -> MasUser | None:
-        throttle.begin(email, address)
+        limits.begin(email, address)
         return users.authenticate(found, password)
 
     try:
@@ -85,10 +85,10 @@ def sign_in_post(throttle: SignInLimits) -> ResponseReturnValue:
         page.headers["Retry-After"] = str(error.retry_after_seconds)
         return page
     if user is None:
-        throttle.failed(address)
+        limits.failed(address)
         LOG.warning("sign-in refused", extra={"address": address})
         return _sign_in_page(form, SIGN_IN_FAILED), 422
-    throttle.succeeded(email, address)
+    limits.succeeded(email, address)
     sessions.begin(user)
     LOG.info("signed in", extra={"user_id": user.id, "address": address})
     return redirect(safe_next(request.args.get("next")), 303)

@@ -11,14 +11,15 @@ from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
 from .account import settings
 from .audit import activity, export
-from .clients import delete, details, edit, enable, networks, new
+from .clients import bulk, delete, details, edit, enable, networks, new
+from .clients import export as clients_export
 from .clients import list as client_list
 from .http import access, responses, static_files
 from .http.access import Access
 from .http.template_loader import UnindentingLoader
 from .i18n import language
 from .notifications import page, targets
-from .secrets import actions, change
+from .secrets import actions, change, keys
 from .usage import preview, request_log, revoke_tokens, usage
 
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
@@ -30,6 +31,8 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("", "list", client_list.list_clients, GET, VIEW),
     ("/new", "new", new.new_client, FORM, CREATE),
     ("/new/form", "new_form", new.new_client_form, POST, CREATE),
+    ("/clients.csv", "clients_csv", clients_export.clients_csv, GET, VIEW),
+    ("/bulk", "bulk", bulk.bulk, FORM, EDIT),
     ("/check", "check", new.check_field, POST, CHANGE),
     ("/check/roles", "check_roles", new.check_roles, POST, CHANGE),
     ("/static/<digest>/<path:filename>", "asset", static_files.asset, GET, Access.PUBLIC),
@@ -66,6 +69,11 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/secrets/<secret_id>/pause", "pause_secret", actions.pause, FORM, SECRETS),
     ("/<key>/secrets/<secret_id>/resume", "resume_secret", actions.resume, FORM, SECRETS),
     ("/<key>/secrets/<secret_id>/end-date", "end_date", actions.end_date, FORM, SECRETS),
+    ("/<key>/keys", "add_key", keys.add_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/end", "end_key", actions.end_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/pause", "pause_key", actions.pause_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/resume", "resume_key", actions.resume_key, FORM, SECRETS),
+    ("/<key>/keys/<key_id>/end-date", "key_end_date", actions.key_end_date, FORM, SECRETS),
     ("/<key>/leaked", "leaked", change.replace_leaked_secret, FORM, SECRETS),
 )
 PERMISSIONS = {endpoint: access for _, endpoint, _, _, access in ROUTES}
@@ -84,7 +92,7 @@ def make_blueprint() -> Blueprint:
     blueprint.context_processor(responses.template_context)
     blueprint.register_error_handler(CSRFError, partial(access.handle_csrf_error, PERMISSIONS))
     blueprint.register_error_handler(NotFound, responses.not_found)
-    blueprint.register_error_handler(RateLimited, responses.throttled)
+    blueprint.register_error_handler(RateLimited, responses.rate_limited)
     blueprint.register_error_handler(Unavailable, responses.busy)
     blueprint.register_error_handler(HTTPException, responses.http_error)
     for code in default_exceptions:

@@ -270,7 +270,7 @@ def test_the_list_is_saved_with_an_event(engine: Engine) -> None:
 
 
 def test_nothing_is_written_for_an_invalid_list_a_stale_version_or_another_account(engine: Engine) -> None:
-    """Nothing is written for a wrong list a stale version or a stranger (I3, I7, A3)."""
+    """Nothing is written for an invalid list, a stale version or a foreign client (I3, I7, A3)."""
     client = make_client(engine)
     for author, version, text, error in (
         (make_author(), 1, "0.0.0.0/0", InvalidFields),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import Engine, event, insert, text, update
+from sqlalchemy import Engine, create_engine, event, insert, text, update
 
 from tests.support.attention import DAY, HOUR, NOON, SECOND, make_client_in_use
 from tests.support.clients import stored
@@ -177,28 +177,29 @@ def test_an_end_date_is_reported_again_at_each_threshold(days: int, within: int)
     assert (one.within_days, one.key) == (within, f"ending A {within}")
 
 
-def test_a_page_of_rows_takes_two_statements(engine: Engine) -> None:
+def test_a_page_of_rows_takes_three_statements(engine: Engine) -> None:
     clients = [make_client_in_use(engine, {"ends_at": LATER}) for _ in range(3)]
     statements: list[str] = []
     with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
         event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
         assert len(attention.reasons(session, ACCOUNT, rows)) == 3
-    assert len(statements) == 2
+    assert len(statements) == 3
 
 
 def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
     """Filter and summary use the indexes of the account, of secrets and of counts."""
-    with engine.begin() as connection:
+    unlimited = create_engine(engine.url)  # filling takes longer than a statement of ours may
+    with unlimited.begin() as connection:
         connection.execute(insert(Account).values([{"id": ACCOUNT, "feature_enabled": True}]))
-    insert_clients(engine, OTHER_ACCOUNT, 20_000)
-    insert_clients(engine, ACCOUNT, 500)
+    insert_clients(unlimited, OTHER_ACCOUNT, 20_000)
+    insert_clients(unlimited, ACCOUNT, 500)
     secret = "SELECT id, id, 'A', '', 1, created_at, '', NULL, NULL, NULL, NULL FROM identity_clients"
     columns = (
         "id, client_key, label, secret_hash, pepper_version, created_at, created_by,"
         " ends_at, paused_at, last_used_at, last_used_address"
     )
-    with engine.begin() as connection:
+    with unlimited.begin() as connection:
         connection.execute(text("DELETE FROM identity_client_secrets"))
         connection.execute(text(f"INSERT INTO identity_client_secrets ({columns}) {secret}"))
         connection.execute(
@@ -214,6 +215,7 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
             )
         )
         connection.execute(text("ANALYZE"))
+    unlimited.dispose()
     statements: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append((arguments[2], arguments[3])))
     for reason in FILTERS:

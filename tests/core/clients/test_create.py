@@ -178,7 +178,7 @@ def test_a_forged_one_time_key_is_a_key_like_any_other(engine: Engine) -> None:
 
 
 def test_beyond_the_quota_a_taken_id_is_not_reported(engine: Engine) -> None:
-    """20 answers per actor and hour, whoever owns the ID; a free ID is never blocked (A6)."""
+    """20 answers per actor and hour, for own and foreign IDs; a free ID is never blocked (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_rate_limits(taken_id_answers_per_hour=20)
     taken = make_values(client_id="acme-claims")

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from tests.support.factories import ACCOUNT, CATALOGUE, OTHER_ACCOUNT, insert_clients, make_client
 from tests.support.strategies import cursor_of, hostile
 from webapp.core.clients import attention, listing
-from webapp.core.clients.listing import SORTS, ListPage, ListQuery, list_clients
+from webapp.core.clients.listing import MOVES_MONEY, SORTS, ListPage, ListQuery, list_clients
 from webapp.core.database import search_index
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, new_id, utc_now
@@ -196,6 +196,57 @@ def test_letters_fold_as_people_expect(engine: Engine) -> None:
         assert ids(find(engine, q=q)) == found, q
 
 
+def test_filters_by_tag_owner_and_moving_money(engine: Engine) -> None:
+    """Alone, together, and in every order; each client is listed once, however many of its roles move money."""
+    for client_id, roles, tags, owner, enabled in (
+        ("alpha", {"CreatePayment", "UploadBatches"}, ["live", "eu"], "Ana Silva", True),
+        ("bravo", {"UploadBatches", "MerchantUser"}, ["live"], "ana silva", False),
+        ("charlie", {"MerchantUser"}, ["test"], "Ben", True),
+        ("delta", {"AccountMovementEditor"}, [], "", True),
+    ):
+        make_client(engine, client_id=f"{client_id}-1", roles=roles, tags=tags, owner=owner, enabled=enabled)
+    make_client(engine, client_id="deleted-1", tags=["live"], owner="Ana Silva", deleted_at=utc_now())
+    make_client(engine, account_id=OTHER_ACCOUNT, tags=["live"], owner="Ana Silva", roles=["CreatePayment"])
+    for arguments, found in (
+        ({"tag": "live"}, ["alpha-1", "bravo-1"]),
+        ({"tag": " LIVE "}, ["alpha-1", "bravo-1"]),
+        ({"tag": "liv"}, []),
+        ({"owner": "ANA silva"}, ["alpha-1", "bravo-1"]),
+        ({"owner": "Ana"}, []),
+        ({"role": MOVES_MONEY}, ["alpha-1", "bravo-1", "delta-1"]),
+        ({"role": MOVES_MONEY, "status": "enabled"}, ["alpha-1", "delta-1"]),
+        ({"role": MOVES_MONEY, "tag": "live", "owner": "ana silva", "status": "enabled"}, ["alpha-1"]),
+        ({"role": "MerchantUser", "tag": "live"}, ["bravo-1"]),
+        ({"q": "alp", "tag": "live"}, ["alpha-1"]),
+    ):
+        for sort in SORTS:
+            page = find(engine, sort=sort, **arguments)
+            assert sorted(ids(page)) == found, (arguments, sort)
+            assert page.total == len(found), (arguments, sort)
+        with read_session(engine) as session:
+            query = ListQuery.from_arguments(arguments, CATALOGUE)
+            pages = list(listing.export_clients(session, account_id=ACCOUNT, query=query))
+        assert [client.client_id for page in pages for client in page] == found, arguments
+    with read_session(engine) as session:
+        assert listing.list_tags(session, ACCOUNT) == ["eu", "live", "test"]
+        assert [owner.casefold() for owner in listing.list_owners(session, ACCOUNT)] == ["ana silva", "ben"]
+
+
+def test_pages_of_filters_with_few_candidates_left_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond `CANDIDATES_MAX` clients a page is read in order, from every role that moves money, without repeats."""
+    monkeypatch.setattr(listing, "CANDIDATES_MAX", 10)
+    for number in range(60):
+        roles = [{"CreatePayment"}, {"UploadBatches"}, {"CreatePayment", "UploadBatches"}][number % 3]
+        make_client(engine, client_id=f"client-{number:03}", roles=roles, tags=["live"], owner="Ana")
+    expected = [f"client-{number:03}" for number in range(60)]
+    for arguments in ({"role": MOVES_MONEY}, {"tag": "live"}, {"owner": "Ana"}, {"role": MOVES_MONEY, "tag": "live"}):
+        first = find(engine, **arguments)
+        assert (ids(first), first.total) == (expected[:50], 60), arguments
+        second = find(engine, after=first.next_cursor, **arguments)
+        assert (ids(second), second.first) == (expected[50:], 51), arguments
+        assert ids(find(engine, before=second.previous_cursor, **arguments)) == expected[:50], arguments
+
+
 def test_a_client_is_found_by_its_owner_and_tags(engine: Engine) -> None:
     """Written through the rules or in bulk."""
     client = make_client(engine, owner="Zoë Lindqvist", tags=["production", "été 100%"])
@@ -248,6 +299,10 @@ def test_a_short_search_of_a_large_account_is_refused(many: Engine, monkeypatch:
         {"status": "1"},
         {"role": "merchantuser"},
         {"role": '" OR 1=1 --'},
+        {"role": "*"},
+        {"tag": "a" * 31},
+        {"tag": "\x00"},
+        {"owner": "a" * 101},
         {"role": "%"},
         {"attention": "Any"},
         {"attention": "1 OR 1=1"},
@@ -317,7 +372,10 @@ PARAMETERS = ("q", "status", "role", "attention", "sort", "after", "before", "si
 @example({"q": "\x00", "after": "\x00"})
 @given(
     st.dictionaries(
-        st.sampled_from(["q", "status", "role", "attention", "sort", "after", "before", "size", "page"]), hostile
+        st.sampled_from(
+            ["q", "status", "role", "tag", "owner", "attention", "sort", "after", "before", "size", "page"]
+        ),
+        hostile,
     )
 )
 def test_any_query_arguments_return_a_page_of_the_own_account(few: Engine, arguments: dict[str, str]) -> None:
@@ -342,6 +400,10 @@ def large(engine: Engine) -> Engine:
     """Return a database with 6,000 clients of others, and 2,000 of a large account."""
     insert_clients(engine, OTHER_ACCOUNT, 6_000)
     insert_clients(engine, ACCOUNT, 2_000)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE identity_clients SET owner = 'Ana Silva', owner_folded = 'ana silva', tags = '[\"live\"]'")
+        )
     search_index.update_stale(engine)
     with engine.begin() as connection:
         connection.execute(text("ANALYZE"))
@@ -356,6 +418,12 @@ FILTERED: list[dict[str, str]] = [
     {"role": "ReportViewer"},
     {"q": "name 49", "status": "enabled", "role": "MerchantUser"},
     {"q": "northwind-1321"},
+    {"role": MOVES_MONEY},
+    {"role": MOVES_MONEY, "status": "disabled"},
+    {"tag": "live"},
+    {"tag": "gone"},
+    {"owner": "Ana Silva"},
+    {"owner": "Ana Silva", "tag": "live", "role": MOVES_MONEY, "q": "name 4"},
     *({"attention": reason} for reason in attention.FILTERS),
 ]
 
@@ -376,6 +444,9 @@ def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
         find(large, sort=sort, before=second.previous_cursor)
         for arguments in FILTERED:
             find(large, sort=sort, **arguments)
+        with read_session(large) as session:
+            listing.list_tags(session, ACCOUNT)
+            listing.list_owners(session, ACCOUNT)
         event.remove(large, "before_cursor_execute", note)
         assert second.first == 51
     assert statements
@@ -394,7 +465,9 @@ def test_every_page_is_found_by_an_index_of_the_account(large: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"sort": "-last_token"}, {"status": "enabled"}, {"role": "MerchantUser"}], ids=str
+    "arguments",
+    [{}, {"sort": "-last_token"}, {"status": "enabled"}, {"role": "MerchantUser"}, {"role": MOVES_MONEY}],
+    ids=str,
 )
 def test_the_cost_of_a_page_does_not_grow_with_the_account(
     sqlite_url: str, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from tests.support import servers
 from tests.support.endpoint import Endpoint, argon2_computations
 from tests.support.factories import HASHER, PEPPER, SECRET, make_client
 from tests.support.host import PREFIX
-from tests.support.mas import EMAIL, Mas, csrf_token, sign_in
+from tests.support.mas import EMAIL, Mas, creation_form, sign_in
 from tests.support.refusals import GENERATED_SECRET, WRONG_GENERATED_SECRET
 from webapp.core.errors import Unavailable
 from webapp.core.secrets import argon2_pool
@@ -209,14 +209,7 @@ def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, short_wait: N
     mas.add_user()
     browser = app.test_client()
     assert sign_in(browser).status_code == 303
-    form = {
-        "client_id": "northwind-api",
-        "client_secret": "a-secret-of-good-length",
-        "token_duration": "15",
-        "roles": "MerchantUser",
-        "csrf_token": csrf_token(browser, f"{PREFIX}/new"),
-        "creation_key": "once",
-    }
+    form = creation_form(browser, "northwind-api")
     other = app.test_client()
     with all_threads_busy():
         attempts = [sign_in(other, EMAIL) for _ in range(6)]  # more than the sign-in limit

@@ -107,7 +107,7 @@ def test_a_key_is_added_beside_the_secret(engine: Engine, clock: time_machine.Tr
 
 
 def test_a_key_is_refused_twice(engine: Engine) -> None:
-    """Also where it has ended; another client may have it."""
+    """Its end does not free it; another client may register it."""
     client = add(engine, make_client(engine))
     with pytest.raises(FieldError, match="key 1 of the client already"):
         add(engine, client)
@@ -138,7 +138,7 @@ def test_at_most_five_keys_have_not_ended(engine: Engine, clock: time_machine.Tr
     ],
 )
 def test_add_is_bound_to_account_and_version(engine: Engine, overrides: dict[str, Any], error: type[Exception]) -> None:
-    """A3 and I7 hold for keys."""
+    """A foreign client or a stale version is refused (A3, I7)."""
     client = make_client(engine)
     with pytest.raises(error):
         add(engine, client, **overrides)

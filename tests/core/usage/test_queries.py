@@ -279,7 +279,7 @@ def test_last_use_of_a_client_is_the_latest_of_its_secrets(engine: Engine, recor
 
 
 def test_a_successful_authentication_is_a_use_of_the_secret(engine: Engine, recorder: Recorder) -> None:
-    """Even if the scope was refused; not if the secret had ended, or none matched."""
+    """A refused scope counts too; an ended secret or none that matches does not."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         record(recorder, client, outcome, "A")
@@ -294,7 +294,7 @@ def test_a_successful_authentication_is_a_use_of_the_secret(engine: Engine, reco
 
 
 def test_a_successful_authentication_records_the_caller(engine: Engine, recorder: Recorder) -> None:
-    """Even if the scope was refused; not if the secret had ended, or none matched (A8)."""
+    """A refused scope counts too; an ended secret or none that matches does not (A8)."""
     clients = {outcome: make_client(engine) for outcome in (*Outcome, *AuthenticationFailure)}
     for outcome, client in clients.items():
         record(recorder, client, outcome, "A")

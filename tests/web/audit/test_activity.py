@@ -71,6 +71,27 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
     (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
     (Action.SETTINGS_CHANGED, {"other": [None, 1]}, "changed the settings other: 1"),
+    (
+        Action.NOTIFICATION_TARGET_ADDED,
+        {"target": [None, "ops@northwind.example"], "kinds": [None, ["client.created", "later.kind"]]},
+        "added an address for notifications Address: ops@northwind.example Messages: A client is created; later.kind",
+    ),
+    (
+        Action.NOTIFICATION_TARGET_CHANGED,
+        {"target": [None, "owner"], "kinds": [["client.created"], ["client.deleted"]]},
+        "changed the messages to an address Address: Owners of clients"
+        " Messages: A client is created → A client is deleted",
+    ),
+    (
+        Action.NOTIFICATION_TARGET_REMOVED,
+        {"target": [None, "https://hooks.example/…"]},
+        "removed an address for notifications Address: https://hooks.example/…",
+    ),
+    (
+        Action.WEBHOOK_SECRET_CHANGED,
+        {"target": [None, "https://hooks.example/…"]},
+        "changed the secret of a webhook Address: https://hooks.example/…",
+    ),
     (Action.CREATED, {}, "created the client"),
     (
         Action.CREATED,

@@ -85,11 +85,11 @@ def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
     """Only this account's clients count (A3)."""
     text = account.get().text
     assert strip_links(text) == [
-        ("ending", "2 clients’ secrets end, the first within 4 days"),
+        ("ending", "2 clients’ secrets or keys end, the first within 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
         ("idle", "1 client not used for 90 days"),
-        ("old", "1 client with a secret older than a year"),
+        ("old", "1 client with a secret or key older than a year"),
         ("two", "1 client with two secrets in use"),
     ]
     assert text.index('id="ic-attention"') < text.index('role="search"')
@@ -139,7 +139,7 @@ def test_the_strip_is_refreshed_after_a_change(account: Host) -> None:
     assert strip_links(account.get(STRIP, htmx=True).text) == strip_links(text)
     assert "<table" not in account.get(STRIP, htmx=True).text
     assert "<table" in account.get(STRIP).text  # without JavaScript it is the list
-    key = re.search(r'id="row-([^"]*)"><th[^>]*><a[^>]*>d-unused', one_line(text))
+    key = re.search(r'value="([^"]*)" form="ic-bulk" aria-label="Select d-unused', one_line(text))
     assert key
     version = read(account.get(f"/{key[1]}/disable")).value("version")
     assert account.post(f"/{key[1]}/disable", {"version": version}).status_code == 303
@@ -150,7 +150,7 @@ def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.Monke
     """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret ends within 4 days") in strip_links(text)
+    assert ("ending", "1+ client’s secret or key ends within 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 
@@ -193,7 +193,7 @@ def test_the_text_of_a_mark(one: Attention, words: str) -> None:
 def test_the_last_token(host: Host, ago: timedelta | None, shown: str) -> None:
     """Relative up to an hour, then the date; "Never", not an empty cell."""
     make_client(host.engine, last_token_at=None if ago is None else NOON - ago)
-    cell = re.search(r'<td role="cell" class="ic-last" data-l="Last:">(.*?)</td>', one_line(host.get().text))
+    cell = re.search(r'<td role="cell" class="ic-c" data-l="Last:">(.*?)</td>', one_line(host.get().text))
     assert cell
     assert re.sub("<[^>]*>", "", cell[1]) == shown
     assert ("<time" in cell[1]) is (ago is not None)
@@ -234,7 +234,8 @@ def notice(text: str) -> list[str]:
         (
             "f-oldest",
             [
-                "Secret A is 400 days old. Change the secret: the old one can go on working while callers move over.",
+                "Secret A is 400 days old."
+                " Change the secret, or add a key: the old one works on while callers move over.",
                 "Two secrets for 45 days. End the one that no caller uses.",
             ],
         ),
@@ -244,7 +245,7 @@ def notice(text: str) -> list[str]:
 )
 def test_the_page_of_a_client_says_what_to_do(account: Host, client_id: str, expected: list[str]) -> None:
     """As a notice at the top."""
-    key = re.search(rf'id="row-([^"]*)"><th[^>]*><a[^>]*>{client_id}<', one_line(account.get().text))
+    key = re.search(rf'value="([^"]*)" form="ic-bulk" aria-label="Select {client_id}"', one_line(account.get().text))
     assert key
     for htmx in (False, True):
         text = account.get(f"/{key[1]}", htmx=htmx).text

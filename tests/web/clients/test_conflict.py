@@ -9,11 +9,9 @@ import pytest
 from tests.support.factories import make_client
 from tests.support.host import NORTHWIND, PREFIX, Host
 from tests.support.markup import Markup, read
-from tests.support.screens import DIALOG_LIMIT_BYTES, open_form, save, stored, values
+from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, values
 from webapp.core.database.models import IdentityClient, SecretState, utc_now
 from webapp.web.clients.conflict import FIELDS
-
-SECRET = "canary-secret-that-was-typed"
 
 
 @pytest.fixture

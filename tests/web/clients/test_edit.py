@@ -12,12 +12,11 @@ from sqlalchemy import select
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.support.screens import DIALOG_LIMIT_BYTES, open_form, save, stored, values
+from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, values
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import Secret, is_generated
 
-SECRET = "canary-secret-that-was-typed"
 ORIGINAL: dict[str, Any] = {
     "client_id": "acme-claims-prod",
     "name": "Acme claims",
@@ -248,7 +247,7 @@ def test_roles_that_the_account_lost_are_named_and_removed(host: Host, htmx: boo
 
 
 def test_a_forged_role_is_refused(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """Even a role that the client has (A4)."""
+    """A role that the account does not hold, whether or not the client has it (A4)."""
     host.actor = replace(NORTHWIND, grantable_roles=frozenset({"MerchantUser"}))
     for roles in (["MerchantUser", "CreatePayment"], ["UploadBatches"], ["MerchantUser UploadBatches"]):
         answer = save(host, client, htmx=htmx, roles=roles)

@@ -4,6 +4,7 @@ import gzip
 import html
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -82,8 +83,9 @@ def test_what_a_row_shows(host: Host) -> None:
     for words in (
         "alpha-claims",
         "Motor claims",
-        "API access, Create single payments",
-        'title="Upload batches"',
+        "Create single payments, Upload batches",
+        "Moves money",
+        "more</span></summary>",
         "45 min",
         "3 min ago",
         'datetime="2026-11-23T10:42:00Z"',
@@ -93,6 +95,61 @@ def test_what_a_row_shows(host: Host) -> None:
     ):
         assert words in row
     assert "London time" in row
+
+
+def test_roles_that_move_money_are_always_shown_and_first(host: Host) -> None:
+    make_client(
+        host.engine,
+        roles={"MerchantUser", "AccountViewer", "CreatePayment", "UploadBatches", "AccountMovementEditor"},
+    )
+    row = re.search(r'<td role="cell" class="ic-c-roles">(.*?)</td>', host.get().text, re.S)
+    assert row
+    shown, _, rest = row[1].partition("<details")
+    assert shown.split("<")[0].strip().split(", ") == [
+        "Create single payments",
+        "Upload batches",
+        "Move money between accounts",
+    ]
+    assert "API access, Read accounts" in rest
+
+
+def test_columns_are_chosen_and_remembered(host: Host) -> None:
+    """E2: by the address, then by a cookie that is sent to the list and what is below it only."""
+    make_client(host.engine, owner="Ana Silva", tags=["live"])
+    headings = re.compile(r'<th\s+scope="col"\s+role="columnheader"[^>]*>\s*(?:<a[^>]*>)?([^<]+)<')
+    fixed = ["Client ID", "Client name", "Status"]
+
+    def shown(answer: Any) -> list[str]:
+        return [text.strip() for text in headings.findall(answer.text) if text.strip()]
+
+    assert shown(host.get()) == [*fixed[:2], "Roles", "Token duration", "Last token", "Status"]
+    answer = host.get("?columns=&columns=owner&columns=tags&columns=secret&columns=created&columns=forged")
+    assert shown(answer) == [*fixed[:2], "Owner", "Tags", "Secret age", "Created", "Status"]
+    assert "Ana Silva" in answer.text
+    assert "0 days" in answer.text
+    cookie = answer.headers["Set-Cookie"]
+    assert "owner.tags.secret.created;" in cookie
+    assert f"Path={PREFIX}" in cookie
+    assert "HttpOnly" in cookie
+    assert shown(host.get("?status=enabled")) == shown(answer)
+    assert "Set-Cookie" not in host.get("?status=enabled").headers
+    assert shown(host.get("?columns=")) == fixed
+
+
+def test_filters_offer_what_the_accounts_clients_have(host: Host) -> None:
+    """Tags and owners of other accounts are not offered (A3)."""
+    assert 'id="ic-tag"' not in host.get().text
+    make_client(host.engine, client_id="acme-1", owner="Ana Silva", tags=["live"])
+    make_client(host.engine, client_id="acme-2", roles=["CreatePayment"])
+    make_client(host.engine, account_id="harbour", owner="Foreign owner", tags=["foreign-tag"])
+    text = host.get("?tag=LIVE&owner=ana+silva").text
+    assert listed_ids(text) == ["acme-1"]
+    assert "<option selected>live</option>" in text
+    assert "<option selected>Ana Silva</option>" in text
+    assert "foreign-tag" not in text
+    assert "Foreign owner" not in text
+    assert listed_ids(host.get("?role=*money").text) == ["acme-2"]
+    assert "only at clients with the tag gone" in host.get("?tag=gone").text
 
 
 def test_keyset_pages_forwards_and_backwards(host: Host) -> None:

@@ -16,20 +16,12 @@ from werkzeug.datastructures import MultiDict
 from tests.support.factories import make_client
 from tests.support.host import HTMX, PREFIX, Host, make_host
 from tests.support.markup import read
+from tests.support.screens import SECRET, VALUES
 from webapp.core.database.models import AuditEvent, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.web.clients.forms import EditForm, NewForm, presets
 from webapp.web.http.forms import VersionForm
 
-SECRET = "canary-secret-that-was-typed"
-VALUES: dict[str, Any] = {
-    "client_id": "acme-claims-prod",
-    "client_secret": SECRET,
-    "name": "Acme claims",
-    "description": "Pays claims",
-    "token_duration": "25",
-    "roles": ["MerchantUser", "CreatePayment"],
-}
 PATHS = ("/new", "/new/form", "/{key}/edit", "/{key}/edit/form")
 
 
@@ -190,7 +182,7 @@ SINGLE = {
     ("path", "name"), [pair for path, names in SINGLE.items() for pair in itertools.product([path], names)]
 )
 def test_a_second_value_of_a_single_valued_field_is_refused(host: Host, key: str, path: str, name: str) -> None:
-    """Even an equal value (I5)."""
+    """Equal values included (I5)."""
     token = host.csrf_token()
     before = database_state(host)
     data = MultiDict(

@@ -22,8 +22,10 @@ from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_eve
 from tests.support.catalogues import make_catalogue, use_flask_babel
 from tests.support.factories import SECRET, make_client, make_requests
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.keys import add_key, private_key, public_pem
 from tests.support.markup import one_line, read, untranslated_texts
 from tests.support.notifications import add_notification_for
+from tests.support.screens import stored
 from webapp.core import errors, i18n
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.audit.actions import Action, RefusalReason
@@ -69,7 +71,8 @@ DATA = (
     *("GMT", "BST", "MerchantUser", "CreatePayment"),
     *("https://hooks.example/identity", "https://hooks.example/…"),
 )
-_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+", r"whsec_[A-Za-z0-9+/=]+")
+_THUMBPRINT = r"[\w-]{43}"
+_TYPED = ("x+", "y", "é+", "Forged", r"client-\d+", r"whsec_[A-Za-z0-9+/=]+", _THUMBPRINT, "ES256")
 _SECRET_LABELS = ("A", "B")
 _DATA = re.compile(
     r"(?<!\w)(?:"
@@ -142,7 +145,8 @@ def client(host: Host) -> IdentityClient:
     )
     add_event_history(host.engine, client)
     add_notification_for(host.engine, client)
-    return client
+    add_key(host.engine, client, long_assertion_at=NOW)
+    return stored(host, client)
 
 
 def check(answer: TestResponse) -> TestResponse:
@@ -168,11 +172,12 @@ def test_the_test_can_fail() -> None:
 
 
 def path_of(rule: str, client: IdentityClient) -> str:
-    """Return the address of a route for a client, and for its newest secret where the route has one."""
+    """Return the address of a route for a client, and for its newest secret or key where the route has one."""
     path = rule.replace("<key>", str(client.id)).replace("<secret_id>", str(client.secrets[-1].id))
     for name in ("<target_id>", "<message_id>"):
         path = path.replace(name, str(client.id))
-    return path.replace("<channel>", "webhook")
+    path = path.replace("<channel>", "webhook")
+    return path.replace("<key_id>", str(client.keys[-1].id)) if client.keys else path
 
 
 _WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request")
@@ -187,6 +192,8 @@ def test_every_page(host: Host, client: IdentityClient, rule: str, roles: frozen
     """In each state of a client, for people with and without access."""
     bare = make_client(host.engine, client_id="id-of-another", enabled=enabled, created_at=NOW - 200 * DAY)
     add_notification_for(host.engine, bare)
+    add_key(host.engine, bare)
+    bare = stored(host, bare)
     host.actor = replace(ACTOR, roles=roles, grantable_roles=frozenset({"MerchantUser"}))
     for each in (client, bare):
         for answer in both(host, path_of(rule, each)):
@@ -221,10 +228,10 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
     host.actor = ACTOR
     form = read(host.get(path)).form()
     meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
-    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y"}
+    meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y", "public_key": public_pem(private_key(number=2))}
     meant |= {"address": "https://hooks.example/other", "kinds": ["client.created"]}
     answer = check(host.post(path, meant, htmx=htmx, token=False))
-    repeatable = {"secret_id": (409,), "/remove": (404,)}  # the loop has done it already
+    repeatable = {"secret_id": (409, 422), "key_id": (409, 422), "/remove": (404,)}  # the loop has done it already
     expected = [200, 303, *(status for part, statuses in repeatable.items() if part in rule for status in statuses)]
     assert answer.status_code in expected, answer.text
     check(host.post(path, meant, htmx=htmx, token=False))  # repeated: already created, or stale
@@ -510,7 +517,7 @@ def test_a_language_without_a_catalogue_gets_english_texts_and_its_own_formats(b
 
 
 def test_errors_and_refusals_are_in_the_language_of_the_request(babel_host: Host, german: Path) -> None:
-    """Also where the host's own CSRF layer responds before our view (W10, W12)."""
+    """Including responses of the host's own CSRF layer, which come before our view (W10, W12)."""
     assert "<h1>Diese Seite gibt es nicht</h1>" in get(babel_host, "de", "/no-such-client").text
     assert "<b>Fehler: Diese Seite gibt es nicht.</b>" in get(babel_host, "de", "/no-such-client", **HTMX).text
     csrf_host = make_host(babel_host.engine)

@@ -211,7 +211,7 @@ def test_the_last_live_secret_gets_409(host: Host, client: IdentityClient, htmx:
     where = path(host, client, "B", action)
     question = host.get(where, htmx=htmx)
     assert question.status_code == 200
-    assert "is the only one of acme-claims-prod that works" in read(question).text
+    assert "is the only secret or key of acme-claims-prod that works" in read(question).text
     answer = host.post(where, {"version": stored(host, client).version, "confirmed": "used"}, htmx=htmx)
     assert answer.status_code == 409
     assert "Change the secret" in read(answer).text
@@ -285,12 +285,12 @@ def test_set_and_clear_an_end_date(host: Host, client: IdentityClient, htmx: boo
     assert (field["min"], field["max"]) == ("2026-11-23T10:46", "2027-11-23T10:45")
     assert "In London time, within 365 days." in page.described("ends_at")
     answer = confirm(host, client, "A", "end-date", htmx=htmx, ends_at="2027-07-01T18:30")
-    assert is_done(answer, "End date set." if htmx else "done=end-date-set", htmx=htmx)
+    assert is_done(answer, "End date set." if htmx else "done=secret-end-date-set", htmx=htmx)
     assert secrets_of(host, client)["A"].ends_at == datetime(2027, 7, 1, 17, 30, tzinfo=UTC)
     for fields in ({"ends_at": ""}, {"clear": "y"}):
         set_columns(host, client, "A", ends_at=NOW + timedelta(days=1))
         answer = confirm(host, client, "A", "end-date", htmx=htmx, **fields)
-        assert is_done(answer, "End date removed." if htmx else "done=end-date-cleared", htmx=htmx)
+        assert is_done(answer, "End date removed." if htmx else "done=secret-end-date-cleared", htmx=htmx)
         assert secrets_of(host, client)["A"].ends_at is None
 
 
@@ -342,7 +342,7 @@ def test_the_last_live_secret_gets_an_end_only_after_a_warning(host: Host, htmx:
     )
     assert secrets_of(host, client)["A"].ends_at is None
     answer = confirm(host, client, "A", "end-date", htmx=htmx, ends_at="2026-12-01T09:00", confirmed=mark)
-    assert is_done(answer, "End date set." if htmx else "done=end-date-set", htmx=htmx)
+    assert is_done(answer, "End date set." if htmx else "done=secret-end-date-set", htmx=htmx)
     assert secrets_of(host, client)["A"].ends_at == datetime(2026, 12, 1, 9, tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""Parse and judge JWT assertions that authenticate clients (`private_key_jwt`, RFC 7523 section 3, S11)."""
+"""Parse JWT assertions that authenticate clients, and check their claims (`private_key_jwt`, RFC 7523, S11)."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _EXPIRY_MAX = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 
 
 class ClientAssertion(NamedTuple):
-    """A JWT that a client sent to authenticate itself. Nothing of it is verified.
+    """A JWT that a client sent to authenticate itself. It is not verified yet.
 
     :param client_id: its `sub`.
     :param algorithm: the `alg` of its header, one of `ALGORITHMS`; None if it is another one.
@@ -46,12 +46,12 @@ class ClientAssertion(NamedTuple):
 
     @property
     def expires_at(self) -> int:
-        """From when on it is refused as expired, in seconds; only of one that `judge` has accepted."""
+        """The time from which it is refused as expired, in seconds; only after `check_claims` has accepted it."""
         expires: float = self.claims["exp"]
         return math.ceil(expires) + CLOCK_SKEW_SECONDS
 
 
-class Judgement(NamedTuple):
+class ClaimsCheck(NamedTuple):
     """The result of the checks of an assertion's claims.
 
     :param failure: the first rule that they break, None if they break none.
@@ -91,7 +91,7 @@ def parse_assertion(text: str) -> ClientAssertion | None:
     )
 
 
-def judge(assertion: ClientAssertion, issuer: str, audiences: Collection[str], now: datetime) -> Judgement:
+def check_claims(assertion: ClientAssertion, issuer: str, audiences: Collection[str], now: datetime) -> ClaimsCheck:
     """Check the claims of an assertion against the standard and the strict profile (S11).
 
     :param issuer: our issuer, the only audience of the strict profile.
@@ -101,22 +101,22 @@ def judge(assertion: ClientAssertion, issuer: str, audiences: Collection[str], n
     jti, audience = claims.get("jti"), claims.get("aud")
     times = [claims.get("exp"), claims.get("iat", 0), claims.get("nbf", 0)]
     if claims.get("iss") != assertion.client_id or not isinstance(jti, str) or not jti:
-        return Judgement(AuthenticationFailure.ASSERTION_MALFORMED)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_MALFORMED)
     if not all(map(_is_time, times)):
-        return Judgement(AuthenticationFailure.ASSERTION_MALFORMED)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_MALFORMED)
     values = audience if isinstance(audience, list) else [audience]
-    # Every value, since an assertion that is for another server too could have been sent on by that one.
+    # Every value, since another server that is also named could have forwarded the assertion.
     if not values or not all(isinstance(value, str) and value in audiences for value in values):
-        return Judgement(AuthenticationFailure.ASSERTION_AUDIENCE)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_AUDIENCE)
     expires, issued, begins = times
     if expires + CLOCK_SKEW_SECONDS <= seconds:
-        return Judgement(AuthenticationFailure.ASSERTION_EXPIRED)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_EXPIRED)
     if max(issued, begins) > seconds + CLOCK_SKEW_SECONDS:
-        return Judgement(AuthenticationFailure.ASSERTION_EARLY)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_EARLY)
     if expires > seconds + STANDARD_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS:
-        return Judgement(AuthenticationFailure.ASSERTION_LONG)
+        return ClaimsCheck(AuthenticationFailure.ASSERTION_LONG)
     is_short = expires <= seconds + STRICT_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS
-    return Judgement(None, is_strict=audience == issuer and is_short)
+    return ClaimsCheck(None, is_strict=audience == issuer and is_short)
 
 
 def _is_time(value: Any) -> bool:

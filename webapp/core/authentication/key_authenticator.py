@@ -17,7 +17,7 @@ from ..errors import RateLimited, Unavailable
 from ..rate_limits.limits import RateLimits
 from ..secrets.keys import KEYS_MAX
 from ..secrets.public_keys import algorithm_of_key, fits, verify_dummy, verify_signature
-from .assertions import ClientAssertion, Judgement, judge
+from .assertions import ClaimsCheck, ClientAssertion, check_claims
 from .authenticator import (
     CLIENT_COLUMNS,
     AuthenticatedClient,
@@ -105,19 +105,19 @@ class KeyAuthenticator:
         """
         if assertion.algorithm is None:
             raise AuthenticationFailed(AuthenticationFailure.ASSERTION_ALGORITHM)
-        judgement = judge(assertion, self._issuer, self._audiences, now)
+        checked = check_claims(assertion, self._issuer, self._audiences, now)
         rows = self._reads.rows(self._keys, client_id=assertion.client_id, digest=assertion.digest)
         candidates = [_candidate(row, address, now) for row in rows]
-        found = _verify(candidates, assertion, judgement)
+        found = _verify(candidates, assertion, checked)
         if found is None:
             reason = AuthenticationFailure.WRONG_KEY if candidates else AuthenticationFailure.UNKNOWN
             raise self._refusal(reason, candidates[0].caller.key if candidates else None, None, assertion, address)
-        failure = _failure_of(found, judgement)
+        failure = _failure_of(found, checked)
         if failure is None and not self._used.add(assertion.digest, assertion.expires_at, now):
             failure = AuthenticationFailure.ASSERTION_USED  # by another request at the same time
         if failure is not None:
             raise self._refusal(failure, found.caller.key, found.caller.secret_label, assertion, address)
-        if not judgement.is_strict:
+        if not checked.is_strict:
             self._note_long_assertion(found, now)
         return found.caller
 
@@ -163,7 +163,7 @@ def _candidate(row: Sequence[Any], address: str | None, now: datetime) -> _Candi
     return _Candidate(client, failure or _FAILURE_OF_STATE.get(secret_state(ends_at, paused_at, now)), *key)
 
 
-def _verify(candidates: Iterable[_Candidate], assertion: ClientAssertion, judgement: Judgement) -> _Candidate | None:
+def _verify(candidates: Iterable[_Candidate], assertion: ClientAssertion, checked: ClaimsCheck) -> _Candidate | None:
     """Return the first key that verifies the signature, None if none does.
 
     Unless the assertion is accepted, this costs exactly `KEYS_MAX` verifications.
@@ -176,14 +176,14 @@ def _verify(candidates: Iterable[_Candidate], assertion: ClientAssertion, judgem
         verified += 1
         if verify_signature(algorithm, candidate.jwk, assertion.message, assertion.signature) and found is None:
             found = candidate
-            if _failure_of(candidate, judgement) is None:
+            if _failure_of(candidate, checked) is None:
                 return candidate
     for _ in range(KEYS_MAX - verified):
         verify_dummy(algorithm, assertion.message, assertion.signature)
     return found
 
 
-def _failure_of(candidate: _Candidate, judgement: Judgement) -> AuthenticationFailure | None:
+def _failure_of(candidate: _Candidate, checked: ClaimsCheck) -> AuthenticationFailure | None:
     """Return why an assertion with a right signature is refused, None if it is accepted."""
     used = AuthenticationFailure.ASSERTION_USED if candidate.is_used else None
-    return candidate.failure or judgement.failure or used
+    return candidate.failure or checked.failure or used

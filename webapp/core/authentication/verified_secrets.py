@@ -18,7 +18,7 @@ _clock = time.monotonic
 class VerifiedSecrets:
     """Caches which secret matched which argon2id hash, so that a busy client pays for argon2id once per process.
 
-    It decides nothing but that comparison: it is asked only about a hash that was just read, and only where client and
+    It replaces only that comparison: it is used only for a hash that was just read, and only where client and
     secret may be used. It holds no secret, only an HMAC of it with a random key of this process.
     """
 

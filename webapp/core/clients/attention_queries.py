@@ -214,7 +214,7 @@ def _clients_by_period(reason: AttentionReason, account_id: str, now: datetime) 
     if reason is AttentionReason.ENDING:
         return listed.where(_is_ending(AttentionPeriod, now))
     # Each is one range of the index. Periods that have an end ahead are few.
-    since = AttentionPeriod.since_at <= _begun(reason, now)
+    since = AttentionPeriod.since_at <= _latest_start(reason, now)
     without_end = listed.where(AttentionPeriod.until_at == NO_END, since)
     with_end = listed.where(AttentionPeriod.until_at > now, AttentionPeriod.until_at < NO_END, since)
     return _merged([without_end, with_end])
@@ -227,14 +227,15 @@ def _is_listed(reason: AttentionReason, account_id: str) -> tuple[ColumnElement[
 def _holds(reason: AttentionReason, period: Any, now: datetime) -> ColumnElement[bool]:
     if reason is AttentionReason.ENDING:
         return _is_ending(period, now)
-    return and_(period.until_at > now, period.since_at <= _begun(reason, now))
+    return and_(period.until_at > now, period.since_at <= _latest_start(reason, now))
 
 
 def _is_ending(period: Any, now: datetime) -> ColumnElement[bool]:
     return and_(period.until_at > now, period.until_at <= now + max(ENDING_WITHIN_DAYS) * _DAY)
 
 
-def _begun(reason: AttentionReason, now: datetime) -> datetime:
+def _latest_start(reason: AttentionReason, now: datetime) -> datetime:
+    """Return the time at which a period must have begun to be old enough for a reason."""
     return now - (OLD_DAYS if reason is AttentionReason.OLD else TWO_SECRETS_DAYS) * _DAY
 
 

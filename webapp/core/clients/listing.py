@@ -3,7 +3,7 @@
 import json
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
@@ -16,18 +16,29 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
     tuple_,
     type_coerce,
+    union,
     union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ..database import search_index
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import ClientRole, ClientSearchText, IdentityClient, utc_now
+from ..database.models import (
+    OWNER_MAX,
+    TAG_MAX,
+    ClientRole,
+    ClientSearchText,
+    ClientSecret,
+    ClientTag,
+    IdentityClient,
+    utc_now,
+)
 from ..database.types import EpochSeconds
 from .attention import FILTERS, AttentionReason
 from .attention_queries import clients_of, count_rows, needs_attention, ordered_clients_of
@@ -41,6 +52,12 @@ COUNT_ONE_BY_ONE_MAX = 2_000
 CANDIDATES_MAX = 5_000
 """How many clients a filter may leave that are sorted for a page."""
 SEARCH_MAX = 200
+EXPORT_MAX = 10_000
+"""How many clients an export has at most (L7)."""
+CHOICES_MAX = 100
+"""How many tags and owners the filters offer; a search finds the others."""
+MOVES_MONEY = "*money"
+"""The value of the filter by role for any role that moves money; it is no role's key."""
 STATUSES = ("enabled", "disabled")
 DEFAULT_SORT = "client_id"
 _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
@@ -61,7 +78,10 @@ class ListQuery:
 
     :param q: a part of the client ID, the name, the description, the owner or a tag, in any letter case.
     :param status: `enabled`, `disabled`, or empty for both.
-    :param role: the key of an API role that the clients must have, or empty.
+    :param role: the key of an API role that the clients must have, `MOVES_MONEY`, or empty.
+    :param roles: the API roles that `role` stands for, one of which the clients must have.
+    :param tag: a tag that the clients must have, or empty.
+    :param owner: the owner whose clients they must be, in any letter case, or empty.
     :param attention: one of `attention.FILTERS`, or empty.
     :param sort: one of `SORTS`; a minus sign reverses the order.
     :param after: the cursor of the row that the page follows.
@@ -71,6 +91,9 @@ class ListQuery:
     q: str = ""
     status: str = ""
     role: str = ""
+    roles: tuple[str, ...] = ()
+    tag: str = ""
+    owner: str = ""
     attention: str = ""
     sort: str = DEFAULT_SORT
     after: str = ""
@@ -81,10 +104,14 @@ class ListQuery:
         """Return the query of a query string; an invalid value becomes the default (I4)."""
         q = unicodedata.normalize("NFC", arguments.get("q", "").strip())
         status, role, attention, sort = (arguments.get(name, "") for name in ("status", "role", "attention", "sort"))
+        roles = _roles(role, catalogue)
         return cls(
             q="" if len(q) > SEARCH_MAX or UNSEARCHABLE.search(q) else q,
             status=status if status in STATUSES else "",
-            role=role if role in catalogue else "",
+            role=role if roles else "",
+            roles=roles,
+            tag=_text(arguments, "tag", TAG_MAX).lower(),
+            owner=_text(arguments, "owner", OWNER_MAX),
             attention=attention if attention in FILTERS else "",
             sort=sort if sort in SORTS else DEFAULT_SORT,
             after=arguments.get("after", ""),
@@ -96,8 +123,13 @@ class ListQuery:
         return {
             field.name: value
             for field in fields(self)
+            if field.name != "roles"
             if (value := getattr(self, field.name)) and (field.name, value) != ("sort", DEFAULT_SORT)
         }
+
+    def filters(self) -> dict[str, str]:
+        """Return the arguments without the page, as for an export."""
+        return replace(self, after="", before="").arguments()
 
     def sorted_by(self, name: str) -> Self:
         """Return the first page of the same search sorted by a column, reversed if it is sorted by it already.
@@ -110,6 +142,17 @@ class ListQuery:
     def with_cursor(self, *, after: str = "", before: str = "") -> Self:
         """Return the same search at another page, by the cursor that it follows or precedes."""
         return replace(self, after=after, before=before)
+
+
+def _roles(role: str, catalogue: RoleCatalogue) -> tuple[str, ...]:
+    if role == MOVES_MONEY:
+        return tuple(key for key, one in catalogue.items() if one.moves_money)
+    return (role,) if role in catalogue else ()
+
+
+def _text(arguments: Mapping[str, str], name: str, length_max: int) -> str:
+    text = unicodedata.normalize("NFC", arguments.get(name, "").strip())
+    return "" if len(text) > length_max or UNSEARCHABLE.search(text) else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +251,57 @@ def list_clients(session: Session, *, account_id: str, query: ListQuery) -> List
     )
 
 
+def export_clients(session: Session, *, account_id: str, query: ListQuery) -> Iterator[list[IdentityClient]]:
+    """Yield the clients of all pages, a page at a time, 10,000 clients at most (L7).
+
+    Call `audit.events.record_export` before. The session must stay open until the last page.
+    """
+    order = _Order(query.sort)
+    source = _find_source(session, account_id, query, order)
+    position, count = None, 0
+    while source is not None and count < EXPORT_MAX:
+        clients = _rows(session, source, order, position)[:PAGE_SIZE]
+        if not clients:
+            return
+        yield clients
+        count += len(clients)
+        position = order.position_of(clients[-1])
+        session.expunge_all()
+
+
+def oldest_secrets(session: Session, keys: Collection[uuid.UUID]) -> dict[uuid.UUID, datetime]:
+    """Return when the oldest secret of each client that has not ended was created, by the client's key."""
+    rows = session.execute(
+        select(ClientSecret.client_key, func.min(ClientSecret.created_at))
+        .where(ClientSecret.client_key.in_(keys), or_(ClientSecret.ends_at.is_(None), ClientSecret.ends_at > utc_now()))
+        .group_by(ClientSecret.client_key)
+    )
+    return dict(iter(rows))
+
+
+def list_tags(session: Session, account_id: str) -> list[str]:
+    """Return the tags of an account's clients, sorted, at most `CHOICES_MAX`."""
+    return _distinct(session, ClientTag.tag, ClientTag.account_id == account_id)
+
+
+def list_owners(session: Session, account_id: str) -> list[str]:
+    """Return the owners of an account's clients, sorted, each in one spelling, at most `CHOICES_MAX`."""
+    own = and_(IdentityClient.account_id == account_id, *_HAS_OWNER)
+    folded = _distinct(session, IdentityClient.owner_folded, own)
+    spelling = select(IdentityClient.owner).where(own).limit(1)
+    return [session.scalars(spelling.where(IdentityClient.owner_folded == owner)).one() for owner in folded]
+
+
+def _distinct(session: Session, column: InstrumentedAttribute[str], own: ColumnElement[bool]) -> list[str]:
+    # Jumps from one value to the next in the index (a loose index scan), where DISTINCT would read every row.
+    found = select(func.min(column).label("value"), literal(1).label("number")).where(own).cte("found", recursive=True)
+    following = select(func.min(column)).where(own, column > found.c.value).scalar_subquery()
+    found = found.union_all(
+        select(following, found.c.number + 1).where(found.c.value.is_not(None), found.c.number < CHOICES_MAX)
+    )
+    return sorted(session.scalars(select(found.c.value).where(found.c.value.is_not(None))))
+
+
 # The source of the rows
 
 
@@ -231,12 +325,14 @@ class _Source(NamedTuple):
     :param conditions: what the clients must meet besides.
     :param total: how many clients there are, None if they were not counted.
     :param has_more: whether there are more than `total`.
+    :param overlapping: whether several parts may have the same client.
     """
 
     parts: Sequence[_Part]
     conditions: Sequence[ColumnElement[bool]]
     total: int | None = None
     has_more: bool = False
+    overlapping: bool = False
 
     def selects(self, order: _Order) -> list[tuple[Select[*tuple[Any, ...]], Any, Any]]:
         """Return for each part the SELECT, and the two columns to order it by."""
@@ -259,13 +355,13 @@ def _find_source(session: Session, account_id: str, query: ListQuery, order: _Or
     """
     conditions = _conditions(session, account_id, query)
     candidates = _candidates(session, account_id, query)
+    ordered_parts = _ordered_parts(account_id, query) if order.name == DEFAULT_SORT else {}
     if query.q and "q" not in candidates and _count_all(session, account_id) > COUNT_MAX:
         return None
     for name, found in candidates.items():
         others = [condition for other, condition in conditions.items() if other != name]
-        if name == "role" and order.name == DEFAULT_SORT:
-            part = _Part(found, ClientRole.client_key, ClientRole.client_id_folded)
-            return _Source([part], others)
+        if name in ordered_parts and not others:
+            return _Source(ordered_parts[name], [], overlapping=len(ordered_parts[name]) > 1)
         if name == "attention":
             count = count_rows(session, query.attention, account_id, CANDIDATES_MAX)
         else:
@@ -281,6 +377,9 @@ def _find_source(session: Session, account_id: str, query: ListQuery, order: _Or
                 reads_clients = query.attention == AttentionReason.UNUSED
                 part = _Part(ordered.with_only_columns(key), key, None if reads_clients else client_id_folded)
                 return _Source([part], others, None if others else CANDIDATES_MAX, has_more=True)
+    for name, parts in ordered_parts.items():
+        others = [condition for other, condition in conditions.items() if other != name]
+        return _Source(parts, others, overlapping=len(parts) > 1)
     others = [condition for name, condition in conditions.items() if name != "status"]
     status = "enabled" if query.attention else query.status
     only_one = len(conditions) == 1 and candidates
@@ -309,11 +408,47 @@ def _candidates(session: Session, account_id: str, query: ListQuery) -> dict[str
         candidates["q"] = _found_by_text(session, account_id, query.q)
     if query.attention:
         candidates["attention"] = clients_of(query.attention, account_id, utc_now())
-    if query.role:
-        candidates["role"] = select(ClientRole.client_key, ClientRole.client_id_folded).where(
-            ClientRole.account_id == account_id, ClientRole.role == query.role
-        )
+    for name, parts in _ordered_parts(account_id, query).items():
+        if len(parts) == 1:
+            candidates[name] = parts[0].keys
+        else:
+            # Each limited, so that no more is read than decides whether they are few.
+            rows = union(*(select(part.keys.limit(CANDIDATES_MAX + 1).subquery()) for part in parts)).subquery()
+            candidates[name] = select(rows.c.client_key, rows.c.client_id_folded)
     return candidates
+
+
+def _ordered_parts(account_id: str, query: ListQuery) -> dict[str, list[_Part]]:
+    """Return by filter the parts that have the clients that it leaves, each in the order of client IDs by an index."""
+    parts: dict[str, list[_Part]] = {}
+    if query.owner:
+        own = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+            IdentityClient.account_id == account_id,
+            IdentityClient.owner_folded == query.owner.casefold(),
+            *_HAS_OWNER,
+        )
+        parts["owner"] = [_Part(own, IdentityClient.id)]
+    if query.tag:
+        tagged = select(ClientTag.client_key, ClientTag.client_id_folded).where(
+            ClientTag.account_id == account_id, ClientTag.tag == query.tag
+        )
+        parts["tag"] = [_Part(tagged, ClientTag.client_key, ClientTag.client_id_folded)]
+    if query.roles:
+        parts["role"] = [
+            _Part(
+                select(ClientRole.client_key, ClientRole.client_id_folded).where(
+                    ClientRole.account_id == account_id, ClientRole.role == role
+                ),
+                ClientRole.client_key,
+                ClientRole.client_id_folded,
+            )
+            for role in query.roles
+        ]
+    return parts
+
+
+# Without parameters, so that PostgreSQL knows that the partial index has the rows.
+_HAS_OWNER = (IdentityClient.deleted_at.is_(None), IdentityClient.owner_folded != literal_column("''"))
 
 
 def _conditions(session: Session, account_id: str, query: ListQuery) -> dict[str, ColumnElement[bool]]:
@@ -329,10 +464,16 @@ def _conditions(session: Session, account_id: str, query: ListQuery) -> dict[str
         conditions["status"] = IdentityClient.enabled == (true() if query.status == "enabled" else false())
     if query.attention:
         conditions["attention"] = needs_attention(query.attention, account_id, utc_now())
-    if query.role:
+    if query.owner:
+        conditions["owner"] = IdentityClient.owner_folded == query.owner.casefold()
+    if query.tag:
+        own_tag = aliased(ClientTag)
+        tagged = select(func.count()).where(own_tag.client_key == IdentityClient.id, own_tag.tag == query.tag)
+        conditions["tag"] = tagged.scalar_subquery() > 0
+    if query.roles:
         # Counted: for EXISTS PostgreSQL may prefer to read the roles of all accounts.
         own_role = aliased(ClientRole)
-        having = select(func.count()).where(own_role.client_key == IdentityClient.id, own_role.role == query.role)
+        having = select(func.count()).where(own_role.client_key == IdentityClient.id, own_role.role.in_(query.roles))
         conditions["role"] = having.scalar_subquery() > 0
     return conditions
 
@@ -408,7 +549,7 @@ def _page(
     position = _read_cursor(session, order, account_id, query.before)
     if position is not None:
         found = _rows(session, source, order, position, backwards=True)
-        # Going back, a page that is not full is the first one, whatever became of its rows.
+        # Backwards, a page that is not full is the first one, even if some of its rows were deleted.
         if len(found) >= PAGE_SIZE:
             return found[PAGE_SIZE - 1 :: -1], len(found) == PAGE_SIZE, False
     found = _rows(session, source, order, None)
@@ -428,9 +569,14 @@ def _rows(
     if len(parts) == 1:
         page = parts[0][1].subquery()
     else:
+        # A client that several parts have is within the page in each of them.
         # Without conditions each part is short. With them the engine merges the parts row by row: the last rows of a
         # part that meet them may be far.
-        merged = union_all(*(part if source.conditions else select(limited.subquery()) for part, limited in parts))
+        merged = (
+            union(*(select(limited.subquery()) for _, limited in parts))
+            if source.overlapping
+            else union_all(*(part if source.conditions else select(limited.subquery()) for part, limited in parts))
+        )
         columns = merged.selected_columns
         page = (
             merged.order_by(*order.rows(columns.value, columns.client_key, backwards=backwards))
@@ -447,7 +593,8 @@ def _count(session: Session, source: _Source, order: _Order, before: _Position |
     for keys, value, key in source.selects(order):
         narrowed = keys if before is None else keys.where(order.beyond(value, key, before, backwards=True))
         parts.append(select(narrowed.limit(COUNT_MAX + 1).subquery()))
-    counted = union_all(*parts) if len(parts) > 1 else parts[0]
+    unite = union if source.overlapping else union_all
+    counted = unite(*parts) if len(parts) > 1 else parts[0]
     return _count_up_to(session, counted.limit(COUNT_MAX + 1))
 
 

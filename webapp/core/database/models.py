@@ -68,7 +68,7 @@ class Base(DeclarativeBase):
 
 
 class Account(Base):
-    """A host's account as the identity endpoint needs to know it, since nobody is signed in there to ask the host."""
+    """A host's account as the identity endpoint needs to know it, since no person is signed in there."""
 
     __tablename__ = "identity_client_accounts"
 

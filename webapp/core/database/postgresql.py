@@ -90,7 +90,7 @@ def cancel_in_background(connection: psycopg.Connection[Any]) -> None:
             # Not cut short: PgBouncer 1.18 crashes if a client leaves before its cancel request is answered.
             connection.cancel_safe(timeout=CANCEL_REQUEST_SECONDS)
         except psycopg.Error:
-            return  # the connection was closed meanwhile, or nobody listens
+            return  # the connection was closed meanwhile, or no server listens
         finally:
             _unanswered_cancel_requests.discard(thread)
 

@@ -90,8 +90,8 @@ class WindowCounters:
 class BoundedMemoryStorage(MemoryStorage):
     """Moving windows in the memory of this process, of the most recently used keys.
 
-    `MemoryStorage` keeps every key of a moving window for ever, and iterates over all of them at each use. Here a key
-    is removed once its window has passed, or when there are too many and it is the least recently used.
+    `MemoryStorage` never removes the keys of moving windows, and iterates over all of them at each use. Here a key is
+    removed once its window has passed, or when there are too many and it is the least recently used.
     """
 
     # Registered by its scheme, so that one of the library's would replace the library's storage in the whole process.

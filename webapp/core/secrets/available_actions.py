@@ -76,7 +76,7 @@ def required_confirmations(
 ) -> list[ConfirmationRequired]:
     """Return the consequences of an action that a person must confirm first, for the confirmation page.
 
-    `lifecycle.apply_secret_action` raises the first of them unless it is told that they are confirmed.
+    `lifecycle.apply_secret_action` raises the first of them that is not confirmed.
 
     :param ends_at: the end date to set, with SET_END_DATE.
     """

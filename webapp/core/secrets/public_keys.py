@@ -87,7 +87,7 @@ def parse_public_key(text: str) -> PublicKey:
     text = text.strip()
     if not text:
         raise _error(gettext("Paste a public key as JWK or PEM, or choose its file."))
-    if _is_private(text):
+    if contains_private_key(text):
         raise PrivateKeyGiven
     if len(text) > PUBLIC_KEY_MAX:
         raise _error(gettext("This is too long for a public key. Paste one key, as JWK or PEM."))
@@ -160,7 +160,7 @@ _DUMMY_KEYS: Mapping[str, Callable[[], Key]] = {ES256: _dummy_ec_key, EDDSA: _du
 # Reading
 
 
-def _is_private(text: str) -> bool:
+def contains_private_key(text: str) -> bool:
     """Return whether a text contains a private or symmetric key, or seems to."""
     if _PRIVATE_PEM.search(text) or _PRIVATE_MEMBER.search(text):
         return True

@@ -206,7 +206,7 @@ class SigningKeys:
         return key.signs_until is None and now >= key.signs_from + self._rotation - self._publication
 
     def _signs_too_long(self, key: _Scheduled, now: datetime) -> bool:
-        """Return whether the end of a key was set by a clock that stood far ahead of this one."""
+        """Return whether the end of a key was set by a clock that was far ahead of this one."""
         latest = max(key.signs_from + self._rotation, now + self._publication) + CLOCK_SKEW
         return key.signs_until is not None and key.signs_until > latest
 

@@ -125,7 +125,7 @@ class _PendingWrites:
         That is one in another letter case, or without the white space at its ends, which is then the reason (S10).
         """
         well_formed = [client_id for request in self.unknown if is_well_formed(client_id := request.client_id.strip())]
-        clients = writer.clients_by_used_id(connection, well_formed) if well_formed else {}
+        clients = writer.clients_by_claimed_id(connection, well_formed) if well_formed else {}
         for _ in range(len(self.unknown)):
             request = self.unknown.popleft()
             stripped = request.client_id.strip()
@@ -245,7 +245,7 @@ class Recorder:
             if not pending:
                 return
             if rest := pending.split_off(COUNTS_PER_WRITE_MAX):
-                self._put_back(rest)
+                self._requeue(rest)
             recent_writes = self._recent_writes
             try:
                 with unit_of_work(self._engine) as session:
@@ -265,13 +265,13 @@ class Recorder:
             self._is_delayed = False
             self._log(pending)
 
-    def _put_back(self, pending: _PendingWrites) -> None:
+    def _requeue(self, pending: _PendingWrites) -> None:
         with self._lock:
             pending.merge(self._pending)
             self._pending = pending
 
     def _keep(self, pending: _PendingWrites) -> None:
-        self._put_back(pending)
+        self._requeue(pending)
         if not self._is_delayed:
             self._is_delayed = True
             LOG.warning("Token requests cannot be recorded now. They are kept in memory, and retried every second.")

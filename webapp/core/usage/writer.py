@@ -146,7 +146,7 @@ def write_requests(
     return _write_last_uses(connection, counts, recent_writes)
 
 
-def clients_by_used_id(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
+def clients_by_claimed_id(connection: Connection, client_ids: Iterable[str]) -> Mapping[str, uuid.UUID]:
     """Return the clients that have or had these IDs in any letter case, by case-folded ID; unknown IDs are left out."""
     folded = {client_id.casefold() for client_id in client_ids}
     rows = connection.execute(
@@ -298,7 +298,7 @@ def _accounts(
     latest: Mapping[tuple[uuid.UUID, bool], Iterable[RecordedRequest]],
     counts: Iterable[RequestCountKey],
 ) -> Mapping[uuid.UUID, str]:
-    """Return the accounts of the clients with a request that does not tell it, and of those with a refused one."""
+    """Return the accounts of the clients with a refused request, or with a request that has no account ID."""
     account_ids = {key: account_id for (key, _), (first, *_) in latest.items() if (account_id := first.account_id)}
     wanted = [key for key, _ in latest if key not in account_ids]
     wanted += [key.client_key for key in counts if key.outcome != Outcome.ISSUED and key.client_key not in account_ids]

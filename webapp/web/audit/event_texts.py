@@ -79,10 +79,13 @@ SENTENCES: Mapping[str, str] = {
 }
 # Translators: action is a word of a later version that has no text yet.
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
+_EXPORTED: Mapping[str, str] = {
+    "clients": lazy_gettext("<b>%(who)s</b> exported the list of clients"),
+    "token requests": lazy_gettext("<b>%(who)s</b> exported the token requests"),
+}
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
-_EXPORTED_REQUESTS = lazy_gettext("<b>%(who)s</b> exported the token requests")
 
 
 # The sentence of an edit that changed a single field.
@@ -111,7 +114,7 @@ REFUSAL_REASONS: Mapping[str, str] = {
     RefusalReason.THROTTLED: lazy_gettext("They had tried too often."),
 }
 ATTEMPTS: Mapping[str, str] = {
-    # Translators: what somebody tried to do; the value of %(attempt)s, as are the next ones.
+    # Translators: what a person tried to do; the value of %(attempt)s, as are the next ones.
     "list": lazy_gettext("see the clients"),
     "new": lazy_gettext("create a client"),
     "new_form": lazy_gettext("create a client"),
@@ -131,6 +134,11 @@ ATTEMPTS: Mapping[str, str] = {
     "resume_secret": lazy_gettext("resume a secret"),
     "end_date": lazy_gettext("set the end date of a secret"),
     "leaked": lazy_gettext("replace a leaked secret"),
+    "add_key": lazy_gettext("add a key"),
+    "end_key": lazy_gettext("end a key"),
+    "pause_key": lazy_gettext("pause a key"),
+    "resume_key": lazy_gettext("resume a key"),
+    "key_end_date": lazy_gettext("set the end date of a key"),
     "revoke_tokens": lazy_gettext("revoke the tokens"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
@@ -144,6 +152,8 @@ ATTEMPTS: Mapping[str, str] = {
     "activity": lazy_gettext("see the activity"),
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
+    "clients_csv": lazy_gettext("export the list of clients"),
+    "bulk": lazy_gettext("change several clients"),
     "notifications": lazy_gettext("see the notifications"),
     "add_target": lazy_gettext("add an address for notifications"),
     "edit_target": lazy_gettext("change the messages to an address"),
@@ -216,8 +226,7 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
     elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.EXPORTED:
-        if _take(stored, "of") == "token requests":
-            sentence = _EXPORTED_REQUESTS
+        sentence = _EXPORTED.get(to_text(_take(stored, "of")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored
     elif event.action == Action.EDITED and len(stored) == 1:
         [name] = stored
@@ -247,7 +256,9 @@ def _target_change(pair: Any) -> Any:
 def _target_text(side: Any) -> Any:
     if side == Channel.OWNER:
         return gettext("Owners of clients")
-    return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side) if isinstance(side, list) else side
+    if not isinstance(side, list) or not all(isinstance(kind, str) for kind in side):
+        return side
+    return "; ".join(str(KIND_LABELS.get(kind, kind)) for kind in side)
 
 
 def _filters(filters: Any) -> dict[str, Any]:

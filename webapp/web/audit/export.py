@@ -103,7 +103,7 @@ def _row(event: AuditEvent, times: Times, catalogue: RoleCatalogue) -> list[str]
         event.actor_label,
         event.actor_id,
         str(ACTION_LABELS.get(event.action, event.action)),
-        (Markup(str(text.sentence)) % text.variables).striptags(),  # noqa: S704 - a message of ours
+        (Markup(str(text.sentence)) % text.variables).striptags(),  # noqa: S704 - one of our messages
         text.note,
         event.client_id or "",
         *cells,

@@ -7,15 +7,16 @@ from ...core.clients.attention import ANY, Attention, AttentionReason
 from ...core.clients.attention_queries import Summary
 from ...core.database.models import utc_now
 from ...core.i18n import format_number, gettext, lazy_gettext, ngettext
+from ..i18n.credential_names import credential_title
 
 FILTER_WORDS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
     ANY: lazy_gettext("Needs attention"),
-    AttentionReason.ENDING: lazy_gettext("Secret ends soon"),
+    AttentionReason.ENDING: lazy_gettext("Secret or key ends soon"),
     AttentionReason.REFUSED: lazy_gettext("Many requests refused"),
     AttentionReason.UNUSED: lazy_gettext("Never used"),
     AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
-    AttentionReason.OLD: lazy_gettext("Secret older than a year"),
+    AttentionReason.OLD: lazy_gettext("Secret or key older than a year"),
     AttentionReason.TWO: lazy_gettext("Two secrets in use"),
 }
 """The labels of the list's filter by its values."""
@@ -31,11 +32,11 @@ class StripLink(NamedTuple):
 def strip_links(summary: Summary) -> list[StripLink]:
     """Return the parts of the strip of an account, the most urgent first."""
     return [
-        StripLink(reason, _strip_words(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
+        StripLink(reason, _strip_text(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
     ]
 
 
-def _strip_words(reason: AttentionReason, summary: Summary) -> str:
+def _strip_text(reason: AttentionReason, summary: Summary) -> str:
     count = summary.by_reason[reason]
     number = format_capped(count, has_more=reason in summary.more)
     match reason:
@@ -44,8 +45,8 @@ def _strip_words(reason: AttentionReason, summary: Summary) -> str:
             days = -((utc_now() - first_end_at).days) if first_end_at else 0
             time = ngettext("%(number)s day", "%(number)s days", days)
             return ngettext(
-                "%(number)s client’s secret ends within %(time)s",
-                "%(number)s clients’ secrets end, the first within %(time)s",
+                "%(number)s client’s secret or key ends within %(time)s",
+                "%(number)s clients’ secrets or keys end, the first within %(time)s",
                 count,
                 number=number,
                 time=time,
@@ -68,8 +69,8 @@ def _strip_words(reason: AttentionReason, summary: Summary) -> str:
             )
         case AttentionReason.OLD:
             return ngettext(
-                "%(number)s client with a secret older than a year",
-                "%(number)s clients with a secret older than a year",
+                "%(number)s client with a secret or key older than a year",
+                "%(number)s clients with a secret or key older than a year",
                 count,
                 number=number,
             )
@@ -94,10 +95,10 @@ def attention_mark(one: Attention) -> str:
     match one.reason:
         case AttentionReason.ENDING:
             return ngettext(
-                "Secret %(label)s ends within %(number)s day",
-                "Secret %(label)s ends in %(number)s days",
+                "%(name)s ends within %(number)s day",
+                "%(name)s ends in %(number)s days",
                 one.days,
-                label=one.secret_label,
+                name=credential_title(one.secret_label or ""),
             )
         case AttentionReason.REFUSED:
             refused, requests = format_number(one.refused), format_number(one.requests)
@@ -109,10 +110,10 @@ def attention_mark(one: Attention) -> str:
             return ngettext("Idle for %(number)s day", "Idle for %(number)s days", one.days)
         case AttentionReason.OLD:
             return ngettext(
-                "Secret %(label)s is %(number)s day old",
-                "Secret %(label)s is %(number)s days old",
+                "%(name)s is %(number)s day old",
+                "%(name)s is %(number)s days old",
                 one.days,
-                label=one.secret_label,
+                name=credential_title(one.secret_label or ""),
             )
         case AttentionReason.TWO:
             return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
@@ -129,7 +130,7 @@ _ADVICE: Mapping[AttentionReason, str] = {
     AttentionReason.REFUSED: lazy_gettext("The reasons stand under Token requests."),
     AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
-    AttentionReason.OLD: lazy_gettext("Change the secret: the old one can go on working while callers move over."),
+    AttentionReason.OLD: lazy_gettext("Change the secret, or add a key: the old one works on while callers move over."),
     AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
 }
 

@@ -22,7 +22,7 @@ from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
-from ..http.forms import SetField, VersionField, VersionForm, normalise_line_breaks
+from ..http.forms import ScreenForm, SetField, VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
 # Label and roles of each preset, by its key.
@@ -62,6 +62,15 @@ class DeleteForm(VersionForm):
     """Delete."""
 
     confirm = StringField(lazy_gettext("Client ID"), default="")
+
+
+class BulkForm(ScreenForm):
+    """A change of several clients."""
+
+    action = HiddenField("Action", default="")
+    clients = HiddenField("Clients", default="")
+    """Key and version of each client."""
+    tag = StringField(lazy_gettext("Tag"), default="")
 
 
 class ClientForm(SecretForm):

@@ -3,8 +3,9 @@
 from flask import Response, request
 
 from ...core.clients import attention, attention_queries
-from ...core.clients.listing import ListQuery
+from ...core.clients.listing import MOVES_MONEY, ListQuery, list_owners, list_tags, oldest_secrets
 from ...core.clients.listing import list_clients as find_clients
+from ...core.database.models import utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.i18n import lazy_gettext
 from ...core.notifications.targets import list_failing, shown_address
@@ -14,6 +15,7 @@ from ..http.forms import VersionForm
 from ..http.htmx import htmx, render
 from ..http.loading import load_client
 from ..http.toasts import TOASTS
+from . import columns
 from .attention import FILTER_WORDS, attention_mark, strip_links
 
 # The sort orders of the list with their labels, in the order of its select.
@@ -36,19 +38,30 @@ def list_clients() -> Response:
     if htmx().partial and request.args.get("part") == "attention":
         return _attention_strip()
     catalogue, account_id = services().catalogue, actor().account_id
-    query = ListQuery.from_arguments(request.args, catalogue)
+    query, shown = ListQuery.from_arguments(request.args, catalogue), columns.chosen_columns()
     with read_session(services().engine) as session:
         page = find_clients(session, account_id=account_id, query=query)
         found = attention.reasons(session, account_id, page.clients)
+        secrets = oldest_secrets(session, [client.id for client in page.clients]) if "secret" in shown else {}
         summary = None if htmx().partial else attention_queries.summary(session, account_id)
+        tags, owners = (
+            ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
+        )
         failing = [] if htmx().partial else list_failing(session, account_id)
-    return render(
+    response = render(
         "clients/list.html",
         "clients/_results.html",
         page=page,
         query=query,
         catalogue=catalogue,
         orders=ORDERS,
+        moves_money=MOVES_MONEY if any(role.moves_money for role in catalogue.values()) else "",
+        tags=tags,
+        owners=owners,
+        all_columns=columns.COLUMNS,
+        columns=shown,
+        sorted_by=columns.SORTED_BY,
+        secret_ages={key: (utc_now() - at).days for key, at in secrets.items()},
         changed=request.args.get("changed", ""),
         attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
@@ -57,6 +70,8 @@ def list_clients() -> Response:
         failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
+    columns.remember_columns(response, shown)
+    return response
 
 
 def _attention_strip() -> Response:

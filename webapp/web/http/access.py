@@ -74,7 +74,7 @@ _NEEDED = {
     Access.DELETE: lazy_gettext("You need a role that may delete clients."),
     Access.MANAGE: lazy_gettext("You need a role that manages all clients of the account."),
 }
-"""What somebody is told who may view clients, but not do this."""
+"""The sentence for a person who may view clients, but lacks this permission."""
 
 
 def check_access(permissions: Mapping[str, Access]) -> ResponseReturnValue | None:
@@ -124,7 +124,7 @@ def limit_body(_endpoint: str | None, _values: Mapping[str, object] | None) -> N
 def actor() -> Actor:
     """Return the signed-in person; for views, which run only where there is one.
 
-    :raises Forbidden: nobody is signed in.
+    :raises Forbidden: no person is signed in.
     """
     found = current_actor()
     if found is None:

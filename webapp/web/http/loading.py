@@ -1,11 +1,11 @@
-"""Load the client and the secret that a URL names."""
+"""Load the client, secret or key that a URL names."""
 
 import uuid
 
 from ...core.account_settings import is_management_api_enabled
 from ...core.client_changes import get_client
 from ...core.clients.roles import ApiRole
-from ...core.database.models import ClientSecret, IdentityClient
+from ...core.database.models import ClientKey, ClientSecret, IdentityClient
 from ...core.database.unit_of_work import read_session
 from ...core.errors import NotFound
 from ...host import services
@@ -29,7 +29,7 @@ def parse_key(text: str) -> uuid.UUID:
 
 
 def load_client(key: str) -> IdentityClient:
-    """Return a client of the actor's account with its secrets.
+    """Return a client of the actor's account with its secrets and keys.
 
     :raises NotFound: the account has no such client (A3).
     """
@@ -57,4 +57,16 @@ def find_secret(client: IdentityClient, secret_id: str) -> ClientSecret:
     for secret in client.secrets:
         if secret.id == wanted:
             return secret
+    raise NotFound
+
+
+def find_key(client: IdentityClient, key_id: str) -> ClientKey:
+    """Return a key of a client.
+
+    :raises NotFound: the client has no such key.
+    """
+    wanted = parse_key(key_id)
+    for key in client.keys:
+        if key.id == wanted:
+            return key
     raise NotFound

@@ -23,7 +23,7 @@ class ResponseKind(Enum):
 class ScreenResponse(Response):
     """A response of the screens with its kind; a response of any other class counts as a page.
 
-    Its header `SCREEN_HEADER` tells the script that no proxy and no other page of the host answered.
+    By its header `SCREEN_HEADER` the script distinguishes it from responses of a proxy or of the host's other pages.
     """
 
     kind = ResponseKind.PAGE

@@ -13,6 +13,7 @@ from ...core.i18n import lazy_gettext as _
 from ...host import permissions_of, request_id, services
 from ...security_headers import FILE_HEADERS, PAGE_HEADERS
 from ..i18n import times
+from ..i18n.credential_names import credential_name, credential_title
 from .htmx import htmx, render
 from .response_kinds import SCREEN_HEADER, ResponseKind, ScreenResponse, kind_of
 from .static_files import HTMX, asset_url
@@ -51,6 +52,8 @@ def template_context() -> dict[str, Any]:
         "actor": (actor := g.get("identity_clients_actor")),  # an error page must not need the database (D8)
         "permissions": permissions_of(actor),
         "partial": htmx().partial,
+        "credential_name": credential_name,
+        "credential_title": credential_title,
         "times": times.Times(services().settings.time_zone),
     }
 
@@ -110,7 +113,7 @@ def not_found(_error: NotFound) -> ResponseReturnValue:
     return error_response(404)
 
 
-def throttled(error: RateLimited) -> ResponseReturnValue:
+def rate_limited(error: RateLimited) -> ResponseReturnValue:
     """Answer a request beyond a rate limit or quota (D5)."""
     return error_response(429, retry_after_seconds=error.retry_after_seconds)
 

@@ -13,14 +13,22 @@ TOASTS = {
     "enabled": lazy_gettext("Enabled. The client can ask for tokens again."),
     "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
     "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
+    # Translators: after a change of several clients.
+    "bulk": lazy_gettext("Done. Each change stands in the activity."),
     "deleted": lazy_gettext("Deleted. The client gets no new tokens, and its client ID stays taken."),
     "tokens-revoked": lazy_gettext("Tokens revoked. The client can ask for new ones."),
     "secret-ended": lazy_gettext("Secret ended. Requests with it are refused from now."),
     "secret-paused": lazy_gettext("Secret paused. Requests with it are refused until you resume it."),
     "secret-resumed": lazy_gettext("Secret resumed. The client gets tokens with it again."),
-    "end-date-set": lazy_gettext("End date set. The secret ends by itself."),
+    "secret-end-date-set": lazy_gettext("End date set. The secret ends by itself."),
+    "secret-end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
+    "key-added": lazy_gettext("Key added. The client can ask for tokens with it from now."),
+    "key-ended": lazy_gettext("Key ended. Requests with it are refused from now."),
+    "key-paused": lazy_gettext("Key paused. Requests with it are refused until you resume it."),
+    "key-resumed": lazy_gettext("Key resumed. The client gets tokens with it again."),
+    "key-end-date-set": lazy_gettext("End date set. The key ends by itself."),
+    "key-end-date-cleared": lazy_gettext("End date removed. The key works until you end it."),
     "settings": lazy_gettext("Saved. The settings apply from the next request on."),
-    "end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
 }
 
 

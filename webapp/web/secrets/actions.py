@@ -1,4 +1,4 @@
-"""End, pause and resume one secret, and set its end date; each after a confirmation page (S7, S8)."""
+"""End, pause and resume one secret or key, and set its end date; each after a confirmation page (S7, S8)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -8,18 +8,18 @@ from flask import Response
 from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
-from ...core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
+from ...core.database.models import ClientKey, IdentityClient, SecretState, utc_now
 from ...core.errors import FieldError
 from ...core.i18n import gettext
 from ...core.secrets.available_actions import SecretAction, required_confirmations
-from ...core.secrets.client_secrets import last_live
+from ...core.secrets.client_secrets import AnyCredential, last_live
 from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
 from ...core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import ConfirmedForm
-from ..http.loading import find_secret, load_client
+from ..http.loading import find_key, find_secret, load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
@@ -32,28 +32,67 @@ _TEMPLATES = {
     SecretAction.RESUME: "secrets/confirm_resume.html",
     SecretAction.SET_END_DATE: "secrets/end_date.html",
 }
+_DONE = {
+    SecretAction.END: "ended",
+    SecretAction.PAUSE: "paused",
+    SecretAction.RESUME: "resumed",
+    SecretAction.SET_END_DATE: "end-date-set",
+}
+_CLEARED = "end-date-cleared"
 _FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
 
 def end(key: str, secret_id: str) -> ResponseReturnValue:
     """Ask for confirmation; on POST end a secret now."""
-    return _confirm_and_apply(key, secret_id, SecretAction.END, toast="secret-ended")
+    return _confirm_and_apply(*_load_secret(key, secret_id), SecretAction.END)
 
 
 def pause(key: str, secret_id: str) -> ResponseReturnValue:
     """Ask for confirmation; on POST pause a secret."""
-    return _confirm_and_apply(key, secret_id, SecretAction.PAUSE, toast="secret-paused")
+    return _confirm_and_apply(*_load_secret(key, secret_id), SecretAction.PAUSE)
 
 
 def resume(key: str, secret_id: str) -> ResponseReturnValue:
     """Ask for confirmation; on POST resume a paused secret."""
-    return _confirm_and_apply(key, secret_id, SecretAction.RESUME, toast="secret-resumed")
+    return _confirm_and_apply(*_load_secret(key, secret_id), SecretAction.RESUME)
 
 
 def end_date(key: str, secret_id: str) -> ResponseReturnValue:
     """Show the form; on POST set or remove the end date of a secret."""
+    return _set_end_date(*_load_secret(key, secret_id))
+
+
+def end_key(key: str, key_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST end a key now."""
+    return _confirm_and_apply(*_load_key(key, key_id), SecretAction.END)
+
+
+def pause_key(key: str, key_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST pause a key."""
+    return _confirm_and_apply(*_load_key(key, key_id), SecretAction.PAUSE)
+
+
+def resume_key(key: str, key_id: str) -> ResponseReturnValue:
+    """Ask for confirmation; on POST resume a paused key."""
+    return _confirm_and_apply(*_load_key(key, key_id), SecretAction.RESUME)
+
+
+def key_end_date(key: str, key_id: str) -> ResponseReturnValue:
+    """Show the form; on POST set or remove the end date of a key."""
+    return _set_end_date(*_load_key(key, key_id))
+
+
+def _load_secret(key: str, secret_id: str) -> tuple[IdentityClient, AnyCredential]:
     client = load_client(key)
-    secret = find_secret(client, secret_id)
+    return client, find_secret(client, secret_id)
+
+
+def _load_key(key: str, key_id: str) -> tuple[IdentityClient, AnyCredential]:
+    client = load_client(key)
+    return client, find_key(client, key_id)
+
+
+def _set_end_date(client: IdentityClient, secret: AnyCredential) -> ResponseReturnValue:
     form = EndDateForm(version=client.version, ends_at=_field_value(secret.ends_at))
     if not form.is_submitted():
         return _confirm(client, secret, form, SecretAction.SET_END_DATE)
@@ -62,32 +101,27 @@ def end_date(key: str, secret_id: str) -> ResponseReturnValue:
     except FieldError as error:
         form.add_errors([error])
         return _confirm(client, secret, form, SecretAction.SET_END_DATE, status=422)
-    toast = "end-date-cleared" if ends_at is None else "end-date-set"
-    return _apply(client, secret, form, SecretAction.SET_END_DATE, toast=toast, ends_at=ends_at)
+    return _apply(client, secret, form, SecretAction.SET_END_DATE, ends_at=ends_at)
 
 
-def _confirm_and_apply(key: str, secret_id: str, action: SecretAction, *, toast: str) -> ResponseReturnValue:
-    client = load_client(key)
-    secret = find_secret(client, secret_id)
+def _confirm_and_apply(client: IdentityClient, secret: AnyCredential, action: SecretAction) -> ResponseReturnValue:
     form = ConfirmedForm(version=client.version)
     if not form.is_submitted():
         confirmations = required_confirmations(client, secret, action, utc_now())
         return _confirm(client, secret, form, action, confirmations=confirmations)
-    return _apply(client, secret, form, action, toast=toast)
+    return _apply(client, secret, form, action)
 
 
 def _apply(
     client: IdentityClient,
-    secret: ClientSecret,
+    secret: AnyCredential,
     form: ConfirmedForm,
     action: SecretAction,
     *,
-    toast: str,
     ends_at: datetime | None = None,
 ) -> ResponseReturnValue:
     """Answer a POST: apply the action, or show the confirmation page again.
 
-    :param toast: a key of `toasts.TOASTS`.
     :param ends_at: the end date to set, with SET_END_DATE.
     """
     confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
@@ -110,7 +144,8 @@ def _apply(
             )
     except StaleVersion as stale:
         client, form.version.data = stale.current, stale.current.version
-        secret = find_secret(client, str(secret.id))
+        find = find_key if isinstance(secret, ClientKey) else find_secret
+        secret = find(client, str(secret.id))
         confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
         return _confirm(client, secret, form, action, confirmations=confirmations, status=409)
     except (LastLiveSecret, SecretHasEnded):
@@ -120,12 +155,14 @@ def _apply(
     except FieldError as error:
         form.add_errors([error])
         return show(status=422)
-    return show_toast(client, toast)
+    kind = "key" if isinstance(secret, ClientKey) else "secret"
+    done = _CLEARED if action is SecretAction.SET_END_DATE and ends_at is None else _DONE[action]
+    return show_toast(client, f"{kind}-{done}")
 
 
 def _confirm(
     client: IdentityClient,
-    secret: ClientSecret,
+    secret: AnyCredential,
     form: ConfirmedForm,
     action: SecretAction,
     *,

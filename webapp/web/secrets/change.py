@@ -102,7 +102,7 @@ def replace_leaked_secret(key: str) -> ResponseReturnValue:
 
 
 def _note_on_previous(previous: ClientSecret | None) -> str:
-    """Return the sentence of the hand-over page on when the previous secret ends; empty if it does not."""
+    """Return the sentence of the handover page on when the previous secret ends; empty if it does not."""
     if previous is None or previous.ends_at is None:
         return ""
     if previous.ends_at <= utc_now():

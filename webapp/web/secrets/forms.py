@@ -14,10 +14,18 @@ from ..http.forms import ConfirmedForm, ScreenForm, VersionField
 
 
 class EndDateForm(ConfirmedForm):
-    """The end date of a secret."""
+    """The end date of a secret or key."""
 
     ends_at = StringField(lazy_gettext("End date"), default="")
     clear = BooleanField(lazy_gettext("Remove end date"))
+
+
+class AddKeyForm(ScreenForm):
+    """Add key."""
+
+    button = lazy_gettext("Add key")
+    version = VersionField("Version")
+    public_key = StringField(lazy_gettext("Public key"), default="")
 
 
 class SecretForm(ScreenForm):
