@@ -165,7 +165,7 @@
     });
   }
 
-  /* Failures: a response of ours says so in a header. Any other comes from a proxy, or from a page of the host to which
+  /* Failures: our responses have a header. Any other comes from a proxy, or from a page of the host to which
      the request was redirected, such as its sign-in page. */
   function isOurs(response) {
     return response.headers.has("X-Identity-Clients");
@@ -290,7 +290,7 @@
     });
   }
 
-  /* Return why a URL of ours cannot be reached, or undefined. */
+  /* Return why one of our URLs cannot be reached, or undefined. */
   async function findFailure(url) {
     try {
       const signal = AbortSignal.timeout(CHECK_MILLISECONDS);

@@ -104,7 +104,7 @@ def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tupl
 def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
     """Return descriptions of processes that still use a former primary."""
     found = [
-        f"{count} connections of ours to {node}, which is a standby"
+        f"{count} connections of the application to {node}, which is a standby"
         for node in cluster.postgresql
         if not node.is_primary() and (count := cluster.stuck(node))
     ]

@@ -363,7 +363,7 @@ def test_cost_of_a_refusal_does_not_depend_on_the_stored_keys(
 
 @pytest.mark.parametrize("cause", UNREADABLE | WRONG_ALGORITHM)
 def test_unusable_assertions_cost_nothing(endpoint: Endpoint, cause: str) -> None:
-    """Refuse without a statement or a verification what no stored key could make right (P6, P8)."""
+    """Refuse without a statement or a verification an assertion that no stored key could verify (P6, P8)."""
     client = client_with_key(endpoint.engine)
     with verifications() as verified, statements(endpoint.engine) as seen:
         make = (UNREADABLE | WRONG_ALGORITHM)[cause]
@@ -383,7 +383,7 @@ def test_unusable_assertions_cost_nothing(endpoint: Endpoint, cause: str) -> Non
     ],
 )
 def test_parameters_beside_an_assertion(endpoint: Endpoint, parameters: dict[str, str], status: int) -> None:
-    """RFC 7521 section 4.2 and P4: the type is required, `client_id` must be that of the assertion."""
+    """The type is required, and `client_id` must equal that of the assertion (RFC 7521 section 4.2, P4)."""
     client = client_with_key(endpoint.engine)
     form = with_assertion(assertion_of(client)) | parameters
     assert endpoint.post(form).status_code == status
@@ -437,8 +437,8 @@ def test_an_assertion_is_used_once_over_all_endpoints(endpoint: Endpoint) -> Non
     assert [endpoint.post(form, path).status_code for path in ENDPOINTS] == [200, 401, 401]
 
 
-def test_jti_is_one_of_its_client(endpoint: Endpoint) -> None:
-    """Two clients may choose the same `jti`; one client's is used up whichever of its keys signed."""
+def test_jti_belongs_to_its_client(endpoint: Endpoint) -> None:
+    """Two clients may use the same `jti`; one client's is used up whichever of its keys signed."""
     first, second = client_with_key(endpoint.engine), client_with_key(endpoint.engine)
     add_key(endpoint.engine, first, OTHER_KEY)
     assert endpoint.post(with_assertion(assertion_of(first, jti="a"))).status_code == 200
@@ -447,7 +447,7 @@ def test_jti_is_one_of_its_client(endpoint: Endpoint) -> None:
 
 
 def test_a_refused_assertion_is_not_used_up(endpoint: Endpoint) -> None:
-    """Nobody who cannot sign writes rows, and an enabled client may send its assertion again."""
+    """Only signed assertions write rows; an enabled client may send a refused one again."""
     client = client_with_key(endpoint.engine)
     form = with_assertion(assertion_of(client))
     change_client(endpoint.engine, client, enabled=False)

@@ -118,7 +118,7 @@ def test_cost_of_a_refusal_depends_on_the_sent_secret_only(
     assert refused.value.client_key == (None if cause == "unknown" else client.id)
 
 
-@pytest.mark.parametrize("stored", [SECRET, GENERATED_SECRET, None], ids=["typed", "generated", "nobody's"])
+@pytest.mark.parametrize("stored", [SECRET, GENERATED_SECRET, None], ids=["typed", "generated", "unknown"])
 @pytest.mark.parametrize(
     ("sent", "computations"),
     [

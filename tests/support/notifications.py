@@ -1,4 +1,4 @@
-"""Targets of notifications, and the services that deliver to them."""
+"""Targets of notifications, and the service that delivers to them."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -25,7 +25,7 @@ TARGETS = TargetService(STORAGE, sends_mail=True, allow_private=True)
 
 
 def notifying(engine: Engine) -> Engine:
-    """Return the engine as `init_app` makes it: every event writes its messages."""
+    """Return the engine as `init_app` sets it up, so that every event writes its messages."""
     return with_outbox(engine, EventOutbox(CATALOGUE))
 
 
@@ -36,7 +36,7 @@ def make_target(
     *,
     account_id: str = ACCOUNT,
 ) -> tuple[NotificationTarget, str]:
-    """Add a target, and its account where there is none; return it with the secret of a webhook, else empty."""
+    """Add a target, and its account if it is missing; return it with the secret of a webhook, or an empty text."""
     make_account(engine, account_id)
     channel = Channel.WEBHOOK if address.startswith("http") else Channel.EMAIL
     with unit_of_work(engine) as session:
@@ -83,7 +83,7 @@ def add_notification_for(engine: Engine, client: IdentityClient) -> None:
 
 
 def make_delivery(engine: Engine, mailbox: Mailbox | None = None, **options: Any) -> DeliveryService:
-    """Return the service that delivers, by this mail server."""
+    """Return the service that delivers, with this mail server."""
     mail = None
     if mailbox is not None:
         mail = MailServer(mailbox.host, mailbox.port, "none", None, None, "Vitesse <no-reply@vitesse.example>")
@@ -97,7 +97,7 @@ def messages(engine: Engine) -> Sequence[Notification]:
 
 
 def age(engine: Engine, by: timedelta) -> None:
-    """Let time pass for the messages that wait."""
+    """Make the queued messages older."""
     with unit_of_work(engine) as session:
         for message in session.scalars(select(Notification).where(Notification.next_attempt_at.is_not(None))):
             session.execute(

@@ -1,4 +1,4 @@
-"""Receivers of notifications: a real HTTP server and a real SMTP server, which fail as a test wants."""
+"""Receivers of notifications: an HTTP server and an SMTP server, which fail as the test specifies."""
 
 import contextlib
 import ssl
@@ -19,9 +19,9 @@ from tests.support.servers import free_port
 
 @dataclass
 class Webhooks:
-    """What an HTTP receiver got, and how it answers.
+    """The requests to an HTTP receiver, and its responses.
 
-    :param answers: for each coming request a status, or a function that takes the handler; then `status`.
+    :param answers: for each of the next requests a status, or a function of the handler; afterwards `status`.
     """
 
     url: str = ""
@@ -32,7 +32,7 @@ class Webhooks:
 
     @property
     def bodies(self) -> list[bytes]:
-        """The bodies, in the order in which they came."""
+        """The bodies in the order of their arrival."""
         return [body for _, body in self.requests]
 
 
@@ -86,7 +86,7 @@ def redirect_to(url: str) -> Any:
 
 
 def drip(seconds: float) -> Any:
-    """Return an answer that sends one byte of its status line after the other, and never ends it."""
+    """Return an answer that sends its status line byte by byte without end."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         until = time.monotonic() + seconds
@@ -101,9 +101,9 @@ def drip(seconds: float) -> Any:
 
 @dataclass
 class Mailbox:
-    """What an SMTP server got, and how it answers.
+    """The messages to an SMTP server, and its replies.
 
-    :param answers: for each coming message the reply, such as `451 try later`; then it is accepted.
+    :param answers: for each of the next messages the reply, such as `451 try later`; later ones are accepted.
     """
 
     host: str
@@ -113,7 +113,7 @@ class Mailbox:
     answers: list[str] = field(default_factory=list)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Keep the message, or refuse it."""
+        """Store the message, or refuse it."""
         if self.answers:
             return self.answers.pop(0)
         mail = message_from_bytes(envelope.content, policy=default)
@@ -133,7 +133,7 @@ class Mailbox:
 def receive_mail(**options: Any) -> Iterator[Mailbox]:
     """Run an SMTP server on the loopback interface.
 
-    :param options: of aiosmtpd's controller.
+    :param options: options of aiosmtpd's controller.
     """
     mailbox = Mailbox("127.0.0.1", free_port())
     controller = Controller(mailbox, hostname=mailbox.host, port=mailbox.port, **options)

@@ -121,7 +121,7 @@ def test_an_invalid_line_is_reported_with_its_number(line: str, message: str) ->
 
 @pytest.mark.parametrize("lines", [1, 5, 6, 7])
 def test_up_to_five_invalid_lines_are_reported(lines: int) -> None:
-    """Five invalid lines are reported one by one; of the others it is said that there are more (I3)."""
+    """Five invalid lines are reported one by one; a note says that there are more (I3)."""
     with pytest.raises(FieldError) as caught:
         check_networks("\n".join("abcdefg"[:lines]))
     reported = [f"Line {number}:" in caught.value.message for number in range(1, 8)]

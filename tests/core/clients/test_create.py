@@ -203,14 +203,14 @@ def test_beyond_the_quota_other_errors_reveal_nothing_of_the_id(engine: Engine) 
     """Otherwise a form that can never be saved would answer without end (A6)."""
     make_client(engine, account_id=OTHER_ACCOUNT, client_id="acme-claims")
     rate_limits = make_rate_limits(taken_id_answers_per_hour=1)
-    told = []
+    answers = []
     for client_id in ("acme-claims", "acme-claims", "acme-claims-2"):
         with pytest.raises(InvalidFields) as caught:
             create(engine, values=make_values(client_id=client_id, name="ab"), rate_limits=rate_limits)
-        told.append(messages(caught.value))
-    assert told[0].keys() == {"client_id", "name"}
-    assert told[1] == told[2]
-    assert told[1].keys() == {"name"}
+        answers.append(messages(caught.value))
+    assert answers[0].keys() == {"client_id", "name"}
+    assert answers[1] == answers[2]
+    assert answers[1].keys() == {"name"}
 
 
 def test_the_event_names_the_copied_client(engine: Engine) -> None:

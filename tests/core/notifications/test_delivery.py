@@ -46,7 +46,7 @@ def ids_of(bodies: list[bytes]) -> list[str]:
     return [json.loads(body)["data"]["client"]["client_id"] for body in bodies]
 
 
-def test_a_mail_has_text_html_and_a_link(engine: Engine) -> None:
+def test_an_email_has_text_html_and_a_link(engine: Engine) -> None:
     with receive_mail() as mailbox:
         make_target(engine, kinds=CREATED)
         client = make_client(notifying(engine), client_id="acme<claims>")
@@ -66,8 +66,8 @@ def test_a_mail_has_text_html_and_a_link(engine: Engine) -> None:
     assert "<claims>" not in html.get_content()
 
 
-def test_a_webhook_is_signed_as_standard_webhooks_asks(engine: Engine) -> None:
-    """Its own library verifies it, and refuses a changed body."""
+def test_a_webhook_is_signed_as_standard_webhooks_requires(engine: Engine) -> None:
+    """The `standardwebhooks` library verifies it, and refuses a changed body."""
     with receive_webhooks() as hooks:
         _, secret = make_target(engine, hooks.url, CREATED)
         client = make_client(notifying(engine), client_id="acme-claims")
@@ -108,7 +108,7 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_day(engine: Engine) -> None
 
 
 def test_a_secret_is_stored_encrypted_for_its_target(engine: Engine) -> None:
-    """L4: neither the row nor the objects show it."""
+    """Neither the row nor the loaded objects contain it (L4)."""
     target, secret = make_target(engine, "https://hooks.example/identity")
     stored = target_of(engine, target)
     assert stored.secret_encrypted is not None
@@ -128,7 +128,7 @@ def test_a_new_encryption_key_replaces_the_old_one(engine: Engine) -> None:
 
 
 def test_messages_to_one_target_keep_their_order(engine: Engine) -> None:
-    """A message that fails holds up those after it, and no other target."""
+    """A failed message delays the later ones of its target, and no other target."""
     with receive_webhooks() as failing, receive_webhooks() as working:
         make_target(engine, failing.url, CREATED)
         make_target(engine, working.url, CREATED)
@@ -143,8 +143,8 @@ def test_messages_to_one_target_keep_their_order(engine: Engine) -> None:
     assert ids_of(failing.bodies) == ["acme-1", "acme-1", "acme-2", "acme-3"]
 
 
-def test_attempts_come_less_and_less_often_until_three_days_are_over(engine: Engine) -> None:
-    """Then the target is marked; the next delivery clears the mark."""
+def test_attempts_become_rarer_for_three_days(engine: Engine) -> None:
+    """Then the target is marked as failing; the next delivery clears the mark."""
     with receive_webhooks() as hooks:
         target, _ = make_target(engine, hooks.url, CREATED)
         make_clients(engine, "acme-claims")
@@ -198,7 +198,7 @@ def test_a_receiver_that_fails_is_retried(
         assert make_delivery(engine).deliver_due() == (1, 0)
 
 
-def test_a_receiver_that_is_down_is_reached_when_it_returns(sqlite_engine: Engine) -> None:
+def test_a_message_is_delivered_when_the_receiver_is_back(sqlite_engine: Engine) -> None:
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, CREATED)
@@ -236,8 +236,8 @@ def test_a_mail_server_that_refuses_is_retried(sqlite_engine: Engine) -> None:
     assert messages(engine)[1].last_error == "The connection to the mail server failed (ConnectionRefusedError)."
 
 
-def test_two_processes_never_deliver_the_same_message_at_the_same_time(engine: Engine) -> None:
-    """Eight threads with their own sessions, on each engine: each message arrives once, and in order."""
+def test_concurrent_processes_deliver_each_message_once(engine: Engine) -> None:
+    """Eight threads with their own sessions, on each engine, in order."""
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, CREATED)
         client_ids = [f"acme-{number:02}" for number in range(12)]
@@ -257,8 +257,8 @@ def test_two_processes_never_deliver_the_same_message_at_the_same_time(engine: E
     assert ids_of(hooks.bodies) == client_ids
 
 
-def test_a_lease_that_was_taken_over_is_not_finished_by_its_first_holder(sqlite_engine: Engine) -> None:
-    """The first attempt ends after the second one has begun: only the second one counts."""
+def test_only_the_current_holder_of_a_lease_finishes_it(sqlite_engine: Engine) -> None:
+    """The first attempt ends after the second has begun; only the second counts."""
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, CREATED)
@@ -278,7 +278,7 @@ def test_a_lease_that_was_taken_over_is_not_finished_by_its_first_holder(sqlite_
 # Tests and repetitions
 
 
-def test_a_test_message_overtakes_others_and_is_tried_once(sqlite_engine: Engine) -> None:
+def test_a_test_message_is_sent_first_and_tried_once(sqlite_engine: Engine) -> None:
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         target, secret = make_target(engine, hooks.url, CREATED)
@@ -297,7 +297,7 @@ def test_a_test_message_overtakes_others_and_is_tried_once(sqlite_engine: Engine
 
 
 def test_a_message_is_sent_again_with_the_same_id(sqlite_engine: Engine) -> None:
-    """Only by its account (A3), and only when it is not tried anyway."""
+    """By its own account only, and only when no attempt is due (A3)."""
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, CREATED)
@@ -325,7 +325,7 @@ def test_a_message_is_sent_again_with_the_same_id(sqlite_engine: Engine) -> None
     assert hooks.bodies[0].partition(b"timestamp")[0] == hooks.bodies[1].partition(b"timestamp")[0]
 
 
-def test_the_log_has_pages_and_no_foreign_message(sqlite_engine: Engine) -> None:
+def test_the_log_is_paged_and_restricted_to_the_account(sqlite_engine: Engine) -> None:
     engine = sqlite_engine
     target, _ = make_target(engine, kinds=CREATED)
     make_target(engine, "other@harbour.example", account_id="harbour")
@@ -342,7 +342,7 @@ def test_the_log_has_pages_and_no_foreign_message(sqlite_engine: Engine) -> None
     assert [each.id for each in invalid.messages] == [each.id for each in first.messages]
 
 
-def test_a_removed_target_gets_nothing_more(sqlite_engine: Engine) -> None:
+def test_a_removed_target_gets_no_messages(sqlite_engine: Engine) -> None:
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         target, _ = make_target(engine, hooks.url, CREATED)

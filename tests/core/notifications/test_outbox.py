@@ -1,4 +1,4 @@
-"""Messages are written in the transaction of the change, for the targets that want their kind."""
+"""Messages are written in the transaction of the change, for the targets that subscribe to their kind."""
 
 import os
 import signal
@@ -30,8 +30,8 @@ def kinds(engine: Engine) -> list[str]:
     return [message.kind for message in messages(engine)]
 
 
-def test_each_change_writes_its_kind(engine: Engine) -> None:
-    """L4: no message holds a secret."""
+def test_each_change_writes_a_message_of_its_kind(engine: Engine) -> None:
+    """No message contains a secret (L4)."""
     engine = notifying(engine)
     make_target(engine)
     client = make_client(engine, client_id="acme-claims", roles=["MerchantUser"])
@@ -54,8 +54,8 @@ def test_each_change_writes_its_kind(engine: Engine) -> None:
         assert secret not in written
 
 
-def test_only_targets_of_the_account_that_want_the_kind_get_it(engine: Engine) -> None:
-    """A3: what happens in one account reaches no other."""
+def test_only_subscribed_targets_of_the_account_get_a_message(engine: Engine) -> None:
+    """Targets of other accounts get none (A3)."""
     engine = notifying(engine)
     wanting, _ = make_target(engine, "first@northwind.example", [EventKind.DELETED])
     make_target(engine, "second@northwind.example", [EventKind.SECRET_LEAKED])
@@ -64,7 +64,7 @@ def test_only_targets_of_the_account_that_want_the_kind_get_it(engine: Engine) -
     assert [(message.kind, message.target_id) for message in messages(engine)] == [(EventKind.DELETED, wanting.id)]
 
 
-def test_a_change_that_is_rolled_back_writes_none(engine: Engine) -> None:
+def test_a_change_that_is_rolled_back_writes_no_message(engine: Engine) -> None:
     engine = notifying(engine)
     make_target(engine)
     client = make_client(engine)
@@ -88,7 +88,7 @@ def test_every_reason_for_attention_is_a_kind(reason: AttentionReason) -> None:
 
 
 def test_attention_writes_one_message_for_each_new_reason(engine: Engine) -> None:
-    """A receiver of the host that fails gets its signal again; the targets get the message once."""
+    """A failing receiver of the host's signal gets it again; the targets get the message once."""
     engine = notifying(engine)
     make_target(engine, kinds=[attention_kind(AttentionReason.OLD)])
     make_client_in_use(engine, {"created_at": NOON - 2000 * DAY}, client_id="acme-claims")
@@ -131,7 +131,7 @@ def _start(program: str, engine: Engine) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE)
 
 
-def test_a_process_that_is_killed_after_the_change_loses_nothing(engine: Engine) -> None:
+def test_a_process_killed_after_the_change_loses_no_message(engine: Engine) -> None:
     with receive_mail() as mailbox:
         make_target(engine)
         with _start(_CREATE, engine) as process:
@@ -142,8 +142,8 @@ def test_a_process_that_is_killed_after_the_change_loses_nothing(engine: Engine)
         assert "acme-claims" in mailbox.text()
 
 
-def test_a_process_that_is_killed_while_it_delivers_loses_nothing(engine: Engine) -> None:
-    """Another process delivers the message again, with the same ID, once the lease is over."""
+def test_a_process_killed_during_delivery_loses_no_message(engine: Engine) -> None:
+    """Another process delivers it again with the same ID after the lease has expired."""
 
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, [EventKind.CREATED])
@@ -167,8 +167,8 @@ def test_a_process_that_is_killed_while_it_delivers_loses_nothing(engine: Engine
     assert messages(engine)[0].delivered_at is not None
 
 
-def test_the_owner_of_a_client_gets_what_concerns_it(engine: Engine) -> None:
-    """Where the owner is an e-mail address, and gets the message by no other target."""
+def test_the_owner_of_a_client_gets_its_messages(engine: Engine) -> None:
+    """If the owner is an e-mail address, unless another target sends the message to it."""
     engine = notifying(engine)
     with unit_of_work(engine) as session:
         make_account(session)

@@ -1,4 +1,4 @@
-"""Targets: who may be one, and the audit events of their changes."""
+"""Targets of notifications: accepted addresses, and the audit events of their changes."""
 
 import ipaddress
 import socket
@@ -38,7 +38,7 @@ def errors_of(engine: Engine, address: str, service: TargetService = TARGETS, **
 
 
 @pytest.mark.parametrize(
-    ("address", "fits"),
+    ("address", "accepted"),
     [
         ("ops@northwind.example", True),
         (" ops@northwind.example ", True),
@@ -51,12 +51,12 @@ def errors_of(engine: Engine, address: str, service: TargetService = TARGETS, **
         ("Ops <ops@northwind.example>", False),
     ],
 )
-def test_email_addresses(sqlite_engine: Engine, address: str, fits: bool) -> None:
-    assert errors_of(sqlite_engine, address, channel=Channel.EMAIL) == (set() if fits else {"address"})
+def test_email_addresses(sqlite_engine: Engine, address: str, accepted: bool) -> None:
+    assert errors_of(sqlite_engine, address, channel=Channel.EMAIL) == (set() if accepted else {"address"})
 
 
 @pytest.mark.parametrize(
-    ("url", "fits"),
+    ("url", "accepted"),
     [
         ("https://hooks.example/identity?team=1", True),
         ("https://hooks.example:8443/", True),
@@ -78,16 +78,16 @@ def test_email_addresses(sqlite_engine: Engine, address: str, fits: bool) -> Non
         ("hooks.example", False),
     ],
 )
-def test_webhook_addresses(sqlite_engine: Engine, url: str, fits: bool) -> None:
+def test_webhook_addresses(sqlite_engine: Engine, url: str, accepted: bool) -> None:
     found = errors_of(sqlite_engine, url, PUBLIC_ONLY, channel=Channel.WEBHOOK)
-    assert found == (set() if fits else {"address"})
+    assert found == (set() if accepted else {"address"})
 
 
 def test_without_a_mail_server_no_email_address_is_added(sqlite_engine: Engine) -> None:
     assert errors_of(sqlite_engine, "ops@northwind.example", PUBLIC_ONLY) == {"address"}
 
 
-def test_every_error_is_found_at_once(sqlite_engine: Engine) -> None:
+def test_all_errors_are_reported_together(sqlite_engine: Engine) -> None:
     assert errors_of(sqlite_engine, "ops@", kinds=["nonsense"]) == {"address", "kinds"}
     assert errors_of(sqlite_engine, "ops@northwind.example", kinds=[]) == {"kinds"}
 
@@ -101,7 +101,7 @@ def test_a_target_is_added_once_and_at_most_twenty(sqlite_engine: Engine) -> Non
 
 
 def test_changes_of_targets_are_audit_events(engine: Engine) -> None:
-    """L1; L4: of a webhook's address the path, which may hold a secret, is left out."""
+    """The path of a webhook's URL, which may contain a secret, is left out (L1, L4)."""
     target, secret = make_target(engine, "https://hooks.example/T0/secret-path", [EventKind.CREATED])
     author = make_author()
     with unit_of_work(engine) as session:
@@ -128,7 +128,7 @@ def test_changes_of_targets_are_audit_events(engine: Engine) -> None:
 
 
 def test_a_stale_version_changes_nothing(engine: Engine) -> None:
-    """Also a repeated POST for a new secret (I7)."""
+    """A repeated POST for a new secret is stale as well (I7)."""
     target, _ = make_target(engine, "https://hooks.example/")
     for change in (
         lambda session, **same: TARGETS.edit(session, kinds=[EventKind.DELETED], **same),
@@ -140,8 +140,8 @@ def test_a_stale_version_changes_nothing(engine: Engine) -> None:
         assert session.get_one(NotificationTarget, target.id).version == target.version
 
 
-def test_a_foreign_target_is_as_absent_as_none(engine: Engine) -> None:
-    """A3."""
+def test_a_foreign_target_is_not_found(engine: Engine) -> None:
+    """It is answered like an absent one (A3)."""
     target, _ = make_target(engine, "https://hooks.example/")
     foreign = make_author("harbour")
     for call in (
@@ -191,10 +191,10 @@ def test_public_addresses(address: str, public: bool) -> None:
 
 
 @pytest.mark.parametrize("resolved", [["127.0.0.1"], ["93.184.215.14", "127.0.0.1"], ["::ffff:127.0.0.1"]])
-def test_a_name_that_resolves_to_a_private_address_gets_nothing(
+def test_a_name_that_resolves_to_a_private_address_gets_no_message(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, resolved: list[str]
 ) -> None:
-    """The address is checked after each resolution, since a name may change between two of them."""
+    """The address is checked after each resolution, since the name may change."""
     engine = sqlite_engine
     with receive_webhooks() as hooks:
         monkeypatch.setattr(
@@ -212,7 +212,7 @@ def test_a_name_that_resolves_to_a_private_address_gets_nothing(
 def test_the_connection_goes_to_the_address_that_was_checked(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second resolution could give another address (DNS rebinding): there is none of the name."""
+    """The name is resolved once, since a second resolution could give another address (DNS rebinding)."""
     engine, asked = sqlite_engine, []
     real = socket.getaddrinfo
 

@@ -204,7 +204,7 @@ def test_without_a_thread_the_hash_is_renewed_later(endpoint: Endpoint, monkeypa
 
 
 def test_without_a_thread_forms_and_sign_in_answer_503(app: Flask, short_wait: None) -> None:
-    """Nothing is created, nobody is signed in, and `Retry-After` is one second (D7)."""
+    """No client is created, no user is signed in, and `Retry-After` is one second (D7)."""
     mas = Mas(app)
     mas.add_user()
     browser = app.test_client()

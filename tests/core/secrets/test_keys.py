@@ -45,7 +45,7 @@ def clock() -> Iterator[time_machine.Traveller]:
 
 
 def add(engine: Engine, client: IdentityClient, key: PrivateKey | None = None, **overrides: Any) -> IdentityClient:
-    """Add a key as an administrator does who sees `client`."""
+    """Add a key, based on the version of `client`."""
     given: dict[str, Any] = {
         "author": make_author(),
         "key": client.id,
@@ -226,8 +226,8 @@ def test_the_actions_on_a_key_and_their_events(engine: Engine, clock: time_machi
         resume(engine, stored(engine, client.id), "1")
 
 
-def test_consequences_are_to_be_confirmed(engine: Engine, clock: time_machine.Traveller) -> None:
-    """A key that was used within the hour, and the end of all that works (S8)."""
+def test_consequences_need_a_confirmation(engine: Engine, clock: time_machine.Traveller) -> None:
+    """Ending a key that was used within the hour, and the end of all live credentials (S8)."""
     client = with_credentials(engine, A={"ends_at": NOON + 3 * DAY}, **{"1": {"last_used_at": NOON}, "2": {}})
     with pytest.raises(SecretRecentlyUsed):
         end(engine, client, "1")
@@ -264,7 +264,7 @@ def test_a_deleted_client_has_no_live_key(engine: Engine, clock: time_machine.Tr
 def test_keys_need_attention_as_secrets_do(
     engine: Engine, clock: time_machine.Traveller, columns: dict[str, Any], expected: list[Attention]
 ) -> None:
-    """Page and list agree; a key beside a secret is no pair to be resolved."""
+    """The page and the list agree; a key beside a secret is not reported as a pair."""
     client = make_client(engine, last_token_at=NOON)
     add_key(engine, client, **columns)
     client = stored(engine, client.id)

@@ -74,7 +74,7 @@ def test_the_schedule_of_a_key(engine: Engine) -> None:
     assert ring.signing_key(takes_over + ROTATION).kid not in {first, second}
     with read_session(engine) as session:
         kids = set(session.scalars(select(StoredSigningKey.kid)))
-    assert first not in kids, "a private key that nobody needs is kept by nobody"
+    assert first not in kids, "no process keeps a private key that is no longer needed"
     assert [(actor, action) for _, actor, action, _ in events(engine)] == [
         (SCHEDULE, "key created"),
         (SCHEDULE, "key rotated"),

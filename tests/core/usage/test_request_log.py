@@ -1,4 +1,4 @@
-"""The request log: filters, pages, bounded searches, and what other accounts see (L2, A3, I4)."""
+"""The request log: filters, pages, bounded searches, and the separation of accounts (L2, A3, I4)."""
 
 import uuid
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 
 
 def add(engine: Engine, client: IdentityClient, *rows: dict[str, Any]) -> None:
-    """Store token requests, each a second older than the one before unless it tells its time."""
+    """Store token requests, each a second older than the one before unless a time is given."""
     defaults: dict[str, Any] = {
         "client_key": client.id,
         "account_id": client.account_id,
@@ -53,7 +53,7 @@ def find(
 
 
 def all_pages(engine: Engine, client: IdentityClient | None = None, **arguments: Any) -> Iterable[RequestPage]:
-    """Yield each page, from the newest on."""
+    """Yield each page, the newest first."""
     cursor: str | None = ""
     for _ in range(9):
         page = find(engine, client, **{"after": cursor or "", **arguments})
@@ -100,7 +100,7 @@ MIXED: list[dict[str, Any]] = [
     ids=str,
 )
 def test_each_filter(engine: Engine, arguments: dict[str, Any], numbers: list[int], of_client: bool) -> None:
-    """Of the account and of a client, the newest first; an unknown value filters nothing (I4)."""
+    """For the account and for a client, the newest first; an unknown value is ignored (I4)."""
     client, other = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
     add(engine, client, *MIXED)
     add(engine, other, *MIXED)
@@ -110,7 +110,7 @@ def test_each_filter(engine: Engine, arguments: dict[str, Any], numbers: list[in
 
 
 def test_a_client_is_found_by_every_id_that_it_had(engine: Engine) -> None:
-    """In any letter case, and after its deletion; another account's is not (A3)."""
+    """In any letter case and after its deletion; a foreign client is not found (A3)."""
     client = make_client(engine, client_id="acme-Old")
     edit(engine, client, values=values_of(client, client_id="acme-new"))
     foreign = make_client(engine, account_id=OTHER_ACCOUNT)
@@ -128,8 +128,8 @@ def test_a_client_is_found_by_every_id_that_it_had(engine: Engine) -> None:
             assert (found.id if found else None) == key, client_id
 
 
-def test_of_another_account(engine: Engine) -> None:
-    """Neither a page nor a single request of it (A3)."""
+def test_requests_of_another_account_are_not_found(engine: Engine) -> None:
+    """Neither in a page nor as a single request (A3)."""
     client = make_client(engine)
     add(engine, client, *MIXED)
     assert find(engine, account_id=OTHER_ACCOUNT).requests == []
@@ -174,8 +174,8 @@ def test_a_forged_cursor_gives_the_first_page(engine: Engine, cursor: str) -> No
         assert len(find(engine, **each).requests) == 5
 
 
-def test_a_search_is_bounded_and_goes_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page says how far back it looked; Older continues there, and Newer finds what is before."""
+def test_a_search_is_bounded_and_can_be_continued(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page has the time up to which it searched; Older continues there, and Newer returns."""
     monkeypatch.setattr(request_log, "SCAN_MAX", 40)
     monkeypatch.setattr(request_log, "MERGED_SCAN_MAX", 40)
     client = make_client(engine)
@@ -193,7 +193,7 @@ def test_a_search_is_bounded_and_goes_on(engine: Engine, monkeypatch: pytest.Mon
 
 
 def test_times_are_local(engine: Engine) -> None:
-    """A day of London begins an hour before that of UTC in summer; both ends are whole minutes."""
+    """A day in London begins an hour before that of UTC in summer; both ends are whole minutes."""
     client = make_client(engine)
     times = [datetime(2026, 7, 2, 22, 59, 59, tzinfo=UTC) + seconds * SECOND for seconds in (0, 1, 86_400, 86_401)]
     add(engine, client, *({"at": at} for at in times))
@@ -233,7 +233,7 @@ def test_every_outcome_can_be_searched_for() -> None:
 
 
 def test_every_page_is_found_by_an_index(engine: Engine) -> None:
-    """For each filter, no plan reads all rows of an account, of other accounts, or of the clients."""
+    """For each filter, no plan scans all requests of an account, of other accounts, or all clients."""
     client, other = make_client(engine), make_client(engine, account_id=OTHER_ACCOUNT)
     for of in (client, other):
         add(engine, of, *({"outcome": REASONS[number % 5]} for number in range(500)))
@@ -243,11 +243,11 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
         connection.execute(text("ANALYZE"))
     statements: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if statement.startswith("SELECT"):
             statements.append((statement, parameters))
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     for of_client in (None, client):
         first = find(engine, of_client)
         second = find(engine, of_client, after=first.next_cursor or "")
@@ -267,7 +267,7 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
         request_log.clients_of(session, ACCOUNT, first.requests)
         key = request_log.key_of(first.requests[0])
         request_log.get_request(session, account_id=ACCOUNT, client_key=client.id, key=key)
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", record)
     assert len(statements) > 20
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
     with engine.connect() as connection:

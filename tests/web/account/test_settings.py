@@ -1,4 +1,4 @@
-"""The settings of the account: allow the management API."""
+"""The settings of the account: the switch of the management API."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -26,7 +26,7 @@ def is_allowed(host: Host, account_id: str = "northwind") -> bool:
 
 
 def test_an_administrator_allows_the_api_and_forbids_it(api_host: Host) -> None:
-    """Off by default, for this account only, and each change is an audit event (L1)."""
+    """It is off by default and per account; each change is an audit event (L1)."""
     page = api_host.get("/settings").text
     assert 'name="management_api"' in page
     assert "checked" not in page
@@ -48,7 +48,8 @@ def test_an_administrator_allows_the_api_and_forbids_it(api_host: Host) -> None:
     ("roles", "status"),
     [({"MerchantAdmin"}, 200), ({"ManageIdentityClients"}, 200), ({"Editor"}, 403), ({"Auditor"}, 403)],
 )
-def test_a2_only_managers_of_the_account_see_it(sqlite_engine: Engine, roles: set[str], status: int) -> None:
+def test_only_managers_of_the_account_see_it(sqlite_engine: Engine, roles: set[str], status: int) -> None:
+    """Viewers do not (A2)."""
     permissions = {"Editor": ["create", "edit", "secrets", "delete"]}
     host = make_host(sqlite_engine, api_enabled=True, viewer_roles=("Auditor",), role_permissions=permissions)
     host.actor = replace(NORTHWIND, roles=frozenset(roles))
@@ -56,7 +57,8 @@ def test_a2_only_managers_of_the_account_see_it(sqlite_engine: Engine, roles: se
     assert ("/settings" in host.get().text) is (status == 200)
 
 
-def test_w5_it_needs_a_recent_sign_in(api_host: Host) -> None:
+def test_it_needs_a_recent_sign_in(api_host: Host) -> None:
+    """Within 30 minutes (W5)."""
     api_host.actor = replace(NORTHWIND, signed_in_at=utc_now() - timedelta(minutes=31))
     response = api_host.post("/settings", {"management_api": "y"})
     assert response.status_code == 401
@@ -64,18 +66,19 @@ def test_w5_it_needs_a_recent_sign_in(api_host: Host) -> None:
     assert not is_allowed(api_host)
 
 
-def test_w8_it_needs_the_csrf_token(api_host: Host) -> None:
+def test_it_needs_the_csrf_token(api_host: Host) -> None:
+    """Without it nothing changes (W8)."""
     assert api_host.post("/settings", {"management_api": "y"}, token=False).status_code == 422
     assert not is_allowed(api_host)
 
 
-def test_without_the_api_there_is_nothing_to_set(host: Host) -> None:
+def test_without_the_api_the_page_is_not_found(host: Host) -> None:
     assert host.get("/settings").status_code == 404
     assert "/settings" not in host.get().text
 
 
 def test_the_preview_shows_the_role_only_where_the_account_allows_the_api(api_host: Host) -> None:
-    """What the next token carries: neither role nor scopes while the switch is off."""
+    """As the next token, which has neither role nor scopes while the switch is off."""
     client = make_client(api_host.engine, account_id="northwind", roles=HELD, catalogue=API_CATALOGUE)
     for allowed in (False, True):
         api_host.post("/settings", {"management_api": "y"} if allowed else {})

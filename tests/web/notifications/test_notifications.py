@@ -1,4 +1,4 @@
-"""The page of notifications: addresses, the log, tests and repetitions."""
+"""The page of notifications: addresses, the log, test messages and repetitions."""
 
 import re
 from dataclasses import replace
@@ -68,7 +68,7 @@ def secret_in(response: TestResponse) -> str:
     return str(found[0])
 
 
-def test_nothing_is_set_at_first(host: Host) -> None:
+def test_there_are_no_targets_by_default(host: Host) -> None:
     page = host.get("/notifications").text
     assert "No address is set, so no messages are sent." in page
     assert "This platform has no mail server: use webhooks." in page
@@ -78,7 +78,7 @@ def test_nothing_is_set_at_first(host: Host) -> None:
     assert add(host, OPS).status_code == 422
 
 
-def test_an_email_address_gets_what_was_chosen(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
+def test_an_email_address_gets_the_chosen_kinds(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
     mailbox, host = mailbox_host
     form = read(host.get("/notifications/add/email", htmx=htmx)).form(address=OPS, kinds=["client.created"])
     answer = host.post("/notifications/add/email", form, token=False, htmx=htmx)
@@ -101,7 +101,7 @@ def test_an_email_address_gets_what_was_chosen(mailbox_host: tuple[Mailbox, Host
 
 
 def test_a_webhooks_secret_is_shown_once(sqlite_engine: Engine, htmx: bool) -> None:
-    """S6, W14: in the one response that made it, which is neither stored nor compressed."""
+    """In the response to the POST that created it, which is neither cached nor compressed (S6, W14)."""
     host = make_notifying_host(sqlite_engine)
     with receive_webhooks() as hooks:
         answer = add(host, hooks.url, ["client.created"], htmx=htmx)
@@ -146,8 +146,8 @@ def test_an_unknown_channel_is_not_found(host: Host) -> None:
     assert host.get("/notifications/add/pigeon").status_code == 404
 
 
-def test_the_choice_is_edited_and_a_stale_one_is_shown_again(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
-    """I7: nothing is saved, and both choices are on the form."""
+def test_kinds_are_edited_and_a_stale_form_is_shown_again(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
+    """Nothing is saved, and the form has both choices (I7)."""
     _, host = mailbox_host
     add(host, OPS, ["client.created"])
     [target] = targets(host)
@@ -196,7 +196,7 @@ def test_a_target_is_removed_after_a_confirmation(mailbox_host: tuple[Mailbox, H
         assert host.get(f"/notifications/{target.id}{endpoint}").status_code == 404
 
 
-def test_a_target_that_is_not_reached_is_shown_until_it_is(mailbox_host: tuple[Mailbox, Host]) -> None:
+def test_a_failing_target_is_marked_until_a_delivery_succeeds(mailbox_host: tuple[Mailbox, Host]) -> None:
     _, host = mailbox_host
     add(host, OPS)
     [target] = targets(host)
@@ -210,8 +210,8 @@ def test_a_target_that_is_not_reached_is_shown_until_it_is(mailbox_host: tuple[M
     assert "could not be delivered for three days" not in host.get().text
 
 
-def test_a_foreign_target_is_as_absent_as_none(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
-    """A3: the same bytes for the target and the message of another account, an absent and a malformed one."""
+def test_a_foreign_target_is_not_found(mailbox_host: tuple[Mailbox, Host], htmx: bool) -> None:
+    """Equal bytes for a target or message that is foreign, absent or malformed (A3)."""
     _, host = mailbox_host
     add(host, OPS)
     [target] = targets(host)
@@ -231,7 +231,7 @@ def test_a_foreign_target_is_as_absent_as_none(mailbox_host: tuple[Mailbox, Host
 
 
 def test_a_viewer_changes_nothing(mailbox_host: tuple[Mailbox, Host]) -> None:
-    """A2."""
+    """Viewers get no controls, and their POSTs are refused (A2)."""
     _, host = mailbox_host
     add(host, OPS)
     [target] = targets(host)
@@ -248,7 +248,7 @@ def test_a_viewer_changes_nothing(mailbox_host: tuple[Mailbox, Host]) -> None:
 
 @pytest.mark.parametrize("path", ["/notifications/add/webhook", "target", "test", "remove", "secret"])
 def test_a_post_without_a_csrf_token_changes_nothing(sqlite_engine: Engine, htmx: bool, path: str) -> None:
-    """W8; W10: the same form comes again."""
+    """The same form is shown again (W8, W10)."""
     host = make_notifying_host(sqlite_engine)
     hooks = Webhooks(url="https://hooks.example/")
     add(host, hooks.url)

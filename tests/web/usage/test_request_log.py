@@ -105,7 +105,7 @@ def test_the_log_of_account_and_client(host: Host, client: IdentityClient) -> No
     ],
 )
 def test_filters(host: Host, client: IdentityClient, query: str, expected: int) -> None:
-    """Their fields show them, the CSV link carries them, and nothing else is shown."""
+    """The fields and the CSV link have them, and only matching requests are shown."""
     make_requests(host.engine, make_client(host.engine, client_id="acme-reports"), outcome=Outcome.THROTTLED)
     page = host.get(f"/requests?{query}")
     assert len(results(page.text)) == expected
@@ -151,7 +151,7 @@ def test_pages(host: Host, client: IdentityClient) -> None:
     assert 'rel="prev"' in second
 
 
-def test_a_bounded_search_says_how_far_it_came(
+def test_a_bounded_search_shows_how_far_it_searched(
     host: Host, client: IdentityClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_log, "SCAN_MAX", 2)
@@ -161,8 +161,8 @@ def test_a_bounded_search_says_how_far_it_came(
     assert 'rel="next"' in page
 
 
-def test_of_a_deleted_client(host: Host, client: IdentityClient) -> None:
-    """Its requests stay as long as those of others, and nothing leads to a page that is gone."""
+def test_requests_of_a_deleted_client(host: Host, client: IdentityClient) -> None:
+    """They are kept as long as others, without a link to the client's page."""
     delete(host.engine, client)
     for path in ("/requests", f"/{client.id}/requests", one(host, client)[1]):
         page = host.get(path).text
@@ -171,8 +171,8 @@ def test_of_a_deleted_client(host: Host, client: IdentityClient) -> None:
     assert results(host.get(f"/{client.id}/requests").text)
 
 
-def test_of_another_account(host: Host, client: IdentityClient) -> None:
-    """Its requests are as absent as those that never were (A3)."""
+def test_requests_of_another_account_are_not_found(host: Host, client: IdentityClient) -> None:
+    """They are answered like absent ones (A3)."""
     _, path = one(host, client)
     host.actor = HARBOUR
     assert results(host.get("/requests").text) == []
@@ -184,8 +184,8 @@ def test_of_another_account(host: Host, client: IdentityClient) -> None:
 
 
 @pytest.mark.parametrize("outcome", [*AuthenticationFailure, *(each for each in Outcome if each != "issued")])
-def test_the_response_that_is_shown_is_the_endpoints(outcome: str) -> None:
-    """P7 and the errors of the endpoint, reason by reason."""
+def test_the_shown_response_is_that_of_the_endpoint(outcome: str) -> None:
+    """For every outcome (P7)."""
     kinds: dict[str, ErrorKind] = {
         Outcome.SCOPE_MALFORMED: ErrorKind.MALFORMED_SCOPE,
         Outcome.SCOPE_NOT_ALLOWED: ErrorKind.SCOPE_NOT_ALLOWED,
@@ -242,10 +242,10 @@ def test_the_placeholder_of_unknown_scopes() -> None:
         ({"outcome": Outcome.SCOPE_NOT_ALLOWED, "scope": "API"}, "at that time", "open all of them now", None),
     ],
 )
-def test_what_was_wrong_and_what_to_do(
+def test_the_reason_and_the_advice(
     host: Host, recorded: dict[str, Any], reason: str, advice: str, link: str | None
 ) -> None:
-    """As a page and as a dialog, with the screen where it is done, and what the caller was told."""
+    """As a page and as a dialog, with a link to the screen and the response that the caller got."""
     client = make_client(host.engine, client_id="acme-claims", roles=["MerchantUser"])
     make_requests(host.engine, client, **recorded)
     _, path = one(host, client)
@@ -268,7 +268,7 @@ def test_an_issued_token_needs_no_advice(host: Host, client: IdentityClient) -> 
 
 
 def test_a_refused_address_can_be_allowed_from_its_request(host: Host) -> None:
-    """Only by those who may edit."""
+    """By people who may edit the client."""
     client = make_client(host.engine, allowed_networks=(AllowedNetwork("192.0.2.0/24", ""),))
     make_requests(host.engine, client, outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED)
     _, path = one(host, client)
@@ -296,7 +296,7 @@ def rows_of(host: Host, path: str) -> list[dict[str, str]]:
 
 
 def test_the_csv_file(host: Host, client: IdentityClient) -> None:
-    """With the filters of the page; the export is an event (L7)."""
+    """With the filters of the page; the export is recorded (L7)."""
     rows = rows_of(host, f"/requests.csv?key={client.id}&outcome=refused")
     assert rows[0] == {
         "Time (UTC)": "2026-11-21 10:42:07",
@@ -318,7 +318,7 @@ def test_the_csv_file(host: Host, client: IdentityClient) -> None:
 
 
 def test_exports_of_both_logs_count_together(host: Host, client: IdentityClient) -> None:
-    """D5: 10 an hour."""
+    """Ten an hour (D5)."""
     for path in ("/requests.csv", "/activity.csv") * 5:
         assert host.get(path).status_code == 200
     assert host.get("/requests.csv").status_code == 429

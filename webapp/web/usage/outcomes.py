@@ -1,4 +1,4 @@
-"""Texts on the outcome of a token request: what the caller was told, the true reason, and what to do (L2, P7)."""
+"""Texts on the outcome of a token request: the response of the caller, the true reason, and advice (L2, P7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +161,7 @@ def credential_name(label: str) -> str:
 
 
 def explain(request: TokenRequest, client: IdentityClient, secrets: Sequence[ClientSecret]) -> Explanation:
-    """Return what the caller was told, the true reason, and what to do as the client is now.
+    """Return the response of the caller, the true reason, and advice for the client's current state.
 
     :param secrets: all secrets of the client.
     """

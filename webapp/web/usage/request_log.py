@@ -38,7 +38,7 @@ def client_requests(key: str) -> Response:
 
 
 def request_details(key: str, number: str) -> Response:
-    """Show one token request: what was asked, what the caller was told, the true reason, and what to do."""
+    """Show one token request: its parameters, the response, the true reason, and advice."""
     with read_session(services().engine) as session:
         client = get_client_or_deleted(session, account_id=actor().account_id, key=parse_key(key))
         found = request_log.get_request(session, account_id=client.account_id, client_key=client.id, key=number)
