@@ -28,13 +28,16 @@ def unit(tmp_path: Path) -> Path:
     }.items():
         assert theirs in text
         text = text.replace(theirs, ours)
+    (tmp_path / "identity-clients.socket").write_text((DEPLOY / "identity-clients.socket").read_text("utf-8"), "utf-8")
     path = tmp_path / "identity-clients.service"
     path.write_text(text, "utf-8")
     return path
 
 
-def test_systemd_accepts_the_unit(unit: Path) -> None:
-    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+def test_systemd_accepts_the_units(unit: Path) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit, unit.with_suffix(".socket")], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -19,6 +19,9 @@ PERMISSIONS = frozenset({"create", "edit", "secrets", "delete"})
 """What a host role may be allowed to do with clients, besides viewing them."""
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_STORAGE_URL = re.compile(
+    r"(memory|rediss?|unix)://|redis\+sentinel://([^/@]*@)?[^/@,]+:[0-9]{1,5}(,[^/@,]+:[0-9]{1,5})*/[^/?#]+$"
+)
 _ADDRESS = re.compile(r"\A[!-~]+@[A-Za-z0-9.-]+\Z")
 _SECRET_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
@@ -114,7 +117,7 @@ class Settings:
     webhooks_to_private_networks: bool = False
     """Let webhooks be on private networks and loopback, and use plain http."""
     throttle_storage_url: str = "memory://"
-    """Where rate limits are counted: `memory://` in each process, or a `redis://` URL shared by all."""
+    """Where rate limits are counted: `memory://` in each process, or a shared `redis://` or `redis+sentinel://` URL."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of the application append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()
@@ -194,9 +197,11 @@ class Settings:
         if self.request_log_days < 1:
             raise _invalid("request_log_days", "must be 1 or more")
         self._check_notifications()
-        if not self.throttle_storage_url.startswith(("memory://", "redis://", "rediss://", "unix://")):
+        if not _STORAGE_URL.match(self.throttle_storage_url):
             raise _invalid(
-                "throttle_storage_url", "must be memory:// or the address of a Redis, such as redis://host/0"
+                "throttle_storage_url",
+                "must be memory://, the address of a Redis, such as redis://host/0, or the addresses of its Sentinels"
+                " and its name there, such as redis+sentinel://one:26379,two:26379/name",
             )
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
             raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")

@@ -8,6 +8,7 @@
   const results = () => byId("ic-results");
   const BUSY_MILLISECONDS = 150;
   const CHECK_MILLISECONDS = 10_000;
+  const TOAST_MILLISECONDS = 10_000;
 
   /* The texts of the page, in its language. */
   const texts = () => byId("ic-say").dataset;
@@ -161,7 +162,9 @@
   function announceResults() {
     document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
       if (!ctx.sourceElement.matches(".ic-find")) return;
-      announce(results().querySelector(".ic-none h2, .ic-pager p").firstChild.textContent.trim());
+      // Where it is missing, a notice is there, which is read out by itself.
+      const summary = results().querySelector(".ic-none h2, .ic-pager p");
+      if (summary) announce(summary.firstChild.textContent.trim());
     });
   }
 
@@ -393,8 +396,42 @@
     document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
       const field = ctx.sourceElement;
       if (!field.matches("[data-check]")) return;
-      field.setAttribute("aria-invalid", String(Boolean(ctx.target.querySelector(".ic-err:not(.ic-due)"))));
+      const isInvalid = Boolean(ctx.target.querySelector(".ic-err:not(.ic-due)"));
+      field.setAttribute("aria-invalid", String(isInvalid));
+      if (!isInvalid) removeFromSummary(field.id);
       announce(ctx.target.textContent.trim());
+    });
+    document.addEventListener("change", ({ target: { form, name } }) => {
+      if (name !== "roles" || !form?.matches(".ic [data-edits]") || !form.querySelector("[name=roles]:checked")) return;
+      const message = byId("f-roles-m");
+      if (!message?.querySelector(".ic-err")) return;
+      message.replaceChildren();
+      byId("f-roles").setAttribute("aria-invalid", "false");
+      removeFromSummary("f-roles");
+    });
+  }
+
+  /* A field that was put right leaves the summary of errors, and the last one takes the summary with it. */
+  function removeFromSummary(id) {
+    const link = document.querySelector(`.ic .ic-note.ic-no a[href="#${id}"]`);
+    if (!link) return;
+    const summary = link.closest(".ic-note");
+    link.closest("li").remove();
+    if (!summary.querySelector("li")) summary.remove();
+  }
+
+  /* Messages in the corner: they go after a while, unless they are pointed at or have the focus. */
+  function removeToasts() {
+    const removeLater = (toast) =>
+      setTimeout(() => {
+        if (toast.matches(":hover, :focus-within")) removeLater(toast);
+        else toast.remove();
+      }, TOAST_MILLISECONDS);
+    document.addEventListener("htmx:after:swap", () => {
+      for (const toast of document.querySelectorAll(".ic-toast:not([data-timed])")) {
+        toast.dataset.timed = "";
+        removeLater(toast);
+      }
     });
   }
 
@@ -710,6 +747,7 @@
   keepEdits();
   followValidity();
   announceFieldMessages();
+  removeToasts();
   keepSecretsShown();
   restoreFocus();
   showMenus();

@@ -56,6 +56,7 @@ def test_dates_and_the_client_id(tab: Page, client: IdentityClient, merchant: Me
     expect(screen.events).to_have_count(1)
     screen.filter("To").fill("2020-01-01")
     screen.expect_message("Nothing to show")
+    expect(screen.root.get_by_role("alert")).to_contain_text("“From” is later than “To”.")
     screen.root.get_by_role("link", name="Clear filters").click()
     expect(Activity(tab).events).to_have_count(len(EVENT_HISTORY) + 2)
 

@@ -44,6 +44,19 @@ def test_the_secret_is_sent_only_where_needed(tab: Page, merchant: Merchant) -> 
     }
 
 
+def test_the_error_summary_follows_the_fields(tab: Page, merchant: Merchant) -> None:
+    """A field that was put right leaves it, and the last one takes it along."""
+    form = ClientList.open(tab).new()
+    form.fill(client_id="x").create_with_errors()
+    items = form.summary.get_by_role("listitem")
+    expect(items).to_have_count(2)
+    form.field("client_id").fill(merchant.new_id)
+    form.field("client_id").press("Tab")
+    expect(items).to_have_count(1)
+    form.choose({"MerchantUser"})
+    expect(form.summary).to_have_count(0)
+
+
 def test_a_field_is_checked_and_announced_when_it_loses_focus(tab: Page, merchant: Merchant) -> None:
     """The message is announced in the dialog, and the field's state follows it both ways (WCAG 4.1.3)."""
     merchant.add_client("Taken-client-" + merchant.new_id)

@@ -35,7 +35,7 @@ def test_check_add_and_remove(
     screen = form.save()
     screen.expect_message("Saved.")
     assert merchant.client(client.client_id).allowed_networks == (LONDON, AllowedNetwork("192.0.2.7/32", ""))
-    screen.check_address("192.0.2.7", "Would pass.")
+    screen.check_address("192.0.2.7", "Would be accepted.")
     Details.open(screen.page, client.id)
     form = screen.remove_network(LONDON.network)
     expect(form.alert).to_contain_text(CALLER)

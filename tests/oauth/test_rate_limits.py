@@ -4,7 +4,7 @@ import gc
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,29 +285,41 @@ def test_processes_share_the_count_in_redis(sqlite_engine: Engine, redis_url: st
 # The shared store is away (D8)
 
 
-def start_redis(directory: Path, port: int) -> servers.Server:
-    """Start a Redis server that a test can stop."""
+def start_redis(directory: Path, port: int, options: str = "", file: str = "") -> servers.Server:
+    """Start a Redis server that a test can stop.
+
+    :param file: the text of its configuration, which a Sentinel needs in a file.
+    """
     program = shutil.which("redis-server")
-    script = f'exec "{program}" --bind 127.0.0.1 --port {port} --save "" --appendonly no'
+    script = f"""
+        printf %s '{file}' > redis.conf
+        exec "{program}" redis.conf --bind 127.0.0.1 --port {port} --save "" {options}
+    """
     server = servers.Server("Redis", directory, script)
     while True:
         try:
             with redis.Redis(port=port) as connection:
                 connection.ping()
+        except redis.AuthenticationError:
+            return server
         except redis.ConnectionError:
             time.sleep(0.02)
         else:
             return server
 
 
+def let_servers_enter(directory: Path) -> None:
+    """Let the user of the servers enter a temporary directory."""
+    for parent in (directory, *directory.parents):
+        if parent.owner() == "root" and parent.is_relative_to("/tmp/"):
+            parent.chmod(0o711)
+
+
 def test_each_process_counts_without_shared_store(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Fall back to counts per process at once, and share counts again when the store is back (D8)."""
-    tmp_path.chmod(0o711)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and parent.is_relative_to("/tmp/"):
-            parent.chmod(0o711)
+    let_servers_enter(tmp_path)
     monkeypatch.setattr(storage, "SHARED_RETRY_SECONDS", 0.2)
     port = servers.free_port()
     server = start_redis(tmp_path / "one", port)
@@ -331,6 +343,49 @@ def test_each_process_counts_without_shared_store(
         close(endpoint)
 
 
+def test_counts_follow_the_primary_that_sentinel_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Share counts by way of a Sentinel, keep them through a failover, and share them again afterwards (D8)."""
+    let_servers_enter(tmp_path)
+    monkeypatch.setattr(storage, "SHARED_RETRY_SECONDS", 0.2)
+    first, second, third = (servers.free_port() for _ in range(3))
+    password = "--requirepass secret --masterauth secret"
+    primary = start_redis(tmp_path / "primary", first, password)
+    replica = start_redis(tmp_path / "replica", second, f"{password} --replicaof 127.0.0.1 {first}")
+    monitor = (
+        f"sentinel monitor ours 127.0.0.1 {first} 1\nsentinel auth-pass ours secret\n"
+        "sentinel down-after-milliseconds ours 300\nsentinel failover-timeout ours 1000\n"
+    )
+    sentinel = start_redis(tmp_path / "sentinel", third, "--sentinel --requirepass secret", monitor)
+    url = f"redis+sentinel://:secret@127.0.0.1:{third}/ours"
+    one, two = WindowCounters(url), WindowCounters(url)
+    limit = RateLimitItemPerMinute(3)
+    try:
+        with redis.Redis(port=second, password="secret") as connection:
+            wait_until(lambda: connection.info("replication").get("master_link_status") == "up")
+        with redis.Redis(port=third, password="secret") as connection:
+            wait_until(lambda: bool(connection.sentinel_slaves("ours")))
+        assert [each.hit(limit, "before") for each in (one, two, one, two)] == [True, True, True, False]
+        with redis.Redis(port=first, password="secret") as connection:
+            connection.wait(1, 2000)
+        primary.stop()
+        assert one.test(limit, "meanwhile")
+        wait_until(lambda: not one.test(limit, "before") and not two.test(limit, "before"))
+        assert [each.hit(limit, "after") for each in (one, two, one, two)] == [True, True, True, False]
+    finally:
+        for counters in (one, two):
+            counters.close()
+        for server in (sentinel, replica, primary):
+            server.stop()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, 20 seconds at most."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_unresponsive_store_delays_by_a_quarter_second(sqlite_engine: Engine) -> None:
     """Start without the store, and wait at most a quarter of a second per request (D8)."""
     import socket
@@ -345,7 +400,21 @@ def test_unresponsive_store_delays_by_a_quarter_second(sqlite_engine: Engine) ->
         close(endpoint)
 
 
-@pytest.mark.parametrize("url", ["memcached://127.0.0.1", "redis", "", "http://127.0.0.1", "async+redis://127.0.0.1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memcached://127.0.0.1",
+        "redis",
+        "",
+        "http://127.0.0.1",
+        "async+redis://127.0.0.1",
+        "redis+sentinel://127.0.0.1:26379",  # without the name of the primary
+        "redis+sentinel://127.0.0.1:26379/",
+        "redis+sentinel://127.0.0.1/name",  # without a port
+        "redis+sentinel://:secret@127.0.0.1:1,/name",
+        "redis+cluster://127.0.0.1:1",
+    ],
+)
 def test_invalid_store_url_stops_the_start(sqlite_engine: Engine, url: str) -> None:
     with pytest.raises(SettingsError, match="THROTTLE_STORAGE_URL must be"):
         Endpoint(sqlite_engine, THROTTLE_STORAGE_URL=url)

@@ -85,6 +85,8 @@ def test_the_base_settings_start(sqlite_url: str) -> None:
         ({"SESSION_COOKIE_NAME": "session"}, "SESSION_COOKIE_NAME", "__Host-"),
         ({"SESSION_COOKIE_NAME": "__Host-a;b"}, "SESSION_COOKIE_NAME", "letters"),
         ({"WEB_CONCURRENCY": "two"}, "WEB_CONCURRENCY", "whole number"),
+        ({"DRAIN_SECONDS": "-1"}, "DRAIN_SECONDS", "whole number"),
+        ({"DRAIN_SECONDS": "61"}, "DRAIN_SECONDS", "at most 60"),
         ({f"{PREFIX}NO_SUCH": "1"}, f"{PREFIX}NO_SUCH", "not a setting"),
         ({f"{PREFIX}API_ROLES": "[{}]"}, f"{PREFIX}API_ROLES", "JSON"),
     ],

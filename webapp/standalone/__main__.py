@@ -5,13 +5,14 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from secrets import token_urlsafe
+from wsgiref.types import WSGIApplication
 
 from flask import Flask
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
 from sqlalchemy.exc import OperationalError
 
 from ..core.errors import FieldError, Unavailable
@@ -21,6 +22,7 @@ from ..settings import SettingsError
 from . import create_app, demo, logs, settings
 from .body_deadline import WAITING_THREADS, WORKING_THREADS
 from .cli import upgrade_all
+from .server import Draining, DrainingApplication, DrainingServer, inherited_listener
 
 DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
 # The limits of the server (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
@@ -38,7 +40,9 @@ def main() -> None:
     try:
         app = create_app()
         host, port = settings.address(os.environ)
-        _refuse_taken_address(host, port)
+        listener = inherited_listener(os.environ)
+        if listener is None:
+            _refuse_taken_address(host, port)
         upgrade_all(app)
         services: Services = app.extensions[EXTENSION]
         if services.settings.development:
@@ -52,7 +56,7 @@ def main() -> None:
     # which takes up to 0.1 s, and the worker processes share their memory.
     gc.collect()
     gc.freeze()
-    _serve(app, services, host, port)
+    _serve(app, services, host, port, listener)
 
 
 def _refuse_taken_address(host: str, port: int) -> None:
@@ -92,9 +96,13 @@ def _welcome(services: Services, host: str, port: int) -> str:
     return "\n".join(lines)
 
 
-def _serve(app: Flask, services: Services, host: str, port: int) -> None:
-    Server(
+def _serve(app: Flask, services: Services, host: str, port: int, listener: socket.socket | None) -> None:
+    draining = Draining()
+    DrainingServer(
         "wsgi:app",
+        draining=draining,
+        drain_seconds=app.config["DRAIN_SECONDS"],
+        listener=listener,
         address=host,
         port=port,
         interface=Interfaces.WSGI,
@@ -107,10 +115,10 @@ def _serve(app: Flask, services: Services, host: str, port: int) -> None:
         log_dictconfig=logs.log_configuration(),
         log_level=LogLevels.warning if services.settings.development else LogLevels.info,
         workers_kill_timeout=STOP_WITHIN_SECONDS,
-    ).serve(target_loader=_load_in_worker, wrap_loader=False)
+    ).serve(target_loader=partial(_load_in_worker, draining), wrap_loader=False)
 
 
-def _load_in_worker() -> Flask:
+def _load_in_worker(draining: Draining) -> WSGIApplication:
     # Ctrl-C reaches every process of the terminal, and the server also stops its workers. Two signals at once can hang
     # a worker, so it ignores the first.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -121,7 +129,7 @@ def _load_in_worker() -> Flask:
     services: Services = app.extensions[EXTENSION]
     NotificationWorker(services.engine, services.delivery).start()
     gc.freeze()
-    return app
+    return DrainingApplication(app, draining)
 
 
 if __name__ == "__main__":

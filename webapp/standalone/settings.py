@@ -24,6 +24,7 @@ FORM_PARTS_LIMIT = 50
 DIFFERENT_CHARACTERS_MIN = 10
 # The prefix of generated development keys, which production refuses.
 DEVELOPMENT_MARK = "development-"
+DRAIN_SECONDS_MAX = 60
 PROCESS_COUNTS = ("WEB_CONCURRENCY", "GRANIAN_WORKERS")
 DATABASES = ("sqlite", "postgresql")
 DATABASE_UNAVAILABLE = f"The database at {PREFIX}DATABASE_URL does not answer."
@@ -55,6 +56,9 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     config["SECRET_KEY"] = given.get("SECRET_KEY") or None
     config["INSTANCE_PATH"] = str(Path(given.get("INSTANCE_PATH") or PROJECT / "instance").resolve())
     config["PROCESSES"] = max(_typed(name, given.get(name) or "1", int) for name in PROCESS_COUNTS)
+    config["DRAIN_SECONDS"] = _typed("DRAIN_SECONDS", given.get("DRAIN_SECONDS") or "0", int)
+    if config["DRAIN_SECONDS"] > DRAIN_SECONDS_MAX:
+        raise SettingsError(f"DRAIN_SECONDS must be at most {DRAIN_SECONDS_MAX}.")
     development = config.get(f"{PREFIX}DEVELOPMENT", False)
     if development:
         directory = Path(config["INSTANCE_PATH"])

@@ -57,16 +57,16 @@ def test_a_line_is_stored_in_canonical_form(line: str, network: str, label: str)
     assert check_networks(line) == (AllowedNetwork(network, label),)
 
 
-NOT_A_NETWORK = "is neither an address nor a network. Write it like"
+NOT_A_NETWORK = "is neither an address nor a range. Write it like"
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         # host bits
-        ("192.0.2.7/28", "has bits set beyond its prefix. Write 192.0.2.0/28, or 192.0.2.7 for this address alone."),
-        ("2001:db8::1/32", "has bits set beyond its prefix. Write 2001:db8::/32, or 2001:db8::1"),
-        ("192.0.2.1/31", "Write 192.0.2.0/31"),
+        ("192.0.2.7/28", "is not the start of a range. Use 192.0.2.0/28, or 192.0.2.7 for this address alone."),
+        ("2001:db8::1/32", "is not the start of a range. Use 2001:db8::/32, or 2001:db8::1"),
+        ("192.0.2.1/31", "Use 192.0.2.0/31"),
         # leading zeros
         ("192.0.02.7", NOT_A_NETWORK),
         ("010.0.0.0/8", NOT_A_NETWORK),

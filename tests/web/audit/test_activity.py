@@ -380,7 +380,7 @@ def test_the_activity_of_a_deleted_client_stays(host: Host) -> None:
     """The client leaves the list; its audit log stays, and the account's activity links to it."""
     client = make_client(host.engine, client_id="acme-claims")
     delete(host.engine, client)
-    assert host.get(f"/{client.id}").status_code == 404
+    assert host.get(f"/{client.id}").status_code == 410
     account = host.get("/activity").text
     assert f'<a class="ic-mono" href="{PREFIX}/{client.id}/activity">acme-claims</a>' in account
     page = host.get(f"/{client.id}/activity")

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from tests.support.factories import make_client
-from tests.support.host import HTMX, NORTHWIND, PREFIX, Host
+from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host
 from tests.support.markup import read
 from tests.support.screens import actions, set_columns
 from webapp.core.database.models import IdentityClient
@@ -77,11 +77,27 @@ def test_it_leaves_the_list_and_its_id_stays_taken(host: Host, client: IdentityC
     assert "its client ID stays taken" in page
     assert "acme.claims" not in page
     assert actions(host, client) == ["created", "deleted"]
-    for path in ("", "/edit", "/secret", "/delete", "/leaked"):
+    for path in ("/edit", "/secret", "/delete", "/leaked"):
         assert host.get(f"/{client.id}{path}").status_code == 404
     assert host.post(f"/{client.id}/delete", form, token=False).status_code == 404
     values = {"client_id": "acme.claims (prod)", "client_secret": "a-secret-of-acme-claims", "roles": "MerchantUser"}
     assert "already in use" in host.post("/new", values).text
+
+
+def test_the_address_of_a_deleted_client(host: Host, htmx: bool, client: IdentityClient) -> None:
+    """It says who deleted the client, and leads to its past; for another account it is as absent as any (A3)."""
+    host.post(
+        f"/{client.id}/delete", read(host.get(f"/{client.id}/delete")).form(confirm=client.client_id), token=False
+    )
+    answer = host.get(f"/{client.id}", htmx=htmx)
+    assert answer.status_code == 410
+    assert "This client is deleted." in answer.text
+    assert "Priya Nair" in answer.text
+    for path in ("activity", "requests"):
+        assert f'href="{PREFIX}/{client.id}/{path}"' in answer.text
+        assert host.get(f"/{client.id}/{path}").status_code == 200
+    host.actor = HARBOUR
+    assert host.get(f"/{client.id}", htmx=htmx).status_code == 404
 
 
 def test_with_htmx_the_list_is_refreshed_and_the_clients_own_page_is_left(host: Host, client: IdentityClient) -> None:

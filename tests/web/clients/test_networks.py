@@ -75,7 +75,7 @@ def test_a_viewer_may_check_an_address_but_not_change_the_list(host: Host, clien
     assert "Check an address" in page
     assert "/networks?remove" not in page
     assert 'id="ic-add"' not in page
-    assert "Would pass." in viewing.get(f"/{client.id}/networks/check?address={CALLER}").text
+    assert "Would be accepted." in viewing.get(f"/{client.id}/networks/check?address={CALLER}").text
     assert viewing.get(f"/{client.id}/networks").status_code == 403
 
 
@@ -85,14 +85,14 @@ def test_a_viewer_may_check_an_address_but_not_change_the_list(host: Host, clien
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        (CALLER, "Would pass. It asked 1 time in the last 24 hours."),
-        (f" {CALLER} ", "Would pass. It asked 1 time in the last 24 hours."),
-        (f"::ffff:{CALLER}", "Would pass. It asked 1 time in the last 24 hours."),
-        ("2001:DB8:40::1", "Would pass. It did not ask in the last 7 days."),
+        (CALLER, "Would be accepted. It asked 1 time in the last 24 hours."),
+        (f" {CALLER} ", "Would be accepted. It asked 1 time in the last 24 hours."),
+        (f"::ffff:{CALLER}", "Would be accepted. It asked 1 time in the last 24 hours."),
+        ("2001:DB8:40::1", "Would be accepted. It did not ask in the last 7 days."),
         (REFUSED_CALLER, "Would be refused. It asked 6 times in the last 24 hours."),
         ("192.0.2.1", "Would be refused. It did not ask in the last 7 days."),
-        ("192.0.2.0/28", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
-        ("<b>here</b>", "This is no address. Write one like 192.0.2.7 or 2001:db8::7."),
+        ("192.0.2.0/28", "Not a valid IP address. Write one like 192.0.2.7 or 2001:db8::7."),
+        ("<b>here</b>", "Not a valid IP address. Write one like 192.0.2.7 or 2001:db8::7."),
     ],
 )
 @time_machine.travel(NOW, tick=False)
@@ -131,7 +131,7 @@ def test_the_check_shows_the_known_requests_of_an_address(
     for count, days_ago in reversed(requests):
         make_requests(host.engine, client, count, at=NOW - days_ago * DAY, address=CALLER)
     fragment = host.get(f"/{client.id}/networks/check?address={CALLER}", htmx=True)
-    assert text_of(fragment.text).strip() == f"Would pass, as any other. {expected}"
+    assert text_of(fragment.text).strip() == f"Would be accepted, as any other. {expected}"
 
 
 @time_machine.travel(NOW, tick=False)
@@ -179,7 +179,7 @@ def test_remove_says_at_once_who_would_be_refused(host: Host, client: IdentityCl
 def test_add_says_at_once_what_is_wrong(host: Host, client: IdentityClient) -> None:
     """The form opens with the error (I3)."""
     answer = host.get(f"/{client.id}/networks", query_string={"address": "198.51.100.20/24"})
-    assert "Line 3: “198.51.100.20/24” has bits set beyond its prefix." in read(answer).described("allowed_networks")
+    assert "Line 3: “198.51.100.20/24” is not the start of a range." in read(answer).described("allowed_networks")
     assert "<title>Error: " in answer.text
 
 
@@ -208,7 +208,7 @@ def test_wrong_lines_are_named_by_their_numbers(host: Host, client: IdentityClie
     expected = read(answer).described("allowed_networks")
     for words in (
         "Line 2: “0.0.0.0/0” is every address there is.",
-        "Line 4: “<script>” is neither an address nor a network.",
+        "Line 4: “<script>” is neither an address nor a range.",
         "Line 5: “2001:db8::%eth0” names a zone.",
     ):
         assert words in expected
@@ -226,6 +226,7 @@ def test_a_save_that_refuses_a_caller_has_to_be_confirmed(host: Host, client: Id
     box = read(answer).inputs["confirmed"]
     assert box["value"] == CALLER
     assert "checked" not in box
+    assert "Nothing is saved yet. Tick the box, or put the address back on the list." in answer.text
     assert read(answer).value("allowed_networks") == str(DUBLIN)
     make_requests(host.engine, client, at=NOW, address="203.0.113.9")
     answer = host.post(path, {**form, "confirmed": box["value"]}, htmx=True)

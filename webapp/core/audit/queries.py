@@ -96,6 +96,11 @@ class AuditQuery:
         names = ("person", "client", "action", "since", "until")
         return {name: str(value) for name in names if (value := getattr(self, name))}
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the range of days ends before it begins."""
+        return self.since is not None and self.until is not None and self.since > self.until
+
     def with_cursor(self, *, after: str = "", before: str = "") -> Self:
         """Return the same query for another page."""
         return replace(self, after=after, before=before)

@@ -165,7 +165,7 @@ def _parse_network(written: str) -> Network:
 
     :raises ValueError: it is malformed; the text says how to correct it.
     """
-    # Translators: stands for an address that cannot be shown, such as "this is neither an address nor a network".
+    # Translators: stands for an address that cannot be shown, such as "this is neither an address nor a range".
     shown = f"“{written[:_REPEATED_MAX]}”" if written.isprintable() else gettext("this")
     address, slash, prefix = written.partition("/")
     if "%" in address:
@@ -178,7 +178,7 @@ def _parse_network(written: str) -> Network:
     except ValueError:
         raise ValueError(
             gettext(
-                "%(network)s is neither an address nor a network."
+                "%(network)s is neither an address nor a range."
                 " Write it like 192.0.2.7, 192.0.2.0/28 or 2001:db8::/32.",
                 network=shown,
             )
@@ -188,7 +188,7 @@ def _parse_network(written: str) -> Network:
     if found != network.network_address:
         raise ValueError(
             gettext(
-                "%(network)s has bits set beyond its prefix. Write %(whole)s, or %(address)s for this address alone.",
+                "%(network)s is not the start of a range. Use %(whole)s, or %(address)s for this address alone.",
                 network=shown,
                 whole=network,
                 address=found,

@@ -6,11 +6,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from limits import RateLimitItem
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.storage import MemoryStorage, RedisSentinelStorage, RedisStorage, Storage
 from limits.strategies import MovingWindowRateLimiter
 
 from ...settings import SettingsError
@@ -19,6 +19,7 @@ from ..errors import RateLimited
 KEYS_MAX = 50_000
 SHARED_TIMEOUT_SECONDS = 0.25
 SHARED_RETRY_SECONDS = 5
+KEY_PREFIX = "identity-clients"
 LOG = logging.getLogger(__name__)
 # Not the wall clock: a step of an hour would end every window at once, or make it an hour longer.
 _clock = time.monotonic
@@ -30,7 +31,7 @@ class WindowCounters:
 
     While the shared store is unreachable each process counts by itself, so that no quota is ever off (D8).
 
-    :param storage_url: `memory://`, or the URL of a Redis.
+    :param storage_url: `memory://`, or the URL of a Redis, or of the Sentinels of one.
     :raises SettingsError: the URL is of a Redis, whose client library is not installed.
     """
 
@@ -147,10 +148,20 @@ def _redis(url: str) -> Storage:
             f"IDENTITY_CLIENTS_THROTTLE_STORAGE_URL needs {error.name}. Run: pip install redis"
         ) from None
     # Short, without retries, since a request must not wait for seconds for an unreachable store.
-    pool = ConnectionPool.from_url(
-        url,
-        socket_connect_timeout=SHARED_TIMEOUT_SECONDS,
-        socket_timeout=SHARED_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return RedisStorage(url, connection_pool=pool, key_prefix="identity-clients", wrap_exceptions=True)
+    options: dict[str, Any] = {
+        "socket_connect_timeout": SHARED_TIMEOUT_SECONDS,
+        "socket_timeout": SHARED_TIMEOUT_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if url.startswith("redis+sentinel:"):
+        # Not from replicas, which receive each count a moment later, and whose loss would need a second look-up.
+        return RedisSentinelStorage(
+            url,
+            use_replicas=False,
+            sentinel_kwargs=options,
+            key_prefix=KEY_PREFIX,
+            wrap_exceptions=True,
+            **options,
+        )
+    pool = ConnectionPool.from_url(url, **options)
+    return RedisStorage(url, connection_pool=pool, key_prefix=KEY_PREFIX, wrap_exceptions=True)

@@ -2,9 +2,11 @@
 
 from flask import Response, request
 
+from ...core.audit.queries import get_client_or_deleted
 from ...core.client_changes import get_client
 from ...core.clients import attention
 from ...core.database.unit_of_work import read_session
+from ...core.errors import NotFound
 from ...core.usage.recent_addresses import recent_addresses
 from ...host import services
 from ..audit.activity import latest
@@ -22,10 +24,17 @@ from .attention import attention_advice
 
 
 def details(key: str) -> Response:
-    """Show one client: configuration, secrets, networks, usage and activity, and how to request a token with it."""
+    """Show one client: configuration, secrets, networks, usage and activity, and how to request a token with it.
+
+    A deleted client has a page that says so, with 410.
+    """
     catalogue = services().catalogue
     with read_session(services().engine) as session:
-        client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+        try:
+            client = get_client(session, account_id=actor().account_id, key=parse_key(key))
+        except NotFound:
+            deleted = get_client_or_deleted(session, account_id=actor().account_id, key=parse_key(key))
+            return render("clients/deleted.html", "clients/_deleted.html", status=410, client=deleted)
         event_texts = latest(session, client)
         reasons = attention.reasons(session, client.account_id, [client]).get(client.id, [])
         used = usage.usage_of(session, client)

@@ -73,7 +73,7 @@ def networks(key: str) -> ResponseReturnValue:
         form.add_errors(invalid.errors)
         return _show(form, client, None, status=422)
     except NetworksUnconfirmed as unconfirmed:
-        return _show(form, client, unconfirmed.consequences, status=422)
+        return _show(form, client, unconfirmed.consequences, status=422, unconfirmed=True)
     except StaleVersion as stale:
         return _show_stale(form, stale.current, seen)
     if htmx().partial:
@@ -139,6 +139,7 @@ def _show(
     *,
     status: int = 200,
     stored: Sequence[AllowedNetwork] = (),
+    unconfirmed: bool = False,
 ) -> Response:
     return render(
         "clients/networks.html",
@@ -148,6 +149,7 @@ def _show(
         form=form,
         consequences=follows,
         stored=stored,
+        unconfirmed=unconfirmed,
     )
 
 

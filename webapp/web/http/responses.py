@@ -52,6 +52,7 @@ def template_context() -> dict[str, Any]:
         "actor": (actor := g.get("identity_clients_actor")),  # an error page must not need the database (D8)
         "permissions": permissions_of(actor),
         "partial": htmx().partial,
+        "current_path": htmx().path,
         "credential_name": credential_name,
         "credential_title": credential_title,
         "times": times.Times(services().settings.time_zone),

@@ -1,5 +1,7 @@
 """Add, edit, test and remove targets, and send messages again."""
 
+from functools import partial
+
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
@@ -12,9 +14,10 @@ from ...core.notifications.kinds import KIND_LABELS, KINDS, Channel, EventKind, 
 from ...core.notifications.targets import StaleTarget, get_target, shown_address
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
-from ..http.access import actor
+from ..http.access import actor, sign_in_is_recent
 from ..http.htmx import htmx, render
 from ..http.loading import parse_key
+from ..http.recent_sign_in import sign_in_again
 from ..http.response_kinds import ResponseKind
 from ..http.transactions import transaction
 from ..i18n.times import Times
@@ -36,6 +39,8 @@ def add(channel: str) -> ResponseReturnValue:
     form.address.label.text = gettext("URL") if is_webhook else gettext("E-mail address")
     if not form.is_submitted():
         return _show(form, channel, None)
+    if not sign_in_is_recent():
+        return sign_in_again(form, partial(_show, form, channel, None))
     if not form.validate():
         return _show(form, channel, None, status=422)
     try:
@@ -102,6 +107,8 @@ def change_secret(target_id: str) -> ResponseReturnValue:
     if target.channel != Channel.WEBHOOK:
         raise NotFound
     form = TargetActionForm(version=target.version)
+    if form.is_submitted() and not sign_in_is_recent():
+        return sign_in_again(form, partial(_confirm, "secret", form, target))
     if not form.validate_on_submit():
         return _confirm("secret", form, target)
     try:

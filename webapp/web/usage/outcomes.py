@@ -12,6 +12,7 @@ from ...core.database.outcomes import AuthenticationFailure, Outcome
 from ...core.i18n import gettext, lazy_gettext, ngettext
 from ...host import services
 from ..http.access import Access, actor
+from ..i18n.credential_names import credential_title
 from ..i18n.times import Times
 
 OUTCOME_LABELS: Mapping[str, str] = {
@@ -152,12 +153,6 @@ def result(request: TokenRequest) -> str:
 def response_to(outcome: str) -> tuple[int, str]:
     """Return the HTTP status and the error code that the caller got; the code is empty where a token was issued."""
     return RESPONSES.get(outcome, INVALID_CLIENT)
-
-
-def credential_name(label: str) -> str:
-    """Return the name of a secret or a key: secrets have letters as labels, keys numbers."""
-    # Translators: label is the number of a public key.
-    return gettext("Key %(label)s", label=label) if label.isdigit() else gettext("Secret %(label)s", label=label)
 
 
 def explain(request: TokenRequest, client: IdentityClient, secrets: Sequence[ClientSecret]) -> Explanation:
@@ -303,7 +298,7 @@ def _secret_reason(
 
 
 def _key_reason(request: TokenRequest) -> tuple[str, str, Sequence[Link]]:
-    name = credential_name(request.secret_label or "")
+    name = credential_title(request.secret_label or "")
     if request.outcome == AuthenticationFailure.PAUSED_KEY:
         return (
             gettext("%(key)s was paused.", key=name),
