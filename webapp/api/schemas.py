@@ -31,7 +31,7 @@ class Input(BaseModel):
 
 
 class Arguments(BaseModel):
-    """The arguments of a query string. Unknown ones are errors; an empty one counts as absent."""
+    """The arguments of a query string. Unknown ones are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -40,7 +40,7 @@ class Arguments(BaseModel):
     def _check_choice(cls, value: Any, info: ValidationInfo) -> Any:
         extra = cls.model_fields[str(info.field_name)].json_schema_extra
         choices = extra.get("enum") if isinstance(extra, dict) else None
-        if value and isinstance(choices, list) and value not in choices:
+        if isinstance(choices, list) and value not in choices:
             raise PydanticCustomError("choice", "Use one of: {choices}", {"choices": ", ".join(map(str, choices))})
         return value
 
