@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from flask import Response, request
+from flask import Response, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ...core.database.models import NotificationTarget
@@ -14,11 +14,11 @@ from ...core.notifications.kinds import KIND_LABELS, KINDS, Channel, EventKind, 
 from ...core.notifications.targets import StaleTarget, get_target, shown_address
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor, sign_in_is_recent
+from ..http.handover import show_secret
 from ..http.htmx import htmx, render
-from ..http.loading import parse_key
 from ..http.recent_sign_in import sign_in_again
-from ..http.response_kinds import ResponseKind
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .forms import TargetActionForm, TargetForm
@@ -194,20 +194,14 @@ def _confirm(action: str, form: TargetActionForm, target: NotificationTarget, *,
 
 
 def _hand_over(target: NotificationTarget, secret: Secret, *, new: bool) -> Response:
-    """Return the response to the POST that made a webhook's secret; no other response ever shows it (S6, W14)."""
-    response = render(
-        "notifications/webhook_secret.html",
-        "notifications/_webhook_secret_dialog.html",
+    return show_secret(
+        "notifications/_webhook_secret.html",
+        title=gettext("Save the webhook secret"),
+        done_url=url_for(".notifications"),
         address=shown_address(target),
         secret=secret.reveal(),
         new=new,
     )
-    if htmx().partial:
-        response.headers["HX-Retarget"] = "#ic-dialog"
-        response.headers["HX-Reswap"] = "innerHTML"
-        response.headers["HX-Trigger"] = "ic-changed"
-    response.kind = ResponseKind.SECRET
-    return response
 
 
 def _stale_text(stale: StaleTarget) -> str:
