@@ -6,7 +6,7 @@ from pathlib import Path
 
 from identity_clients import signals
 
-NAMES = ("created", "changed", "enabled", "disabled", "deleted", "secret_changed", "attention")
+NAMES = ("created", "changed", "enabled", "disabled", "deleted", "secret_changed", "key_changed", "attention")
 
 
 def follow(file: Path) -> None:

@@ -1,14 +1,12 @@
 """Parse the parts of a request: path, query string, headers and body."""
 
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from ..core.errors import NotFound
 from ..host import services
 from ..http_request import is_secure, read_body
 from .problems import Problem, ProblemRaised
@@ -28,20 +26,6 @@ def check_secure() -> None:
     settings = services().settings
     if not (settings.development or is_secure(request.environ, settings)):
         raise ProblemRaised(Problem.PLAIN_HTTP, "Use https. The token that was sent is exposed: revoke it.")
-
-
-def parse_key(text: str) -> uuid.UUID:
-    """Return the key of a client or secret from a path.
-
-    :raises NotFound: the text is not a UUID in its canonical form.
-    """
-    try:
-        key = uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
-    if str(key) != text:
-        raise NotFound
-    return key
 
 
 def parse_arguments(schema: type[Schema] | None) -> Schema | None:

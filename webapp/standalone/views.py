@@ -1,10 +1,12 @@
 """The pages of the stand-alone application: sign-in, sign-out, home, and the health checks."""
 
 import logging
+from secrets import compare_digest
 
 import flask_login
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
@@ -14,6 +16,7 @@ from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
+from ..extension import IdentityClients
 from ..host import client_address, services
 from ..http_request import read_body
 from . import sessions, users
@@ -39,6 +42,7 @@ def make_blueprint(limits: SignInLimits) -> Blueprint:
     blueprint.add_url_rule("/logout", "sign_out", sign_out, methods=["POST"])
     blueprint.add_url_rule("/healthz", "healthz", healthz)
     blueprint.add_url_rule("/readyz", "readyz", readyz)
+    blueprint.add_url_rule("/metrics", "metrics", metrics)
     blueprint.before_request(_read_form)
     return blueprint
 
@@ -133,6 +137,24 @@ def readyz() -> Response:
     except (DomainError, SQLAlchemyError):
         return _plain("not ready", 503)
     return _plain("ok", 200)
+
+
+def metrics() -> ResponseReturnValue:
+    """Return the metrics for Prometheus: to everybody in development, else to bearers of `METRICS_TOKEN` only."""
+    expected = current_app.config["METRICS_TOKEN"]
+    if not services().settings.development:
+        if not expected:
+            abort(404)
+        given = request.authorization
+        if (
+            given is None
+            or given.type != "bearer"
+            or not compare_digest((given.token or "").encode(), expected.encode())
+        ):
+            return Response("", 401, {"WWW-Authenticate": "Bearer"})
+    registry = CollectorRegistry()
+    registry.register(IdentityClients.metrics_collector(current_app))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def _plain(text: str, status: int) -> Response:

@@ -65,7 +65,15 @@ DATA = (
         for name in ("client_id", "name", "description", "copied_from", "allowed_networks")
         for line in texts_in(changes.get(name))
     ),
-    *("cURL", ".env", "Python", "https://identity.example/connect/token"),
+    *(
+        "cURL",
+        ".env",
+        "Python (Authlib)",
+        "Node (openid-client)",
+        "Java",
+        "Python",
+        "https://identity.example/connect/token",
+    ),
     *("API", "accounts:read", "transactions:read", "reports:read", "payment-requests", "payment-batches"),
     *("stored-recipients", "void-requests", "account-movements"),
     *("GMT", "BST", "MerchantUser", "CreatePayment"),
