@@ -11,6 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
+from ..core.audit.queries import AuditQuery, list_events
+from ..core.clients import attention_queries
 from ..core.database.models import utc_now
 from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
@@ -19,14 +21,21 @@ from ..core.secrets.argon2_pool import run_in_pool
 from ..extension import IdentityClients
 from ..host import client_address, services
 from ..http_request import read_body
+from ..web.audit.event_texts import describe_event
+from ..web.clients.attention import strip_links
+from ..web.clients.review import overdue_text
+from ..web.i18n.times import Times
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
+from .layout import Layout
 from .models import MasUser
 from .redirects import safe_next
 from .settings import BODY_LIMIT_BYTES
 from .sign_in_limits import SignInLimits
 
 LOG = logging.getLogger(__name__)
+LATEST_EVENTS = 8
+"""The number of changes on the start page."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 # The same for every reason, so that it does not reveal which users exist (D6).
 SIGN_IN_FAILED = "The e-mail address or the password is wrong. Check both, then try again."
@@ -57,8 +66,21 @@ def _read_form() -> None:
 
 @flask_login.login_required  # type: ignore[untyped-decorator] # Flask-Login has no types
 def home() -> ResponseReturnValue:
-    """Show the start page."""
-    return render_template("mas/home.html")
+    """Show the start page: what needs attention, and the last changes."""
+    if not Layout().may_use_identity_clients:
+        return render_template("mas/home.html", links=[], review_text="", events=[])
+    times, account_id = Times(services().settings.time_zone), flask_login.current_user.account_id
+    with read_session(services().engine) as session:
+        links = strip_links(attention_queries.summary(session, account_id))
+        review_text = overdue_text(session, account_id)
+        events = list_events(session, account_id=account_id, query=AuditQuery(), zone=times.zone).events[:LATEST_EVENTS]
+    return render_template(
+        "mas/home.html",
+        links=links,
+        review_text=review_text,
+        events=[describe_event(event, times=times, catalogue=services().catalogue) for event in events],
+        times=times,
+    )
 
 
 def sign_in() -> ResponseReturnValue:
