@@ -149,6 +149,21 @@ def _bulk(scene: Scene) -> Page:
     return page
 
 
+def _review(scene: Scene) -> Page:
+    scene.open_list()
+    page = scene.tab()
+    page.goto(f"{PREFIX}/review")
+    return page
+
+
+def _review_errors(scene: Scene) -> Page:
+    page = _review(scene)
+    page.get_by_role("link", name=re.compile("^Keep ")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("dialog")).to_contain_text("There is a problem")
+    return page
+
+
 def _empty(scene: Scene) -> Page:
     return ClientList.open(scene.tab()).page
 

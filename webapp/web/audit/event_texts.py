@@ -33,6 +33,7 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.CLIENT_KEY_RESUMED: lazy_gettext("Key resumed"),
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("End date of a key changed"),
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
+    Action.REVIEWED: lazy_gettext("Access reviewed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("Notification added"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("Notification changed"),
@@ -61,6 +62,7 @@ SENTENCES: Mapping[str, str] = {
     Action.CLIENT_KEY_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a key"),
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a key"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
+    Action.REVIEWED: lazy_gettext("<b>%(who)s</b> reviewed the access of the client"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("<b>%(who)s</b> added an address for notifications"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the messages to an address"),
@@ -81,6 +83,7 @@ SENTENCES: Mapping[str, str] = {
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _EXPORTED: Mapping[str, str] = {
     "clients": lazy_gettext("<b>%(who)s</b> exported the list of clients"),
+    "access review": lazy_gettext("<b>%(who)s</b> exported the access review"),
     "token requests": lazy_gettext("<b>%(who)s</b> exported the token requests"),
 }
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
@@ -153,6 +156,10 @@ ATTEMPTS: Mapping[str, str] = {
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
     "clients_csv": lazy_gettext("export the list of clients"),
+    "review": lazy_gettext("see the access review"),
+    "review_print": lazy_gettext("see the access review"),
+    "review_csv": lazy_gettext("export the access review"),
+    "review_one": lazy_gettext("review the client"),
     "bulk": lazy_gettext("change several clients"),
     "notifications": lazy_gettext("see the notifications"),
     "add_target": lazy_gettext("add an address for notifications"),

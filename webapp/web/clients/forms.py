@@ -58,6 +58,14 @@ class DisableForm(VersionForm):
     revoke = BooleanField(lazy_gettext("Also revoke issued tokens"))
 
 
+class ReviewForm(VersionForm):
+    """The record of an access review."""
+
+    found = StringField(lazy_gettext("What did you find?"), default="")
+    done = StringField(lazy_gettext("What was done about it?"), default="")
+    acknowledged = BooleanField(lazy_gettext("Acknowledgement"))
+
+
 class DeleteForm(VersionForm):
     """Delete."""
 
