@@ -122,6 +122,8 @@ class Settings:
     """Let webhooks be on private networks and loopback, and use plain http."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a shared `redis://` or `redis+sentinel://` URL."""
+    metrics_directory: str | None = None
+    """A directory where the processes of a host add up their metrics. None: each process has its own."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of the application append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()

@@ -13,6 +13,8 @@ from .problems import Problem, ProblemRaised
 
 BODY_BYTES_MAX = 64 * 1024
 MERGE_PATCH_TYPE = "application/merge-patch+json"
+ENTITY_TAG = r'(W/)?"[!#-~]*"'
+"""An entity tag (RFC 9110 section 8.8.3), of which ours are digits."""
 _VERSION_TAG = re.compile(r'"([0-9]{1,9})"', re.ASCII)
 _MESSAGES = {"extra_forbidden": "This member is unknown.", "missing": "This member is missing."}
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -92,22 +94,23 @@ def parse_body(body: bytes, schema: type[Schema] | None, *, is_optional: bool = 
 def parse_version() -> int:
     """Return the version in `If-Match` that a change is based on; -1, which no client has, for any other entity tag.
 
-    :raises ProblemRaised: the header is missing, or is `*`, which names no version.
+    :raises ProblemRaised: the header is missing, is `*`, which names no version, or is no entity tag.
     """
     given = request.headers.get("If-Match", "").strip()
+    detail = "Send the ETag of the client as you read it in If-Match."
+    errors = [{"detail": detail, "header": "If-Match"}]
     if given in ("", "*"):
-        raise ProblemRaised(
-            Problem.VERSION_REQUIRED,
-            "Send the ETag of the client as you read it in If-Match.",
-            errors=[{"detail": "Send the ETag of the client.", "header": "If-Match"}],
-        )
+        raise ProblemRaised(Problem.VERSION_REQUIRED, detail, errors=errors)
+    if not re.fullmatch(ENTITY_TAG, given):
+        raise ProblemRaised(Problem.MALFORMED, detail, errors=errors)
     found = _VERSION_TAG.fullmatch(given)
     return int(found[1]) if found else -1
 
 
 def argument_error(name: str, detail: str) -> ProblemRaised:
-    """Return the problem of one argument of the query string."""
-    return _malformed([{"detail": detail, "parameter": name}])
+    """Return the problem of an argument of the query string that has the right form, and a value that is none."""
+    errors = [{"detail": detail, "parameter": name}]
+    return ProblemRaised(Problem.INVALID_FIELDS, "Correct what is listed in errors.", errors=errors)
 
 
 def _malformed(problems: Iterable[dict[str, str]]) -> ProblemRaised:

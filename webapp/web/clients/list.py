@@ -48,7 +48,7 @@ def list_clients() -> Response:
         tags, owners = (
             ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
         )
-        review_text = "" if htmx().partial else overdue_text(session)
+        review_text = "" if htmx().partial else overdue_text(session, account_id)
         failing = [] if htmx().partial else list_failing(session, account_id)
     response = render(
         "clients/list.html",
@@ -80,7 +80,7 @@ def list_clients() -> Response:
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
         summary = attention_queries.summary(session, actor().account_id)
-        review_text = overdue_text(session)
+        review_text = overdue_text(session, actor().account_id)
     return render(
         "clients/list.html",
         "clients/_attention_summary.html",

@@ -68,9 +68,9 @@ class ReviewRow:
     overdue: bool
 
 
-def overdue_text(session: Session) -> str:
+def overdue_text(session: Session, account_id: str) -> str:
     """Return how many clients of the account are overdue for review, for the strip above the list; empty if none."""
-    count = count_overdue(session, account_id=actor().account_id, days=services().settings.review_days)
+    count = count_overdue(session, account_id=account_id, days=services().settings.review_days)
     number = format_capped(min(count, COUNT_MAX), has_more=count > COUNT_MAX)
     return (
         ngettext("%(number)s client overdue for review", "%(number)s clients overdue for review", count, number=number)
