@@ -3,7 +3,7 @@
 import getpass
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -36,9 +36,15 @@ commands.add_command(resource_server)
 
 
 @commands.command()
-def upgrade() -> None:
+@click.option("--plan", is_flag=True, help="Only print what would be done.")
+def upgrade(plan: bool) -> None:
     """Create or upgrade the tables. Running it again changes nothing."""
-    migrations.upgrade(services().engine)
+    engine = services().engine
+    with _report_errors():
+        if plan:
+            print_plan(migrations.pending(engine))
+            return
+        migrations.upgrade(engine)
     click.echo("The tables of Identity Clients are up to date.")
 
 
@@ -99,6 +105,14 @@ def notify() -> None:
     with _report_errors():
         run = services().delivery.deliver_due()
     click.echo(f"Notifications delivered: {run.delivered}, failed: {run.failed}.")
+
+
+def print_plan(pending: Sequence[migrations.PendingRevision]) -> None:
+    """Print the revisions that an upgrade would run."""
+    for revision in pending:
+        click.echo(f"{revision.number}\t{revision.description}")
+    if not pending:
+        click.echo("Nothing is to be done.")
 
 
 # Signing keys

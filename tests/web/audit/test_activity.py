@@ -70,6 +70,12 @@ def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
 DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
     (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
+    (Action.SETTINGS_CHANGED, {"strict_assertions": [False, True]}, "let only strict assertions be accepted"),
+    (
+        Action.SETTINGS_CHANGED,
+        {"strict_assertions": [True, False]},
+        "let other than strict assertions be accepted again",
+    ),
     (Action.SETTINGS_CHANGED, {"other": [None, 1]}, "changed the settings other: 1"),
     (
         Action.NOTIFICATION_TARGET_ADDED,

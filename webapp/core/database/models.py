@@ -79,6 +79,8 @@ class Account(Base):
     """The API roles that the account may grant; None means every role of the catalogue."""
     management_api_enabled: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether clients of the account may use the management API; administrators set it on a screen."""
+    strict_assertions: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether assertions must follow the strict profile (S11); administrators set it on a screen."""
 
 
 def _list_index(column: str, *also: str) -> Index:

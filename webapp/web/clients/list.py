@@ -67,7 +67,7 @@ def list_clients() -> Response:
         changed=request.args.get("changed", ""),
         attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
-        may_change_settings=services().settings.api_enabled and actor().may_manage,
+        may_change_settings=actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
         review_text=review_text,
         failing=[shown_address(target) for target in failing],
