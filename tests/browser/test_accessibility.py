@@ -625,8 +625,8 @@ def _pause_secret(scene: Scene) -> Page:
 
 
 def _secret_paused(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Pause")
-    details = question.confirm(then=Details)
+    confirmation = Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Pause")
+    details = confirmation.confirm(then=Details)
     details.expect_message("Secret paused.")
     expect(details.secret("A")).to_contain_text("Paused")
     return details.page
@@ -641,9 +641,9 @@ def _end_date(scene: Scene) -> Page:
 
 
 def _end_date_of_the_last(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "Set end date")
-    question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
-    return question.confirm_with_errors().page
+    confirmation = Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "Set end date")
+    confirmation.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
+    return confirmation.confirm_with_errors().page
 
 
 def _disable_page(scene: Scene) -> Page:

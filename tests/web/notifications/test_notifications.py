@@ -268,7 +268,7 @@ def test_a_post_without_a_csrf_token_changes_nothing(sqlite_engine: Engine, htmx
 
 @pytest.mark.parametrize("minutes", [29, 31])
 def test_a_webhooks_secret_needs_a_recent_sign_in(sqlite_engine: Engine, htmx: bool, minutes: int) -> None:
-    """W5: to add a webhook, and to change its secret."""
+    """To add a webhook, and to change its secret (W5)."""
     host = make_notifying_host(sqlite_engine)
     add(host, "https://hooks.example/")
     [target] = targets(host)
