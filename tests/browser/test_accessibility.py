@@ -485,6 +485,14 @@ def _edit_roles(scene: Scene) -> Page:
     return form.page
 
 
+def _edit_question(scene: Scene) -> Page:
+    client = scene.merchant.add_client(roles=["MerchantUser"], last_token_at=utc_now())
+    form = Details.open(scene.tab(), client.id).edit()
+    form.fill(client_id=f"{client.client_id}-new").choose(["MerchantUser", "CreatePayment"]).press("Save")
+    expect(form.root.locator("#f-questions")).to_be_focused()
+    return form.page
+
+
 def _edit_page(scene: Scene) -> Page:
     return EditClient.open(scene.tab(), scene.merchant.add_client().id).page
 
