@@ -210,6 +210,17 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
         {"allowed_networks": [["198.51.100.0/24", "192.0.2.1/32"], ["192.0.2.1/32", "203.0.113.0/28 London"]]},
         "changed the allowed addresses + 203.0.113.0/28 London − 198.51.100.0/24",
     ),
+    (
+        Action.REVIEWED,
+        {
+            "found": [None, "Still used."],
+            "done": [None, ""],
+            "reviewed_roles": [None, ["MerchantUser", "Gone"]],
+            "reviewed_secrets": [None, {"A": "current"}],
+        },
+        "reviewed the access of the client Found: Still used."
+        " Reviewed roles: API access (MerchantUser); Gone Reviewed secrets and keys: A: current",
+    ),
     (Action.TOKENS_REVOKED, {}, "revoked every token issued until then"),
     *(
         (
