@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
 from .core import retention
+from .core.audit.stream import stream
 from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
@@ -105,6 +107,24 @@ def notify() -> None:
     with _report_errors():
         run = services().delivery.deliver_due()
     click.echo(f"Notifications delivered: {run.delivered}, failed: {run.failed}.")
+
+
+@commands.command("stream-audit")
+@click.argument("file", type=click.File("a", encoding="utf-8"))
+@click.option(
+    "--position",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file that keeps how far the stream has come; it is created.",
+)
+def stream_audit(file: TextIO, position: Path) -> None:
+    """Append new audit events to FILE, or `-`, as JSON lines of OCSF. Run it every minute from cron."""
+    try:
+        with _report_errors():
+            written = stream(services().engine, file, position)
+    except BlockingIOError as error:
+        raise click.ClickException("Another process streams with this position.") from error
+    click.echo(f"Audit events written: {written}.", err=True)
 
 
 def print_plan(pending: Sequence[migrations.PendingRevision]) -> None:

@@ -748,6 +748,21 @@ def _edit_address_page(scene: Scene) -> Page:
     return tab
 
 
+def _settings(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/settings")
+    tab.get_by_role("switch", name="Allow the management API").check()
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_role("status").first).to_contain_text("Saved.")
+    return tab
+
+
+def _api_reference(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto("/api/identity-clients/v1/reference")
+    return tab
+
+
 def _home(scene: Scene) -> Page:
     tab = scene.tab()
     tab.goto("/")

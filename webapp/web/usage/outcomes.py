@@ -284,7 +284,7 @@ def _secret_reason(
     now, label = utc_now(), request.secret_label or ""
     used = next((secret for secret in secrets if secret.label == label), None)
     current = [secret.label for secret in secrets if secret.state_at(now) is SecretState.CURRENT]
-    details = (gettext("See the secrets"), url_for(".details", key=client.id, _anchor="ic-secrets"), Access.VIEW)
+    details = (gettext("See the secrets"), url_for(".details", key=client.id, _anchor="ic-h-secrets"), Access.VIEW)
     if request.outcome == AuthenticationFailure.PAUSED_SECRET:
         reason = gettext("Secret %(label)s was paused.", label=label)
         if used and used.state_at(now) is not SecretState.PAUSED:
