@@ -238,6 +238,7 @@ def test_every_form(host: Host, client: IdentityClient, rule: str, htmx: bool) -
     meant = {**form, "client_secret": f"{SECRET} anew", "roles": ["MerchantUser"], "client_id": "id-of-another"}
     meant |= {"confirm": CLIENT_ID, "end_older": "A", "confirmed": "y", "public_key": public_pem(private_key(number=2))}
     meant |= {"address": "https://hooks.example/other", "kinds": ["client.created"]}
+    meant |= {"found": "Text here", "done": "Text here", "acknowledged": "y"}
     answer = check(host.post(path, meant, htmx=htmx, token=False))
     if rule == "/<key>/edit":  # it asks a question once
         meant["confirmed"] = read(answer).value("confirmed")
