@@ -30,6 +30,9 @@ def acquire_migration_lock(connection: Connection) -> None:
 
 with engine.connect().execution_options(identity_clients_writes=True) as connection, connection.begin():
     acquire_migration_lock(connection)
+    if connection.dialect.name == "postgresql":
+        # A lock that is waited for makes every later request wait too, so that the wait is short, and repeated.
+        connection.execute(text(f"SET LOCAL lock_timeout = {context.config.attributes['lock_milliseconds']}"))
     context.configure(
         connection=connection,
         target_metadata=history.metadata,

@@ -25,6 +25,7 @@ SETTING_SECTIONS = (
     "Secrets and sign-in",
     "Signing keys",
     "Rate limits and quotas",
+    "Monitoring",
     "Notifications",
     "Retention",
     "Network",

@@ -3,16 +3,18 @@
 import getpass
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
 from .core import retention
+from .core.audit.stream import stream
 from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
@@ -36,9 +38,15 @@ commands.add_command(resource_server)
 
 
 @commands.command()
-def upgrade() -> None:
+@click.option("--plan", is_flag=True, help="Only print what would be done.")
+def upgrade(plan: bool) -> None:
     """Create or upgrade the tables. Running it again changes nothing."""
-    migrations.upgrade(services().engine)
+    engine = services().engine
+    with _report_errors():
+        if plan:
+            print_plan(migrations.pending(engine))
+            return
+        migrations.upgrade(engine)
     click.echo("The tables of Identity Clients are up to date.")
 
 
@@ -99,6 +107,32 @@ def notify() -> None:
     with _report_errors():
         run = services().delivery.deliver_due()
     click.echo(f"Notifications delivered: {run.delivered}, failed: {run.failed}.")
+
+
+@commands.command("stream-audit")
+@click.argument("file", type=click.File("a", encoding="utf-8"))
+@click.option(
+    "--position",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file that keeps how far the stream has come; it is created.",
+)
+def stream_audit(file: TextIO, position: Path) -> None:
+    """Append new audit events to FILE, or `-`, as JSON lines of OCSF. Run it every minute from cron."""
+    try:
+        with _report_errors():
+            written = stream(services().engine, file, position)
+    except BlockingIOError as error:
+        raise click.ClickException("Another process streams with this position.") from error
+    click.echo(f"Audit events written: {written}.", err=True)
+
+
+def print_plan(pending: Sequence[migrations.PendingRevision]) -> None:
+    """Print the revisions that an upgrade would run."""
+    for revision in pending:
+        click.echo(f"{revision.number}\t{revision.description}")
+    if not pending:
+        click.echo("Nothing is to be done.")
 
 
 # Signing keys

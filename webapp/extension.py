@@ -3,12 +3,12 @@
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask
 
 from . import cli, oauth, web
-from .core import accounts
+from .core import accounts, metrics
 from .core.audit.before_change import BeforeChange, with_hooks
 from .core.audit.events import with_outbox
 from .core.authentication.authenticator import Authenticator
@@ -32,6 +32,9 @@ from .core.tokens.signing_keys import SigningKeys
 from .core.usage.recorder import Recorder
 from .host import EXTENSION, Actor, Services, actor_from_flask_login, check_routes, own_configuration
 from .settings import PREFIX, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from .prometheus import Collector
 
 ActorLoader = Callable[[], Actor | None] | Callable[[], Awaitable[Actor | None]]
 Loader = TypeVar("Loader", bound=ActorLoader)
@@ -97,6 +100,18 @@ class IdentityClients:
         services.close_connections()
 
     @staticmethod
+    def metrics_collector(app: Flask) -> "Collector":
+        """Return a collector of our metrics for a registry of `prometheus_client`, as in `REGISTRY.register(...)`.
+
+        :raises SettingsError: `prometheus_client` is not installed.
+        """
+        try:
+            from .prometheus import Collector
+        except ImportError:
+            raise SettingsError("The metrics need prometheus_client. Run: pip install prometheus_client") from None
+        return Collector(app.extensions[EXTENSION])
+
+    @staticmethod
     def account_changed(
         app: Flask, account_id: str, *, feature_enabled: bool, grantable_roles: Collection[str] | None = None
     ) -> None:
@@ -120,8 +135,16 @@ def make_services(
     """Return the objects that all requests of one application share.
 
     :param config: the application's configuration, from which `settings` were read.
-    :raises SettingsError: a token with every API role of the settings would be too long, or none opens the enabled API.
+    :raises SettingsError: a token with every API role of the settings would be too long, none opens the enabled API, or
+        the directory of the metrics cannot be written.
     """
+    if settings.metrics_directory:
+        try:
+            metrics.share(settings.metrics_directory)
+        except OSError as error:
+            raise SettingsError(
+                f"{PREFIX}METRICS_DIRECTORY must be a directory that the application can write ({error.strerror})."
+            ) from error
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
     catalogue = make_catalogue(settings)
     engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)

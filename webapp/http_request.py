@@ -1,10 +1,12 @@
-"""Read what every part needs of an HTTP request: the body, the caller's address, the scheme, the host, the id.
+"""Read what every part needs of an HTTP request: the body, the caller's address, the scheme, the host, the IDs.
 
-All but `restore_body` take the WSGI environment, so that they also serve the middleware that runs before Flask.
+Functions of one request take the WSGI environment, except for `restore_body`, so that they also serve the middleware
+that runs before Flask.
 """
 
 import random
 import re
+import uuid
 from io import BytesIO
 from typing import cast
 from urllib.parse import urlencode
@@ -15,6 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
 from .core.addresses import canonical_address
+from .core.errors import NotFound
 from .settings import Settings
 
 _ADDRESS_CHARACTERS_MAX = 64
@@ -98,6 +101,22 @@ def restore_body() -> None:
     if "form" in seen or "_cached_data" in seen:
         body = request.get_data() or urlencode([*request.form.items(multi=True)]).encode()
         _replace_body(request.environ, body)
+
+
+def parse_key(text: str) -> uuid.UUID:
+    """Return the key of a row from a URL.
+
+    A URL converter would answer with the 404 page of the host, which differs from that of an absent row (A3).
+
+    :raises NotFound: the text is not a UUID in its canonical form.
+    """
+    try:
+        key = uuid.UUID(text)
+    except ValueError:
+        raise NotFound from None
+    if str(key) != text:
+        raise NotFound
+    return key
 
 
 def _replace_body(environ: WSGIEnvironment, body: bytes) -> None:

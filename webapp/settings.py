@@ -102,6 +102,10 @@ class Settings:
     """The age in days at which `purge` deletes counts of token requests (L1); at least 30."""
     request_log_days: int = 30
     """The age in days at which `purge` deletes the rows of the request log (L2)."""
+    review_days: int = 180
+    """After how many days without an access review a client is overdue (PCI DSS 4.0.1 7.2.5.1)."""
+    review_reason: str = ""
+    """Why that frequency was chosen, for auditors: stands on the access review."""
     smtp_host: str | None = None
     """The mail server that sends notifications. None: no e-mail is sent."""
     smtp_port: int = 587
@@ -118,6 +122,8 @@ class Settings:
     """Let webhooks be on private networks and loopback, and use plain http."""
     throttle_storage_url: str = "memory://"
     """Where rate limits are counted: `memory://` in each process, or a shared `redis://` or `redis+sentinel://` URL."""
+    metrics_directory: str | None = None
+    """A directory where the processes of a host add up their metrics. None: each process has its own."""
     trusted_proxies: int = 0
     """How many reverse proxies in front of the application append to `X-Forwarded-For` (C5)."""
     trusted_hosts: tuple[str, ...] = ()
@@ -194,6 +200,8 @@ class Settings:
             raise _invalid("event_retention_days", "must be 400 or more")
         if self.token_request_retention_days < 30:
             raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
+        if not 1 <= self.review_days <= 3650:
+            raise _invalid("review_days", "must be from 1 to 3650")
         if self.request_log_days < 1:
             raise _invalid("request_log_days", "must be 1 or more")
         self._check_notifications()

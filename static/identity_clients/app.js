@@ -82,7 +82,7 @@
     });
   }
 
-  /* Close a dialog, if need be after the question whether what was typed may go. */
+  /* Close a dialog; if it has unsaved input, after a confirmation. */
   function closeDialog(dialog) {
     if (isEdited()) askToDiscard(() => dialog.close());
     else dialog.close();
@@ -344,20 +344,20 @@
     document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ends.get(ctx)?.());
   }
 
-  /* Edited forms: what was typed is not discarded without a question. */
+  /* Edited forms: input is not discarded without a confirmation. */
   let edited = null;
   const isEdited = () => Boolean(edited?.isConnected);
 
   function askToDiscard(discard) {
-    const question = byId("ic-discard").content.firstElementChild.cloneNode(true);
-    byId("ic").append(question);
-    question.addEventListener("close", () => {
-      question.remove();
-      if (question.returnValue !== "discard") return;
+    const confirmation = byId("ic-discard").content.firstElementChild.cloneNode(true);
+    byId("ic").append(confirmation);
+    confirmation.addEventListener("close", () => {
+      confirmation.remove();
+      if (confirmation.returnValue !== "discard") return;
       edited = null;
       discard();
     });
-    question.showModal();
+    confirmation.showModal();
   }
 
   function keepEdits() {

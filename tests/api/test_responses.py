@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import time_machine
-from flask import Flask
 from sqlalchemy import Engine
 
 from tests.support.api import API_CATALOGUE, HELD, PREFIX, Api, allow_api, make_caller, problem_of
-from tests.support.endpoint import Endpoint
+from tests.support.endpoint import Endpoint, interfering_host
 from tests.support.factories import SECRET, make_account, make_client
 from webapp.api.problems import Problem
 from webapp.api.resources import RESOURCES
@@ -188,23 +187,6 @@ def test_a_500_contains_and_logs_no_value(
 
 
 # In a host
-
-
-def interfering_host() -> Flask:
-    """Return a host whose hooks and handlers change every response."""
-    app = Flask("host")
-    app.secret_key = "s" * 32
-
-    @app.after_request
-    def change(response: Any) -> Any:
-        response.headers["Cache-Control"] = "public"
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.set_cookie("host", "1")
-        return response
-
-    for code in (400, 404, 405, 413, 500, Exception):
-        app.register_error_handler(code, lambda _error: ("<h1>The host's own page</h1>", 418))
-    return app
 
 
 def test_the_hooks_of_a_host_change_no_response(sqlite_engine: Engine) -> None:

@@ -149,6 +149,21 @@ def _bulk(scene: Scene) -> Page:
     return page
 
 
+def _review(scene: Scene) -> Page:
+    scene.open_list()
+    page = scene.tab()
+    page.goto(f"{PREFIX}/review")
+    return page
+
+
+def _review_errors(scene: Scene) -> Page:
+    page = _review(scene)
+    page.get_by_role("link", name=re.compile("^Keep ")).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("dialog")).to_contain_text("There is a problem")
+    return page
+
+
 def _empty(scene: Scene) -> Page:
     return ClientList.open(scene.tab()).page
 
@@ -470,6 +485,14 @@ def _edit_roles(scene: Scene) -> Page:
     return form.page
 
 
+def _edit_question(scene: Scene) -> Page:
+    client = scene.merchant.add_client(roles=["MerchantUser"], last_token_at=utc_now())
+    form = Details.open(scene.tab(), client.id).edit()
+    form.fill(client_id=f"{client.client_id}-new").choose(["MerchantUser", "CreatePayment"]).press("Save")
+    expect(form.root.locator("#f-questions")).to_be_focused()
+    return form.page
+
+
 def _edit_page(scene: Scene) -> Page:
     return EditClient.open(scene.tab(), scene.merchant.add_client().id).page
 
@@ -610,8 +633,8 @@ def _pause_secret(scene: Scene) -> Page:
 
 
 def _secret_paused(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Pause")
-    details = question.confirm(then=Details)
+    confirmation = Details.open(scene.tab(), scene.rotated().id).open_secret_action("A", "Pause")
+    details = confirmation.confirm(then=Details)
     details.expect_message("Secret paused.")
     expect(details.secret("A")).to_contain_text("Paused")
     return details.page
@@ -626,9 +649,9 @@ def _end_date(scene: Scene) -> Page:
 
 
 def _end_date_of_the_last(scene: Scene) -> Page:
-    question = Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "Set end date")
-    question.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
-    return question.confirm_with_errors().page
+    confirmation = Details.open(scene.tab(), scene.merchant.add_client().id).open_secret_action("A", "Set end date")
+    confirmation.root.get_by_label("End date").fill(f"{utc_now() + timedelta(days=3):%Y-%m-%dT%H:%M}")
+    return confirmation.confirm_with_errors().page
 
 
 def _disable_page(scene: Scene) -> Page:
@@ -722,6 +745,21 @@ def _edit_address_page(scene: Scene) -> Page:
     )
     tab = scene.tab()
     tab.goto(f"{PREFIX}/notifications/{target.id}")
+    return tab
+
+
+def _settings(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto(f"{PREFIX}/settings")
+    tab.get_by_role("switch", name="Allow the management API").check()
+    tab.get_by_role("button", name="Save").click()
+    expect(tab.get_by_role("status").first).to_contain_text("Saved.")
+    return tab
+
+
+def _api_reference(scene: Scene) -> Page:
+    tab = scene.tab()
+    tab.goto("/api/identity-clients/v1/reference")
     return tab
 
 

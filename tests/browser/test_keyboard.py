@@ -31,8 +31,12 @@ def test_tab_order_of_the_list(tab: Page, merchant: Merchant) -> None:
     merchant.add_client(f"{merchant.new_id}-a", created_at=utc_now() - timedelta(days=9))
     merchant.add_client(f"{merchant.new_id}-b")
     screen = ClientList.open(tab)
-    screen.root.get_by_role("link", name="Activity").focus()
+    screen.root.get_by_role("link", name="Token requests").focus()
     for name in (
+        "Access review",
+        "Activity",
+        "Settings",
+        "Notifications",
         "New Client",
         "1 client never used",
         "Search by client ID, name, description, owner or tag",
@@ -345,4 +349,4 @@ def test_sorting_and_paging_keep_the_focus_in_the_list(tab: Page, merchant: Merc
 def test_the_skip_link_leads_to_the_content(tab: Page) -> None:
     tab.goto(PREFIX)
     press(tab, "Tab", "Enter", "Tab")
-    expect(tab.get_by_role("link", name="Activity")).to_be_focused()
+    expect(tab.get_by_role("link", name="Token requests")).to_be_focused()

@@ -173,7 +173,7 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
         assert caller.faults == []
 
         confirmation = details.more().leaked()
-        save_screenshots(tab, "leak-1-question")
+        save_screenshots(tab, "leak-1-confirmation")
         confirmation.press()  # the single click
         handover = confirmation.handover()
         save_screenshots(tab, "leak-2-handover")

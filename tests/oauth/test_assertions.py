@@ -26,7 +26,7 @@ from tests.support.endpoint import (
     latest_requests,
     statements,
 )
-from tests.support.factories import make_account, make_client
+from tests.support.factories import make_account, make_author, make_client
 from tests.support.keys import (
     TOKEN_URL,
     PrivateKey,
@@ -39,12 +39,13 @@ from tests.support.keys import (
     sign,
     with_assertion,
 )
+from webapp.core.account_settings import set_strict_assertions
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.authentication import key_authenticator, used_assertions
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import Base, ClientKey, IdentityClient, UsedAssertion
 from webapp.core.database.outcomes import AuthenticationFailure
-from webapp.core.database.unit_of_work import read_session
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.retention import purge
 from webapp.core.secrets.keys import KEYS_MAX
 
@@ -88,7 +89,8 @@ def client_with_key(engine: Engine, key: PrivateKey | None = None, **columns: An
 
 
 def without_request_id(response: TestResponse) -> tuple[object, ...]:
-    return response.status, {name: value for name, value in response.headers.items() if name != "Date"}, response.data
+    headers = {name: value for name, value in response.headers.items() if name not in ("Date", "X-Request-ID")}
+    return response.status, headers, response.data
 
 
 # Success
@@ -408,6 +410,37 @@ def test_a_key_authenticates_until_its_end(endpoint: Endpoint, later: int) -> No
     """At the end date itself it is refused (S8)."""
     client = client_with_key(endpoint.engine, ends_at=NOW - timedelta(seconds=later))
     assert endpoint.post(with_assertion(assertion_of(client))).status_code == (200 if later < 0 else 401)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "accepted"),
+    [
+        ({}, True),
+        ({"exp": SECONDS + 360}, True),
+        ({"exp": SECONDS + 361}, False),
+        ({"aud": TOKEN_URL}, False),
+        ({"aud": [ISSUER]}, False),
+        ({"aud": [ISSUER, TOKEN_URL]}, False),
+    ],
+    ids=str,
+)
+def test_the_strict_profile(each_endpoint: Endpoint, overrides: Claims, accepted: bool) -> None:
+    """A setting of the account: the issuer as one string, and at most 5 minutes; at the same cost (S11, P8)."""
+    client = client_with_key(each_endpoint.engine)
+    with unit_of_work(each_endpoint.engine) as session:
+        set_strict_assertions(session, author=make_author(), enabled=True)
+    form = with_assertion(assertion_of(client, **overrides))
+    with verifications() as verified, statements(each_endpoint.engine) as seen:
+        assert each_endpoint.post(form).status_code == (200 if accepted else 401)
+    if accepted:
+        assert verified == ["ES256"]
+        return
+    assert (verified, len(seen)) == (["ES256"] * KEYS_MAX, 1)
+    assert latest_requests(each_endpoint, client.id) == [(R.ASSERTION_NOT_STRICT, "1", "127.0.0.1")]
+    assert each_endpoint.request_token(client).status_code == 200, "secrets are not concerned"
+    with unit_of_work(each_endpoint.engine) as session:
+        set_strict_assertions(session, author=make_author(), enabled=False)
+    assert each_endpoint.post(form).status_code == 200, "a refused assertion is not used up"
 
 
 # Each assertion once

@@ -56,7 +56,7 @@ def frozen(moment: datetime = NOW) -> Iterator[None]:
 
 
 def response_without_request_id(response: TestResponse) -> tuple[object, ...]:
-    headers = {name: value for name, value in response.headers.items() if name != "Date"}
+    headers = {name: value for name, value in response.headers.items() if name not in ("Date", "X-Request-ID")}
     return response.status, headers, response.data
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,11 +12,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from tests.support.factories import make_client
 from tests.support.mas import EMAIL, PASSWORD, Mas, csrf_token, is_signed_in, sign_in, sign_out
 from tests.support.servers import LiveServer
 from tests.support.settings import PRODUCTION_SETTINGS
+from webapp.core.database.models import utc_now
+from webapp.core.database.unit_of_work import read_session
 from webapp.settings import PREFIX
-from webapp.standalone import create_app
+from webapp.standalone import create_app, users
 
 LIST = "/administration/identity-clients"
 REQUEST_ID = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
@@ -59,6 +63,25 @@ def test_the_navigation_depends_on_role_and_feature(
     assert ("Administration" in page) == offered
     assert "Ann Example" in page
     assert "Company" in page
+
+
+def test_home_shows_what_needs_attention_and_the_last_changes(mas: Mas, client: FlaskClient) -> None:
+    """Of the own account only (A3), each with a link."""
+    mas.add_user()
+    with read_session(mas.engine) as session:
+        account = users.find_account(session, "Company")
+    assert account
+    made = make_client(
+        mas.engine, account_id=account.id, client_id="acme-claims", created_at=utc_now() - timedelta(days=200)
+    )
+    make_client(mas.engine, account_id="another", client_id="foreign-1")
+    sign_in(client)
+    page = client.get("/").text
+    assert "1 client never used" in page
+    assert "1 client overdue for review" in page
+    assert "created the client" in page
+    assert "foreign-1" not in page
+    assert {f"{LIST}?attention=unused", f"{LIST}/review", f"{LIST}/{made.id}/activity"} <= set(Links(page).found)
 
 
 def test_every_link_is_answered(mas: Mas, client: FlaskClient) -> None:

@@ -28,7 +28,7 @@ CLIENT_AUTHENTICATED = {
     "identity_clients_endpoint.introspect",
     "identity_clients_endpoint.revoke",
 }
-TOKEN_AUTHENTICATED = {f"identity_clients_api.{endpoint}" for _, endpoint, _ in RESOURCES}
+TOKEN_AUTHENTICATED = {f"identity_clients_api.{endpoint}" for _, endpoint, _ in RESOURCES} | {"mas.metrics"}
 PUBLIC |= {f"identity_clients_api.{name}" for name in ("openapi", "reference", "stylesheet", "unknown")}
 SIGNED_IN = {"mas.home"}
 VIEW = {f"identity_clients.{name}" for name, access in PERMISSIONS.items() if access is Access.VIEW}
@@ -38,7 +38,7 @@ MANAGE = {
 LISTS = (PUBLIC, CLIENT_AUTHENTICATED, TOKEN_AUTHENTICATED, SIGNED_IN, VIEW, MANAGE)
 
 KINDS = {
-    "nobody": None,
+    "signed out": None,
     "admin": ("admin@company.test", "Company", ("MerchantAdmin",)),
     "manager": ("manager@company.test", "Company", ("ManageIdentityClients",)),
     "viewer": ("viewer@company.test", "Company", ("MerchantUser",)),
@@ -83,7 +83,7 @@ def test_every_route_by_every_kind_of_user(app: Flask, browser_of: Callable[[str
         for method in (rule.methods or set()) & {"GET", "POST"}:
             answer = client.open(path, method=method, content_type=FORM)
             what = f"{method} {rule.endpoint} as {kind}: {answer.status_code}"
-            if kind == "nobody":
+            if kind == "signed out":
                 assert answer.status_code == 303, what
                 assert "/login" in answer.location, what
             elif rule.endpoint in SIGNED_IN:

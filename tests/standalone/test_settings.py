@@ -72,6 +72,8 @@ def test_the_base_settings_start(sqlite_url: str) -> None:
             "readable",
         ),
         ({f"{PREFIX}SCREENS_URL": "https://mas.example/"}, f"{PREFIX}SCREENS_URL", "slash"),
+        ({f"{PREFIX}REVIEW_DAYS": "0"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
+        ({f"{PREFIX}REVIEW_DAYS": "3651"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
         ({f"{PREFIX}SCREENS_URL": "mas.example"}, f"{PREFIX}SCREENS_URL", "http"),
         ({f"{PREFIX}ISSUER": "http://mas.example"}, f"{PREFIX}ISSUER", "https"),
         ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),

@@ -29,6 +29,9 @@ class Webhooks:
     answers: list[Any] = field(default_factory=list)
     status: int = 200
     port: int = 0
+    delay_seconds: float = 0
+    at_once: int = 0
+    at_once_max: int = 0
 
     @property
     def bodies(self) -> list[bytes]:
@@ -48,6 +51,10 @@ def receive_webhooks(port: int = 0, context: ssl.SSLContext | None = None) -> It
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.requests.append((dict(self.headers.items()), body))
+            found.at_once += 1
+            found.at_once_max = max(found.at_once_max, found.at_once)
+            time.sleep(found.delay_seconds)
+            found.at_once -= 1
             answer = found.answers.pop(0) if found.answers else found.status
             if callable(answer):
                 answer(self)

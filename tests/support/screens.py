@@ -67,9 +67,16 @@ def open_form(host: Host, client: IdentityClient, *, htmx: bool = False) -> Mark
 
 
 def save(host: Host, client: IdentityClient, *, htmx: bool = False, **changes: Any) -> Any:
-    """Open the form, change some fields, and submit it."""
-    form = open_form(host, client).form(**changes)
-    return host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
+    """Open the form, change some fields, and submit it; where it asks a question, submit it once more."""
+    return submit(host, client, open_form(host, client).form(**changes), htmx=htmx)
+
+
+def submit(host: Host, client: IdentityClient, form: dict[str, Any], *, htmx: bool = False) -> Any:
+    """Submit the form of Edit; where it asks a question, submit it once more."""
+    answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
+    if answer.status_code == 422 and (confirmed := read(answer).value("confirmed")):
+        return host.post(f"/{client.id}/edit", {**form, "confirmed": confirmed}, htmx=htmx, token=False)
+    return answer
 
 
 def secrets_of(host: Host, client: IdentityClient) -> dict[str, ClientSecret]:

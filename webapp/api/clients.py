@@ -1,6 +1,5 @@
 """Clients: list, create, read, update, delete, enable, disable, and revoke tokens."""
 
-import unicodedata
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
@@ -14,12 +13,11 @@ from ..core.clients import attention
 from ..core.clients.attention import FILTERS, Attention
 from ..core.clients.delete import delete_client
 from ..core.clients.enable import set_enabled
-from ..core.clients.listing import DEFAULT_SORT, SEARCH_MAX, SORTS, STATUSES, ListQuery
+from ..core.clients.listing import DEFAULT_SORT, MOVES_MONEY, SEARCH_MAX, SORTS, STATUSES, ListQuery
 from ..core.clients.listing import list_clients as find_clients
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
-from ..core.database.cursors import UNSEARCHABLE
-from ..core.database.models import IdentityClient
+from ..core.database.models import OWNER_MAX, TAG_MAX, IdentityClient
 from ..host import services
 from .access import check_roles_to_grant, client_to_change
 from .operations import Call, Reply, operation
@@ -28,6 +26,7 @@ from .problems import Problem
 from .requests import argument_error
 from .responses import etag
 from .schemas import (
+    TEXT_PATTERN,
     ChosenSecret,
     ClientId,
     ClientName,
@@ -51,10 +50,17 @@ class ListArguments(PageArguments):
     q: str = Field(
         default="",
         max_length=SEARCH_MAX,
+        pattern=TEXT_PATTERN,
         description="A part of the client ID, the name, the description, the owner or a tag, in any letter case.",
     )
     status: str = choice(STATUSES, "Only clients with this status.")
-    role: str = Field(default="", description="Only clients with this API role.")
+    role: str = Field(
+        default="", description=f"Only clients with this API role, or with any that moves money: `{MOVES_MONEY}`."
+    )
+    tag: str = Field(default="", max_length=TAG_MAX, pattern=TEXT_PATTERN, description="Only clients with this tag.")
+    owner: str = Field(
+        default="", max_length=OWNER_MAX, pattern=TEXT_PATTERN, description="Only of this owner, in any letter case."
+    )
     attention: str = choice(FILTERS, "Only clients that need attention, for this reason or for any.")
     sort: str = choice(SORTS, "The order; a minus sign reverses it.", DEFAULT_SORT)
 
@@ -138,6 +144,7 @@ class CreatedClient(Client, CreatedOutput):
     attempt="list",
     query=ListArguments,
     response=ClientList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_clients(call: Call) -> Reply:
@@ -146,22 +153,10 @@ def list_clients(call: Call) -> Reply:
     A page of the clients of your account. Follow the `next` link of the `Link` header for the next one.
     """
     arguments: ListArguments = call.arguments
-    q = unicodedata.normalize("NFC", arguments.q.strip())
-    if UNSEARCHABLE.search(q):
-        raise argument_error("q", "It has a control character.")
-    if arguments.role and arguments.role not in services().catalogue:
+    query = ListQuery.from_arguments(arguments.model_dump(), services().catalogue)
+    if arguments.role and not query.role:
         raise argument_error("role", "There is no such API role.")
-    sort = arguments.sort or DEFAULT_SORT
-    check_cursors(arguments, lambda parts: parts[0] == sort, 3)
-    query = ListQuery(
-        q=q,
-        status=arguments.status,
-        role=arguments.role,
-        attention=arguments.attention,
-        sort=sort,
-        after=arguments.after,
-        before=arguments.before,
-    )
+    check_cursors(arguments, lambda parts: parts[0] == query.sort, 3)
     page = find_clients(call.session, account_id=call.account_id, query=query)
     if page.needs_longer_search:
         raise argument_error("q", "Your account has many clients: search for 3 characters or more.")

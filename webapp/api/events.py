@@ -1,12 +1,10 @@
 """The audit events of the account and of one client (L1)."""
 
-import re
 import uuid
-from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery, get_client_or_deleted
 from ..core.audit.queries import list_events as find_events
@@ -15,34 +13,20 @@ from ..core.credentials import CLIENT_ID_MAX
 from ..core.database.models import AuditEvent
 from .operations import Call, Reply, operation
 from .paging import PageArguments, check_cursors, link_header
-from .schemas import Output, choice
+from .problems import Problem
+from .schemas import TEXT_PATTERN, Output, choice
+from .times import Day, check_years
 
 TAG = "Events"
 _CURSOR_PARTS = 2
-_FIRST_YEAR, _LAST_YEAR = 1900, 2199
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-# Without control characters, which no stored text contains.
-_TEXT = r"^[^\x00-\x1f\x7f-\x9f]*$"
-
-
-def _parse_day(value: Any) -> date:
-    """Return the day of a text; pydantic would also accept a number of seconds."""
-    try:
-        day = date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
-    except ValueError:
-        day = None
-    if day is None or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-        raise PydanticCustomError("day", "Write a day of the years 1900 to 2199 as YYYY-MM-DD")
-    return day
-
-
-Day = Annotated[date, BeforeValidator(_parse_day)]
 
 
 class EventArguments(PageArguments):
     """The filters of the list."""
 
-    actor_id: str = Field(default="", max_length=ACTOR_ID_MAX, pattern=_TEXT, description="Only events of this actor.")
+    actor_id: str = Field(
+        default="", max_length=ACTOR_ID_MAX, pattern=TEXT_PATTERN, description="Only events of this actor."
+    )
     action: str = choice(ACTIONS, "Only events with this action.")
     since: Day | None = Field(default=None, description="The first day (UTC).")
     until: Day | None = Field(default=None, description="The last day (UTC).")
@@ -54,7 +38,7 @@ class AccountEventArguments(EventArguments):
     client: str = Field(
         default="",
         max_length=CLIENT_ID_MAX,
-        pattern=_TEXT,
+        pattern=TEXT_PATTERN,
         description="Only events of clients with this in a present or former client ID, deleted ones too.",
     )
 
@@ -87,6 +71,7 @@ class EventList(Output):
     attempt="activity",
     query=AccountEventArguments,
     response=EventList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_events(call: Call) -> Reply:
@@ -104,6 +89,7 @@ def list_events(call: Call) -> Reply:
     attempt="client_activity",
     query=EventArguments,
     response=EventList,
+    problems=(Problem.INVALID_FIELDS,),
     headers=("Link",),
 )
 def list_events_of_client(call: Call) -> Reply:
@@ -117,6 +103,7 @@ def list_events_of_client(call: Call) -> Reply:
 def _list(call: Call, key: uuid.UUID | None) -> Reply:
     arguments: EventArguments = call.arguments
     check_cursors(arguments, lambda _parts: True, _CURSOR_PARTS)
+    check_years(since=arguments.since, until=arguments.until)
     query = AuditQuery(
         person=arguments.actor_id,
         client=arguments.client.strip() if isinstance(arguments, AccountEventArguments) else "",

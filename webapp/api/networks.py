@@ -10,7 +10,7 @@ from .access import client_to_change
 from .clients import version_header
 from .operations import Call, Reply, operation
 from .problems import Problem
-from .schemas import Input, Output, documented
+from .schemas import TEXT_PATTERN, Input, Output, documented
 
 TAG = "Networks"
 
@@ -31,8 +31,8 @@ class Networks(Output):
 class NewNetwork(Input):
     """An address, or a network in CIDR notation."""
 
-    network: str = Field(pattern=r"^[^\s]{1,100}$", json_schema_extra={"examples": ["203.0.113.0/28"]})
-    label: str = Field(default="", pattern=r"^[^\x00-\x1f]*$", json_schema_extra={"maxLength": LABEL_MAX})
+    network: str = Field(pattern="^[!-~]{1,100}$", json_schema_extra={"examples": ["203.0.113.0/28"]})
+    label: str = Field(default="", pattern=TEXT_PATTERN, json_schema_extra={"maxLength": LABEL_MAX})
 
 
 class NewNetworks(Input):

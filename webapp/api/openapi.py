@@ -1,7 +1,7 @@
 """Make the OpenAPI 3.1 document of the management API from its operations and their schemas."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,9 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..settings import Settings
+from .clients import ClientPatch, NewClient
 from .operations import REPLAYED_HEADER, Operation
 from .problems import Problem
-from .requests import MERGE_PATCH_TYPE
+from .requests import ENTITY_TAG, MERGE_PATCH_TYPE
 from .resources import RESOURCES, TAGS
 from .responses import JSON_TYPE, PROBLEM_TYPE
 from .schemas import ProblemDetails
@@ -72,8 +73,11 @@ _PATH_PARAMETERS = {
 }
 
 
-def make_document(settings: Settings) -> dict[str, Any]:
-    """Return the document."""
+def make_document(settings: Settings, role_keys: Sequence[str]) -> dict[str, Any]:
+    """Return the document.
+
+    :param role_keys: the keys of the API roles that a client can have.
+    """
     paths: dict[str, Any] = {}
     for path, _, operations in RESOURCES:
         names = re.findall(r"<(\w+)>", path)
@@ -95,7 +99,7 @@ def make_document(settings: Settings) -> dict[str, Any]:
         "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(role_keys),
             "headers": _HEADERS,
             "securitySchemes": {
                 "token": {
@@ -122,7 +126,7 @@ def _operation(one: Operation, method: str, path_names: Iterable[str]) -> dict[s
                 "in": "header",
                 "required": True,
                 "description": "The `ETag` of the client as you read it.",
-                "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+                "schema": {"type": "string", "pattern": f"^{ENTITY_TAG}$"},
             }
         )
     if method == "POST":
@@ -195,6 +199,7 @@ def _links(one: Operation) -> dict[str, Any]:
             "read": {"operationId": "getClient", "parameters": key},
             "update": {"operationId": "updateClient", "parameters": key | version},
             "disable": {"operationId": "disableClient", "parameters": key | version},
+            "revokeTokens": {"operationId": "revokeTokens", "parameters": key},
             "secrets": {"operationId": "listSecrets", "parameters": key},
             "rotate": {"operationId": "createSecret", "parameters": key | version},
             "networks": {"operationId": "setNetworks", "parameters": key | version},
@@ -206,6 +211,8 @@ def _links(one: Operation) -> dict[str, Any]:
         return {
             "read": {"operationId": "getSecret", "parameters": secret},
             "pause": {"operationId": "pauseSecret", "parameters": secret | version},
+            "resume": {"operationId": "resumeSecret", "parameters": secret | version},
+            "end": {"operationId": "endSecret", "parameters": secret | version},
             "setEndDate": {"operationId": "setEndDate", "parameters": secret | version},
         }
     return {}
@@ -242,8 +249,8 @@ def _query_parameters(one: Operation) -> list[dict[str, Any]]:
     return parameters
 
 
-def _schemas() -> dict[str, Any]:
-    """Return the schema of every body, by the name of its class."""
+def _schemas(role_keys: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of every body, by the name of its class, with the platform's API roles."""
     models: dict[tuple[type[BaseModel], Any], None] = {(ProblemDetails, "serialization"): None}
     for _, _, operations in RESOURCES:
         for one in operations.values():
@@ -252,7 +259,24 @@ def _schemas() -> dict[str, Any]:
             if one.response is not None:
                 models[one.response, "serialization"] = None
     _, definitions = models_json_schema(list(models), ref_template="#/components/schemas/{model}")
-    return {name: _without_titles(schema) for name, schema in sorted(definitions["$defs"].items())}
+    schemas = {name: _without_titles(schema) for name, schema in sorted(definitions["$defs"].items())}
+    for schema in schemas.values():
+        if schema.get("additionalProperties") is False:
+            for member in schema["properties"].values():
+                _describe_default(member)
+    for name in (NewClient.__name__, ClientPatch.__name__):
+        schemas[name]["properties"]["roles"]["items"]["enum"] = list(role_keys)
+    return schemas
+
+
+def _describe_default(member: dict[str, Any]) -> None:
+    """Move the default of a member into its description: generators of clients take one that has a default as required.
+
+    A default that means nothing, such as an empty text, is left out.
+    """
+    default = member.pop("default", None)
+    if default not in (None, "", [], False):
+        member["description"] = f"{member.get('description', '')} Without it {default}.".strip()
 
 
 def _without_titles(schema: Any) -> Any:

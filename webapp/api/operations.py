@@ -21,10 +21,10 @@ from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import RateLimited, Unavailable
 from ..core.i18n import ENGLISH, use_language
 from ..host import services
-from ..http_request import restore_body
+from ..http_request import parse_key, restore_body
 from .callers import Caller, authenticate, authorise
 from .problems import Problem, ProblemRaised
-from .requests import check_secure, parse_arguments, parse_body, parse_key, parse_version, read_whole_body
+from .requests import check_secure, parse_arguments, parse_body, parse_version, read_whole_body
 from .responses import JSON_TYPE, json_response, problem_response, raw_response
 from .schemas import CreatedOutput
 

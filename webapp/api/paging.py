@@ -10,14 +10,14 @@ from ..core.database.cursors import decode_cursor
 from .requests import argument_error
 from .schemas import Arguments
 
-CURSOR_CHARACTERS_MAX = 2000
+_CURSOR = r"^[A-Za-z0-9_-]*$"
 
 
 class PageArguments(Arguments):
     """The arguments that name a page. Take them from the `Link` header."""
 
-    after: str = Field(default="", description="The cursor of the item that the page follows.")
-    before: str = Field(default="", description="The cursor of the item that the page precedes.")
+    after: str = Field(default="", pattern=_CURSOR, description="The cursor of the item that the page follows.")
+    before: str = Field(default="", pattern=_CURSOR, description="The cursor of the item that the page precedes.")
 
 
 def check_cursors(arguments: PageArguments, is_cursor: Callable[[list[str]], bool], length: int) -> None:

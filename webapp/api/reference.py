@@ -12,7 +12,6 @@ from ..core.paths import resource_folder
 from ..final_response import FinalResponse
 from ..host import services
 from ..security_headers import FILE_HEADERS, PAGE_HEADERS
-from ..settings import Settings
 from .openapi import make_document
 from .problems import Problem
 from .responses import JSON_TYPE, raw_response
@@ -24,12 +23,13 @@ _COMMON_STATUSES = ("400", "401", "403", "413", "415", "429", "500", "503")
 
 def openapi_document() -> Response:
     """Return the OpenAPI document, which anybody may read; it names no client and no account."""
-    return raw_response(_document_json(services().settings).encode(), 200, {}, content_type=JSON_TYPE)
+    text = json.dumps(_document(), ensure_ascii=False, separators=(",", ":"))
+    return raw_response(text.encode(), 200, {}, content_type=JSON_TYPE)
 
 
 def reference_page() -> Response:
     """Show the document as a page."""
-    document = make_document(services().settings)
+    document = _document()
     page = render_template(
         "identity_clients/api/reference.html",
         document=document,
@@ -97,9 +97,8 @@ def _operations_by_tag(document: Mapping[str, Any]) -> dict[str, list[dict[str, 
     return found
 
 
-@cache
-def _document_json(settings: Settings) -> str:
-    return json.dumps(make_document(settings), ensure_ascii=False, separators=(",", ":"))
+def _document() -> dict[str, Any]:
+    return make_document(services().settings, list(services().catalogue))
 
 
 @cache

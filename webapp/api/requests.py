@@ -1,20 +1,20 @@
 """Parse the parts of a request: path, query string, headers and body."""
 
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 
-from ..core.errors import NotFound
 from ..host import services
 from ..http_request import is_secure, read_body
 from .problems import Problem, ProblemRaised
 
 BODY_BYTES_MAX = 64 * 1024
 MERGE_PATCH_TYPE = "application/merge-patch+json"
+ENTITY_TAG = r'(W/)?"[!#-~]*"'
+"""An entity tag (RFC 9110 section 8.8.3), of which ours are digits."""
 _VERSION_TAG = re.compile(r'"([0-9]{1,9})"', re.ASCII)
 _MESSAGES = {"extra_forbidden": "This member is unknown.", "missing": "This member is missing."}
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -28,20 +28,6 @@ def check_secure() -> None:
     settings = services().settings
     if not (settings.development or is_secure(request.environ, settings)):
         raise ProblemRaised(Problem.PLAIN_HTTP, "Use https. The token that was sent is exposed: revoke it.")
-
-
-def parse_key(text: str) -> uuid.UUID:
-    """Return the key of a client or secret from a path.
-
-    :raises NotFound: the text is not a UUID in its canonical form.
-    """
-    try:
-        key = uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
-    if str(key) != text:
-        raise NotFound
-    return key
 
 
 def parse_arguments(schema: type[Schema] | None) -> Schema | None:
@@ -108,22 +94,23 @@ def parse_body(body: bytes, schema: type[Schema] | None, *, is_optional: bool = 
 def parse_version() -> int:
     """Return the version in `If-Match` that a change is based on; -1, which no client has, for any other entity tag.
 
-    :raises ProblemRaised: the header is missing, or is `*`, which names no version.
+    :raises ProblemRaised: the header is missing, is `*`, which names no version, or is no entity tag.
     """
     given = request.headers.get("If-Match", "").strip()
+    detail = "Send the ETag of the client as you read it in If-Match."
+    errors = [{"detail": detail, "header": "If-Match"}]
     if given in ("", "*"):
-        raise ProblemRaised(
-            Problem.VERSION_REQUIRED,
-            "Send the ETag of the client as you read it in If-Match.",
-            errors=[{"detail": "Send the ETag of the client.", "header": "If-Match"}],
-        )
+        raise ProblemRaised(Problem.VERSION_REQUIRED, detail, errors=errors)
+    if not re.fullmatch(ENTITY_TAG, given):
+        raise ProblemRaised(Problem.MALFORMED, detail, errors=errors)
     found = _VERSION_TAG.fullmatch(given)
     return int(found[1]) if found else -1
 
 
 def argument_error(name: str, detail: str) -> ProblemRaised:
-    """Return the problem of one argument of the query string."""
-    return _malformed([{"detail": detail, "parameter": name}])
+    """Return the problem of an argument of the query string that has the right form, and a value that is none."""
+    errors = [{"detail": detail, "parameter": name}]
+    return ProblemRaised(Problem.INVALID_FIELDS, "Correct what is listed in errors.", errors=errors)
 
 
 def _malformed(problems: Iterable[dict[str, str]]) -> ProblemRaised:

@@ -23,9 +23,10 @@ RESOURCES: tuple[tuple[str, str, Mapping[str, Operation]], ...] = (
     ("/clients/<key>/secrets/<secret_id>/resume", "resume_secret", {"POST": secrets.resume_secret}),
     ("/clients/<key>/secrets/<secret_id>/end-date", "end_date", {"PUT": secrets.set_end_date}),
     ("/clients/<key>/networks", "networks", {"GET": networks.get_networks, "PUT": networks.put_networks}),
-    ("/clients/<key>/token-requests", "client_token_requests", {"GET": token_requests.list_of_client}),
+    ("/clients/<key>/token-requests", "client_token_requests", {"GET": token_requests.list_token_requests_of_client}),
     ("/clients/<key>/events", "client_events", {"GET": events.list_events_of_client}),
     ("/events", "events", {"GET": events.list_events}),
+    ("/token-requests", "token_requests", {"GET": token_requests.list_token_requests}),
     ("/roles", "roles", {"GET": roles.list_roles}),
 )
 TAGS = {

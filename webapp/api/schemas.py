@@ -3,14 +3,16 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..core.credentials import CLIENT_ID_MAX, CLIENT_ID_MIN, SECRET_MAX, SECRET_MIN
 from ..core.database.models import (
     DESCRIPTION_MAX,
     NAME_MAX,
+    NAME_MIN,
     OWNER_MAX,
+    OWNER_MIN,
     TAG_MAX,
     TAGS_MAX,
     TOKEN_DURATION_MAX_MINUTES,
@@ -29,7 +31,7 @@ class Input(BaseModel):
 
 
 class Arguments(BaseModel):
-    """The arguments of a query string. Unknown ones are errors; an empty one counts as absent."""
+    """The arguments of a query string. Unknown ones are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -38,7 +40,7 @@ class Arguments(BaseModel):
     def _check_choice(cls, value: Any, info: ValidationInfo) -> Any:
         extra = cls.model_fields[str(info.field_name)].json_schema_extra
         choices = extra.get("enum") if isinstance(extra, dict) else None
-        if value and isinstance(choices, list) and value not in choices:
+        if isinstance(choices, list) and value not in choices:
             raise PydanticCustomError("choice", "Use one of: {choices}", {"choices": ", ".join(map(str, choices))})
         return value
 
@@ -68,13 +70,34 @@ def documented(**keywords: Any) -> Any:
 
 
 ClientId = Annotated[str, documented(minLength=CLIENT_ID_MIN, maxLength=CLIENT_ID_MAX, pattern="^[!-~]([ -~]*[!-~])?$")]
-ClientName = Annotated[str, documented(maxLength=NAME_MAX)]
-Description = Annotated[str, documented(maxLength=DESCRIPTION_MAX)]
-Owner = Annotated[str, documented(maxLength=OWNER_MAX)]
-Tags = Annotated[list[str], documented(maxItems=TAGS_MAX, items={"type": "string", "maxLength": TAG_MAX})]
-TokenDuration = Annotated[int, documented(minimum=TOKEN_DURATION_MIN_MINUTES, maximum=TOKEN_DURATION_MAX_MINUTES)]
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+ClientName = Annotated[str, documented(pattern=f"^([^{_CONTROL}]{{{NAME_MIN},{NAME_MAX}}})?$")]
+Description = Annotated[
+    str, documented(maxLength=DESCRIPTION_MAX, pattern=r"^[^\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")
+]
+Owner = Annotated[str, documented(pattern=f"^([^{_CONTROL}]{{{OWNER_MIN},{OWNER_MAX}}})?$")]
+Tags = Annotated[
+    list[str],
+    documented(maxItems=TAGS_MAX, items={"type": "string", "pattern": f"^[^,{_CONTROL}]{{0,{TAG_MAX}}}$"}),
+]
+
+
+def _to_integer(value: Any) -> Any:
+    """Return 15 for 15.0, which JSON Schema counts as an integer too; any other value unchanged."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+TokenDuration = Annotated[
+    int,
+    BeforeValidator(_to_integer),
+    documented(minimum=TOKEN_DURATION_MIN_MINUTES, maximum=TOKEN_DURATION_MAX_MINUTES),
+]
 RoleKeys = Annotated[list[str], documented(minItems=1, uniqueItems=True)]
 ChosenSecret = Annotated[str, documented(minLength=SECRET_MIN, maxLength=SECRET_MAX, pattern="^[ -~]*$")]
+
+
+TEXT_PATTERN = f"^[^{_CONTROL}]*$"
+"""Text without control characters, which no stored text contains."""
 
 
 class FieldProblem(Output):

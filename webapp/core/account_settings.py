@@ -22,3 +22,19 @@ def set_management_api(session: Session, *, author: Author, enabled: bool) -> No
     if account.management_api_enabled != enabled:
         account.management_api_enabled = enabled
         record_event(session, author, Action.SETTINGS_CHANGED, None, {"management_api": [not enabled, enabled]})
+
+
+def are_assertions_strict(session: Session, account_id: str) -> bool:
+    """Return whether assertions must follow the strict profile (S11); False for an account that is not stored yet."""
+    return bool(session.scalar(select(Account.strict_assertions).where(Account.id == account_id)))
+
+
+def set_strict_assertions(session: Session, *, author: Author, enabled: bool) -> None:
+    """Demand assertions of the strict profile of the account's clients, or no longer, from the next request on (S11).
+
+    Where it is so already nothing is written. The account must be stored, as `accounts.set_account` does.
+    """
+    account = session.get_one(Account, author.account_id)
+    if account.strict_assertions != enabled:
+        account.strict_assertions = enabled
+        record_event(session, author, Action.SETTINGS_CHANGED, None, {"strict_assertions": [not enabled, enabled]})

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,13 +10,15 @@ from wsgiref.types import WSGIEnvironment
 
 from werkzeug.exceptions import HTTPException
 
+from ..core import metrics
+from ..core.authentication.assertions import ClientAssertion
 from ..core.authentication.authenticator import AuthenticationFailed
 from ..core.errors import RateLimited, Unavailable
 from ..host import Services
 from ..http_request import request_id_of
 from ..security_headers import JSON_POLICY
 from .errors import ErrorKind, OAuthError
-from .request import OAuthRequest, parse_request
+from .request import Credentials, OAuthRequest, parse_request
 
 LOG = logging.getLogger(__name__)
 JSON_HEADERS = {
@@ -28,6 +31,8 @@ _HEADERS_BY_STATUS = {
     401: {"WWW-Authenticate": 'Basic realm="identity", charset="UTF-8"'},
     405: {"Allow": "POST"},
 }
+_ENDPOINTS = {"token": "token", "introspect": "introspection", "revoke": "revocation"}
+"""The metrics' name of each view's endpoint."""
 _to_json = json.JSONEncoder().encode
 
 
@@ -52,10 +57,37 @@ def json_response(
 
 def handle(view: View, environ: WSGIEnvironment, services: Services) -> JsonResponse:
     """Return the response to a request: the view's, or that of the error that it raised. Never raises."""
+    began, method, outcome = time.perf_counter(), "none", metrics.SUCCESS
     try:
-        return view(parse_request(environ, services.settings), services)
+        request = parse_request(environ, services.settings)
+        if request.credentials is not None:
+            method = _method(request.credentials, environ)
+        response = view(request, services)
     except Exception as error:
-        return error_response(error, request_id_of(environ))
+        outcome = outcome_of(error)
+        response = error_response(error, request_id_of(environ))
+    metrics.observe(_ENDPOINTS[view.__name__], method, outcome, time.perf_counter() - began)
+    return response
+
+
+def outcome_of(error: Exception) -> str:
+    """Return the outcome of a request that ended in an error, as the metrics call it."""
+    match error:
+        case OAuthError():
+            return error.kind.name.lower()
+        case AuthenticationFailed():
+            return error.reason.replace(" ", "_")
+        case Unavailable():
+            return "unavailable"
+        case RateLimited():
+            return "throttled"
+    return metrics.OTHER if isinstance(error, HTTPException) else "server_error"
+
+
+def _method(credentials: Credentials | ClientAssertion, environ: WSGIEnvironment) -> str:
+    if isinstance(credentials, ClientAssertion):
+        return "private_key_jwt"
+    return "client_secret_basic" if "HTTP_AUTHORIZATION" in environ else "client_secret_post"
 
 
 def error_response(error: Exception, request_id: str) -> JsonResponse:

@@ -5,6 +5,9 @@ import os
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from secrets import token_urlsafe
 from wsgiref.types import WSGIApplication
@@ -18,12 +21,13 @@ from sqlalchemy.exc import OperationalError
 from ..core.errors import FieldError, Unavailable
 from ..core.notifications.worker import NotificationWorker
 from ..host import EXTENSION, Services
-from ..settings import SettingsError
+from ..settings import PREFIX, SettingsError
 from . import create_app, demo, logs, settings
 from .body_deadline import WAITING_THREADS, WORKING_THREADS
 from .cli import upgrade_all
 from .server import Draining, DrainingApplication, DrainingServer, inherited_listener
 
+METRICS_DIRECTORY = f"{PREFIX}METRICS_DIRECTORY"
 DEMO_PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the variable's name
 # The limits of the server (D1). A request line of 8 KiB and headers of 16 KiB share one buffer.
 HEAD_LIMIT_BYTES = (8 + 16) * 1024
@@ -56,7 +60,8 @@ def main() -> None:
     # which takes up to 0.1 s, and the worker processes share their memory.
     gc.collect()
     gc.freeze()
-    _serve(app, services, host, port, listener)
+    with _shared_metrics(app.config["PROCESSES"]):
+        _serve(app, services, host, port, listener)
 
 
 def _refuse_taken_address(host: str, port: int) -> None:
@@ -94,6 +99,17 @@ def _welcome(services: Services, host: str, port: int) -> str:
     if host not in settings.LOOPBACK:
         lines.insert(-1, "  Other machines can reach this development server: let only people in whom you trust.")
     return "\n".join(lines)
+
+
+@contextmanager
+def _shared_metrics(processes: int) -> Iterator[None]:
+    """Let several processes add up their metrics in a temporary directory, unless a setting names one."""
+    if processes == 1 or METRICS_DIRECTORY in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="identity-clients-metrics-") as directory:
+        os.environ[METRICS_DIRECTORY] = directory
+        yield
 
 
 def _serve(app: Flask, services: Services, host: str, port: int, listener: socket.socket | None) -> None:

@@ -9,6 +9,8 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ..cli import print_plan
+from ..core.database.migrations import pending
 from ..core.database.migrations import upgrade as upgrade_tables
 from ..core.database.unit_of_work import unit_of_work
 from ..core.errors import FieldError, Unavailable
@@ -42,9 +44,17 @@ def update_identity_endpoint(app: Flask, account: MasAccount) -> None:
 
 
 @commands.command()
-def upgrade() -> None:
+@click.option("--plan", is_flag=True, help="Only print what would be done.")
+def upgrade(plan: bool) -> None:
     """Create all tables, or bring them up to date. Running it again changes nothing."""
-    upgrade_all(_app())
+    if plan:
+        engine = services().engine
+        print_plan([*pending(engine), *pending(engine, history=MAS)])
+        return
+    try:
+        upgrade_all(_app())
+    except Unavailable as error:
+        raise click.ClickException(DATABASE_UNAVAILABLE) from error
     click.echo("All tables are up to date.")
 
 

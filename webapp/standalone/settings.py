@@ -59,6 +59,11 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     config["DRAIN_SECONDS"] = _typed("DRAIN_SECONDS", given.get("DRAIN_SECONDS") or "0", int)
     if config["DRAIN_SECONDS"] > DRAIN_SECONDS_MAX:
         raise SettingsError(f"DRAIN_SECONDS must be at most {DRAIN_SECONDS_MAX}.")
+    config["METRICS_TOKEN"] = given.get("METRICS_TOKEN") or ""
+    if 0 < len(config["METRICS_TOKEN"]) < KEY_BYTES:
+        raise SettingsError(
+            f"METRICS_TOKEN is shorter than {KEY_BYTES} bytes. Make one with: {KEY_COMMANDS['SECRET_KEY']}"
+        )
     development = config.get(f"{PREFIX}DEVELOPMENT", False)
     if development:
         directory = Path(config["INSTANCE_PATH"])

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from ..host import check_trusted_host, services
 
 # Monitors ask the process directly, not through the proxy that terminates TLS, and by any name.
-MONITORED_PATHS = ("/healthz", "/readyz")
+MONITORED_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
 def init_app(app: Flask, *, development: bool) -> None:

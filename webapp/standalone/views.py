@@ -1,29 +1,41 @@
 """The pages of the stand-alone application: sign-in, sign-out, home, and the health checks."""
 
 import logging
+from secrets import compare_digest
 
 import flask_login
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
+from ..core.audit.queries import AuditQuery, list_events
+from ..core.clients import attention_queries
 from ..core.database.models import utc_now
 from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
 from ..core.secrets.argon2_pool import run_in_pool
+from ..extension import IdentityClients
 from ..host import client_address, services
 from ..http_request import read_body
+from ..web.audit.event_texts import describe_event
+from ..web.clients.attention import strip_links
+from ..web.clients.review import overdue_text
+from ..web.i18n.times import Times
 from . import sessions, users
 from .forms import SignInForm, SignOutForm
+from .layout import Layout
 from .models import MasUser
 from .redirects import safe_next
 from .settings import BODY_LIMIT_BYTES
 from .sign_in_limits import SignInLimits
 
 LOG = logging.getLogger(__name__)
+LATEST_EVENTS = 8
+"""The number of changes on the start page."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 # The same for every reason, so that it does not reveal which users exist (D6).
 SIGN_IN_FAILED = "The e-mail address or the password is wrong. Check both, then try again."
@@ -39,6 +51,7 @@ def make_blueprint(limits: SignInLimits) -> Blueprint:
     blueprint.add_url_rule("/logout", "sign_out", sign_out, methods=["POST"])
     blueprint.add_url_rule("/healthz", "healthz", healthz)
     blueprint.add_url_rule("/readyz", "readyz", readyz)
+    blueprint.add_url_rule("/metrics", "metrics", metrics)
     blueprint.before_request(_read_form)
     return blueprint
 
@@ -53,8 +66,21 @@ def _read_form() -> None:
 
 @flask_login.login_required  # type: ignore[untyped-decorator] # Flask-Login has no types
 def home() -> ResponseReturnValue:
-    """Show the start page."""
-    return render_template("mas/home.html")
+    """Show the start page: what needs attention, and the last changes."""
+    if not Layout().may_use_identity_clients:
+        return render_template("mas/home.html", links=[], review_text="", events=[])
+    times, account_id = Times(services().settings.time_zone), flask_login.current_user.account_id
+    with read_session(services().engine) as session:
+        links = strip_links(attention_queries.summary(session, account_id))
+        review_text = overdue_text(session, account_id)
+        events = list_events(session, account_id=account_id, query=AuditQuery(), zone=times.zone).events[:LATEST_EVENTS]
+    return render_template(
+        "mas/home.html",
+        links=links,
+        review_text=review_text,
+        events=[describe_event(event, times=times, catalogue=services().catalogue) for event in events],
+        times=times,
+    )
 
 
 def sign_in() -> ResponseReturnValue:
@@ -133,6 +159,24 @@ def readyz() -> Response:
     except (DomainError, SQLAlchemyError):
         return _plain("not ready", 503)
     return _plain("ok", 200)
+
+
+def metrics() -> ResponseReturnValue:
+    """Return the metrics for Prometheus: to everybody in development, else to bearers of `METRICS_TOKEN` only."""
+    expected = current_app.config["METRICS_TOKEN"]
+    if not services().settings.development:
+        if not expected:
+            abort(404)
+        given = request.authorization
+        if (
+            given is None
+            or given.type != "bearer"
+            or not compare_digest((given.token or "").encode(), expected.encode())
+        ):
+            return Response("", 401, {"WWW-Authenticate": "Bearer"})
+    registry = CollectorRegistry()
+    registry.register(IdentityClients.metrics_collector(current_app))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def _plain(text: str, status: int) -> Response:

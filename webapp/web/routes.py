@@ -11,7 +11,7 @@ from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
 from .account import settings
 from .audit import activity, export
-from .clients import bulk, delete, details, edit, enable, networks, new
+from .clients import bulk, delete, details, edit, enable, networks, new, review
 from .clients import export as clients_export
 from .clients import list as client_list
 from .http import access, responses, static_files
@@ -32,6 +32,9 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/new", "new", new.new_client, FORM, CREATE),
     ("/new/form", "new_form", new.new_client_form, POST, CREATE),
     ("/clients.csv", "clients_csv", clients_export.clients_csv, GET, VIEW),
+    ("/review", "review", review.review, GET, VIEW),
+    ("/review/print", "review_print", review.review_print, GET, VIEW),
+    ("/review.csv", "review_csv", review.review_csv, GET, VIEW),
     ("/bulk", "bulk", bulk.bulk, FORM, EDIT),
     ("/check", "check", new.check_field, POST, CHANGE),
     ("/check/roles", "check_roles", new.check_roles, POST, CHANGE),
@@ -54,6 +57,7 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/edit/form", "edit_form", edit.edit_client_form, POST, EDIT),
     ("/<key>/enable", "enable", enable.enable, FORM, EDIT),
     ("/<key>/disable", "disable", enable.disable, FORM, EDIT),
+    ("/<key>/review", "review_one", review.review_one, FORM, EDIT),
     ("/<key>/delete", "delete", delete.delete, FORM, DELETE),
     ("/<key>/networks", "networks", networks.networks, FORM, EDIT),
     ("/<key>/networks/check", "networks_check", networks.check_address, GET, VIEW),

@@ -1,4 +1,4 @@
-"""Changing several clients at once: all of them or none, each with an audit event."""
+"""Changes of several clients at once: all of them or none, each with an audit event."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def events(engine: Engine) -> list[tuple[str, str | None, dict[str, Any]]]:
 
 
 def test_clients_are_disabled_and_enabled_each_with_an_event(engine: Engine) -> None:
-    """L1: one event for each client that was changed; one that is so already has none."""
+    """One event for each changed client; one in the wanted state gets none (L1)."""
     first, second = make_client(engine, client_id="acme-1"), make_client(engine, client_id="acme-2")
     off = make_client(engine, client_id="acme-3", enabled=False)
     assert change(engine, BulkAction.DISABLE, first, second, off) == 2
@@ -52,7 +52,7 @@ def test_a_tag_is_added_and_removed(engine: Engine) -> None:
 
 
 def test_nothing_is_written_if_one_cannot_be_changed(engine: Engine) -> None:
-    """I7, A3: a stale version, a deleted client, another account's and one with ten tags, each with its reason."""
+    """A stale version, a deleted client, a foreign one and one with ten tags, each with its reason (I7, A3)."""
     fine, stale = make_client(engine, client_id="acme-1"), make_client(engine, client_id="acme-2")
     full = make_client(engine, client_id="acme-3", tags=list("0123456789"))
     deleted = make_client(engine, client_id="acme-4", deleted_at=utc_now())

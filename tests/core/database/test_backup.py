@@ -121,12 +121,12 @@ def test_a_backup_overwrites_nothing(endpoint: Endpoint, private_directory: Path
     assert (private_directory / "backup.sqlite3.part").read_text() == "precious"
 
 
-@pytest.mark.parametrize("loose", [0o755, 0o710, 0o701])
+@pytest.mark.parametrize("unsafe_mode", [0o755, 0o710, 0o701])
 def test_a_directory_that_others_can_enter_gets_no_backup(
-    endpoint: Endpoint, private_directory: Path, loose: int
+    endpoint: Endpoint, private_directory: Path, unsafe_mode: int
 ) -> None:
     """The error says what to run (C4)."""
-    private_directory.chmod(loose)
+    private_directory.chmod(unsafe_mode)
     result = back_up(endpoint, private_directory / "backup.sqlite3")
     assert result.exit_code == 1
     assert f"Run: chmod 700 {private_directory}" in result.output

@@ -51,14 +51,14 @@ def test_only_the_owner_can_read_what_sqlite_writes(tmp_path: Path, umask: int) 
 
 
 @pytest.mark.parametrize("name", ["mas.sqlite3", "mas.sqlite3-wal", "mas.sqlite3-shm"])
-@pytest.mark.parametrize("loose", [0o644, 0o640, 0o604, 0o660])
-def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, loose: int) -> None:
+@pytest.mark.parametrize("unsafe_mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_that_others_can_read_stops_the_start(tmp_path: Path, name: str, unsafe_mode: int) -> None:
     """The error says what to run (C4)."""
     directory = tmp_path / "instance"
     directory.mkdir(mode=0o700)
     file = directory / name
     file.touch()
-    file.chmod(loose)
+    file.chmod(unsafe_mode)
     with pytest.raises(SettingsError) as caught:
         make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
     assert f"Run: chmod 600 {file}" in str(caught.value)
@@ -81,18 +81,18 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path, name: str
     path.chmod(0o700)
 
 
-@pytest.mark.parametrize("loose", [0o755, 0o750, 0o701, 0o1777])
-def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, loose: int) -> None:
+@pytest.mark.parametrize("unsafe_mode", [0o755, 0o750, 0o701, 0o1777])
+def test_a_directory_that_others_can_enter_stops_the_start(tmp_path: Path, unsafe_mode: int) -> None:
     """Others may need the directory, as with /tmp, so the message offers two solutions; no file is left there (C4)."""
     directory = tmp_path / "shared"
     directory.mkdir()
-    directory.chmod(loose)
+    directory.chmod(unsafe_mode)
     with pytest.raises(SettingsError) as caught:
         make_engine(f"sqlite:///{directory / 'mas.sqlite3'}")
     assert f"Run: chmod 700 {directory}" in str(caught.value)
     assert "mkdir -m 700" in str(caught.value)
     assert list(directory.iterdir()) == []
-    assert mode(directory) == loose
+    assert mode(directory) == unsafe_mode
 
 
 def test_a_set_group_id_bit_is_accepted(tmp_path: Path) -> None:

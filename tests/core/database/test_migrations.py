@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
 from webapp.core.database.migrations import IDENTITY_CLIENTS, MigrationHistory
 from webapp.core.database.models import Base
+from webapp.core.errors import Unavailable
 
 
 def our_tables(engine: Engine) -> set[str]:
@@ -175,4 +178,49 @@ def test_revisions_are_numbered_and_import_no_models(tmp_path: Path) -> None:
     for path in IDENTITY_CLIENTS.versions.glob("*.py"):
         assert "webapp" not in path.read_text("utf-8")
         assert path.name[:4] in revisions
+    engine.dispose()
+
+
+# Plan and locks
+
+
+def test_the_plan_lists_what_an_upgrade_runs(engine: Engine) -> None:
+    head = ScriptDirectory.from_config(migrations.alembic_config(engine)).get_current_head()
+    assert migrations.pending(engine) == []
+    migrations.downgrade(engine, "0012")
+    before = our_tables(engine)
+    planned = migrations.pending(engine)
+    assert [revision.number for revision in planned][:2] == ["0013", "0014"]
+    assert planned[-1].number == head
+    assert all(revision.description.endswith(".") for revision in planned)
+    assert our_tables(engine) == before
+    migrations.downgrade(engine, "base")
+    assert migrations.pending(engine)[0].number == "0001"
+    migrations.upgrade(engine)
+    assert migrations.pending(engine) == []
+
+
+def test_an_upgrade_waits_briefly_for_locks(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a table is locked it gives way to requests and tries again; at last it changes nothing."""
+    engine = make_engine(postgresql_url)
+    monkeypatch.setattr(migrations, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(migrations, "LOCK_ATTEMPTS", 2)
+    migrations.downgrade(engine, "0013")
+    before = our_tables(engine)
+    with engine.connect() as other, other.begin():
+        other.execute(text("LOCK TABLE identity_client_accounts IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Unavailable):
+            migrations.upgrade(engine, "0014")
+    assert our_tables(engine) == before
+    monkeypatch.setattr(migrations, "LOCK_ATTEMPTS", 50)
+    with ThreadPoolExecutor(1) as pool:
+        with engine.connect() as other, other.begin():
+            other.execute(text("LOCK TABLE identity_client_accounts IN ACCESS EXCLUSIVE MODE"))
+            upgrading = pool.submit(migrations.upgrade, engine, "0014")
+            time.sleep(1)
+            assert not upgrading.done()
+        upgrading.result(20)
+    assert "identity_client_notifications" in our_tables(engine)
+    migrations.upgrade(engine)
     engine.dispose()

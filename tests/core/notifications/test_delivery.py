@@ -1,7 +1,8 @@
 """Messages are delivered at least once, in order for each recipient, and retried for three days."""
 
 import json
-import threading
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -236,25 +237,38 @@ def test_a_mail_server_that_refuses_is_retried(sqlite_engine: Engine) -> None:
     assert messages(engine)[1].last_error == "The connection to the mail server failed (ConnectionRefusedError)."
 
 
+_DELIVER_ALL = """
+import sys, time
+from tests.support.notifications import make_delivery, messages
+from webapp.core.database.engine import make_engine
+engine = make_engine(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.read()
+while any(message.next_attempt_at for message in messages(engine)):
+    make_delivery(engine).deliver_due()
+    time.sleep(0.02)
+"""
+
+
 def test_concurrent_processes_deliver_each_message_once(engine: Engine) -> None:
-    """Eight threads with their own sessions, on each engine, in order."""
+    """Two processes, in order, and never two messages to one target at the same time."""
     with receive_webhooks() as hooks:
         make_target(engine, hooks.url, CREATED)
-        client_ids = [f"acme-{number:02}" for number in range(12)]
+        client_ids = [f"acme-{number:02}" for number in range(8)]
         make_clients(engine, *client_ids)
-        start = threading.Barrier(8)
-
-        def run() -> None:
-            start.wait()
-            for _ in range(20):
-                make_delivery(engine).deliver_due()
-
-        threads = [threading.Thread(target=run) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        hooks.delay_seconds = 0.05
+        command = [sys.executable, "-c", _DELIVER_ALL, engine.url.render_as_string(hide_password=False)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        processes = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+        for process in processes:
+            assert process.stdout.readline() == b"ready\n"
+        for process in processes:
+            process.stdin.close()
+        for process in processes:
+            assert process.wait(60) == 0
+            process.stdout.close()
     assert ids_of(hooks.bodies) == client_ids
+    assert hooks.at_once_max == 1
 
 
 def test_only_the_current_holder_of_a_lease_finishes_it(sqlite_engine: Engine) -> None:

@@ -94,7 +94,7 @@ class _Authenticator:
 def test_the_sign_in_at_the_mail_server_is_encrypted(
     sqlite_engine: Engine, server_context: ssl.SSLContext, password: str
 ) -> None:
-    """L4: an error of the sign-in repeats no password."""
+    """An error of the sign-in contains no password (L4)."""
     with receive_mail(
         tls_context=server_context, authenticator=_Authenticator(), auth_required=True, require_starttls=True
     ) as mailbox:

@@ -41,10 +41,10 @@ class FailingAtFirst:
         return self._service.deliver_due()
 
 
-def test_it_finds_what_needs_attention_and_delivers_it_after_an_outage(
+def test_the_worker_finds_attention_and_delivers_after_an_outage(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D10: no exception ends the thread; an outage is logged once."""
+    """No exception ends the thread; an outage is logged once (D10)."""
     monkeypatch.setattr(worker, "DELIVER_EVERY_SECONDS", 0.05)
     monkeypatch.setattr(worker, "FIRST_CHECK_AFTER_SECONDS", 0)
     engine = notifying(sqlite_engine)

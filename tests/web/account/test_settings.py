@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from tests.support.api import API_CATALOGUE, HELD
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, NORTHWIND, Host, make_host
-from webapp.core.account_settings import is_management_api_enabled
+from webapp.core.account_settings import are_assertions_strict, is_management_api_enabled
 from webapp.core.database.models import utc_now
 from webapp.core.database.unit_of_work import read_session
 
@@ -72,9 +72,34 @@ def test_it_needs_the_csrf_token(api_host: Host) -> None:
     assert not is_allowed(api_host)
 
 
-def test_without_the_api_the_page_is_not_found(host: Host) -> None:
-    assert host.get("/settings").status_code == 404
-    assert "/settings" not in host.get().text
+def test_without_the_api_its_switch_is_left_out(host: Host) -> None:
+    """And stays as it is, where the form is saved."""
+    page = host.get("/settings").text
+    assert 'name="management_api"' not in page
+    assert 'name="strict_assertions"' in page
+    assert "/settings" in host.get().text
+    assert host.post("/settings", {"management_api": "y"}).status_code == 303
+    assert not is_allowed(host)
+
+
+def test_an_administrator_demands_strict_assertions(host: Host) -> None:
+    """Off by default; each change is an audit event of the account (S11, L1)."""
+
+    def is_strict(account_id: str = "northwind") -> bool:
+        with read_session(host.engine) as session:
+            return are_assertions_strict(session, account_id)
+
+    assert "checked" not in host.get("/settings").text
+    assert not is_strict()
+    for _ in range(2):
+        assert host.post("/settings", {"strict_assertions": "y"}).status_code == 303
+    assert (is_strict(), is_strict("harbour")) == (True, False)
+    assert "checked" in host.get("/settings").text
+    host.post("/settings", {})
+    assert not is_strict()
+    activity = host.get("/activity").text
+    assert activity.count("let only strict assertions be accepted") == 1
+    assert activity.count("let other than strict assertions be accepted again") == 1
 
 
 def test_the_preview_shows_the_role_only_where_the_account_allows_the_api(api_host: Host) -> None:

@@ -70,6 +70,12 @@ def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
 DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
     (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
+    (Action.SETTINGS_CHANGED, {"strict_assertions": [False, True]}, "let only strict assertions be accepted"),
+    (
+        Action.SETTINGS_CHANGED,
+        {"strict_assertions": [True, False]},
+        "let other than strict assertions be accepted again",
+    ),
     (Action.SETTINGS_CHANGED, {"other": [None, 1]}, "changed the settings other: 1"),
     (
         Action.NOTIFICATION_TARGET_ADDED,
@@ -203,6 +209,17 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
         Action.NETWORKS_CHANGED,
         {"allowed_networks": [["198.51.100.0/24", "192.0.2.1/32"], ["192.0.2.1/32", "203.0.113.0/28 London"]]},
         "changed the allowed addresses + 203.0.113.0/28 London − 198.51.100.0/24",
+    ),
+    (
+        Action.REVIEWED,
+        {
+            "found": [None, "Still used."],
+            "done": [None, ""],
+            "reviewed_roles": [None, ["MerchantUser", "Gone"]],
+            "reviewed_secrets": [None, {"A": "current"}],
+        },
+        "reviewed the access of the client Found: Still used."
+        " Reviewed roles: API access (MerchantUser); Gone Reviewed secrets and keys: A: current",
     ),
     (Action.TOKENS_REVOKED, {}, "revoked every token issued until then"),
     *(

@@ -1,4 +1,4 @@
-"""Changing several clients of the list: one confirmation that lists them, then all or those that can."""
+"""Changes of several clients of the list: one confirmation that lists them, then all or those that can be changed."""
 
 from typing import Any
 
@@ -25,7 +25,9 @@ def post(host: Host, page: Markup, *, htmx: bool = False, **values: Any) -> Any:
     return host.post("/bulk", page.form(**values), htmx=htmx, token=False)
 
 
-def test_the_list_offers_a_box_for_each_row_to_those_who_may_edit(host: Host, clients: list[IdentityClient]) -> None:
+def test_the_list_has_a_check_box_for_each_row_with_the_edit_permission(
+    host: Host, clients: list[IdentityClient]
+) -> None:
     text = host.get().text
     for client in clients:
         assert f'value="{client.id}"' in text
@@ -33,7 +35,7 @@ def test_the_list_offers_a_box_for_each_row_to_those_who_may_edit(host: Host, cl
 
 
 def test_clients_are_disabled_after_one_confirmation(host: Host, htmx: bool, clients: list[IdentityClient]) -> None:
-    """The page names every client, and says which are disabled already."""
+    """The page names every client and those that are disabled already."""
     page = open_bulk(host, "disable", clients, htmx=htmx)
     text = " ".join(page.text.split())
     assert "acme-1 acme-2 acme-3 is disabled already" in text
@@ -58,10 +60,10 @@ def test_a_tag_is_added(host: Host, htmx: bool, clients: list[IdentityClient]) -
     assert [stored(host, one).tags for one in clients] == [{"live"}, {"live"}, set()]
 
 
-def test_those_that_can_be_changed_are_left_for_a_second_press(
+def test_a_refused_form_is_shown_again_with_the_other_clients(
     host: Host, htmx: bool, clients: list[IdentityClient]
 ) -> None:
-    """I7: nothing is changed while one is stale; the form then has the others."""
+    """While one is stale, nothing is changed (I7)."""
     page = open_bulk(host, "disable", clients[:2], htmx=htmx)
     save(host, clients[0], name="Newer")
     answer = post(host, page, htmx=htmx)
@@ -75,7 +77,7 @@ def test_those_that_can_be_changed_are_left_for_a_second_press(
 
 
 def test_clients_of_other_accounts_are_left_out(host: Host) -> None:
-    """A3: neither listed nor changed."""
+    """They are neither listed nor changed (A3)."""
     foreign = make_client(host.engine, account_id="harbour", client_id="foreign-1")
     page = open_bulk(host, "disable", [foreign])
     assert "foreign-1" not in page.text

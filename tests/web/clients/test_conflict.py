@@ -9,7 +9,7 @@ import pytest
 from tests.support.factories import make_client
 from tests.support.host import NORTHWIND, PREFIX, Host
 from tests.support.markup import Markup, read
-from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, values
+from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, submit, values
 from webapp.core.database.models import IdentityClient, SecretState, utc_now
 from webapp.web.clients.conflict import FIELDS
 
@@ -112,7 +112,7 @@ def test_either_side_of_each_field_can_be_saved(host: Host, htmx: bool, client: 
     del form["enabled"]
     page = read(host.post(f"/{client.id}/edit", form, htmx=htmx, token=False))
     own_values = {name: sides[0] for name, sides in radios(page).items()}
-    answer = host.post(f"/{client.id}/edit", page.form(**own_values), htmx=htmx, token=False)
+    answer = submit(host, client, page.form(**own_values), htmx=htmx)
     assert answer.status_code == (200 if htmx else 303)
     after = stored(host, client)
     assert values(after) == {

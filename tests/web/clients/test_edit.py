@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, HTMX, NORTHWIND, PREFIX, Host, make_host
-from tests.support.markup import read
-from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, values
+from tests.support.markup import one_line, read
+from tests.support.screens import DIALOG_LIMIT_BYTES, SECRET, open_form, save, stored, submit, values
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import Secret, is_generated
@@ -86,7 +86,7 @@ def test_every_field_can_be_edited(host: Host, htmx: bool, client: IdentityClien
     """With htmx the dialog closes and the page behind it is refreshed; otherwise 303 to the details."""
     form = open_form(host, client).form(**CHANGED)
     del form["enabled"]
-    answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
+    answer = submit(host, client, form, htmx=htmx)
     if htmx:
         assert answer.status_code == 200
         assert answer.headers["HX-Retarget"] == "#ic-dialog"
@@ -334,3 +334,72 @@ def test_htmx_attributes_hold_no_user_text(host: Host) -> None:
                 assert re.fullmatch(r"[\w\s/#:.\-?=&,]*", value), (tag, name, value)
     assert page.value("description") == "{{7*7}}"
     assert "img" not in [tag for tag, _ in page.tags]
+
+
+# Questions
+
+
+USED: dict[str, Any] = {**ORIGINAL, "last_token_at": utc_now() - timedelta(days=29)}
+UNUSED: dict[str, Any] = {**ORIGINAL, "last_token_at": utc_now() - timedelta(days=31)}
+
+
+@pytest.mark.parametrize(
+    ("stored_values", "changes", "text", "button"),
+    [
+        (
+            UNUSED,
+            {"roles": ["MerchantUser", "UploadBatches", "CreatePayment"]},
+            "more ways: Create single payments.",
+            "let it move money",
+        ),
+        (USED, {"client_id": "acme-new"}, "Callers with acme-claims-prod are refused at once.", "rename it"),
+        (USED, {"roles": ["MerchantUser"]}, "its next token lacks: ", "take roles away"),
+        (USED, {"enabled": []}, "gets no tokens until it is enabled", "disable it"),
+        (UNUSED, {"client_id": "acme-new"}, None, None),
+        (UNUSED, {"roles": ["MerchantUser"]}, None, None),
+        (UNUSED, {"enabled": []}, None, None),
+        (USED, {"roles": ["MerchantUser", "UploadBatches", "ReportViewer"]}, None, None),
+        (USED, {"name": "Another name", "token_duration": "10"}, None, None),
+    ],
+)
+def test_what_may_not_be_meant_is_asked_once(
+    host: Host, htmx: bool, stored_values: dict[str, Any], changes: dict[str, Any], text: str | None, button: str | None
+) -> None:
+    """Beside Save, whose label says what it does; the second Save saves."""
+    client = make_client(host.engine, **stored_values)
+    form = open_form(host, client).form(**changes)
+    answer = host.post(f"/{client.id}/edit", form, htmx=htmx, token=False)
+    if text is None:
+        assert answer.status_code == (200 if htmx else 303)
+        return
+    assert answer.status_code == 422
+    assert text in answer.text.partition('id="f-questions"')[2]
+    assert f"Save and {button}</button>" in one_line(answer.text)
+    assert stored(host, client).version == client.version
+    again = read(answer).form(**changes)
+    assert host.post(f"/{client.id}/edit", again, htmx=htmx, token=False).status_code == (200 if htmx else 303)
+    assert stored(host, client).version == client.version + 1
+
+
+def test_a_confirmation_is_for_these_roles_only(host: Host, client: IdentityClient) -> None:
+    """Another role that moves money is asked about again; errors come first."""
+    path = f"/{client.id}/edit"
+    roles = ["MerchantUser", "UploadBatches", "CreatePayment"]
+    form = open_form(host, client).form(roles=roles)
+    asked = read(host.post(path, form, token=False)).form()
+    more = {**asked, "roles": [*roles, "CreateUrgentPayments"]}
+    answer = host.post(path, more, token=False)
+    assert answer.status_code == 422
+    assert 'id="f-questions"' in answer.text
+    wrong = host.post(path, {**form, "name": "x"}, token=False)
+    assert 'id="f-questions"' not in wrong.text
+    assert read(wrong).value("confirmed") == ""
+    assert stored(host, client).version == client.version
+
+
+def test_the_message_says_what_callers_must_change(host: Host) -> None:
+    client = make_client(host.engine, **USED)
+    renamed = save(host, client, htmx=True, client_id="acme-new")
+    assert "Callers must send acme-new as client ID from now." in renamed.text
+    fewer = save(host, client, htmx=True, roles=["MerchantUser"])
+    assert "are refused from now." in fewer.text

@@ -11,8 +11,8 @@ from webapp.core.database.models import AuditEvent
 from webapp.core.database.unit_of_work import read_session
 
 
-def test_the_list_is_exported_as_it_is_filtered(host: Host) -> None:
-    """L7: RFC 4180 with a byte order mark, formulas disarmed, own account only, and an event."""
+def test_the_filtered_list_is_exported(host: Host) -> None:
+    """RFC 4180 with a byte order mark and prefixed formulas, the own account only, and an event (L7)."""
     make_client(
         host.engine,
         client_id="acme-claims",
@@ -48,7 +48,7 @@ def test_the_list_is_exported_as_it_is_filtered(host: Host) -> None:
 
 
 def test_every_client_is_exported_once(host: Host) -> None:
-    """Over several pages of the list, sent while they are read."""
+    """Over several pages of the list, sent while they are read (L7)."""
     for number in range(120):
         make_client(host.engine, client_id=f"client-{number:03}")
     answer = host.get("/clients.csv", buffered=False)
@@ -58,7 +58,7 @@ def test_every_client_is_exported_once(host: Host) -> None:
 
 
 def test_exports_share_a_quota(host: Host) -> None:
-    """D5: 10 in an hour, of the list and of the activity together."""
+    """Ten an hour, of the list and of the activity together (D5)."""
     for number in range(10):
         assert host.get("/clients.csv" if number % 2 else "/activity.csv").status_code == 200
     assert host.get("/clients.csv").status_code == 429

@@ -113,8 +113,8 @@ def test_roles_that_move_money_are_always_shown_and_first(host: Host) -> None:
     assert "API access, Read accounts" in rest
 
 
-def test_columns_are_chosen_and_remembered(host: Host) -> None:
-    """E2: by the address, then by a cookie that is sent to the list and what is below it only."""
+def test_columns_are_chosen_and_stored(host: Host) -> None:
+    """By the URL, then by a cookie that is sent to the list and the pages below it only (E2)."""
     make_client(host.engine, owner="Ana Silva", tags=["live"])
     headings = re.compile(r'<th\s+scope="col"\s+role="columnheader"[^>]*>\s*(?:<a[^>]*>)?([^<]+)<')
     fixed = ["Client ID", "Client name", "Status"]

@@ -9,6 +9,7 @@ import pytest
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, NORTHWIND, Host, make_host
 from tests.support.markup import read
+from tests.support.screens import submit
 from webapp.core.clients.roles import DEFAULT_ROLES, ApiRole
 from webapp.core.database.models import IdentityClient
 
@@ -105,7 +106,7 @@ def test_roles_that_make_and_release_payments_get_a_warning(host: Host) -> None:
     assert warning not in live(host, client, *(role.key for role in DEFAULT_ROLES))
     form = read(host.get(f"/{client.id}/edit")).form(roles=["CreatePayment", "Approver"])
     assert warning in host.post(f"/{client.id}/edit", {**form, "name": "ab"}).text
-    assert host.post(f"/{client.id}/edit", form).status_code == 303
+    assert submit(host, client, form).status_code == 303
     assert warning in host.get(f"/{client.id}/edit").text
     assert warning in host.get(f"/new?copy={client.id}").text
 

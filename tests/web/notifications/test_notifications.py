@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -263,6 +264,21 @@ def test_a_post_without_a_csrf_token_changes_nothing(sqlite_engine: Engine, htmx
         (each.id, each.version, each.removed_at) for each in before
     ]
     assert messages(host.engine) == []
+
+
+@pytest.mark.parametrize("minutes", [29, 31])
+def test_a_webhooks_secret_needs_a_recent_sign_in(sqlite_engine: Engine, htmx: bool, minutes: int) -> None:
+    """To add a webhook, and to change its secret (W5)."""
+    host = make_notifying_host(sqlite_engine)
+    add(host, "https://hooks.example/")
+    [target] = targets(host)
+    host.actor = replace(NORTHWIND, signed_in_at=utc_now() - timedelta(minutes=minutes))
+    added = add(host, "https://hooks.example/other", htmx=htmx)
+    changed = host.post(f"/notifications/{target.id}/secret", {"version": str(target.version)}, htmx=htmx)
+    for answer in (added, changed):
+        assert answer.status_code == (200 if minutes < 30 else 401)
+        assert ("whsec_" in answer.text) is (minutes < 30)
+    assert len(targets(host)) == (2 if minutes < 30 else 1)
 
 
 def test_an_error_in_a_row_of_the_table_opens_as_a_dialog(sqlite_engine: Engine) -> None:

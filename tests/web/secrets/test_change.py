@@ -184,7 +184,7 @@ def test_the_older_of_two_secrets_has_to_end_first(host: Host, client: IdentityC
     used_at = utc_now() - timedelta(minutes=3, seconds=1)
     set_columns(host, client, "A", last_used_at=used_at, last_used_address="203.0.113.7")
     page = read(host.get(f"/{client.id}/secret"))
-    assert "Requests with secret A are refused from now." in page.described("end_older")
+    assert "This client already has two secrets. End A to add another" in page.described("end_older")
     assert "It was last used 3 minutes ago from 203.0.113.7." in page.described("end_older")
     assert "When should old secret B end?" in page.text
     assert "end_older" not in page.form()

@@ -181,8 +181,8 @@ def test_requests_name_the_key(host: Host, client: IdentityClient) -> None:
     assert "Key 1" in read(host.get(f"/{client.id}/requests")).text
 
 
-def test_a_key_with_an_old_sign_in_changes_nothing(host: Host, client: IdentityClient) -> None:
-    """W5: adding a key needs a recent sign-in."""
+def test_adding_a_key_needs_a_recent_sign_in(host: Host, client: IdentityClient) -> None:
+    """Otherwise nothing changes (W5)."""
     host.actor = replace(NORTHWIND, signed_in_at=NOW - timedelta(minutes=31))
     assert post(host, client, public_pem(private_key())).status_code == 401
     assert stored(host, client).keys == []

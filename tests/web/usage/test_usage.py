@@ -145,6 +145,7 @@ WORDS = {
     AuthenticationFailure.ASSERTION_EXPIRED: "Assertion expired",
     AuthenticationFailure.ASSERTION_EARLY: "Assertion not valid yet",
     AuthenticationFailure.ASSERTION_LONG: "Assertion valid too long",
+    AuthenticationFailure.ASSERTION_NOT_STRICT: "Assertion not strict",
     AuthenticationFailure.ASSERTION_USED: "Assertion used before",
     AuthenticationFailure.DELETED: "Client deleted",
     AuthenticationFailure.DISABLED: "Client disabled",

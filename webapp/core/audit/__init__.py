@@ -5,5 +5,6 @@
 * `before_change`: let the host refuse a change
 * `queries`: read events
 * `export`: read the events of an export; the screens write them as CSV
+* `stream`: stream events as JSON lines of OCSF
 * `signals`: signals for the host
 """

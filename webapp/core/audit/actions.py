@@ -25,6 +25,7 @@ class Action(StrEnum):
     REFUSED = "refused"
     """An attempt was refused, for a `RefusalReason`."""
     EXPORTED = "exported"
+    REVIEWED = "reviewed"
     TOKENS_REVOKED = "tokens revoked"
     SETTINGS_CHANGED = "settings changed"
     """A setting of the account was changed."""

@@ -45,6 +45,7 @@ _KEYS = (
         ClientKey.algorithm,
         ClientKey.public_jwk,
         ClientKey.long_assertion_at,
+        Account.strict_assertions,
         exists().where(UsedAssertion.digest == bindparam("digest")),
     )
     .join(Account, Account.id == IdentityClient.account_id)
@@ -60,6 +61,7 @@ class _Candidate(NamedTuple):
 
     :param failure: why the client may not use it at present, or None if it may.
     :param long_assertion_at: when it last signed an assertion that only the standard profile accepts.
+    :param needs_strict: whether the account accepts assertions of the strict profile only.
     :param is_used: whether the assertion was used before.
     """
 
@@ -70,6 +72,7 @@ class _Candidate(NamedTuple):
     algorithm: str
     jwk: str
     long_assertion_at: datetime | None
+    needs_strict: bool
     is_used: bool
 
 
@@ -185,5 +188,9 @@ def _verify(candidates: Iterable[_Candidate], assertion: ClientAssertion, checke
 
 def _failure_of(candidate: _Candidate, checked: ClaimsCheck) -> AuthenticationFailure | None:
     """Return why an assertion with a right signature is refused, None if it is accepted."""
-    used = AuthenticationFailure.ASSERTION_USED if candidate.is_used else None
-    return candidate.failure or checked.failure or used
+    failure = candidate.failure or checked.failure
+    if failure is None and candidate.needs_strict and not checked.is_strict:
+        failure = AuthenticationFailure.ASSERTION_NOT_STRICT
+    if failure is None and candidate.is_used:
+        failure = AuthenticationFailure.ASSERTION_USED
+    return failure

@@ -14,9 +14,9 @@ from ..database.sqlite import without_waiting_for_disk
 from ..database.unit_of_work import unit_of_work
 from ..errors import Unavailable
 
-PURGE_AFTER = 100
+PURGE_AFTER = 1_000
 """After about so many new ones a process deletes those that have expired."""
-PURGED_MAX = 1_000
+PURGED_MAX = 2_000
 """The number of rows that one request deletes."""
 
 

@@ -22,7 +22,7 @@ BULK_MAX = 50
 
 
 class BulkAction(StrEnum):
-    """What can be done with several clients at once; the values stand in URLs."""
+    """The actions on several clients at once; the values are used in URLs."""
 
     DISABLE = "disable"
     ENABLE = "enable"
@@ -68,10 +68,10 @@ def find_clients(session: Session, *, account_id: str, keys: Iterable[uuid.UUID]
 def change_clients(
     session: Session, *, author: Author, action: BulkAction, versions: Mapping[uuid.UUID, int], tag: str = ""
 ) -> int:
-    """Change every one of these clients, each with an audit event of its own; return how many were not so already.
+    """Change all of these clients, each with its own audit event; return how many of them changed.
 
     :param versions: the version of each client that the author saw, by its key.
-    :param tag: of ADD_TAG and REMOVE_TAG, as it was typed.
+    :param tag: the tag of ADD_TAG and REMOVE_TAG, as it was typed.
     :raises FieldError: the tag is not valid; the field is `tag`.
     :raises BulkRefused: one or more cannot be changed, and why; the caller must roll back.
     """

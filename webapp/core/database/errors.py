@@ -10,6 +10,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .. import metrics
 from ..errors import NotWritable, Unavailable
 from .models import Base
 
@@ -59,13 +60,16 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
+        metrics.add(metrics.DATABASE, "pool_exhausted")
         log_cause("all connections of the pool are in use")
         raise Unavailable from error
     except DBAPIError as error:
         translated = _translate(error)
         if translated is not None:
+            metrics.add(metrics.DATABASE, "not_writable" if isinstance(translated, NotWritable) else "unavailable")
             raise translated from error
         if _misses_table(error):
+            metrics.add(metrics.DATABASE, "missing_tables")
             LOG.error("The tables are missing or older than this release. Run: flask identity-clients upgrade")
         raise
 

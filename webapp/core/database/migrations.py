@@ -1,16 +1,40 @@
 """Migrate the tables with Alembic."""
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData
+from sqlalchemy.exc import DBAPIError
 
+from ..errors import Unavailable
 from ..paths import resource_folder
 from . import search_index
+from .errors import sqlstate_of
 from .models import Base
 from .time_limits import response_limit
+
+LOG = logging.getLogger(__name__)
+LOCK_SECONDS = 2
+"""How long a migration waits for the lock of a table on PostgreSQL; requests for that table wait behind it."""
+LOCK_ATTEMPTS = 10
+LOCK_PAUSE_SECONDS = 3
+"""How long requests get the table to themselves before the next attempt."""
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRevision:
+    """A revision that an upgrade would run: its number, and what it does."""
+
+    number: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +65,44 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
         ("path_separator", "newline"),
     ):
         config.set_main_option(name, value.replace("%", "%%"))
-    config.attributes.update(engine=engine, history=history)
+    config.attributes.update(engine=engine, history=history, lock_milliseconds=round(LOCK_SECONDS * 1000))
     return config
 
 
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
-    """Create or upgrade the tables in one transaction; running it again changes nothing."""
+    """Create or upgrade the tables in one transaction; running it again changes nothing.
+
+    :raises Unavailable: a table stayed locked on PostgreSQL in every one of `LOCK_ATTEMPTS`; nothing was changed.
+    """
     with response_limit(None):
-        command.upgrade(alembic_config(engine, history), revision)
+        _with_short_locks(lambda: command.upgrade(alembic_config(engine, history), revision))
         if history is IDENTITY_CLIENTS and revision == "head":
             search_index.update_stale(engine)
+
+
+def pending(engine: Engine, *, history: MigrationHistory = IDENTITY_CLIENTS) -> list[PendingRevision]:
+    """Return the revisions that an upgrade would run, in their order, without changing anything."""
+    scripts = ScriptDirectory.from_config(alembic_config(engine, history))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": history.version_table})
+        current = context.get_current_revision()
+    revisions = scripts.iterate_revisions("head", current or "base")
+    return [PendingRevision(script.revision, script.doc) for script in reversed(list(revisions))]
+
+
+def _with_short_locks(migrate: Callable[[], None]) -> None:
+    """Repeat a migration that did not get a lock within `LOCK_SECONDS`, which `migrations/env.py` sets."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            migrate()
+            return
+        except DBAPIError as error:
+            if sqlstate_of(error.orig) != _LOCK_NOT_AVAILABLE:
+                raise
+            if attempt == LOCK_ATTEMPTS:
+                raise Unavailable from error
+        LOG.warning("A table that is to be changed is locked. Attempt %d of %d follows.", attempt + 1, LOCK_ATTEMPTS)
+        time.sleep(LOCK_PAUSE_SECONDS)
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:

@@ -37,6 +37,7 @@ NAME_MIN, NAME_MAX = 3, 100
 DESCRIPTION_MAX = 1000
 OWNER_MIN, OWNER_MAX = 3, 100
 TAG_MAX, TAGS_MAX = 30, 10
+REVIEW_NOTE_MAX = 1000
 TOKEN_DURATION_MIN_MINUTES, TOKEN_DURATION_MAX_MINUTES = 10, 60
 SCOPE_MAX = 1000
 NOTIFICATION_ADDRESS_MAX = 500
@@ -78,6 +79,8 @@ class Account(Base):
     """The API roles that the account may grant; None means every role of the catalogue."""
     management_api_enabled: Mapped[bool] = mapped_column(default=False, server_default=false())
     """Whether clients of the account may use the management API; administrators set it on a screen."""
+    strict_assertions: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether assertions must follow the strict profile (S11); administrators set it on a screen."""
 
 
 def _list_index(column: str, *also: str) -> Index:
@@ -142,6 +145,16 @@ class IdentityClient(Base):
             sqlite_where=_HAS_OWNER,
             postgresql_where=_HAS_OWNER,
         ),
+        Index(
+            "ix_identity_clients_review",
+            "account_id",
+            "enabled",
+            "reviewed_at",
+            "created_at",
+            "id",
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
         _unused_index("time", "created_at", "client_id_folded", "id"),
         _unused_index("client", "client_id_folded", "id", "created_at"),
     )
@@ -171,6 +184,12 @@ class IdentityClient(Base):
     """The one-time key of the form that created it, so that a repeated POST creates nothing."""
     last_token_at: Mapped[datetime | None] = mapped_column(EpochSeconds, nullable=False, server_default=text("0"))
     """When a token was last issued to it, accurate to a minute; None: never."""
+    reviewed_at: Mapped[datetime | None] = mapped_column(EpochSeconds, nullable=False, server_default=text("0"))
+    """When somebody last reviewed its access; None: never."""
+    reviewed_by: Mapped[str] = mapped_column(String(200), default="", server_default=text("''"))
+    review_found: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
+    """What the last review found."""
+    review_done: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
     token_generation: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     """How often all its tokens were revoked; each token carries the number at its issue (T13)."""
     version: Mapped[int] = mapped_column(Integer)

@@ -27,6 +27,8 @@ class AuthenticationFailure(StrEnum):
     ASSERTION_EARLY = "assertion early"
     """It is not valid yet, or was issued in the future."""
     ASSERTION_LONG = "assertion too long"
+    ASSERTION_NOT_STRICT = "assertion not strict"
+    """The account demands the strict profile."""
     ASSERTION_USED = "assertion used before"
     WHITE_SPACE = "white space around client id"
 

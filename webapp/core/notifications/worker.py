@@ -13,14 +13,14 @@ from .delivery import DeliveryService
 
 LOG = logging.getLogger(__name__)
 DELIVER_EVERY_SECONDS = 2.0
-CHECK_EVERY_SECONDS = 3600.0
+CHECK_EVERY_SECONDS = 900.0
 FIRST_CHECK_AFTER_SECONDS = 30.0
 RESPONSE_SECONDS = 8.0
 """How long a statement may wait for the database server."""
 
 
 class NotificationWorker:
-    """Delivers what is due every two seconds, and looks for clients that need attention every hour."""
+    """Delivers what is due every two seconds, and looks for clients that need attention every 15 minutes."""
 
     def __init__(self, engine: Engine, delivery: DeliveryService) -> None:
         self._engine = engine

@@ -14,6 +14,7 @@ from limits.storage import MemoryStorage, RedisSentinelStorage, RedisStorage, St
 from limits.strategies import MovingWindowRateLimiter
 
 from ...settings import SettingsError
+from .. import metrics
 from ..errors import RateLimited
 
 KEYS_MAX = 50_000
@@ -55,6 +56,7 @@ class WindowCounters:
 
     def limit_reached(self, quota: RateLimitItem, *key: str) -> RateLimited:
         """Return the error to raise for a used-up quota; it says when to retry, in one second at least (D4)."""
+        metrics.add(metrics.RATE_LIMITED, key[0])
         remaining, reset_after_seconds = self.state(quota, *key)
         # With uses left, the window has moved on meanwhile.
         return RateLimited(1 if remaining else reset_after_seconds)
@@ -77,12 +79,14 @@ class WindowCounters:
                 self._retry_shared_at = time.monotonic() + SHARED_RETRY_SECONDS
                 if not self._shared_is_down:
                     self._shared_is_down = True
+                    metrics.set_gauge(metrics.LIMITS_NOT_SHARED, 1)
                     LOG.warning(
                         "rate limits are counted in each process: the shared store does not answer", exc_info=error
                     )
             else:
                 if self._shared_is_down:
                     self._shared_is_down = False
+                    metrics.set_gauge(metrics.LIMITS_NOT_SHARED, 0)
                     LOG.warning("rate limits are shared again")
                 return result
         return operation(self._local)

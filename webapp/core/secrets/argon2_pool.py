@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from .. import metrics
 from ..errors import Unavailable
 
 POOL_SIZE_MAX = 4
@@ -44,18 +45,22 @@ def run_in_pool(work: Callable[[], _Result]) -> _Result:
         return work()
     pool = _get_pool()
     if not pool.places.acquire(blocking=False):
+        metrics.add(metrics.ARGON2_REFUSED)
         raise Unavailable(RETRY_AFTER_SECONDS)
+    metrics.add(metrics.ARGON2_WAITING)
     try:
         future = pool.executor.submit(work)
         try:
             return future.result(WAIT_SECONDS)
         except TimeoutError:
             if future.cancel():
+                metrics.add(metrics.ARGON2_REFUSED)
                 raise Unavailable(RETRY_AFTER_SECONDS) from None
             return future.result()  # it has begun
         finally:
             del future  # its error would refer to this frame, and the frame to the error, with the secret in it
     finally:
+        metrics.add(metrics.ARGON2_WAITING, amount=-1)
         pool.places.release()
 
 

@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
+from .. import metrics
 from ..credentials import is_well_formed
 from ..database.models import SCOPE_MAX
 from ..database.outcomes import AuthenticationFailure, Outcome
@@ -243,6 +244,7 @@ class Recorder:
             with self._lock:
                 pending, self._pending = self._pending, _PendingWrites()
             if not pending:
+                metrics.set_gauge(metrics.RECORDER_BACKLOG, 0)
                 return
             if rest := pending.split_off(COUNTS_PER_WRITE_MAX):
                 self._requeue(rest)
@@ -261,8 +263,10 @@ class Recorder:
                 return
             except Exception as error:
                 # Not kept, since it would fail again with all that follows. The message could contain values (L5).
+                metrics.add(metrics.RECORDER_LOST, amount=sum(count.count for count in pending.counts.values()))
                 LOG.error("Token requests could not be recorded: %s.", type(error).__name__)
             self._is_delayed = False
+            metrics.set_gauge(metrics.RECORDER_BACKLOG, len(self._pending.counts))
             self._log(pending)
 
     def _requeue(self, pending: _PendingWrites) -> None:
@@ -272,6 +276,7 @@ class Recorder:
 
     def _keep(self, pending: _PendingWrites) -> None:
         self._requeue(pending)
+        metrics.set_gauge(metrics.RECORDER_BACKLOG, len(self._pending.counts))
         if not self._is_delayed:
             self._is_delayed = True
             LOG.warning("Token requests cannot be recorded now. They are kept in memory, and retried every second.")
@@ -282,6 +287,7 @@ class Recorder:
             examples = ", ".join(f"{name} ({count})" for name, count in callers.most_common(UNKNOWN_CLIENT_IDS_LOGGED))
             LOG.warning("Token requests with unknown client IDs: %d, such as %s.", pending.unknown_count, examples)
         if pending.lost:
+            metrics.add(metrics.RECORDER_LOST, amount=pending.lost)
             LOG.error("Token requests not counted, since too many clients made them at once: %d.", pending.lost)
 
     def _abbreviate(self, client_id: str) -> str:

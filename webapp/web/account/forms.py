@@ -11,3 +11,4 @@ class SettingsForm(ScreenForm):
 
     button = lazy_gettext("Save")
     management_api = BooleanField(lazy_gettext("Allow the management API"))
+    strict_assertions = BooleanField(lazy_gettext("Accept only strict assertions"))

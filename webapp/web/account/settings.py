@@ -5,9 +5,13 @@ from functools import partial
 from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ...core.account_settings import is_management_api_enabled, set_management_api
+from ...core.account_settings import (
+    are_assertions_strict,
+    is_management_api_enabled,
+    set_management_api,
+    set_strict_assertions,
+)
 from ...core.database.unit_of_work import read_session
-from ...core.errors import NotFound
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
 from ..http.htmx import render
@@ -18,14 +22,12 @@ from .forms import SettingsForm
 
 
 def settings() -> ResponseReturnValue:
-    """Show the form; on POST save it.
-
-    :raises NotFound: the platform does not serve the management API, so there is nothing to set.
-    """
-    if not services().settings.api_enabled:
-        raise NotFound
+    """Show the form; on POST save it. Without the management API its switch is left out, and stays as it is."""
     with read_session(services().engine) as session:
-        form = SettingsForm(management_api=is_management_api_enabled(session, actor().account_id))
+        form = SettingsForm(
+            management_api=is_management_api_enabled(session, actor().account_id),
+            strict_assertions=are_assertions_strict(session, actor().account_id),
+        )
     if not form.is_submitted():
         return _show(form)
     if not sign_in_is_recent():
@@ -33,7 +35,9 @@ def settings() -> ResponseReturnValue:
     if not form.validate():
         return _show(form, status=422)
     with transaction() as session:
-        set_management_api(session, author=author_of(actor()), enabled=form.management_api.data)
+        if services().settings.api_enabled:
+            set_management_api(session, author=author_of(actor()), enabled=form.management_api.data)
+        set_strict_assertions(session, author=author_of(actor()), enabled=form.strict_assertions.data)
     return redirect(url_for(".settings", done="settings"), 303)
 
 
@@ -44,6 +48,7 @@ def _show(form: SettingsForm, *, status: int = 200) -> Response:
         "account/_settings_form.html",
         status=status,
         form=form,
-        api_url=own.issuer + own.api_prefix,
+        api_url=own.issuer + own.api_prefix if own.api_enabled else "",
+        issuer=own.issuer,
         message=TOASTS.get(request.args.get("done", "")),
     )

@@ -11,9 +11,9 @@ from ...core.audit.queries import AuditQuery
 from ...core.database.models import AuditEvent, IdentityClient
 from ...core.database.unit_of_work import read_session
 from ...host import services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import htmx, render
-from ..http.loading import parse_key
 from ..i18n.times import Times
 from .event_texts import ACTION_LABELS, EventText, describe_event
 

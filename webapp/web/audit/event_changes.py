@@ -56,6 +56,11 @@ LABELS: Mapping[str, str] = {
     "thumbprint": lazy_gettext("Thumbprint"),
     "algorithm": lazy_gettext("Algorithm"),
     "ends_at": lazy_gettext("End date"),
+    # Translators: what an access review found, and what was done about it.
+    "found": lazy_gettext("Found"),
+    "done": lazy_gettext("Done"),
+    "reviewed_roles": lazy_gettext("Reviewed roles"),
+    "reviewed_secrets": lazy_gettext("Reviewed secrets and keys"),
 }
 """The fields of a client in audit events, in the order of the screens."""
 _CREDENTIALS = frozenset({"client_secret", "public_key"})
@@ -86,7 +91,9 @@ def changes_of(
             found.extend(_secrets(name, pair, stored.get("ends_at"), times))
             continue
         label = str(LABELS.get(name, name)) if labelled else ""
-        if not isinstance(pair, list) or len(pair) != 2:
+        if name in ("reviewed_roles", "reviewed_secrets") and isinstance(pair, list) and len(pair) == 2:
+            found.append(Change(label, after=format_field(name, pair[1], times=times, catalogue=catalogue)))
+        elif not isinstance(pair, list) or len(pair) != 2:
             found.append(Change(label, after=to_text(pair)))
         elif pair[0] is not None or pair[1] not in (None, "", []):
             found.append(_change(name, label, pair, catalogue))
@@ -97,11 +104,11 @@ def format_field(name: str, value: Any, *, times: Times, catalogue: RoleCatalogu
     """Return the whole value of a field as text, empty for None; each API role with its key."""
     if value is None:
         return ""
-    if name == "roles" and _is_list_of_text(value):
+    if name in ("roles", "reviewed_roles") and _is_list_of_text(value):
         return "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in value)
     if name in ("allowed_networks", "tags") and _is_list_of_text(value):
         return "; ".join(value)
-    if name in _CREDENTIALS and isinstance(value, dict):
+    if (name in _CREDENTIALS or name == "reviewed_secrets") and isinstance(value, dict):
         return "; ".join(f"{label}: {_state(to_text(state))}" for label, state in value.items())
     if name == "ends_at" and isinstance(value, dict):
         return "; ".join(f"{label}: {_end(end, times)}" for label, end in value.items())

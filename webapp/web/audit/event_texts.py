@@ -33,6 +33,7 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.CLIENT_KEY_RESUMED: lazy_gettext("Key resumed"),
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("End date of a key changed"),
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
+    Action.REVIEWED: lazy_gettext("Access reviewed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("Notification added"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("Notification changed"),
@@ -61,6 +62,7 @@ SENTENCES: Mapping[str, str] = {
     Action.CLIENT_KEY_RESUMED: lazy_gettext("<b>%(who)s</b> resumed a key"),
     Action.CLIENT_KEY_END_DATE_SET: lazy_gettext("<b>%(who)s</b> changed the end date of a key"),
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
+    Action.REVIEWED: lazy_gettext("<b>%(who)s</b> reviewed the access of the client"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("<b>%(who)s</b> added an address for notifications"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the messages to an address"),
@@ -81,9 +83,12 @@ SENTENCES: Mapping[str, str] = {
 _UNKNOWN = lazy_gettext("<b>%(who)s</b>: %(action)s")
 _EXPORTED: Mapping[str, str] = {
     "clients": lazy_gettext("<b>%(who)s</b> exported the list of clients"),
+    "access review": lazy_gettext("<b>%(who)s</b> exported the access review"),
     "token requests": lazy_gettext("<b>%(who)s</b> exported the token requests"),
 }
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
+_STRICT = lazy_gettext("<b>%(who)s</b> let only strict assertions be accepted")
+_NOT_STRICT = lazy_gettext("<b>%(who)s</b> let other than strict assertions be accepted again")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
@@ -153,6 +158,10 @@ ATTEMPTS: Mapping[str, str] = {
     "client_activity": lazy_gettext("see the activity"),
     "activity_csv": lazy_gettext("export the activity"),
     "clients_csv": lazy_gettext("export the list of clients"),
+    "review": lazy_gettext("see the access review"),
+    "review_print": lazy_gettext("see the access review"),
+    "review_csv": lazy_gettext("export the access review"),
+    "review_one": lazy_gettext("review the client"),
     "bulk": lazy_gettext("change several clients"),
     "notifications": lazy_gettext("see the notifications"),
     "add_target": lazy_gettext("add an address for notifications"),
@@ -225,6 +234,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         sentence, variables["source"] = _COPIED, source
     elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
+    elif event.action == Action.SETTINGS_CHANGED and "strict_assertions" in stored:
+        sentence = _STRICT if _take(stored, "strict_assertions") else _NOT_STRICT
     elif event.action == Action.EXPORTED:
         sentence = _EXPORTED.get(to_text(_take(stored, "of")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored

@@ -17,9 +17,9 @@ from ...core.database.models import AuditEvent, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.i18n import gettext
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.csv_files import csv_file
-from ..http.loading import parse_key
 from ..http.transactions import event_transaction
 from ..i18n.times import Times
 from .event_changes import LABELS, format_field

@@ -120,14 +120,15 @@ def attention_mark(one: Attention) -> str:
 
 
 class Advice(NamedTuple):
-    """The text of one reason, and advice on it."""
+    """The text of one reason, and advice on it, which is empty where a link says all."""
 
+    reason: AttentionReason
     text: str
     advice: str
 
 
 _ADVICE: Mapping[AttentionReason, str] = {
-    AttentionReason.REFUSED: lazy_gettext("The reasons stand under Token requests."),
+    AttentionReason.REFUSED: "",
     AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
     AttentionReason.OLD: lazy_gettext("Change the secret, or add a key: the old one works on while callers move over."),
@@ -139,7 +140,7 @@ def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
     """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
         # Translators: words is a text without a full stop, which becomes a sentence.
-        Advice(gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
+        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
         for one in reasons
         if one.reason in _ADVICE
     ]

@@ -12,9 +12,9 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, NotFound
 from ...core.i18n import gettext, lazy_gettext
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import close_dialog, htmx, render
-from ..http.loading import parse_key
 from ..http.transactions import transaction
 from .forms import BulkForm
 

@@ -1,4 +1,4 @@
-"""The columns of the list that a person chooses. They are remembered in a cookie that is sent to the list only."""
+"""The columns of the list that a person chooses, stored in a cookie that is sent to the list only."""
 
 from collections.abc import Mapping
 

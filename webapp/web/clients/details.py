@@ -9,13 +9,14 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import NotFound
 from ...core.usage.recent_addresses import recent_addresses
 from ...host import services
+from ...http_request import parse_key
 from ..audit.activity import latest
 from ..http.access import actor
 from ..http.forms import VersionForm
 from ..http.htmx import render
-from ..http.loading import parse_key
 from ..http.toasts import TOASTS
 from ..secrets.handover import scopes_of, snippets_for, token_url
+from ..secrets.key_snippets import key_snippets_for
 from ..secrets.table import secrets_context
 from ..usage import usage
 from ..usage.preview import preview_of
@@ -49,6 +50,7 @@ def details(key: str) -> Response:
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
         token_url=token_url(),
         snippets=snippets_for(client),
+        key_snippets=key_snippets_for(client),
         events=event_texts,
         advice=attention_advice(reasons),
         **usage.context(used),

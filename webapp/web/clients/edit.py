@@ -7,6 +7,7 @@ from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
+from ...core.clients.validation import FIELDS
 from ...core.database.models import IdentityClient
 from ...core.errors import FieldError, InvalidFields, RateLimited
 from ...core.i18n import gettext
@@ -19,12 +20,16 @@ from ..http.recent_sign_in import sign_in_again
 from ..http.transactions import transaction
 from ..secrets.handover import hand_over
 from .conflict import show_conflict
+from .edit_questions import questions, what_callers_change
 from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, show_client_form, show_rate_limited
 from .forms import EditForm, edit_data
 
 
 def edit_client(key: str) -> ResponseReturnValue:
-    """Show the form; on POST save it, and show a new secret in this one response if one was typed."""
+    """Show the form; on POST save it, and show a new secret in this one response if one was typed.
+
+    What may not be meant is asked about once, beside Save.
+    """
     client = load_client(key)
     if request.method != "POST":
         return _show(EditForm(client.client_id, **edit_data(client, actor().grantable_roles)), client)
@@ -37,6 +42,13 @@ def edit_client(key: str) -> ResponseReturnValue:
         return sign_in_again(form, show)
     if not form.is_ready():
         return show(status=422)
+    asked = questions(client, form.values(), enabled=form.enabled.data)
+    confirmed = " ".join(question.key for question in asked)
+    if asked and form.version.data == client.version and form.confirmed.data != confirmed:
+        form.check(*(name for name in FIELDS if form.secret or name != "client_secret"))
+        form.confirmed.data = confirmed
+        return show(status=422, questions=() if form.field_errors else asked)
+    before = client
     try:
         with transaction() as session:
             client = services().clients.edit(
@@ -58,7 +70,11 @@ def edit_client(key: str) -> ResponseReturnValue:
     if form.secret:
         return hand_over(client, Secret(form.secret), title=gettext("Saved, with a new secret"))
     if htmx().partial:
-        return close_dialog(render_template("identity_clients/clients/_saved_toast.html", client=client))
+        return close_dialog(
+            render_template(
+                "identity_clients/clients/_saved_toast.html", client=client, callers=what_callers_change(before, client)
+            )
+        )
     return redirect(url_for(".details", key=client.id, done="edited"), 303)
 
 
@@ -70,6 +86,8 @@ def edit_client_form(key: str) -> Response:
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
+    if not options.get("questions"):
+        form.confirmed.data = ""
     form.warn_of_client_id()
     catalogue = services().catalogue
     grantable = {role.key for role in catalogue.grantable(actor().grantable_roles)}
@@ -80,5 +98,5 @@ def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
         key=client.id,
         withdrawn=catalogue.names(client.roles - grantable),
         remake_url=url_for(".edit_form", key=client.id),
-        **options,
+        **{"questions": (), **options},
     )

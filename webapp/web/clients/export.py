@@ -76,7 +76,7 @@ def _row(client: IdentityClient, catalogue: RoleCatalogue, secret_created_at: da
         client.owner,
         "; ".join(sorted(client.tags)),
         "; ".join(f"{catalogue[key].name} ({key})" if key in catalogue else key for key in sorted(client.roles)),
-        "; ".join(role.name for role in catalogue.effective(client.roles, None) if role.moves_money),
+        "; ".join(str(role.name) for role in catalogue.effective(client.roles, None) if role.moves_money),
         str(client.token_duration_minutes),
         "; ".join(map(str, client.allowed_networks)),
         _time(secret_created_at),

@@ -58,6 +58,14 @@ class DisableForm(VersionForm):
     revoke = BooleanField(lazy_gettext("Also revoke issued tokens"))
 
 
+class ReviewForm(VersionForm):
+    """The record of an access review."""
+
+    found = StringField(lazy_gettext("What did you find?"), default="")
+    done = StringField(lazy_gettext("What was done about it?"), default="")
+    acknowledged = BooleanField(lazy_gettext("Acknowledgement"))
+
+
 class DeleteForm(VersionForm):
     """Delete."""
 
@@ -168,6 +176,8 @@ class EditForm(ClientForm):
     button = lazy_gettext("Save")
     enabled = BooleanField(lazy_gettext("Enabled"))
     version = VersionField("Version")
+    confirmed = HiddenField("Confirmation", default="")
+    """The questions about the edit that were shown: their keys, separated by spaces."""
     base = HiddenField("Form", default="")
     """The values that the form was filled with, as JSON, which show what its user changed (I7)."""
 

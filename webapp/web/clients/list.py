@@ -17,6 +17,7 @@ from ..http.loading import load_client
 from ..http.toasts import TOASTS
 from . import columns
 from .attention import FILTER_WORDS, attention_mark, strip_links
+from .review import overdue_text
 
 # The sort orders of the list with their labels, in the order of its select.
 ORDERS = {
@@ -47,6 +48,7 @@ def list_clients() -> Response:
         tags, owners = (
             ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
         )
+        review_text = "" if htmx().partial else overdue_text(session, account_id)
         failing = [] if htmx().partial else list_failing(session, account_id)
     response = render(
         "clients/list.html",
@@ -65,8 +67,9 @@ def list_clients() -> Response:
         changed=request.args.get("changed", ""),
         attention_filters=FILTER_WORDS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
-        may_change_settings=services().settings.api_enabled and actor().may_manage,
+        may_change_settings=actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
+        review_text=review_text,
         failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
@@ -77,7 +80,13 @@ def list_clients() -> Response:
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
         summary = attention_queries.summary(session, actor().account_id)
-    return render("clients/list.html", "clients/_attention_summary.html", summary_links=strip_links(summary))
+        review_text = overdue_text(session, actor().account_id)
+    return render(
+        "clients/list.html",
+        "clients/_attention_summary.html",
+        summary_links=strip_links(summary),
+        review_text=review_text,
+    )
 
 
 def menu(key: str) -> Response:

@@ -24,9 +24,9 @@ from ...core.errors import FieldError, InvalidFields
 from ...core.i18n import gettext, ngettext
 from ...core.usage.recent_addresses import RecentAddresses, recent_addresses
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import close_dialog, htmx, render
-from ..http.loading import parse_key
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .forms import NetworksForm

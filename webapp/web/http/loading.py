@@ -1,7 +1,5 @@
 """Load the client, secret or key that a URL names."""
 
-import uuid
-
 from ...core.account_settings import is_management_api_enabled
 from ...core.client_changes import get_client
 from ...core.clients.roles import ApiRole
@@ -9,23 +7,8 @@ from ...core.database.models import ClientKey, ClientSecret, IdentityClient
 from ...core.database.unit_of_work import read_session
 from ...core.errors import NotFound
 from ...host import services
+from ...http_request import parse_key
 from .access import actor
-
-
-def parse_key(text: str) -> uuid.UUID:
-    """Return the key of a client from a URL.
-
-    A URL converter would answer with the 404 page of the host, which differs from that of an absent client (A3).
-
-    :raises NotFound: the text is not a UUID in its canonical form.
-    """
-    try:
-        key = uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
-    if str(key) != text:
-        raise NotFound
-    return key
 
 
 def load_client(key: str) -> IdentityClient:

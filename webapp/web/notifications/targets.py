@@ -1,6 +1,8 @@
 """Add, edit, test and remove targets, and send messages again."""
 
-from flask import Response, request
+from functools import partial
+
+from flask import Response, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ...core.database.models import NotificationTarget
@@ -12,10 +14,11 @@ from ...core.notifications.kinds import KIND_LABELS, KINDS, Channel, EventKind, 
 from ...core.notifications.targets import StaleTarget, get_target, shown_address
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
-from ..http.access import actor
+from ...http_request import parse_key
+from ..http.access import actor, sign_in_is_recent
+from ..http.handover import show_secret
 from ..http.htmx import htmx, render
-from ..http.loading import parse_key
-from ..http.response_kinds import ResponseKind
+from ..http.recent_sign_in import sign_in_again
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .forms import TargetActionForm, TargetForm
@@ -36,6 +39,8 @@ def add(channel: str) -> ResponseReturnValue:
     form.address.label.text = gettext("URL") if is_webhook else gettext("E-mail address")
     if not form.is_submitted():
         return _show(form, channel, None)
+    if not sign_in_is_recent():
+        return sign_in_again(form, partial(_show, form, channel, None))
     if not form.validate():
         return _show(form, channel, None, status=422)
     try:
@@ -102,6 +107,8 @@ def change_secret(target_id: str) -> ResponseReturnValue:
     if target.channel != Channel.WEBHOOK:
         raise NotFound
     form = TargetActionForm(version=target.version)
+    if form.is_submitted() and not sign_in_is_recent():
+        return sign_in_again(form, partial(_confirm, "secret", form, target))
     if not form.validate_on_submit():
         return _confirm("secret", form, target)
     try:
@@ -187,20 +194,14 @@ def _confirm(action: str, form: TargetActionForm, target: NotificationTarget, *,
 
 
 def _hand_over(target: NotificationTarget, secret: Secret, *, new: bool) -> Response:
-    """Return the response to the POST that made a webhook's secret; no other response ever shows it (S6, W14)."""
-    response = render(
-        "notifications/webhook_secret.html",
-        "notifications/_webhook_secret_dialog.html",
+    return show_secret(
+        "notifications/_webhook_secret.html",
+        title=gettext("Save the webhook secret"),
+        done_url=url_for(".notifications"),
         address=shown_address(target),
         secret=secret.reveal(),
         new=new,
     )
-    if htmx().partial:
-        response.headers["HX-Retarget"] = "#ic-dialog"
-        response.headers["HX-Reswap"] = "innerHTML"
-        response.headers["HX-Trigger"] = "ic-changed"
-    response.kind = ResponseKind.SECRET
-    return response
 
 
 def _stale_text(stale: StaleTarget) -> str:

@@ -1,19 +1,18 @@
-"""Render the one response that shows a secret, with ready commands and code that request a token."""
+"""Show the secret of a client once, with ready commands and code that request a token."""
 
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask import Response
+from flask import Response, url_for
 
 from ...core.database.models import IdentityClient
 from ...core.i18n import gettext
 from ...core.secrets.generation import Secret
 from ...host import services
-from ..http.htmx import htmx, render
+from ..http.handover import show_secret
 from ..http.loading import effective_roles
-from ..http.response_kinds import ResponseKind
 
 _PYTHON = """\
 import os, requests
@@ -48,33 +47,33 @@ class Snippet:
 def hand_over(
     client: IdentityClient, secret: Secret, *, title: str, new: bool = False, note: str | None = None
 ) -> Response:
-    """Return the response to the POST that set a secret; no other response ever shows it (S6, W14).
+    """Return the response that shows the secret of a client, with ready commands and code.
 
     :param new: whether the same POST created the client.
     :param note: a sentence on when the previous secrets end; None where they were replaced at once.
     """
-    response = render(
-        "secrets/handover.html",
-        "secrets/_handover_dialog.html",
+    return show_secret(
+        "secrets/_handover.html",
+        title=title,
+        done_url=url_for(".details", key=client.id),
+        changed=client.id,
         client=client,
         secret=secret.reveal(),
         snippets=snippets_for(client, secret),
-        title=title,
         new=new,
         note=note,
     )
-    if htmx().partial:
-        response.headers["HX-Retarget"] = "#ic-dialog"
-        response.headers["HX-Reswap"] = "innerHTML"
-        response.headers["HX-Trigger"] = "ic-changed"
-    response.kind = ResponseKind.SECRET
-    return response
 
 
 def token_url() -> str:
     """Return the URL of the token endpoint."""
     settings = services().settings
     return settings.issuer + settings.token_path
+
+
+def environment_prefix() -> str:
+    """Return what the names of environment variables begin with: the platform's name in capital letters."""
+    return re.sub(r"[^A-Z0-9]+", "_", services().settings.platform_name.upper()).strip("_") or "IDENTITY"
 
 
 def scopes_of(client: IdentityClient) -> tuple[str, ...]:
@@ -89,7 +88,7 @@ def snippets_for(client: IdentityClient, secret: Secret | None = None) -> Sequen
 
     :param secret: the secret to write into them; None: cURL takes it from the environment, and .env leaves it empty.
     """
-    prefix = re.sub(r"[^A-Z0-9]+", "_", services().settings.platform_name.upper()).strip("_") or "IDENTITY"
+    prefix = environment_prefix()
     scope = " ".join(scopes_of(client))
     if secret is None:
         secret_argument, secret_value = f'"client_secret=${prefix}_CLIENT_SECRET"', ""

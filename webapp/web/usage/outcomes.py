@@ -38,6 +38,7 @@ OUTCOME_LABELS: Mapping[str, str] = {
     AuthenticationFailure.ASSERTION_EXPIRED: lazy_gettext("assertion expired"),
     AuthenticationFailure.ASSERTION_EARLY: lazy_gettext("assertion not valid yet"),
     AuthenticationFailure.ASSERTION_LONG: lazy_gettext("assertion valid too long"),
+    AuthenticationFailure.ASSERTION_NOT_STRICT: lazy_gettext("assertion not strict"),
     AuthenticationFailure.ASSERTION_USED: lazy_gettext("assertion used before"),
     Outcome.SCOPE_NOT_ALLOWED: lazy_gettext("scope not allowed"),
     Outcome.SCOPE_MALFORMED: lazy_gettext("scope malformed"),
@@ -96,6 +97,10 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
     AuthenticationFailure.ASSERTION_LONG: (
         lazy_gettext("The assertion was valid for too long."),
         lazy_gettext("Let the caller sign assertions for a shorter time."),
+    ),
+    AuthenticationFailure.ASSERTION_NOT_STRICT: (
+        lazy_gettext("The account accepts only strict assertions, and this one was not."),
+        lazy_gettext("Set the issuer as the only audience, and at most 5 minutes of life, in the caller’s settings."),
     ),
     AuthenticationFailure.ASSERTION_USED: (
         lazy_gettext("The same assertion was used before."),
@@ -279,7 +284,7 @@ def _secret_reason(
     now, label = utc_now(), request.secret_label or ""
     used = next((secret for secret in secrets if secret.label == label), None)
     current = [secret.label for secret in secrets if secret.state_at(now) is SecretState.CURRENT]
-    details = (gettext("See the secrets"), url_for(".details", key=client.id, _anchor="ic-secrets"), Access.VIEW)
+    details = (gettext("See the secrets"), url_for(".details", key=client.id, _anchor="ic-h-secrets"), Access.VIEW)
     if request.outcome == AuthenticationFailure.PAUSED_SECRET:
         reason = gettext("Secret %(label)s was paused.", label=label)
         if used and used.state_at(now) is not SecretState.PAUSED:

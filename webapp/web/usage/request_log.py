@@ -18,10 +18,10 @@ from ...core.usage import request_log
 from ...core.usage.request_log import EXPORT_MAX, REFUSED, RequestPage, RequestQuery, key_of
 from ...core.usage.writer import REQUESTS_PER_DAY_MAX
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.csv_files import csv_file
 from ..http.htmx import render
-from ..http.loading import parse_key
 from ..http.transactions import event_transaction
 from ..i18n.credential_names import credential_title
 from ..i18n.times import Times

@@ -18,9 +18,9 @@ from ...core.i18n import gettext
 from ...core.usage import queries
 from ...core.usage.request_log import key_of
 from ...host import services
+from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import render
-from ..http.loading import parse_key
 from ..i18n.times import Times
 from .chart import Bars, draw
 from .outcomes import label_of, result

@@ -1,0 +1,85 @@
+"""What an edit is asked about once before it is saved, and what callers must change after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ...core.clients.validation import ClientValues
+from ...core.database.models import IdentityClient, utc_now
+from ...core.i18n import gettext
+from ...host import services
+from ..http.access import actor
+
+IN_USE = timedelta(days=30)
+"""A client that got a token within this time has callers that an edit can stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an edit does that may not be meant.
+
+    :param key: what exactly is confirmed; another change of the same kind is asked about again.
+    :param text: what happens, as a sentence.
+    :param button: the label of the button that saves all the same.
+    """
+
+    key: str
+    text: str
+    button: str
+
+
+def questions(client: IdentityClient, values: ClientValues, *, enabled: bool) -> Sequence[Question]:
+    """Return what to ask before these values replace those of a client, the gravest first."""
+    catalogue, grantable = services().catalogue, actor().grantable_roles
+    before, after = (catalogue.effective(keys, grantable) for keys in (client.roles, values.roles))
+    difference = catalogue.difference({role.key for role in before}, {role.key for role in after})
+    asked = []
+    if money := [role for role in difference.added if role.moves_money]:
+        names = ", ".join(role.name for role in money)
+        asked.append(
+            Question(
+                " ".join(f"role:{role.key}" for role in money),
+                # Translators: roles is the name of an API role, or several with commas.
+                gettext("It could move money in more ways: %(roles)s.", roles=names),
+                gettext("Save and let it move money"),
+            )
+        )
+    if not client.last_token_at or client.last_token_at < utc_now() - IN_USE:
+        return asked
+    if values.client_id != client.client_id:
+        asked.append(
+            Question(
+                f"id:{values.client_id.encode().hex()}",
+                gettext("It is in use. Callers with %(client_id)s are refused at once.", client_id=client.client_id),
+                gettext("Save and rename it"),
+            )
+        )
+    if difference.removed:
+        names = ", ".join(role.name for role in difference.removed)
+        asked.append(
+            Question(
+                " ".join(f"without:{role.key}" for role in difference.removed),
+                gettext("It is in use, and its next token lacks: %(roles)s.", roles=names),
+                gettext("Save and take roles away"),
+            )
+        )
+    if client.enabled and not enabled:
+        asked.append(
+            Question(
+                "disable",
+                gettext("It is in use, and gets no tokens until it is enabled again."),
+                gettext("Save and disable it"),
+            )
+        )
+    return asked
+
+
+def what_callers_change(before: IdentityClient, after: IdentityClient) -> str:
+    """Return what callers must change after an edit; empty if nothing."""
+    if after.client_id != before.client_id:
+        return gettext("Callers must send %(client_id)s as client ID from now.", client_id=after.client_id)
+    catalogue = services().catalogue
+    old, new = (catalogue.scopes(catalogue.effective(client.roles, None)) for client in (before, after))
+    if lost := [scope for scope in old if scope not in new]:
+        return gettext("Callers that ask for %(scopes)s are refused from now.", scopes=" ".join(lost))
+    return ""
