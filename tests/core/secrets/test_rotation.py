@@ -489,7 +489,7 @@ def test_foreign_clients_and_secrets_are_not_found(engine: Engine) -> None:
             with pytest.raises(NotFound):
                 leak(engine, own, key=key, version=None)
         counts[what].add(len([statement for statement in statements if statement.startswith("SELECT")]))
-    assert counts == {"client": {6}, "secret": {4}}
+    assert counts == {"client": {6}, "secret": {8}}
     assert states(engine, own) == {"A": "current"}
     with read_session(engine) as session:
         assert session.scalars(select(ClientSecret.ends_at)).all() == [None] * 3
