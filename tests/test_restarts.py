@@ -28,7 +28,7 @@ START = 'exec 3<&"$1"; shift; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
 
 
 class Host:
-    """A host of ours, whose listening socket outlives its process."""
+    """An application host whose listening socket outlives its process."""
 
     def __init__(self, site: Site, name: str) -> None:
         self._site = site

@@ -49,8 +49,8 @@ def test_a_csrf_layer_of_the_host_spares_the_api_and_nothing_else(sqlite_engine:
     assert browser.post("/elsewhere").status_code == 400
 
 
-def test_a_cookie_opens_nothing(sqlite_engine: Engine) -> None:
-    """Nor does the session of a signed-in administrator."""
+def test_cookies_do_not_authenticate(sqlite_engine: Engine) -> None:
+    """A session of a signed-in administrator does not either."""
     app = make_app(sqlite_engine)
     browser = app.test_client()
     with browser.session_transaction() as session:

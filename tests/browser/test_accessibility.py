@@ -489,7 +489,7 @@ def _edit_question(scene: Scene) -> Page:
     client = scene.merchant.add_client(roles=["MerchantUser"], last_token_at=utc_now())
     form = Details.open(scene.tab(), client.id).edit()
     form.fill(client_id=f"{client.client_id}-new").choose(["MerchantUser", "CreatePayment"]).press("Save")
-    expect(form.root.locator("#f-questions")).to_be_focused()
+    expect(form.root.locator("#f-warnings")).to_be_focused()
     return form.page
 
 

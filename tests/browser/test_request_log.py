@@ -1,4 +1,4 @@
-"""The request log in Chromium: from what a vendor reports to what is done about it."""
+"""The request log in Chromium: from a reported refusal to its correction."""
 
 import re
 from typing import Any
@@ -21,7 +21,7 @@ REQUEST_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 def test_a_refusal_is_found_by_its_request_id_and_its_address_allowed(
     merchant: Merchant, visit: Visit, options: dict[str, Any]
 ) -> None:
-    """A vendor tells the `X-Request-ID` of a refusal: three clicks from its link to the address that is allowed."""
+    """A vendor reports the `X-Request-ID` of a refusal: three clicks lead from it to the allowed address."""
     client = merchant.add_client(allowed_networks=[AllowedNetwork("192.0.2.0/24", "London")])
     recorder = Recorder(merchant.engine, PEPPER)
     recorder.record(
@@ -52,7 +52,7 @@ def test_a_refusal_is_found_by_its_request_id_and_its_address_allowed(
 
 
 def test_filters_change_the_rows_and_the_address(merchant: Merchant, visit: Visit) -> None:
-    """Without another page."""
+    """The page is not loaded again."""
     client = merchant.add_client()
     recorder = Recorder(merchant.engine, PEPPER)
     for outcome in (AuthenticationFailure.WRONG_SECRET, AuthenticationFailure.DISABLED):

@@ -1,4 +1,4 @@
-"""`/metrics`: who may read it, what it counts, and the sums over several processes."""
+"""`/metrics`: access, the counted requests, and the sums over several processes."""
 
 import http.client
 import re
@@ -90,7 +90,7 @@ def test_durations_ready_and_keys(endpoint: Endpoint) -> None:
 
 
 def test_unavailable_database(tmp_path: Path, endpoint: Endpoint) -> None:
-    """Metrics are there without the database, and say so."""
+    """Metrics are served without the database, and report it."""
     services = endpoint.app.extensions["identity_clients"]
     before = samples(endpoint.app)
     path = Path(services.engine.url.database)
@@ -125,7 +125,7 @@ def test_counting_a_request_takes_about_a_microsecond() -> None:
     assert best / 2000 < 5e-6
 
 
-# Who may read it
+# Access
 
 
 @pytest.mark.parametrize(

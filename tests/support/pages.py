@@ -408,8 +408,8 @@ class EditClient(ClientForm):
     def save(self, then: type[AnyScreen]) -> AnyScreen:
         """Press Save; where it asks a question, press the button that saves all the same."""
         self.press("Save")
-        expect(self.page.locator("#ic-form:has([name=base]):not(:has(#f-questions))")).to_have_count(0)
-        if self.root.locator("#f-questions").count():
+        expect(self.page.locator("#ic-form:has([name=base]):not(:has(#f-warnings))")).to_have_count(0)
+        if self.root.locator("#f-warnings").count():
             self.root.locator("#f-go").click()
         expect(self.root).to_have_count(0)
         return then(self.page)

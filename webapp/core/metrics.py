@@ -25,7 +25,7 @@ OUTCOMES = (
     "malformed", "unknown", "wrong_secret", "ended_secret", "paused_secret", "deleted", "disabled", "account_off",
     "address_not_allowed", "wrong_key", "ended_key", "paused_key", "assertion_algorithm", "assertion_malformed",
     "assertion_audience", "assertion_expired", "assertion_early", "assertion_too_long", "assertion_used_before",
-    "white_space_around_client_id",
+    "assertion_not_strict", "white_space_around_client_id",
     # of `ErrorKind`
     "plain_http", "wrong_method", "wrong_content_type", "too_large", "parameter_in_query", "not_utf_8",
     "repeated_parameter", "two_authentication_methods", "two_client_ids", "no_grant_type", "unsupported_grant_type",

@@ -1,4 +1,4 @@
-"""The access review: its order, what is overdue, and the record of who found what."""
+"""The access review: its order, overdue clients, and the audit event of a review."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,8 +85,8 @@ def test_limits_of_the_notes(engine: Engine) -> None:
     review(engine, make_client(engine), found="a" * 1000, done="a" * 1000)
 
 
-def test_only_what_was_seen_is_reviewed(engine: Engine) -> None:
-    """I7, A3: a newer version and another account's client are refused."""
+def test_stale_and_foreign_clients_are_refused(engine: Engine) -> None:
+    """A newer version and another account's client (I7, A3)."""
     client = make_client(engine)
     review(engine, client)
     with pytest.raises(StaleVersion):
@@ -124,7 +124,7 @@ def test_the_least_recently_reviewed_come_first(engine: Engine) -> None:
 
 
 def test_pages_and_forged_cursors(engine: Engine) -> None:
-    """I4: an invalid cursor, or one of another account, gives the first page."""
+    """An invalid cursor, or one of another account, gives the first page (I4)."""
     for number in range(60):
         make_client(engine, client_id=f"client-{number:03}", created_at=NOW + timedelta(minutes=number))
     first = page(engine)

@@ -73,7 +73,7 @@ def test_it_needs_the_csrf_token(api_host: Host) -> None:
 
 
 def test_without_the_api_its_switch_is_left_out(host: Host) -> None:
-    """And stays as it is, where the form is saved."""
+    """Its value stays when the form is saved."""
     page = host.get("/settings").text
     assert 'name="management_api"' not in page
     assert 'name="strict_assertions"' in page

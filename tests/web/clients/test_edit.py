@@ -373,7 +373,7 @@ def test_what_may_not_be_meant_is_asked_once(
         assert answer.status_code == (200 if htmx else 303)
         return
     assert answer.status_code == 422
-    assert text in answer.text.partition('id="f-questions"')[2]
+    assert text in answer.text.partition('id="f-warnings"')[2]
     assert f"Save and {button}</button>" in one_line(answer.text)
     assert stored(host, client).version == client.version
     again = read(answer).form(**changes)
@@ -390,9 +390,9 @@ def test_a_confirmation_is_for_these_roles_only(host: Host, client: IdentityClie
     more = {**asked, "roles": [*roles, "CreateUrgentPayments"]}
     answer = host.post(path, more, token=False)
     assert answer.status_code == 422
-    assert 'id="f-questions"' in answer.text
+    assert 'id="f-warnings"' in answer.text
     wrong = host.post(path, {**form, "name": "x"}, token=False)
-    assert 'id="f-questions"' not in wrong.text
+    assert 'id="f-warnings"' not in wrong.text
     assert read(wrong).value("confirmed") == ""
     assert stored(host, client).version == client.version
 

@@ -44,7 +44,7 @@ def test_the_page_shows_what_is_reviewed(host: Host, client: IdentityClient) -> 
 
 
 def test_keep_records_the_review(host: Host, htmx: bool, client: IdentityClient) -> None:
-    """The question names each secret; without acknowledgement nothing is saved, and what was typed is kept."""
+    """The confirmation names each secret; without acknowledgement nothing is saved, and the notes are kept."""
     page = read(host.get(f"/{client.id}/review", htmx=htmx))
     assert "Secret A is 0 days old. It was never used." in " ".join(page.text.split())
     refused = host.post(f"/{client.id}/review", page.form(found="Still used."), htmx=htmx, token=False)
@@ -61,8 +61,8 @@ def test_keep_records_the_review(host: Host, htmx: bool, client: IdentityClient)
     assert "A: current" in activity
 
 
-def test_a_stale_review_is_asked_again(host: Host, client: IdentityClient) -> None:
-    """I7."""
+def test_a_stale_review_is_shown_again(host: Host, client: IdentityClient) -> None:
+    """Nothing is recorded (I7)."""
     page = read(host.get(f"/{client.id}/review"))
     host.post(f"/{client.id}/disable", {"version": client.version})
     answer = host.post(f"/{client.id}/review", page.form(found="Fine.", acknowledged="y"), token=False)
@@ -71,7 +71,7 @@ def test_a_stale_review_is_asked_again(host: Host, client: IdentityClient) -> No
 
 
 def test_the_review_is_exported(host: Host, client: IdentityClient) -> None:
-    """L7."""
+    """As a CSV file of the own account (L7)."""
     answer = host.get("/review.csv")
     headings, row = csv.reader(StringIO(answer.text.removeprefix("\ufeff"), newline=""))
     values = dict(zip(headings, row, strict=True))

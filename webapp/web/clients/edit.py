@@ -20,7 +20,7 @@ from ..http.recent_sign_in import sign_in_again
 from ..http.transactions import transaction
 from ..secrets.handover import hand_over
 from .conflict import show_conflict
-from .edit_questions import questions, what_callers_change
+from .edit_warnings import edit_warnings, what_callers_change
 from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, show_client_form, show_rate_limited
 from .forms import EditForm, edit_data
 
@@ -28,7 +28,7 @@ from .forms import EditForm, edit_data
 def edit_client(key: str) -> ResponseReturnValue:
     """Show the form; on POST save it, and show a new secret in this one response if one was typed.
 
-    What may not be meant is asked about once, beside Save.
+    An effect that may not be intended gets a warning, which the second press of Save confirms.
     """
     client = load_client(key)
     if request.method != "POST":
@@ -42,12 +42,12 @@ def edit_client(key: str) -> ResponseReturnValue:
         return sign_in_again(form, show)
     if not form.is_ready():
         return show(status=422)
-    asked = questions(client, form.values(), enabled=form.enabled.data)
-    confirmed = " ".join(question.key for question in asked)
-    if asked and form.version.data == client.version and form.confirmed.data != confirmed:
+    warnings = edit_warnings(client, form.values(), enabled=form.enabled.data)
+    confirmed = " ".join(warning.key for warning in warnings)
+    if warnings and form.version.data == client.version and form.confirmed.data != confirmed:
         form.check(*(name for name in FIELDS if form.secret or name != "client_secret"))
         form.confirmed.data = confirmed
-        return show(status=422, questions=() if form.field_errors else asked)
+        return show(status=422, warnings=() if form.field_errors else warnings)
     before = client
     try:
         with transaction() as session:
@@ -86,7 +86,7 @@ def edit_client_form(key: str) -> Response:
 
 
 def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
-    if not options.get("questions"):
+    if not options.get("warnings"):
         form.confirmed.data = ""
     form.warn_of_client_id()
     catalogue = services().catalogue
@@ -98,5 +98,5 @@ def _show(form: EditForm, client: IdentityClient, **options: Any) -> Response:
         key=client.id,
         withdrawn=catalogue.names(client.roles - grantable),
         remake_url=url_for(".edit_form", key=client.id),
-        **{"questions": (), **options},
+        **{"warnings": (), **options},
     )

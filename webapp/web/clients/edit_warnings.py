@@ -1,4 +1,4 @@
-"""What an edit is asked about once before it is saved, and what callers must change after it."""
+"""Warnings that an edit has to confirm before it is saved, and what callers must change after it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ IN_USE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What an edit does that may not be meant.
+class EditWarning:
+    """A warning about an effect of an edit that may not be intended.
 
-    :param key: what exactly is confirmed; another change of the same kind is asked about again.
-    :param text: what happens, as a sentence.
+    :param key: identifies the confirmed effect; another one of the same kind needs another confirmation.
+    :param text: the effect as a sentence.
     :param button: the label of the button that saves all the same.
     """
 
@@ -28,16 +28,16 @@ class Question:
     button: str
 
 
-def questions(client: IdentityClient, values: ClientValues, *, enabled: bool) -> Sequence[Question]:
-    """Return what to ask before these values replace those of a client, the gravest first."""
+def edit_warnings(client: IdentityClient, values: ClientValues, *, enabled: bool) -> Sequence[EditWarning]:
+    """Return the warnings about replacing the values of a client by these, the gravest first."""
     catalogue, grantable = services().catalogue, actor().grantable_roles
     before, after = (catalogue.effective(keys, grantable) for keys in (client.roles, values.roles))
     difference = catalogue.difference({role.key for role in before}, {role.key for role in after})
-    asked = []
+    warnings = []
     if money := [role for role in difference.added if role.moves_money]:
         names = ", ".join(role.name for role in money)
-        asked.append(
-            Question(
+        warnings.append(
+            EditWarning(
                 " ".join(f"role:{role.key}" for role in money),
                 # Translators: roles is the name of an API role, or several with commas.
                 gettext("It could move money in more ways: %(roles)s.", roles=names),
@@ -45,10 +45,10 @@ def questions(client: IdentityClient, values: ClientValues, *, enabled: bool) ->
             )
         )
     if not client.last_token_at or client.last_token_at < utc_now() - IN_USE:
-        return asked
+        return warnings
     if values.client_id != client.client_id:
-        asked.append(
-            Question(
+        warnings.append(
+            EditWarning(
                 f"id:{values.client_id.encode().hex()}",
                 gettext("It is in use. Callers with %(client_id)s are refused at once.", client_id=client.client_id),
                 gettext("Save and rename it"),
@@ -56,22 +56,22 @@ def questions(client: IdentityClient, values: ClientValues, *, enabled: bool) ->
         )
     if difference.removed:
         names = ", ".join(role.name for role in difference.removed)
-        asked.append(
-            Question(
+        warnings.append(
+            EditWarning(
                 " ".join(f"without:{role.key}" for role in difference.removed),
                 gettext("It is in use, and its next token lacks: %(roles)s.", roles=names),
                 gettext("Save and take roles away"),
             )
         )
     if client.enabled and not enabled:
-        asked.append(
-            Question(
+        warnings.append(
+            EditWarning(
                 "disable",
                 gettext("It is in use, and gets no tokens until it is enabled again."),
                 gettext("Save and disable it"),
             )
         )
-    return asked
+    return warnings
 
 
 def what_callers_change(before: IdentityClient, after: IdentityClient) -> str:
