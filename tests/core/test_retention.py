@@ -9,17 +9,20 @@ from sqlalchemy import Engine, func, insert, select, text
 
 from tests.support.endpoint import Endpoint, settings
 from tests.support.factories import make_client
+from tests.support.notifications import make_target
 from webapp.core import retention
 from webapp.core.database.models import (
     AuditEvent,
     CallerAddress,
     IdentityClient,
+    Notification,
     RevokedToken,
     TokenRequest,
     TokenRequestCount,
     utc_now,
 )
 from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.notifications.outbox import add_message
 from webapp.settings import Settings, SettingsError
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
@@ -139,6 +142,17 @@ def test_revocations_of_expired_tokens_are_deleted(engine: Engine) -> None:
     assert " 1 records of revoked tokens" in purge(engine).output
     with read_session(engine) as session:
         assert session.scalars(select(RevokedToken.jti)).all() == ["not yet"]
+
+
+def test_notifications_are_deleted_after_thirty_days(engine: Engine) -> None:
+    """Delivered or not."""
+    target, _ = make_target(engine)
+    with unit_of_work(engine) as session:
+        for age in (30 * DAY + MINUTE, 30 * DAY - MINUTE):
+            message = add_message(session, target=target, recipient=target.address, kind="test", facts={})
+            message.created_at -= age
+    assert "1 notifications" in purge(engine).output
+    assert left(engine, Notification) == 1
 
 
 def test_retention_may_be_longer(engine: Engine) -> None:
