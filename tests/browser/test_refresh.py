@@ -34,14 +34,14 @@ def client(merchant: Merchant) -> IdentityClient:
 def background(tab: Page) -> Iterator[list[Request]]:
     """Collect the requests that the page sends by itself."""
     found: list[Request] = []
-    tab.on("request", lambda request: found.append(request) if request.url.endswith("/requests") else None)
+    tab.on("request", lambda request: found.append(request) if request.url.endswith("/usage") else None)
     yield found
     assert all(request.headers[BACKGROUND_HEADER.lower()] == "true" for request in found)
 
 
 def advance_half_a_minute(tab: Page) -> None:
     """Advance the page's clock, and wait for its requests."""
-    with tab.expect_response("**/requests"):
+    with tab.expect_response("**/usage"):
         tab.clock.fast_forward(HALF_A_MINUTE)
 
 
@@ -103,7 +103,7 @@ def test_refreshing_pauses_while_the_page_is_hidden(tab: Page, client: IdentityC
         tab.wait_for_timeout(300)
         assert requests == []
         tab.evaluate(hide, False)
-        with tab.expect_response("**/requests"):
+        with tab.expect_response("**/usage"):
             tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(screen.section("Token requests")).to_be_visible()
 
@@ -129,14 +129,14 @@ def test_a_failed_refresh_changes_nothing_and_is_repeated(
 ) -> None:
     """The figures stay as they are, and nothing is announced."""
     screen = open_details(tab, client)
-    tab.route("**/requests", lambda route: route.abort())
+    tab.route("**/usage", lambda route: route.abort())
     tab.clock.fast_forward(HALF_A_MINUTE)
-    tab.unroute("**/requests")
-    tab.route("**/requests", lambda route: route.fulfill(status=503, body="busy"))
+    tab.unroute("**/usage")
+    tab.route("**/usage", lambda route: route.fulfill(status=503, body="busy"))
     advance_half_a_minute(tab)
     expect(screen.section("Token requests")).to_contain_text("1 issued")
     expect(tab.locator("#ic-say")).to_be_empty()
-    tab.unroute("**/requests")
+    tab.unroute("**/usage")
     make_requests(merchant.engine, client)
     advance_half_a_minute(tab)
     expect(screen.section("Token requests")).to_contain_text("2 issued")

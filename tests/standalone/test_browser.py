@@ -64,7 +64,7 @@ def test_the_skip_link_leads_past_the_navigation(page: Page, live_server: LiveSe
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Open Identity Clients")).to_be_focused()
+    expect(page.locator("main :focus")).to_have_count(1)
 
 
 def test_a_refused_sign_in_moves_the_focus_and_keeps_the_address(page: Page) -> None:
