@@ -29,7 +29,7 @@ dev: $(VENV)/.installed-dev
 test:
 	@.ci/components
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 2
 
 test-cluster: $(VENV)/.installed-dev
 	@.ci/components cluster

@@ -667,6 +667,7 @@ def _disable_page(scene: Scene) -> Page:
 
 def _signed_out(scene: Scene) -> Page:
     form = scene.filled(ClientList.open(scene.tab()).new())
+    form.page.wait_for_load_state("networkidle")  # a response on its way would set the session's cookie again
     form.page.context.clear_cookies()
     return form.create_with_errors().page
 
