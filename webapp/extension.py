@@ -96,7 +96,7 @@ class IdentityClients:
         engine. A later request opens new ones. An application that is garbage collected closes them as well.
         """
         services: Services = app.extensions[EXTENSION]
-        services.recorder.write()
+        services.recorder.write_all()
         services.close_connections()
 
     @staticmethod

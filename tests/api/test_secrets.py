@@ -11,7 +11,8 @@ from sqlalchemy import select
 from tests.support.api import Api, fields_of, problem_of
 from tests.support.concurrency import run_concurrently
 from tests.support.factories import SECRET, make_client, make_requests
-from webapp.core.database.models import ClientSecret, IdentityClient, utc_now
+from tests.support.keys import add_key
+from webapp.core.database.models import ClientKey, ClientSecret, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
 
 
@@ -207,3 +208,16 @@ def test_a_secret_of_another_client_is_absent(api: Api) -> None:
     foreign = other.secrets[0].id
     assert api.call("GET", f"/clients/{client.id}/secrets/{foreign}").status_code == 404
     assert api.call("POST", f"/clients/{client.id}/secrets/{foreign}/pause", version=1).status_code == 404
+
+
+@pytest.mark.parametrize("action", ["end", "pause", "resume", "end-date"])
+def test_a_key_of_the_client_is_no_secret(api: Api, action: str) -> None:
+    client = make_client(api.engine)
+    key = add_key(api.engine, client)
+    body = {"ends_at": None} if action == "end-date" else None
+    method = "PUT" if action == "end-date" else "POST"
+    response = api.call(method, f"/clients/{client.id}/secrets/{key.id}/{action}", body, version=2)
+    assert response.status_code == 404
+    with read_session(api.engine) as session:
+        assert session.get_one(ClientKey, key.id).paused_at is None
+        assert session.get_one(IdentityClient, client.id).version == 2

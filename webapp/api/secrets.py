@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from ..core.client_changes import get_client
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
-from ..core.database.models import ClientSecret, SecretState, utc_now
+from ..core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from ..core.errors import FieldError, NotFound
 from ..core.secrets.available_actions import SecretAction
 from ..core.secrets.client_secrets import by_age
@@ -141,10 +141,7 @@ def get_secret(call: Call) -> Reply:
     The `ETag` is the client's.
     """
     client = get_client(call.session, account_id=call.account_id, key=call.key)
-    for secret in client.secrets:
-        if secret.id == call.path["secret_id"]:
-            return Reply(Secret(**_members_of(secret)), version_header(client))
-    raise NotFound
+    return Reply(Secret(**_members_of(_find_secret(client, call))), version_header(client))
 
 
 _ACTION_PROBLEMS = (
@@ -173,8 +170,8 @@ def end_secret(call: Call) -> Reply:
     It never authenticates again. The only secret that works cannot be ended: create another one first. You need no
     role of the client.
     """
-    client_to_change(call, only_takes_away=True)
-    return _apply(call, SecretAction.END)
+    client = client_to_change(call, only_takes_away=True)
+    return _apply(call, client, SecretAction.END)
 
 
 @operation(
@@ -195,8 +192,8 @@ def pause_secret(call: Call) -> Reply:
     It does not authenticate until it is resumed. The only secret that works cannot be paused. You need no role of the
     client.
     """
-    client_to_change(call, only_takes_away=True)
-    return _apply(call, SecretAction.PAUSE)
+    client = client_to_change(call, only_takes_away=True)
+    return _apply(call, client, SecretAction.PAUSE)
 
 
 @operation(
@@ -214,8 +211,8 @@ def resume_secret(call: Call) -> Reply:
 
     Its end date stays as it is. You need every role of the client.
     """
-    client_to_change(call)
-    return _apply(call, SecretAction.RESUME)
+    client = client_to_change(call)
+    return _apply(call, client, SecretAction.RESUME)
 
 
 @operation(
@@ -234,24 +231,35 @@ def set_end_date(call: Call) -> Reply:
 
     You need every role of the client.
     """
-    client_to_change(call)
-    return _apply(call, SecretAction.SET_END_DATE, ends_at=call.body.ends_at)
+    client = client_to_change(call)
+    return _apply(call, client, SecretAction.SET_END_DATE, ends_at=call.body.ends_at)
 
 
-def _apply(call: Call, action: SecretAction, *, ends_at: datetime | None = None) -> Reply:
+def _apply(call: Call, client: IdentityClient, action: SecretAction, *, ends_at: datetime | None = None) -> Reply:
+    secret = _find_secret(client, call)  # core takes the ID of a key as well
     client = apply_secret_action(
         call.session,
         author=call.caller.author,
         key=call.key,
         version=call.version,
-        secret_id=call.path["secret_id"],
+        secret_id=secret.id,
         action=action,
         ends_at=ends_at,
         confirmed=call.body is not None and call.body.confirmed,
     )
     call.session.flush()
-    [changed] = (secret for secret in client.secrets if secret.id == call.path["secret_id"])
-    return Reply(Secret(**_members_of(changed)), version_header(client))
+    return Reply(Secret(**_members_of(_find_secret(client, call))), version_header(client))
+
+
+def _find_secret(client: IdentityClient, call: Call) -> ClientSecret:
+    """Return the secret in the path.
+
+    :raises NotFound: the client has no such secret.
+    """
+    for secret in client.secrets:
+        if secret.id == call.path["secret_id"]:
+            return secret
+    raise NotFound
 
 
 def _members_of(secret: ClientSecret) -> dict[str, Any]:

@@ -53,6 +53,27 @@ def locked(engine: Engine) -> Iterator[None]:
     other.dispose()
 
 
+def test_writing_everything_ends_where_the_database_is_unavailable(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is pending: the end of a process waits for the database once."""
+    monkeypatch.setattr("webapp.core.usage.recorder.COUNTS_PER_WRITE_MAX", 1)
+    monkeypatch.setattr("webapp.core.database.errors._logged_at", {})
+    engine = make_engine(sqlite_url)
+    clients = [make_client(engine) for _ in range(3)]
+    recorder = Recorder(engine, PEPPER)
+    attempts: list[Any] = []
+    for client in clients:
+        record(recorder, client)
+    with locked(engine):
+        event.listen(engine, "checkout", lambda *arguments: attempts.append(arguments))
+        recorder.write_all()
+        assert len(attempts) == 1
+    recorder.write_all()
+    assert [issued(engine, client) for client in clients] == [1, 1, 1]
+    engine.dispose()
+
+
 @contextmanager
 def closed(engine: Engine) -> Iterator[None]:
     """Let a PostgreSQL database refuse connections, and end the existing ones."""

@@ -230,22 +230,26 @@ class Recorder:
                     return
 
     def _write_at_exit(self) -> None:
-        for _ in range(COUNTS_MAX // COUNTS_PER_WRITE_MAX):
-            self.write()
+        self.write_all()
         if self._pending:
             LOG.error("The process ends before its last token requests could be recorded.")
 
-    def write(self) -> None:
+    def write_all(self) -> None:
+        """Write everything that is pending, or nothing more once the database is unavailable."""
+        while self._pending and self.write():
+            pass
+
+    def write(self) -> bool:
         """Write the counts that waited longest, up to `COUNTS_PER_WRITE_MAX`, with the requests of their clients.
 
-        If the database is unavailable, they are kept for the next time.
+        Return False if the database is unavailable; then they are kept for the next time.
         """
         with self._writing:
             with self._lock:
                 pending, self._pending = self._pending, _PendingWrites()
             if not pending:
                 metrics.set_gauge(metrics.RECORDER_BACKLOG, 0)
-                return
+                return True
             if rest := pending.split_off(COUNTS_PER_WRITE_MAX):
                 self._requeue(rest)
             recent_writes = self._recent_writes
@@ -260,7 +264,7 @@ class Recorder:
                 self._recent_writes = recent_writes
             except Unavailable:
                 self._keep(pending)
-                return
+                return False
             except Exception as error:
                 # Not kept, since it would fail again with all that follows. The message could contain values (L5).
                 metrics.add(metrics.RECORDER_LOST, amount=sum(count.count for count in pending.counts.values()))
@@ -268,6 +272,7 @@ class Recorder:
             self._is_delayed = False
             metrics.set_gauge(metrics.RECORDER_BACKLOG, len(self._pending.counts))
             self._log(pending)
+            return True
 
     def _requeue(self, pending: _PendingWrites) -> None:
         with self._lock:

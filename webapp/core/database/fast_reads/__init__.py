@@ -11,6 +11,6 @@ delete this package's other modules: every caller passes a `select()` or `insert
 by position.
 """
 
-from .reads import FastReads, PreparedSelect
+from .reads import FastReads, PreparedStatement
 
-__all__ = ["FastReads", "PreparedSelect"]
+__all__ = ["FastReads", "PreparedStatement"]

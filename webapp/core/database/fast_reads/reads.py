@@ -23,7 +23,7 @@ CONVERTED_MAX = 4096
 """How many converted values of a column are cached, since those of busy clients recur."""
 
 
-class PreparedSelect(NamedTuple):
+class PreparedStatement(NamedTuple):
     """A compiled SELECT or INSERT.
 
     :param parameters: the default values of all its parameters.
@@ -62,7 +62,7 @@ class FastReads:
         for _ in range(CONNECTIONS_MAX):
             self._slots.put(None)
 
-    def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedSelect:
+    def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedStatement:
         """Compile a statement for `rows`. Its columns must have immutable values, since rows share them."""
         dialect = self._engine.dialect
         converters = [
@@ -73,14 +73,14 @@ class FastReads:
         ]
         return self._compile(statement, tuple(conversions))
 
-    def prepare_insert(self, statement: Insert) -> PreparedSelect:
+    def prepare_insert(self, statement: Insert) -> PreparedStatement:
         """Compile an INSERT of one row, which is committed at once; the driver takes its values as they are given.
 
         It may run twice where the connection is lost, so it must violate a constraint the second time.
         """
         return self._compile(statement, ())
 
-    def rows(self, statement: PreparedSelect, **parameters: Any) -> list[list[Any]]:
+    def rows(self, statement: PreparedStatement, **parameters: Any) -> list[list[Any]]:
         """Return every row, with the values that the columns' types produce.
 
         :raises Unavailable: the database is locked or unreachable (D8), or no connection became free in time.
@@ -108,12 +108,14 @@ class FastReads:
 
     def _compile(
         self, statement: ClauseElement, conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
-    ) -> PreparedSelect:
+    ) -> PreparedStatement:
         # libpq has numbered parameters only.
         dialect = self._engine.dialect
         numbering = cast(Any, type(dialect))(paramstyle="numeric_dollar") if self._uses_libpq else dialect
         compiled = statement.compile(dialect=numbering)
-        return PreparedSelect(str(compiled), dict(compiled.params), getattr(compiled, "positiontup", None), conversions)
+        return PreparedStatement(
+            str(compiled), dict(compiled.params), getattr(compiled, "positiontup", None), conversions
+        )
 
     def _fetch(self, text: str, values: Any) -> Sequence[Any]:
         dialect = self._engine.dialect
