@@ -49,7 +49,7 @@ def test_a_key_is_added_as_pem_or_jwk_and_gets_tokens(api: Api, public_key: Any)
     expected = {"label": "1", "state": "current", "algorithm": "ES256", "thumbprint": thumbprint, "ends_at": None}
     assert expected.items() <= added.json.items()
     assert api.post(with_assertion(assertion_of(client))).status_code == 200
-    [event] = api.events(action="key added")
+    [event] = api.events(action="client key added")
     assert (event["actor"], event["client_id"]) == (api.caller.client_id, client.client_id)
 
 
@@ -113,10 +113,10 @@ def test_pause_resume_end_and_end_date(api: Api) -> None:
     assert act(api, client, 1, "end", 5).json["state"] == "ended"
     assert problem_of(act(api, client, 1, "resume", 6)) == (409, "secret-ended")
     assert [event["action"] for event in api.events()[:4]] == [
-        "key ended",
-        "key resumed",
-        "key paused",
-        "end date of key set",
+        "client key ended",
+        "client key resumed",
+        "client key paused",
+        "client key end date set",
     ]
 
 

@@ -162,7 +162,7 @@ def _secret_action_refused(error: SecretActionRefused) -> ProblemRaised:
     match error:
         case SecretRecentlyUsed():
             detail = (
-                f"{name.capitalize()} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
+                f"{name[0].upper()}{name[1:]} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
             )
             return ProblemRaised(Problem.CONFIRMATION_REQUIRED, detail)
         case LastSecretWouldEnd():
@@ -172,7 +172,7 @@ def _secret_action_refused(error: SecretActionRefused) -> ProblemRaised:
             detail = f"Create another secret or add another key first: {name} is the only one that works."
             return ProblemRaised(Problem.LAST_SECRET, detail)
         case SecretHasEnded():
-            return ProblemRaised(Problem.SECRET_ENDED, f"{name.capitalize()} has ended. Create or add another one.")
+            return ProblemRaised(Problem.SECRET_ENDED, f"{name[0].upper()}{name[1:]} has ended. Create or add another one.")
         case TooManyKeys():
             return ProblemRaised(
                 Problem.TOO_MANY_KEYS, f"{KEYS_MAX} keys have not ended. End {name}, the oldest, first."
