@@ -158,12 +158,11 @@ def _networks_unconfirmed(error: NetworksUnconfirmed) -> ProblemRaised:
 def _secret_action_refused(error: SecretActionRefused) -> ProblemRaised:
     kind = "key" if isinstance(error.secret, ClientKey) else "secret"
     name = f"{kind} {error.secret.label}"
+    subject = name[0].upper() + name[1:]
     again = "Repeat the request with confirmed true."
     match error:
         case SecretRecentlyUsed():
-            detail = (
-                f"{name[0].upper()}{name[1:]} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
-            )
+            detail = f"{subject} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
             return ProblemRaised(Problem.CONFIRMATION_REQUIRED, detail)
         case LastSecretWouldEnd():
             detail = f"No secret or key would work after {_time(error.ends_at)}, and no token is issued then. {again}"
@@ -172,7 +171,7 @@ def _secret_action_refused(error: SecretActionRefused) -> ProblemRaised:
             detail = f"Create another secret or add another key first: {name} is the only one that works."
             return ProblemRaised(Problem.LAST_SECRET, detail)
         case SecretHasEnded():
-            return ProblemRaised(Problem.SECRET_ENDED, f"{name[0].upper()}{name[1:]} has ended. Create or add another one.")
+            return ProblemRaised(Problem.SECRET_ENDED, f"{subject} has ended. Create or add another one.")
         case TooManyKeys():
             return ProblemRaised(
                 Problem.TOO_MANY_KEYS, f"{KEYS_MAX} keys have not ended. End {name}, the oldest, first."
