@@ -16,7 +16,7 @@ from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, error_pages, layout, sessions, settings, transport, views
+from . import cli, error_pages, language, layout, sessions, settings, transport, views
 from .body_deadline import BodyDeadline
 from .demo import DEMO_EMAILS
 from .models import MasUser
@@ -49,6 +49,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.counters)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
+    language.init_app(app)
     layout.init_app(app)
     error_pages.init_app(app)
     transport.init_app(app, development=development)
