@@ -528,7 +528,7 @@ def test_german_comes_with_the_package(sqlite_url: str, tmp_path: Path) -> None:
     for language in ("de", "de-AT"):
         page = get(host, language, f"/{client.id}").text
         assert f'<html lang="{language}">' in page
-        for found in ("Tokengültigkeit", "4. März 2026, 09:12 GMT</time> von", "API-Zugriff", "Konfiguration"):
+        for found in ("Token-Gültigkeit", "4. März 2026, 09:12 GMT</time> von", "API-Zugriff", "Konfiguration"):
             assert found in page, found
         assert "<b>Diese Seite gibt es nicht.</b>" in get(host, language, "/no-such-client", **HTMX).text
     engine.dispose()
