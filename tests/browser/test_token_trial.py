@@ -13,7 +13,7 @@ from tests.support.pages import Details, NewClient
 def test_a_secret_is_tested_as_it_is_handed_over_and_later(
     merchant: Merchant, visit: Visit, options: dict[str, Any]
 ) -> None:
-    """The handover stays until Done; a secret that was typed stays in its field with JavaScript, and only there (S6)."""
+    """The handover stays until Done; a secret that was typed stays in its field only with JavaScript (S6)."""
     page = visit(merchant.admin, **options)
     form = NewClient.open(page)
     form.fill(client_id=merchant.new_id).choose(["MerchantUser"])
