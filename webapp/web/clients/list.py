@@ -57,7 +57,7 @@ def list_clients() -> Response:
         query=query,
         catalogue=catalogue,
         orders=ORDERS,
-        moves_money=MOVES_MONEY if any(role.moves_money for role in catalogue.values()) else "",
+        moves_money=MOVES_MONEY if catalogue.money_roles else "",
         tags=tags,
         owners=owners,
         all_columns=columns.COLUMNS,
