@@ -64,6 +64,7 @@ def test_every_page_is_in_the_language(mas: Mas, client: FlaskClient) -> None:
         error = get(client, path, "de")
         assert (error.status_code, error.headers["Content-Language"]) == (404, "de")
         assert text in error.text
+    assert "Zeit (UTC),Zeit (Europe/London),Person" in get(client, f"{PREFIX}/activity.csv", "de").text
     for answer in (home, screen, fragment):
         assert answer.headers["Content-Language"] == "de"
         assert {"Accept-Language", "Cookie"} <= set(answer.vary)

@@ -38,6 +38,8 @@ class Action(StrEnum):
     KEY_WITHDRAWN = "key withdrawn"
     RESOURCE_SERVER_ADDED = "resource server added"
     RESOURCE_SERVER_REMOVED = "resource server removed"
+    CHECKPOINT_SIGNED = "checkpoint signed"
+    """A checkpoint of an account's audit log, or of the platform's, was signed."""
     PURGED = "purged"
 
 

@@ -396,6 +396,54 @@ class AuditEvent(Base):
     request_id: Mapped[str | None] = mapped_column(String(64))
 
 
+class AuditEventHash(Base):
+    """The place of one audit event in the chain of its account; a trigger adds the row with the event.
+
+    It has no foreign key, so that a row whose event is missing says so.
+    """
+
+    __tablename__ = "identity_client_event_hashes"
+    __table_args__ = (
+        UniqueConstraint("account_id", "position"),
+        Index(
+            "ix_identity_client_event_hashes_waiting",
+            "account_id",
+            "event_id",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+    )
+
+    event_id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    """Empty for the platform's own events."""
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    """From 1 in each account; None while the event waits to be chained."""
+    previous_hash: Mapped[str | None] = mapped_column(String(64))
+    """The hash of the event before, empty at the first one."""
+    hash: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256, in hexadecimal, as `audit.chain` describes."""
+
+
+class AuditChain(Base):
+    """The end of an account's chain of audit events, and its checkpoints."""
+
+    __tablename__ = "identity_client_event_chains"
+
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
+    """Empty for the chain of the platform's own events."""
+    position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position of the latest event, 0 before the first."""
+    hash: Mapped[str] = mapped_column(String(64), default="")
+    checkpoint_position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position of the latest daily checkpoint."""
+    checkpoint_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purged_position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position up to which events were purged."""
+    purge_checkpoint: Mapped[str | None] = mapped_column(Text)
+    """A signed checkpoint of that position, from which the chain goes on."""
+
+
 class AttentionNotice(Base):
     """A notification that a client needs attention, sent to the host; deleted once its reason no longer applies."""
 
