@@ -22,6 +22,7 @@ from .demo import DEMO_EMAILS
 from .models import MasUser
 from .sign_in_limits import SignInLimits
 from .token_fast_path import TokenFastPath
+from .tracing import traced
 
 LOG = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def _add_middleware(app: Flask, services: Services) -> None:
         # Only the scheme: client_address() reads the address, and the Host header is passed on unchanged by proxies.
         # Each proxy passes the scheme on unchanged too, so the entry of the nearest one is right for any number.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
-    app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
+    fast_path = TokenFastPath(app.wsgi_app, services)
+    app.wsgi_app = traced(fast_path, services.settings.token_path)  # type: ignore[assignment,method-assign]
     app.wsgi_app = BodyDeadline(app.wsgi_app, services.settings, settings.BODY_LIMIT_BYTES)  # type: ignore[method-assign]
 
 

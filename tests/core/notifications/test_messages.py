@@ -96,7 +96,7 @@ def test_a_checkpoint_is_about_no_client() -> None:
     facts = {"at": AT, "position": 7, "hash": "ab", "checkpoint": "e30.e30.c2ln"}
     message = make_message(CHECKPOINT, facts, client_key=None, client_id=None)
     email = TEXTS.email(message)
-    assert (email.title, email.link) == ("Checkpoint of the audit log, position 7", "Open the audit log")
+    assert (email.title, email.link) == ("Checkpoint of the activity, position 7", "Open the activity")
     assert email.url == "https://mas.example/clients/activity"
     assert "\n\ne30.e30.c2ln\n\n" in email.as_text()
     assert json.loads(TEXTS.payload(message))["data"] == {"account_id": "northwind", "client": None, **facts}

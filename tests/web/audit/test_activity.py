@@ -222,6 +222,8 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
         " Reviewed roles: API access (MerchantUser); Gone Reviewed secrets and keys: A: current",
     ),
     (Action.TOKENS_REVOKED, {}, "revoked every token issued until then"),
+    (Action.SECRET_TESTED, {"issued": [None, True]}, "tested a secret, which gets tokens"),
+    (Action.SECRET_TESTED, {"issued": [None, False]}, "tested a secret, which was refused"),
     *(
         (
             Action.REFUSED,

@@ -27,6 +27,8 @@ class Action(StrEnum):
     EXPORTED = "exported"
     REVIEWED = "reviewed"
     TOKENS_REVOKED = "tokens revoked"
+    SECRET_TESTED = "secret tested"  # noqa: S105 - the name of an action
+    """A person tried a token request on the screens."""
     SETTINGS_CHANGED = "settings changed"
     """A setting of the account was changed."""
     NOTIFICATION_TARGET_ADDED = "notification target added"

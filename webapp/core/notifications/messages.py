@@ -99,7 +99,7 @@ class MessageTexts:
 
     def _link(self, notification: Notification) -> str:
         if notification.kind == CHECKPOINT:
-            return "Open the audit log"
+            return "Open the activity"
         return "Open the client" if notification.client_key else "Open the notifications"
 
     def _url(self, notification: Notification) -> str:
@@ -140,7 +140,7 @@ class MessageTexts:
                 names = ", ".join(role["name"] for role in facts.get("roles", ()))
                 return f"{client} was given roles that move money", (by, f"Roles: {names}.")
             case kind if kind == CHECKPOINT:
-                return f"Checkpoint of the audit log, position {facts.get('position')}", (
+                return f"Checkpoint of the activity, position {facts.get('position')}", (
                     f"It was signed on {self._time(facts.get('at'))}. Keep it where {self._platform} cannot change it:"
                     " it proves the events up to this position.",
                     str(facts.get("checkpoint")),

@@ -163,8 +163,7 @@ def _show(
         gettext("Changes of clients"): list(EventKind),
         # Translators: a group of notifications, as a heading.
         gettext("Clients that need attention"): [kind for kind in KINDS if attention_reason(kind) is not None],
-        # Translators: a group of notifications, as a heading.
-        gettext("Audit log"): [CHECKPOINT],
+        gettext("Activity"): [CHECKPOINT],
     }
     return render(
         "notifications/target.html",
