@@ -66,6 +66,7 @@ def test_create_correct_and_change_a_client(merchant: Merchant, visit: Visit, sc
     form = page.locator("form", has=page.locator("#f-client_id"))
     form.get_by_label("Client-Name").fill("x")
     form.get_by_role("button", name="Speichern").last.click()
+    expect(page.get_by_role("alert")).to_contain_text("Client-Name ist zu kurz")
     expect(form).to_contain_text("Dieser Name hat 1 Zeichen.")
     form.get_by_label("Client-Name").fill("Schadenzahlungen")
     form.get_by_role("button", name="Speichern").last.click()
