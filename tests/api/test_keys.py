@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from tests.support.api import Api, fields_of, problem_of
-from tests.support.factories import make_client
+from tests.support.api import API_CATALOGUE, HELD, Api, fields_of, make_caller, problem_of
+from tests.support.factories import make_author, make_client
 from tests.support.keys import add_key, assertion_of, private_key, private_pem, public_pem, with_assertion
+from webapp.core.account_settings import set_keys_only
 from webapp.core.database.models import ClientKey, IdentityClient, utc_now
-from webapp.core.database.unit_of_work import read_session
+from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.secrets.public_keys import parse_public_key
 
 
@@ -138,3 +139,44 @@ def test_a_key_of_another_client_and_a_secret_are_absent(api: Api) -> None:
     for absent in (add_key(api.engine, other).id, client.secrets[0].id):
         assert api.call("GET", f"/clients/{client.id}/keys/{absent}").status_code == 404
         assert api.call("POST", f"/clients/{client.id}/keys/{absent}/end", version=1).status_code == 404
+
+
+# In place of a secret
+
+
+def test_a_client_is_created_with_a_key_and_no_secret(api: Api) -> None:
+    created = api.create(client_id="client-with-key", public_key=jwk())
+    assert created["client_secret"] is None
+    path = f"/clients/{created['id']}"
+    assert api.call("GET", f"{path}/secrets").json["items"] == []  # type: ignore[index]
+    [key] = api.call("GET", f"{path}/keys").json["items"]  # type: ignore[index]
+    assert key["label"] == "1"
+    both = {
+        "client_id": "another-client",
+        "roles": ["MerchantUser"],
+        "public_key": jwk(2),
+        "client_secret": "chosen one",
+    }
+    assert fields_of(api.call("POST", "/clients", both)) == ["#/public_key"]
+
+
+def test_an_account_forbids_secrets_to_clients_that_move_money(api: Api) -> None:
+    """At creation, for a new role and for a new secret, by the rules of the screens."""
+    caller = make_caller(api.engine, "payment-deployer", roles=(*HELD, "CreatePayment"))
+    money, token = ["MerchantUser", "CreatePayment"], api.token(caller)
+    before = make_client(api.engine, roles=money)
+    with unit_of_work(api.engine) as session:
+        set_keys_only(session, author=make_author(), money_roles=API_CATALOGUE.money_roles, enabled=True)
+    body = {"client_id": "payer-client", "roles": money}
+    for members in ({}, {"client_secret": "a secret of my choice"}):
+        refused = api.call("POST", "/clients", body | members, token=token)
+        assert (problem_of(refused), fields_of(refused)) == ((422, "invalid-fields"), ["#/public_key"])
+    assert api.call("POST", "/clients", {**body, "public_key": jwk()}, token=token).status_code == 201
+    harmless = make_client(api.engine)
+    patched = api.call("PATCH", f"/clients/{harmless.id}", {"roles": money}, version=1, token=token)
+    assert (problem_of(patched), fields_of(patched)) == ((422, "invalid-fields"), ["#/roles"])
+    rotated = api.call("POST", f"/clients/{before.id}/secrets", {}, version=1, token=token)
+    assert (problem_of(rotated), fields_of(rotated)) == ((422, "invalid-fields"), ["#/client_secret"])
+    assert "Add a key" in rotated.text
+    listed = api.call("GET", "/clients?attention=secret").json["items"]  # type: ignore[index]
+    assert [client["id"] for client in listed] == [str(before.id), str(caller.id)]

@@ -1,6 +1,5 @@
 """The public keys of a client, for `private_key_jwt`: list, add, end, pause, resume, and set an end date (S11)."""
 
-import json
 from typing import Any
 
 from flask import url_for
@@ -24,7 +23,7 @@ from .credentials import (
 )
 from .operations import Call, Reply, operation
 from .problems import Problem
-from .schemas import Input, Output
+from .schemas import PUBLIC_KEY_FORMS, Input, Output, PublicKey, to_text
 
 TAG = "Keys"
 
@@ -49,10 +48,7 @@ class KeyList(Output):
 class NewKey(Input):
     """A public key to add."""
 
-    public_key: str | dict[str, Any] = Field(
-        description="PEM (“BEGIN PUBLIC KEY”) as text, or a JWK as object or as text: EC on P-256, Ed25519, or RSA of"
-        " 2,048 to 4,096 bits. Never send a private key: it is refused, and has to be treated as leaked."
-    )
+    public_key: PublicKey = Field(description=PUBLIC_KEY_FORMS)
 
 
 @operation(id="listKeys", tag=TAG, scope=READ_CLIENTS, attempt="details", response=KeyList, headers=("ETag",))
@@ -84,13 +80,12 @@ def add_key(call: Call) -> Reply:
     callers have moved. You need every role of the client.
     """
     client_to_change(call)
-    given: str | dict[str, Any] = call.body.public_key
     client, added = keys.add_key(
         call.session,
         author=call.caller.author,
         key=call.key,
         version=call.version,
-        public_key=given if isinstance(given, str) else json.dumps(given),
+        public_key=to_text(call.body.public_key),
     )
     call.session.flush()
     return Reply(

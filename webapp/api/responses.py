@@ -20,6 +20,7 @@ from ..core.secrets.errors import (
     LastSecretWouldEnd,
     SecretActionRefused,
     SecretHasEnded,
+    SecretNotAllowed,
     SecretRecentlyUsed,
     TooManyKeys,
 )
@@ -135,12 +136,17 @@ def _invalid_fields(errors: Sequence[FieldError]) -> ProblemRaised:
         "Nothing was changed. Correct the values that are listed in errors.",
         errors=[
             {
-                "detail": _SECRET_REFUSED if error.field == "client_secret" else str(error.message),
+                "detail": _message(error),
                 "pointer": f"#/{_MEMBERS.get(error.field, error.field)}",
             }
             for error in errors
         ],
     )
+
+
+def _message(error: FieldError) -> str:
+    is_refused_secret = error.field == "client_secret" and not isinstance(error, SecretNotAllowed)
+    return _SECRET_REFUSED if is_refused_secret else str(error.message)
 
 
 def _networks_unconfirmed(error: NetworksUnconfirmed) -> ProblemRaised:

@@ -83,6 +83,19 @@ class Account(Base):
     """Whether assertions must follow the strict profile (S11); administrators set it on a screen."""
 
 
+class KeysOnlyRole(Base):
+    """An API role whose clients may have no secret in an account; an account without such rows has no such rule.
+
+    It moves money: administrators switch the rule on, for all such roles of the catalogue.
+    """
+
+    __tablename__ = "identity_client_keys_only_roles"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id), primary_key=True)
+    role: Mapped[str] = mapped_column(String(60), primary_key=True)
+
+
 def _list_index(column: str, *also: str) -> Index:
     # Partial, since PostgreSQL would not use an index that begins with deleted_at for the order of the rows.
     present = text("deleted_at IS NULL")
@@ -596,6 +609,14 @@ class ClientRole(Base):
     __tablename__ = "identity_client_roles"
     __table_args__ = (
         Index("ix_identity_client_roles_list", "account_id", "role", "client_id_folded", "client_key"),
+        Index(
+            "ix_identity_client_roles_secret",
+            "account_id",
+            "role",
+            "secret_until_at",
+            "client_id_folded",
+            "client_key",
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -603,6 +624,8 @@ class ClientRole(Base):
     role: Mapped[str] = mapped_column(String(60), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
     client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+    secret_until_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=text("'1970-01-01 00:00:00.000000'"))
+    """When the last secret of the client ends; long past where it has none, or is disabled."""
 
 
 class ClientTag(Base):

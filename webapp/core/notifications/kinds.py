@@ -56,6 +56,7 @@ KIND_LABELS: Mapping[str, str] = {
     EventKind.KEY_ADDED: _("A client gets a public key"),
     EventKind.MONEY_ROLE_ADDED: _("A client gets a role that moves money"),
     attention_kind(AttentionReason.ENDING): _("A secret or key ends soon: 30, 14, 7 days and 1 day before"),
+    attention_kind(AttentionReason.SECRET): _("A client that moves money has a secret, which the settings forbid"),
     attention_kind(AttentionReason.REFUSED): _("Many token requests are refused"),
     attention_kind(AttentionReason.UNUSED): _("A client was not used in the week after its creation"),
     attention_kind(AttentionReason.IDLE): _("A client has not been used for 90 days"),

@@ -161,6 +161,11 @@ class MessageTexts:
                     f"{kind.capitalize()} {label} ends on {at}. Requests with it are refused from then on.",
                     "Replace it before, so that the systems that use this client can change over.",
                 )
+            case AttentionReason.SECRET:
+                return f"{client} moves money and has a secret", (
+                    "The settings of the account forbid secrets to clients that move money.",
+                    "Give it a key, let the systems that use it change over, and end the secret.",
+                )
             case AttentionReason.REFUSED:
                 return f"Many token requests of {client} are refused", (
                     f"Of {facts.get('requests')} requests of today and yesterday, {facts.get('refused')} were refused.",

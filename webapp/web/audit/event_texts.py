@@ -91,6 +91,8 @@ _EXPORTED: Mapping[str, str] = {
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
 _STRICT = lazy_gettext("<b>%(who)s</b> let only strict assertions be accepted")
 _NOT_STRICT = lazy_gettext("<b>%(who)s</b> let other than strict assertions be accepted again")
+_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> forbade secrets to clients that move money")
+_NOT_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> allowed secrets to clients that move money again")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
 _TESTED = lazy_gettext("<b>%(who)s</b> tested a secret, which gets tokens")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
@@ -242,6 +244,8 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.SETTINGS_CHANGED and "strict_assertions" in stored:
         sentence = _STRICT if _take(stored, "strict_assertions") else _NOT_STRICT
+    elif event.action == Action.SETTINGS_CHANGED and "keys_only" in stored:
+        sentence = _KEYS_ONLY if _take(stored, "keys_only") else _NOT_KEYS_ONLY
     elif event.action == Action.EXPORTED:
         sentence = _EXPORTED.get(to_text(_take(stored, "of")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored

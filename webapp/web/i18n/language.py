@@ -51,6 +51,18 @@ def current_language() -> Language:
     return found
 
 
+def _begin(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+    g.pop("identity_clients_language", None)
+    i18n.use_language(_find_language)
+
+
+def _find_language() -> Language:
+    """Return the language at the first text of a request, and the same one at every other without a search."""
+    found = current_language()
+    i18n.use_language(lambda: found)
+    return found
+
+
 def _language_of_host() -> Language:
     """Return the language that the host's Flask-Babel selects.
 
@@ -93,11 +105,6 @@ def _load_own_translations(language: str) -> Translations | None:
         write_mo(compiled, read_po(file, locale=language))
     compiled.seek(0)
     return Translations(compiled, DOMAIN)
-
-
-def _begin(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
-    g.pop("identity_clients_language", None)
-    i18n.use_language(current_language)
 
 
 def _gettext(message: str, /, **variables: Any) -> Markup:
