@@ -57,7 +57,7 @@ class Refusals:
 def record(
     session: Session, client: IdentityClient, callers: Iterable[Caller], refusals: Iterable[Refusals], now: datetime
 ) -> None:
-    """Add the token requests of a client: all to the counts, the latest in full, and the last use of secrets and keys."""
+    """Add the token requests of a client: counts, the latest in full, and the last use of its secrets and keys."""
     now = now.replace(microsecond=0)
     chance = random.Random(client.client_id)  # noqa: S311 - not for secrets
     counts: dict[RequestCountKey, RequestCount] = {}
