@@ -151,6 +151,7 @@ ATTEMPTS: Mapping[str, str] = {
     "resume_key": lazy_gettext("resume a key"),
     "key_end_date": lazy_gettext("set the end date of a key"),
     "revoke_tokens": lazy_gettext("revoke the tokens"),
+    "postman": lazy_gettext("see the client"),
     "try_token": lazy_gettext("test a secret"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
