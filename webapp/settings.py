@@ -64,6 +64,8 @@ class Settings:
     """The endpoint of the host's sign-in page, which gets the parameter `next` (W11). None: Flask-Login's."""
     platform_name: str = "Vitesse"
     """The platform's name in the texts of the screens."""
+    api_docs_url: str | None = None
+    """The URL of the documentation of the API that tokens open, for a link beside the code that requests one."""
     time_zone: str = "Europe/London"
     """The time zone in which the screens show times. UTC, with a warning, where no time zone data is installed."""
     api_roles: Any = None
@@ -211,6 +213,8 @@ class Settings:
                 "must be memory://, the address of a Redis, such as redis://host/0, or the addresses of its Sentinels"
                 " and its name there, such as redis+sentinel://one:26379,two:26379/name",
             )
+        if self.api_docs_url is not None and not re.fullmatch(r"https?://\S+", self.api_docs_url):
+            raise _invalid("api_docs_url", "must be an http or https address")
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
             raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")
         if not _is_time_zone(self.time_zone):

@@ -75,6 +75,7 @@ def test_the_base_settings_start(sqlite_url: str) -> None:
         ({f"{PREFIX}REVIEW_DAYS": "0"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
         ({f"{PREFIX}REVIEW_DAYS": "3651"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
         ({f"{PREFIX}SCREENS_URL": "mas.example"}, f"{PREFIX}SCREENS_URL", "http"),
+        ({f"{PREFIX}API_DOCS_URL": "javascript:alert(1)"}, f"{PREFIX}API_DOCS_URL", "http"),
         ({f"{PREFIX}ISSUER": "http://mas.example"}, f"{PREFIX}ISSUER", "https"),
         ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),
         ({f"{PREFIX}AUDIENCE": None}, f"{PREFIX}AUDIENCE", "missing"),

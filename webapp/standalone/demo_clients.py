@@ -30,6 +30,13 @@ class SecondSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class NewKey:
+    """A public key that was added; nobody has its private key."""
+
+    days_ago: int
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """A change of token duration and roles; None leaves a value unchanged."""
 
@@ -68,6 +75,7 @@ class DemoClient:
     tags: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     second_secret: SecondSecret | None = None
+    key: NewKey | None = None
     callers: tuple[Caller, ...] = ()
     refusals: tuple[Refusals, ...] = ()
 
@@ -243,7 +251,11 @@ CLIENTS = (
         45,
         _READ,
         tags=("production", "reporting"),
-        callers=(Caller("192.0.2.33", 5, 9 * _HOUR, scope="transactions:read", hour=3),),
+        key=NewKey(24),
+        callers=(
+            Caller("192.0.2.33", 5, 21 * _DAY, scope="transactions:read", hour=3, since_days_ago=8),
+            Caller("192.0.2.33", 5, 9 * _HOUR, "1", scope="transactions:read", hour=3, since_days_ago=20),
+        ),
     ),
     DemoClient(
         NORTHWIND,
