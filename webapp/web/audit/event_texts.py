@@ -79,6 +79,7 @@ SENTENCES: Mapping[str, str] = {
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
     Action.RESOURCE_SERVER_ADDED: lazy_gettext("<b>%(who)s</b> added a resource server"),
     Action.RESOURCE_SERVER_REMOVED: lazy_gettext("<b>%(who)s</b> removed a resource server"),
+    Action.CHECKPOINT_SIGNED: lazy_gettext("<b>%(who)s</b> signed a checkpoint"),
     Action.PURGED: lazy_gettext("<b>%(who)s</b> deleted what was past its retention"),
 }
 # Translators: action is a word of a later version that has no text yet.
