@@ -47,6 +47,13 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """An access review by the first person of the account."""
+
+    days_ago: int
+
+
+@dataclass(frozen=True, slots=True)
 class DemoClient:
     """A client of the demo data.
 
@@ -62,6 +69,7 @@ class DemoClient:
     minutes: int
     roles: frozenset[str]
     disabled_days_ago: int | None = None
+    review: Review | None = None
     networks: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
@@ -100,6 +108,7 @@ CLIENTS = (
         "Pays settled motor and property claims from the claims platform, through the day.",
         60,
         _PAY,
+        review=Review(40),
         owner="claims-platform@northwind.example",
         tags=("claims", "production"),
         networks="203.0.113.0/28 London data centre\n2001:db8:40::/48 Dublin, stand-by",
@@ -129,6 +138,7 @@ CLIENTS = (
         "The same integration against the test environment. Owned by the claims platform team.",
         60,
         _PAY,
+        review=Review(40),
         owner="claims-platform@northwind.example",
         tags=("claims", "test"),
         second_secret=SecondSecret(41, None),
@@ -158,6 +168,7 @@ CLIENTS = (
         "Reads balances and movements every hour for finance.\nContact: finance-systems@northwind.example",
         15,
         _READ | {"ReportViewer"},
+        review=Review(40),
         owner="finance-systems@northwind.example",
         tags=("finance", "production"),
         networks="192.0.2.64/27 Finance systems",
@@ -226,6 +237,7 @@ CLIENTS = (
         "Our loss adjuster reads the status of payments that they asked for. Contract ends in March.",
         10,
         frozenset({"MerchantUser", "TransactionViewer"}),
+        review=Review(40),
         owner="Priya Nair",
         tags=("vendor",),
         callers=(Caller("198.51.100.77", 0, 97 * _DAY, scope="transactions:read"),),

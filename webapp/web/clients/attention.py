@@ -19,6 +19,7 @@ FILTER_WORDS: Mapping[str, str] = {
     AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
     AttentionReason.OLD: lazy_gettext("Secret or key older than a year"),
     AttentionReason.TWO: lazy_gettext("Two secrets in use"),
+    AttentionReason.OVERDUE: lazy_gettext("Review overdue"),
 }
 """The labels of the list's filter by its values."""
 
@@ -89,6 +90,13 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
                 count,
                 number=number,
             )
+        case AttentionReason.OVERDUE:
+            return ngettext(
+                "%(number)s client overdue for review",
+                "%(number)s clients overdue for review",
+                count,
+                number=number,
+            )
 
 
 def format_capped(count: int, *, has_more: bool) -> str:
@@ -127,6 +135,8 @@ def attention_mark(one: Attention) -> str:
             )
         case AttentionReason.TWO:
             return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
+        case AttentionReason.OVERDUE:
+            return gettext("Review overdue")
 
 
 class Advice(NamedTuple):
@@ -144,6 +154,7 @@ _ADVICE: Mapping[AttentionReason, str] = {
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
     AttentionReason.OLD: lazy_gettext("Change the secret, or add a key: the old one works on while callers move over."),
     AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
+    AttentionReason.OVERDUE: lazy_gettext("Say in the access review whether it still needs its roles."),
 }
 
 
