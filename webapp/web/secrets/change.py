@@ -12,7 +12,7 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError
 from ...core.i18n import gettext
 from ...core.secrets.client_secrets import by_age, not_ended
-from ...core.secrets.errors import SecretNotAllowed, TwoActiveSecrets
+from ...core.secrets.errors import TwoActiveSecrets
 from ...core.secrets.generation import Secret
 from ...core.secrets.service import Overlap, may_have_secrets
 from ...core.tokens.revocation import last_token_ends_at
@@ -39,7 +39,7 @@ def change_secret(key: str) -> ResponseReturnValue:
     if not form.is_submitted():
         with read_session(services().engine) as session:
             if not may_have_secrets(session, client):
-                form.add_errors([SecretNotAllowed()])
+                return render_confirmation("secrets/change_refused.html", client, form)
         return _show(form, client)
     if not sign_in_is_recent():
         return sign_in_again(form, partial(_show, form, client))
