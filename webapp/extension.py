@@ -154,7 +154,12 @@ def make_services(
     reads = FastReads(owned)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
-    secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
+    secrets = SecretService(
+        hasher,
+        prefix=settings.secret_prefix,
+        refuse_weak=settings.refuse_weak_secrets,
+        max_days=settings.secret_max_days,
+    )
     rate_limits = RateLimits(
         settings.throttle_storage_url,
         settings.taken_id_answers_per_hour,

@@ -78,6 +78,8 @@ class Settings:
     """The prefix of generated secrets, by which scanners recognise a leaked one (S3)."""
     refuse_weak_secrets: bool = False
     """Refuse weak secrets instead of warning (S4)."""
+    secret_max_days: int = 0
+    """Within how many days of its creation every new secret ends; at most 365. 0: it needs no end date (S8)."""
     recent_sign_in_minutes: int = 30
     """The maximal age of a sign-in for creating a client or changing its secrets (W5); at most 30."""
     key_rotation_days: int = 90
@@ -179,6 +181,8 @@ class Settings:
                 raise _invalid("role_permissions", f"must map roles to lists of {', '.join(sorted(PERMISSIONS))}")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
             raise _invalid("secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100")
+        if not 0 <= self.secret_max_days <= 365:
+            raise _invalid("secret_max_days", "must be from 1 to 365, or 0 for no limit")
         if not 1 <= self.recent_sign_in_minutes <= 30:
             raise _invalid("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.key_rotation_days <= 90:

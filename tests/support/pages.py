@@ -161,8 +161,8 @@ class Menu(Screen):
         return ChangeSecret(self.page)
 
     def leaked(self) -> "Confirmation":
-        """Open the confirmation of Leaked secret."""
-        self._press("Leaked secret")
+        """Open the confirmation of Replace leaked secret."""
+        self._press("Replace leaked secret")
         return Confirmation(self.page)
 
     def revoke_tokens(self) -> "Confirmation":
@@ -177,7 +177,7 @@ class Menu(Screen):
 
     def copy(self) -> "NewClient":
         """Press a copy button; return the content of the clipboard."""
-        self._press("Copy")
+        self._press("Duplicate")
         return NewClient(self.page)
 
 

@@ -149,11 +149,15 @@ def attention_mark(one: Attention) -> str:
 
 
 class Advice(NamedTuple):
-    """The text of one reason, and advice on it, which is empty where a link says all."""
+    """The text of one reason, and advice on it, which is empty where a link says all.
+
+    :param secret_label: the label of the secret or key that it is about; None if it is about none.
+    """
 
     reason: AttentionReason
     text: str
     advice: str
+    secret_label: str | None
 
 
 _ADVICE: Mapping[AttentionReason, str] = {
@@ -171,7 +175,7 @@ def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
     """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
         # Translators: words is a text without a full stop, which becomes a sentence.
-        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
+        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason], one.secret_label)
         for one in reasons
         if one.reason in _ADVICE
     ]
