@@ -78,13 +78,13 @@ def kill_redis(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("name", "trials", "fault"),
     [
-        pytest.param("kill -9 of PostgreSQL, the primary", 3, kill_postgresql, id="postgresql"),
-        pytest.param("kill -9 of the primary's host", 2, kill_node, id="node"),
+        pytest.param("kill -9 of PostgreSQL, the primary", 2, kill_postgresql, id="postgresql"),
+        pytest.param("kill -9 of the primary's host", 1, kill_node, id="node"),
         pytest.param("SIGSTOP of the primary's host for 30 s", 1, pause_node, id="pause"),
         pytest.param("the primary's host disconnected from the network", 2, disconnect_node, id="disconnect"),
-        pytest.param("kill -9 of PgBouncer", 3, lambda cluster: kill_and_restart(cluster.pgbouncer), id="pgbouncer"),
-        pytest.param("kill -9 of HAProxy", 3, lambda cluster: kill_and_restart(cluster.haproxy), id="haproxy"),
-        pytest.param("kill -9 of etcd's leader", 3, lambda cluster: kill_and_restart(cluster.etcd_leader()), id="etcd"),
+        pytest.param("kill -9 of PgBouncer", 2, lambda cluster: kill_and_restart(cluster.pgbouncer), id="pgbouncer"),
+        pytest.param("kill -9 of HAProxy", 2, lambda cluster: kill_and_restart(cluster.haproxy), id="haproxy"),
+        pytest.param("kill -9 of etcd's leader", 2, lambda cluster: kill_and_restart(cluster.etcd_leader()), id="etcd"),
         pytest.param("kill -9 of Redis, the primary", 2, kill_redis, id="redis"),
     ],
 )
