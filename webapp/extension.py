@@ -211,6 +211,7 @@ def make_services(
             mail=mail,
             allow_private=allow_private,
         ),
+        try_token=oauth.try_token,
         load_actor=load_actor,
         close_connections=close_connections,
     )

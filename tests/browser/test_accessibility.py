@@ -288,6 +288,16 @@ def _handover(scene: Scene) -> Page:
     return scene.filled(ClientList.open(scene.tab()).new()).create().page
 
 
+def _handover_tested(scene: Scene) -> Page:
+    page = _handover(scene)
+    return Handover(page).test("Issued").page
+
+
+def _token_trial(scene: Scene) -> Page:
+    form = Details.open(scene.tab(), scene.merchant.add_client().id).test()
+    return form.test("not this client's secret", "Wrong secret").page
+
+
 def _handover_page(scene: Scene) -> Page:
     return scene.filled(NewClient.open(scene.tab())).create().page
 

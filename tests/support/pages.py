@@ -245,6 +245,11 @@ class Details(Screen):
         self.root.get_by_role("link", name="Change secret", exact=True).click()
         return ChangeSecret(self.page)
 
+    def test(self) -> "TokenTrial":
+        """Open Test now."""
+        self.root.get_by_role("link", name="Test now").click()
+        return TokenTrial(self.page)
+
     def more(self) -> "Menu":
         """Open the menu of further actions."""
         self.root.get_by_role("button", name="More actions").click()
@@ -519,12 +524,38 @@ class Handover(Screen):
         scratch_tab.close()
         return text
 
+    def test(self, words: str) -> Self:
+        """Press Test now, and wait for the answer, which a new tab shows without JavaScript."""
+        button = self.root.get_by_role("button", name="Test now")
+        if self.page.evaluate("matchMedia('(scripting: none)').matches"):
+            with self.page.expect_popup() as popup:
+                button.click()
+            expect(popup.value.locator("#ic-test-answer")).to_contain_text(words)
+            popup.value.close()
+        else:
+            button.click()
+            expect(self.root.locator("#ic-test-answer")).to_contain_text(words)
+        return self
+
     def done(self, then: type[AnyScreen]) -> AnyScreen:
         """Tick the box, and press Done."""
         self.saved.check()
         self.root.get_by_role("button", name="Done").click()
         expect(self.root).to_have_count(0)
         return then(self.page)
+
+
+class TokenTrial(Screen):
+    """The form that tests a secret."""
+
+    ROOT = "#ic-form:has(#ic-test-answer)"
+
+    def test(self, secret: str, words: str) -> Self:
+        """Test a secret, and wait for the answer."""
+        self.root.get_by_label("Client secret", exact=True).fill(secret)
+        self.root.get_by_role("button", name="Test now").click()
+        expect(self.root.locator("#ic-test-answer")).to_contain_text(words)
+        return self
 
 
 class Confirmation(Screen):

@@ -1,5 +1,6 @@
 """The base classes of the schemas, and those that several resources share."""
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -94,6 +95,18 @@ TokenDuration = Annotated[
 ]
 RoleKeys = Annotated[list[str], documented(minItems=1, uniqueItems=True)]
 ChosenSecret = Annotated[str, documented(minLength=SECRET_MIN, maxLength=SECRET_MAX, pattern="^[ -~]*$")]
+
+
+PublicKey = str | dict[str, Any]
+PUBLIC_KEY_FORMS = (
+    "PEM (“BEGIN PUBLIC KEY”) as text, or a JWK as an object or as text: EC on P-256, Ed25519, or RSA of 2,048 to 4,096"
+    " bits. Never send a private key: it is refused, and has to be treated as leaked."
+)
+
+
+def to_text(public_key: PublicKey) -> str:
+    """Return a public key as the text that core reads."""
+    return public_key if isinstance(public_key, str) else json.dumps(public_key)
 
 
 TEXT_PATTERN = f"^[^{_CONTROL}]*$"

@@ -82,7 +82,7 @@ _PAY = _READ | {"CreatePayment", "StoredRecipientEditor"}
 _PAYMENTS = "payment-requests stored-recipients"
 _ELSEWHERE = "198.51.100.20"
 
-# Between them those of Northwind need attention for every reason there is.
+# Between them those of Northwind need attention for every reason that needs no setting.
 CLIENTS = (
     DemoClient(
         NORTHWIND,

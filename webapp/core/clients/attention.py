@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from ..account_settings import keys_only_roles
 from ..database.models import ClientKey, ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
 from ..database.outcomes import Outcome
 from ..usage.writer import REFUSED_PERCENT
@@ -30,6 +31,8 @@ class AttentionReason(StrEnum):
 
     ENDING = "ending"
     """A live secret or key ends within 30 days."""
+    SECRET = "secret"  # noqa: S105 - the name of a reason
+    """It has a secret and a role whose clients may have none in this account."""
     REFUSED = "refused"
     """Of its token requests of today and yesterday (UTC), at least 5, more than 20 % were refused."""
     UNUSED = "unused"
@@ -52,7 +55,7 @@ class Attention:
 
     :param secret_label: the label of the secret or key, with ENDING and OLD.
     :param at: when it ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
-        token (IDLE), since when there have been two secrets (TWO); None with REFUSED.
+        token (IDLE), since when there have been two secrets (TWO); None with REFUSED and SECRET.
     :param days: whole days until that moment, rounded up, or since then, rounded down.
     :param refused: the number of refused token requests, with REFUSED.
     :param requests: the number of all token requests, with REFUSED.
@@ -79,7 +82,7 @@ class Attention:
 
 
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
-    """Return the reasons of each of these clients that needs attention, by client key, with three statements."""
+    """Return the reasons of each of these clients that needs attention, by client key, with four statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
     credentials: dict[uuid.UUID, list[ClientSecret | ClientKey]] = {key: [] for key in enabled}
@@ -94,8 +97,13 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
         .group_by(TokenRequestCount.client_key, TokenRequestCount.outcome)
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
+    keys_only = keys_only_roles(session, account_id)
     found = {
-        key: [*_credential_reasons(credentials[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
+        key: [
+            *_credential_reasons(credentials[key], now),
+            *_keys_only_reasons(client, keys_only, credentials[key]),
+            *_usage_reasons(client, issued[key], refused[key], now),
+        ]
         for key, client in enabled.items()
     }
     order = list(AttentionReason)
@@ -126,6 +134,13 @@ def _credential_reasons(credentials: Sequence[ClientSecret | ClientKey], now: da
         since = max(secret.created_at for secret in secrets)
         if now - since >= TWO_SECRETS_DAYS * _DAY:
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
+
+
+def _keys_only_reasons(
+    client: IdentityClient, keys_only: Collection[str], credentials: Sequence[ClientSecret | ClientKey]
+) -> Iterable[Attention]:
+    if not client.roles.isdisjoint(keys_only) and any(isinstance(each, ClientSecret) for each in credentials):
+        yield Attention(AttentionReason.SECRET)
 
 
 def _usage_reasons(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, aliased
 from ..database.models import (
     NO_END,
     AttentionPeriod,
+    ClientRole,
     IdentityClient,
+    KeysOnlyRole,
     RefusalDay,
     utc_now,
 )
@@ -94,7 +96,7 @@ def count_rows(session: Session, reason: str, account_id: str, limit: int) -> in
 def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
     """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`.
 
-    A client may occur once for each of its secrets, and with `ANY` for each reason.
+    A client may occur once for each of its secrets or roles, and with `ANY` for each reason.
 
     :param reason: an `AttentionReason`, or `ANY`.
     """
@@ -103,6 +105,10 @@ def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             return _clients_by_period(AttentionReason(reason), account_id, now)
+        case AttentionReason.SECRET:
+            return select(ClientRole.client_key, ClientRole.client_id_folded).where(
+                *_is_forbidden_secret(account_id, now)
+            )
         case AttentionReason.REFUSED:
             # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
             listed = (
@@ -194,6 +200,11 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
                 _holds(AttentionReason(reason), period, now),
             )
             needs = such.scalar_subquery() > 0
+        case AttentionReason.SECRET:
+            roles = select(func.count()).where(
+                *_is_forbidden_secret(account_id, now), ClientRole.client_key == IdentityClient.id
+            )
+            needs = roles.correlate(IdentityClient).scalar_subquery() > 0
         case AttentionReason.REFUSED:
             day = aliased(RefusalDay)
             such = select(func.count()).where(
@@ -207,6 +218,16 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
             # Else SQLite may sort all that an index for the reason finds.
             needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
     return and_(IdentityClient.enabled == true(), needs)
+
+
+def _is_forbidden_secret(account_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a role of a client with a secret whose account forbids secrets with this role."""
+    return (
+        KeysOnlyRole.account_id == account_id,
+        ClientRole.account_id == KeysOnlyRole.account_id,
+        ClientRole.role == KeysOnlyRole.role,
+        ClientRole.secret_until_at > now,
+    )
 
 
 def _clients_by_period(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:

@@ -146,7 +146,7 @@ class ListQuery:
 
 def _roles(role: str, catalogue: RoleCatalogue) -> tuple[str, ...]:
     if role == MOVES_MONEY:
-        return tuple(key for key, one in catalogue.items() if one.moves_money)
+        return tuple(sorted(catalogue.money_roles))
     return (role,) if role in catalogue else ()
 
 

@@ -18,6 +18,7 @@ from ..paths import resource_folder
 from . import search_index
 from .errors import sqlstate_of
 from .models import Base
+from .sqlite import renew_statistics
 from .time_limits import response_limit
 
 LOG = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory
         _with_short_locks(lambda: command.upgrade(alembic_config(engine, history), revision))
         if history is IDENTITY_CLIENTS and revision == "head":
             search_index.update_stale(engine)
+            if engine.dialect.name == "sqlite":
+                renew_statistics(engine, Base.metadata.tables)
 
 
 def pending(engine: Engine, *, history: MigrationHistory = IDENTITY_CLIENTS) -> list[PendingRevision]:

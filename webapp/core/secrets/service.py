@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from .. import client_changes
+from ..account_settings import keys_only_roles
 from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
@@ -15,7 +16,7 @@ from ..database.models import ClientSecret, IdentityClient, utc_now
 from ..errors import FieldError
 from ..i18n import gettext
 from .client_secrets import SecretsSnapshot, not_ended, secret_label
-from .errors import TwoActiveSecrets
+from .errors import SecretNotAllowed, TwoActiveSecrets
 from .generation import Secret, generate_secret
 from .hashing import SecretHasher, StoredHash
 from .policy import check_not_weak, check_secret
@@ -108,10 +109,13 @@ class SecretService:
         :raises NotFound: the account has no such client.
         :raises StaleVersion: the client was changed since, perhaps by a repeat of this POST (S7).
         :raises TwoActiveSecrets: two secrets have not ended, and `end_older` is not set.
+        :raises SecretNotAllowed: the account forbids secrets to clients with a role of this one.
         :raises FieldError: the secret is malformed, weak where that is refused, or already one of the client's.
         """
         client = get_client(session, account_id=author.account_id, key=key)
         check_version(session, client, version)
+        if not may_have_secrets(session, client):
+            raise SecretNotAllowed
         now = utc_now()
         active = not_ended(client, now)
         if len(active) > 1 and not end_older:
@@ -136,6 +140,8 @@ class SecretService:
         self, session: Session, *, author: Author, key: uuid.UUID, version: int | None
     ) -> tuple[IdentityClient, Secret]:
         """End every secret of a client now, revoke its tokens and set a generated secret; return client and secret.
+
+        Allowed also where the account forbids secrets to the client, which had one: a leak must not wait for a key.
 
         :raises NotFound: the account has no such client.
         :raises StaleVersion: the client was changed since, perhaps by a repeat of this POST (S7).
@@ -170,3 +176,8 @@ class SecretService:
                     ),
                     gettext("New secret is the old one: choose another, or press Generate new"),
                 )
+
+
+def may_have_secrets(session: Session, client: IdentityClient) -> bool:
+    """Return whether a secret may be added to a client: its account does not forbid secrets to one of its roles."""
+    return client.roles.isdisjoint(keys_only_roles(session, client.account_id))

@@ -13,6 +13,7 @@ FILTER_WORDS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
     ANY: lazy_gettext("Needs attention"),
     AttentionReason.ENDING: lazy_gettext("Secret or key ends soon"),
+    AttentionReason.SECRET: lazy_gettext("Moves money with a secret"),
     AttentionReason.REFUSED: lazy_gettext("Many requests refused"),
     AttentionReason.UNUSED: lazy_gettext("Never used"),
     AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
@@ -50,6 +51,13 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
                 count,
                 number=number,
                 time=time,
+            )
+        case AttentionReason.SECRET:
+            return ngettext(
+                "%(number)s client moves money with a secret",
+                "%(number)s clients move money with a secret",
+                count,
+                number=number,
             )
         case AttentionReason.REFUSED:
             return ngettext(
@@ -100,6 +108,8 @@ def attention_mark(one: Attention) -> str:
                 one.days,
                 name=credential_title(one.secret_label or ""),
             )
+        case AttentionReason.SECRET:
+            return gettext("Moves money with a secret")
         case AttentionReason.REFUSED:
             refused, requests = format_number(one.refused), format_number(one.requests)
             # Translators: both are numbers.
@@ -128,6 +138,7 @@ class Advice(NamedTuple):
 
 
 _ADVICE: Mapping[AttentionReason, str] = {
+    AttentionReason.SECRET: lazy_gettext("Add a key, let callers move over, then end the secret."),
     AttentionReason.REFUSED: "",
     AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),

@@ -168,6 +168,19 @@ class NewForm(ClientForm):
     button = lazy_gettext("Create")
     creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
     """A one-time key, so that a repeated POST of the same form creates no second client. It is not a secret."""
+    public_key = StringField(lazy_gettext("Public key"), default="")
+    """Takes the place of the secret; shown where the account forbids secrets to clients that move money."""
+
+    @property
+    def is_with_key(self) -> bool:
+        """Whether the client gets a key in place of a secret."""
+        return bool((self.public_key.data or "").strip())
+
+    def warn(self) -> None:
+        """Put a warning on the client ID, and on the secret, where the client gets one."""
+        self.warn_of_client_id()
+        if not self.is_with_key:
+            self.warn_of_secret()
 
 
 class EditForm(ClientForm):

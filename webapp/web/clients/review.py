@@ -198,7 +198,7 @@ def _csv_rows(engine: Engine, account_id: str, catalogue: RoleCatalogue, days: i
         gettext("Last review (UTC)"),
         gettext("Reviewed by"),
         gettext("Found"),
-        gettext("Done"),
+        gettext("Action taken"),
         gettext("Overdue"),
     ]
     now = utc_now()

@@ -23,6 +23,7 @@ TOASTS = {
     "secret-resumed": lazy_gettext("Secret resumed. The client gets tokens with it again."),
     "secret-end-date-set": lazy_gettext("End date set. The secret ends by itself."),
     "secret-end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
+    "created-with-key": lazy_gettext("Client created and enabled. It can ask for tokens with its key from now."),
     "key-added": lazy_gettext("Key added. The client can ask for tokens with it from now."),
     "key-ended": lazy_gettext("Key ended. Requests with it are refused from now."),
     "key-paused": lazy_gettext("Key paused. Requests with it are refused until you resume it."),

@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientSecret, IdentityClient, utc_now
+from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError
 from ...core.i18n import gettext
 from ...core.secrets.client_secrets import by_age, not_ended
-from ...core.secrets.errors import TwoActiveSecrets
+from ...core.secrets.errors import SecretNotAllowed, TwoActiveSecrets
 from ...core.secrets.generation import Secret
-from ...core.secrets.service import Overlap
+from ...core.secrets.service import Overlap, may_have_secrets
 from ...core.tokens.revocation import last_token_ends_at
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
@@ -35,6 +36,9 @@ def change_secret(key: str) -> ResponseReturnValue:
     client = load_client(key)
     form = ChangeForm(client)
     if not form.is_submitted():
+        with read_session(services().engine) as session:
+            if not may_have_secrets(session, client):
+                form.add_errors([SecretNotAllowed()])
         return _show(form, client)
     if not sign_in_is_recent():
         return sign_in_again(form, partial(_show, form, client))

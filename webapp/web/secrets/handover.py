@@ -11,6 +11,7 @@ from ...core.database.models import IdentityClient
 from ...core.i18n import gettext
 from ...core.secrets.generation import Secret
 from ...host import services
+from ..http.forms import ScreenForm
 from ..http.handover import show_secret
 from ..http.loading import effective_roles
 
@@ -62,6 +63,8 @@ def hand_over(
         snippets=snippets_for(client, secret),
         new=new,
         note=note,
+        test_url=url_for(".try_token", key=client.id),
+        test_form=ScreenForm(),
     )
 
 
