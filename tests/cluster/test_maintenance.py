@@ -19,8 +19,8 @@ from .trials import Results, run
 
 APART_SECONDS = 2
 SIDE_BY_SIDE_SECONDS = 2
-PREVIOUS = "b804b3fbd9fe1f1be4b36a9d0368c9839f2699c6"
-"""The previous version as long as no release has it in its history: secrets are stored in the same way since then."""
+PREVIOUS = "ba023bf90585e517931a01237035f2e5ce43ed8a"
+"""The previous version as long as no release has it in its history. Versions before it refuse tables of a newer one."""
 PEPPER, KEY_ENCRYPTION_KEY = "IDENTITY_CLIENTS_PEPPER", "IDENTITY_CLIENTS_KEY_ENCRYPTION_KEY"
 
 
