@@ -28,9 +28,9 @@ API_SECONDS = 0.5
 WRONG_SECRET_SECONDS = 0.5
 SIGN_IN_EVERY = 10
 RETRY_AFTER_SECONDS = 5
-GIVEN_UP_SECONDS = 15
+GIVEN_UP_SECONDS = 30
 SLOW_SECONDS = 5
-RESTART_SECONDS = 10
+RESTART_SECONDS = 20
 """How long a response may take that waits for a process to start, on a machine that runs all hosts."""
 
 
