@@ -158,7 +158,10 @@ def verify(account: str | None, checkpoints: TextIO | None) -> None:
     findings = 0
     with _report_errors():
         verifier = ChainVerifier(services().engine)
-        for account_id in verifier.accounts() if account is None else [account]:
+        accounts = verifier.accounts()
+        if account is not None and account not in accounts:
+            raise click.ClickException(f"There is no chain of an account {account}.")
+        for account_id in accounts if account is None else [account]:
             for finding in verifier.verify(account_id):
                 click.echo(finding)
                 findings += 1

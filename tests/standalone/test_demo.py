@@ -15,6 +15,7 @@ from webapp.core.clients.attention import AttentionReason
 from webapp.core.database.models import (
     Account,
     AuditEvent,
+    ClientKey,
     ClientSecret,
     IdentityClient,
     TokenRequest,
@@ -76,6 +77,11 @@ def test_the_clients_have_a_history(services: Services) -> None:
         ]
     assert max(now - client.created_at for client in clients) > timedelta(days=365)
     assert 1 <= sum(not client.enabled for client in clients) <= 2
+    with read_session(services.engine) as session:
+        [key] = session.scalars(select(ClientKey)).all()
+    assert timedelta(days=23) < now - key.created_at < timedelta(days=25)
+    assert key.last_used_at
+    assert now - key.last_used_at < timedelta(days=2)
     assert {event.action for event in events} >= {"created", "edited", "disabled", "secret changed", "networks changed"}
     assert len({event.actor_label for event in events}) > 2
 

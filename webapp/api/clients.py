@@ -34,6 +34,7 @@ from .schemas import (
     ClientName,
     CreatedOutput,
     Description,
+    EndOfSecret,
     Input,
     Output,
     Owner,
@@ -115,6 +116,7 @@ class NewClient(Input):
     owner: Owner = ""
     tags: Tags = Field(default_factory=list)
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
+    ends_at: EndOfSecret = None
     public_key: PublicKey | None = Field(
         default=None,
         description="A public key in place of a secret. Needed with roles that move money where the account forbids"
@@ -216,6 +218,7 @@ def create_client(call: Call) -> Reply:
         ),
         secret=generated.reveal() if generated else body.client_secret,
         public_key=None if body.public_key is None else to_text(body.public_key),
+        ends_at=body.ends_at,
         creation_key=None,
     )
     created = CreatedClient(**members_of(client), client_secret=generated.reveal() if generated else None)

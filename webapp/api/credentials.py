@@ -13,6 +13,7 @@ from ..core.database.models import ClientKey, ClientSecret, IdentityClient, Secr
 from ..core.errors import NotFound
 from ..core.secrets.available_actions import SecretAction
 from ..core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
+from ..host import services
 from .access import client_to_change
 from .operations import Call, Operation, View, operation
 from .problems import Problem
@@ -86,6 +87,7 @@ def apply_action(
         secret_id=find(client, call).id,  # found here, since core takes the ID of either kind
         action=action,
         ends_at=getattr(call.body, "ends_at", None),
+        secret_max_days=services().settings.secret_max_days,
         confirmed=getattr(call.body, "confirmed", False),
     )
     call.session.flush()

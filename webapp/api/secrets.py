@@ -24,10 +24,10 @@ from .credentials import (
 )
 from .operations import Call, Reply, operation
 from .problems import Problem
-from .schemas import ChosenSecret, CreatedOutput, Input, Output
+from .schemas import ChosenSecret, CreatedOutput, EndOfSecret, Input, Output
 
 TAG = "Secrets"
-_ROTATION_MEMBERS = frozenset({"client_secret", "overlap", "end_older", "revoke_tokens"})
+_ROTATION_MEMBERS = frozenset({"client_secret", "ends_at", "overlap", "end_older", "revoke_tokens"})
 
 
 class Secret(Credential):
@@ -46,6 +46,7 @@ class NewSecret(Input):
     """A secret to create."""
 
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
+    ends_at: EndOfSecret = None
     overlap: Literal["now", "1h", "24h", "7d"] = Field(default="24h", description="When the current secret ends.")
     end_older: bool = Field(default=False, description="End the older one now, where two secrets have not ended.")
     revoke_tokens: bool = Field(default=False, description="Also revoke the tokens that were issued until now.")
@@ -107,6 +108,7 @@ def create_secret(call: Call) -> Reply:
             key=call.key,
             version=call.version,
             secret=value or str(body.client_secret),
+            ends_at=body.ends_at,
             overlap=Overlap(body.overlap),
             end_older=body.end_older,
             revoke_tokens=body.revoke_tokens,

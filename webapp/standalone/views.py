@@ -24,7 +24,6 @@ from ..host import client_address, services
 from ..http_request import read_body
 from ..web.audit.event_texts import describe_event
 from ..web.clients.attention import strip_links
-from ..web.clients.review import overdue_text
 from ..web.i18n.times import Times
 from . import language, sessions, users
 from .forms import LanguageForm, SignInForm, SignOutForm
@@ -70,16 +69,14 @@ def _read_form() -> None:
 def home() -> ResponseReturnValue:
     """Show the start page: what needs attention, and the last changes."""
     if not Layout().may_use_identity_clients:
-        return render_template("mas/home.html", links=[], review_text="", events=[])
+        return render_template("mas/home.html", links=[], events=[])
     times, account_id = Times(services().settings.time_zone), flask_login.current_user.account_id
     with read_session(services().engine) as session:
         links = strip_links(attention_queries.summary(session, account_id))
-        review_text = overdue_text(session, account_id)
         events = list_events(session, account_id=account_id, query=AuditQuery(), zone=times.zone).events[:LATEST_EVENTS]
     return render_template(
         "mas/home.html",
         links=links,
-        review_text=review_text,
         events=[describe_event(event, times=times, catalogue=services().catalogue) for event in events],
         times=times,
     )

@@ -327,6 +327,7 @@ def test_the_commands(endpoint: Endpoint, tmp_path: Path) -> None:
     assert (code, output.splitlines()[-1]) == (0, "Compared: 1, of which purged: 0.")
     code, output = verified("--account", OTHER_ACCOUNT, "--checkpoint", "-", input=f"{text}\n")
     assert (code, "There was nothing to compare with." in output) == (1, True)
+    assert verified("--account", "nobody") == (1, "Error: There is no chain of an account nobody.\n")
     key = places(engine)[1].event_id
     tamper(engine, "UPDATE identity_client_events SET actor_label = 'x' WHERE id = :id", id=key)
     code, output = verified()

@@ -138,6 +138,11 @@ CASES: list[tuple[tuple[dict[str, Any], ...], dict[str, Any], list[Attention]]] 
     ((), {"roles": ["MerchantUser", "CreatePayment"]}, [Attention(AttentionReason.SECRET)]),
     (({"paused_at": NOON},), {"roles": ["CreatePayment"]}, [Attention(AttentionReason.SECRET)]),
     (({"ends_at": NOON},), {"roles": ["CreatePayment"]}, []),
+    # Not reviewed
+    ((), {"reviewed_at": NOON - 180 * DAY + SECOND}, []),
+    ((), {"reviewed_at": NOON - 180 * DAY}, [Attention(AttentionReason.OVERDUE, None, NOON - 180 * DAY, 180)]),
+    ((), {"reviewed_at": None}, [Attention(AttentionReason.OVERDUE, None, NOON - 500 * DAY, 500)]),
+    ((), {"reviewed_at": None, "created_at": NOON - 180 * DAY + SECOND}, []),
     # Several reasons, the most urgent first
     (
         ({"created_at": NOON - 400 * DAY, "ends_at": LATER}, {"created_at": NOON - 40 * DAY}),
@@ -175,6 +180,15 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     counted = summary(engine)
     assert counted.by_reason == {reason: len(expected[reason]) for reason in AttentionReason}
     assert counted.first_end_at == NOON + SECOND
+
+
+def test_the_setting_says_when_a_review_is_overdue(engine: Engine) -> None:
+    client = make_client_in_use(engine, reviewed_at=NOON - 90 * DAY)
+    stricter = attention.with_review_days(engine, 90)
+    assert reasons(engine, client) == [[]]
+    assert reasons(stricter, client) == [[Attention(AttentionReason.OVERDUE, None, NOON - 90 * DAY, 90)]]
+    assert filtered(stricter, AttentionReason.OVERDUE) == filtered(stricter, "any") == [client.client_id]
+    assert summary(stricter) == Summary({AttentionReason.OVERDUE: 1})
 
 
 def test_an_account_without_findings(engine: Engine) -> None:

@@ -115,7 +115,10 @@ def test_an_administrator_forbids_secrets_to_clients_that_move_money(host: Host)
     listed = host.get("?attention=secret").text
     assert "before-client" in listed
     assert "Moves money with a secret" in listed
-    assert "Add a key in its place." in host.get(f"/{before.id}/secret").text
+    for htmx in (False, True):
+        page = host.get(f"/{before.id}/secret", htmx=htmx).text
+        assert "Add a key in its place." in page
+        assert 'name="client_secret"' not in page
     refused = host.post("/new", VALUES | {"client_id": "payer-client", "roles": money})
     assert refused.status_code == 422
     assert "Clients that move money have a public key in place of a secret" in refused.text

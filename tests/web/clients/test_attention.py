@@ -227,15 +227,18 @@ def notice(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("client_id", "expected"),
     [
-        ("a-ending", ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on."]),
+        (
+            "a-ending",
+            ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on. See secret A"],
+        ),
         ("c-refused", ["6 of 20 requests refused. See the refused requests"]),
-        ("d-unused", ["Never used. If no system needs this client, disable it."]),
-        ("e-idle", ["Idle for 120 days. If no system needs this client any more, disable it."]),
+        ("d-unused", ["Never used. If no system needs this client, disable it. See the token requests"]),
+        ("e-idle", ["Idle for 120 days. If no system needs this client any more, disable it. See the token requests"]),
         (
             "f-oldest",
             [
                 "Secret A is 400 days old."
-                " Change the secret, or add a key: the old one works on while callers move over. See the secrets",
+                " Change the secret, or add a key: the old one works on while callers move over. See secret A",
                 "Two secrets for 45 days. End the one that no caller uses. See the secrets",
             ],
         ),

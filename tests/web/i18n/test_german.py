@@ -56,9 +56,12 @@ def test_german_is_complete(tmp_path: Path) -> None:
     assert not found, "\n".join([*found, MENDING])
 
 
-def test_german_uses_german_typography() -> None:
-    """German quotation marks, no space before a comma or full stop, and the formal form of address."""
-    wrong = re.compile(r"“[^„]*”|(?<!\w)[Dd](?:u|ein|eine|ich|ir)(?!\w)|\s[.,;:!?](?=\s|$)|  ")
+def test_german_is_written_in_one_style() -> None:
+    """German quotation marks, no space before a comma or full stop, "Sie", and one word for one thing."""
+    wrong = re.compile(
+        r"“[^„]*”|(?<!\w)[Dd](?:u|ein|eine|ich|ir)(?!\w)|\s[.,;:!?](?=\s|$)|  "
+        r"|(?<!\w)[Ee]rstell|Geheimnis|Tokenanforderung|Tokengültigkeit|[Ee]rlaubte Adresse|Zugriffstoken|Klient"
+    )
     texts = [text for message in own_catalogue("de") if message.id for text in forms(message.string)]
     assert [text for text in texts if wrong.search(text)] == []
 

@@ -317,7 +317,8 @@ def test_the_allowed_networks(host: Host, client: IdentityClient, htmx: bool) ->
         ),
         *("\n".join(["x"] * 9), "\n".join(f"192.0.2.{number}" for number in range(51)), "192.0.2.1", ""),
     ):
-        check(host.post(f"/{client.id}/networks", {**form, "allowed_networks": text}, htmx=htmx, token=False))
+        rows = {"allowed_networks": text.split("\n"), "network_label": []}
+        check(host.post(f"/{client.id}/networks", {**form, **rows}, htmx=htmx, token=False))
 
 
 def test_the_audit_log_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:

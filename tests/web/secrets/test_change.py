@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select, update
 from tests.support.factories import HASHER, SECRET, make_client
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.support.screens import actions, secrets_of, set_columns, states, stored
+from tests.support.screens import VALUES, actions, secrets_of, set_columns, states, stored
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.secrets.generation import Secret, is_generated
@@ -138,6 +138,32 @@ def test_each_choice_for_the_old_secret(
     assert secrets_of(host, client)["B"].ends_at is None
     assert verifies(host, client, "B", NEW)
     assert actions(host, client) == ["created", "secret changed"]
+
+
+def test_the_new_secret_may_get_an_end_date(sqlite_engine: Engine, now: None) -> None:
+    """In the time zone of the screens, within the days of the setting; also at creation (S8)."""
+    host = make_host(sqlite_engine, secret_max_days=90)
+    client = make_client(host.engine, client_id="acme-claims-prod", account_id="northwind")
+    for path in ("/new", f"/{client.id}/secret"):
+        assert "Empty: it ends after 90 days." in host.get(path).text
+    for typed, message in (
+        ("2027-03-01T10:45", "must end on 2027-02-21 at the latest"),
+        ("2026-11-23T10:45", "This moment is past."),
+        ("soon", "Enter a date and a time"),
+    ):
+        for refused in (
+            change(host, client, ends_at=typed),
+            host.post("/new", VALUES | {"client_id": "another-client", "ends_at": typed}),
+        ):
+            assert refused.status_code == 422
+            assert message in refused.text
+            assert f'value="{typed}"' in refused.text
+    assert change(host, client, ends_at="2027-01-31T18:00").status_code == 200
+    assert secrets_of(host, client)["B"].ends_at == datetime(2027, 1, 31, 18, tzinfo=UTC)
+    assert host.post("/new", VALUES | {"client_id": "another-client", "ends_at": ""}).status_code == 200
+    with read_session(host.engine) as session:
+        made = session.scalars(select(IdentityClient).where(IdentityClient.client_id == "another-client")).one()
+    assert secrets_of(host, made)["A"].ends_at == NOW + timedelta(days=90)
 
 
 def test_an_unknown_choice_changes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:
@@ -361,7 +387,6 @@ def test_the_form_writes_a_secret_and_nothing_else(host: Host, client: IdentityC
         "token_duration": "60",
         "roles": "CreatePayment",
         "enabled": "",
-        "ends_at": "2030-01-01T00:00",
         "last_used_at": "2030-01-01T00:00",
         "secret_hash": "forged",
         "label": "Z",

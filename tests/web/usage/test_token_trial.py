@@ -121,6 +121,7 @@ def test_wrong_secrets_are_limited_as_those_of_a_caller(host: Host) -> None:
     page = host.post(f"/{client.id}/test", {"client_secret": "x" * 20}, htmx=True)
     assert answer_of(page.text)["error"] == "temporarily_unavailable"
     assert "Too many requests with a wrong secret" in page.text
+    assert actions(host, client).count("secret tested") == 10
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": "y" * 20}
     caller = host.client.post("/connect/token", data=form, base_url="https://identity.example")
     assert caller.status_code == 429

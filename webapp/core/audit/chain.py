@@ -5,7 +5,7 @@ hash before, as JSON by RFC 8785 (members sorted by name, no white space, no cha
 are RFC 3339 in UTC with six digits of a second, IDs are UUIDs in lower case. The form never changes; a member
 `version` is 1.
 
-Events are chained at the end of their transaction, by whoever holds the lock of the account's `AuditChain`. A row of
+Events are chained at the end of their transaction, under the lock of the account's `AuditChain`. A row of
 `AuditEventHash` without a position waits for it: the trigger that adds it also serves a former release, whose events
 the next transaction of the account chains.
 """

@@ -102,14 +102,9 @@ def read_checkpoint(text: str) -> Checkpoint:
         raise InvalidCheckpoint from error
 
 
-class KnownKeys:
-    """The IDs of all keys that have signed: those of the database, and those that the audit log names."""
-
-    def __init__(self, engine: Engine) -> None:
-        changes = select(AuditEvent.action, AuditEvent.changes).where(
-            AuditEvent.account_id.is_(None), AuditEvent.action.in_(_KEY_ACTIONS)
-        )
-        with read_session(engine) as session:
-            named = [(action, set(change["signing_key"])) for action, change in session.execute(changes)]
-            self.ids = set(session.scalars(select(StoredSigningKey.kid))).union(*(kids for _, kids in named))
-        self.withdrawn = set().union(*(kids for action, kids in named if action == Action.KEY_WITHDRAWN))
+def known_keys(engine: Engine) -> set[str]:
+    """Return the IDs of all keys that have signed: those of the database, and those that the audit log names."""
+    changes = select(AuditEvent.changes).where(AuditEvent.account_id.is_(None), AuditEvent.action.in_(_KEY_ACTIONS))
+    with read_session(engine) as session:
+        named = {kid for change in session.scalars(changes) for kid in change["signing_key"]}
+        return {*session.scalars(select(StoredSigningKey.kid)), *named}

@@ -14,7 +14,7 @@ from ..audit.actions import Action
 from ..audit.chain import COLUMNS, NO_HASH, PLATFORM, canonical_text, hash_of
 from ..database.models import AuditChain, AuditEvent, AuditEventHash
 from ..database.unit_of_work import read_session
-from .signing import Checkpoint, InvalidCheckpoint, KnownKeys, read_checkpoint
+from .signing import Checkpoint, InvalidCheckpoint, known_keys, read_checkpoint
 
 EVENTS_AT_ONCE = 1_000
 UNCHAINED_FOR = timedelta(minutes=15)
@@ -47,7 +47,7 @@ class ChainVerifier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._keys = KnownKeys(engine)
+        self._known_keys = known_keys(engine)
         self.verified = Verified()
 
     def accounts(self) -> list[str]:
@@ -138,7 +138,7 @@ class ChainVerifier:
             return NO_HASH, "the checkpoint of the purge is missing or was changed."
         if (found.account_id, found.position) != (account_id, chain.purged_position):
             return found.hash, f"the checkpoint of the purge is not that of position {chain.purged_position}."
-        if found.kid not in self._keys.ids:
+        if found.kid not in self._known_keys:
             return found.hash, f"the checkpoint of the purge is signed by {found.kid}, which is no key of ours."
         return found.hash, None
 
@@ -178,7 +178,7 @@ class ChainVerifier:
         yield from self._compare(session, _Kept.of(found), f"event {event.id}")
 
     def _compare(self, session: Session, kept: "_Kept", source: str) -> Iterator[str]:
-        if kept.kid is not None and kept.kid not in self._keys.ids:
+        if kept.kid is not None and kept.kid not in self._known_keys:
             yield f"{source}: the checkpoint is signed by {kept.kid}, which is no key of ours."
         name, what = name_of(kept.account_id), f"{kept.what} ({source})"
         place = session.execute(

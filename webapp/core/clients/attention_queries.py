@@ -31,6 +31,7 @@ from .attention import (
     TWO_SECRETS_DAYS,
     UNUSED_DAYS,
     AttentionReason,
+    review_days,
 )
 
 COUNT_MAX = 100
@@ -57,9 +58,9 @@ class Summary:
 
 def summary(session: Session, account_id: str) -> Summary:
     """Return how many of the account's clients need attention, by one statement, or two where a secret ends."""
-    now = utc_now()
+    now, days = utc_now(), review_days(session)
     by_reason, more = {}, set()
-    counts = session.execute(union_all(*(_counted(reason, account_id, now) for reason in AttentionReason)))
+    counts = session.execute(union_all(*(_counted(reason, account_id, now, days) for reason in AttentionReason)))
     for name, clients, rows in counts:
         reason = AttentionReason(name)
         if rows > COUNT_MAX:  # those beyond the limit may be of other clients
@@ -77,31 +78,32 @@ def summary(session: Session, account_id: str) -> Summary:
     return Summary(by_reason, first_end_at, frozenset(more))
 
 
-def _counted(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
-    rows = clients_of(reason, account_id, now).limit(COUNT_MAX + 1).subquery()
+def _counted(reason: AttentionReason, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
+    rows = clients_of(reason, account_id, now, overdue_days).limit(COUNT_MAX + 1).subquery()
     return select(literal(reason.value), func.count(rows.c.client_key.distinct()), func.count()).select_from(rows)
 
 
 def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
     """Return how many rows `clients_of` has, at most one more than a limit; no fewer than there are clients."""
-    count, now = 0, utc_now()
+    count, now, days = 0, utc_now(), review_days(session)
     for one in AttentionReason if reason == ANY else [AttentionReason(reason)]:
-        rows = clients_of(one, account_id, now).limit(limit + 1 - count).subquery()
+        rows = clients_of(one, account_id, now, days).limit(limit + 1 - count).subquery()
         count += session.scalar(select(func.count()).select_from(rows)) or 0
         if count > limit:
             break
     return count
 
 
-def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
+def clients_of(reason: str, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
     """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`.
 
     A client may occur once for each of its secrets or roles, and with `ANY` for each reason.
 
     :param reason: an `AttentionReason`, or `ANY`.
+    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return _merged([clients_of(one, account_id, now) for one in AttentionReason])
+        return _merged([clients_of(one, account_id, now, overdue_days) for one in AttentionReason])
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             return _clients_by_period(AttentionReason(reason), account_id, now)
@@ -140,6 +142,14 @@ def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any
                 IdentityClient.enabled == true(),
                 _is_without_use(AttentionReason.IDLE, now, IdentityClient),
             )
+        case AttentionReason.OVERDUE:
+            own = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.deleted_at.is_(None),
+                IdentityClient.enabled == true(),
+            )
+            # Each is one range of the index.
+            return _merged([own.where(condition) for condition in _are_overdue(now, overdue_days, IdentityClient)])
 
 
 def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...]]:
@@ -183,13 +193,14 @@ class _Unindexed:
         return func.coalesce(column, column, type_=column.type)
 
 
-def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElement[bool]:
+def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: int) -> ColumnElement[bool]:
     """Return the condition that a client of the account needs attention, for where most of a page's rows do.
 
     :param reason: an `AttentionReason`, or `ANY`.
+    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return or_(*(needs_attention(one, account_id, now) for one in AttentionReason))
+        return or_(*(needs_attention(one, account_id, now, overdue_days) for one in AttentionReason))
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             period = aliased(AttentionPeriod)
@@ -214,6 +225,8 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
                 _is_refused(day),
             )
             needs = such.scalar_subquery() > 0
+        case AttentionReason.OVERDUE:
+            needs = or_(*_are_overdue(now, overdue_days, _Unindexed(IdentityClient)))
         case _:
             # Else SQLite may sort all that an index for the reason finds.
             needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
@@ -265,6 +278,16 @@ def _is_without_use(reason: AttentionReason, now: datetime, client: Any) -> Colu
         return and_(client.last_token_at == _NEVER, client.created_at <= now - UNUSED_DAYS * _DAY)
     idle_since = literal(now - IDLE_DAYS * _DAY, IdentityClient.last_token_at.type)
     return and_(client.last_token_at > _NEVER, client.last_token_at <= idle_since)
+
+
+def _are_overdue(now: datetime, days: int, client: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of which one holds for an overdue client: never reviewed, or not since."""
+    since = now - days * _DAY
+    reviewed_since = literal(since, IdentityClient.reviewed_at.type)
+    return (
+        and_(client.reviewed_at == _NEVER, client.created_at <= since),
+        and_(client.reviewed_at > _NEVER, client.reviewed_at <= reviewed_since),
+    )
 
 
 def _is_refused(day: Any) -> ColumnElement[bool]:

@@ -19,7 +19,7 @@ from ..database.models import ClaimedClientId, ClientSecret, IdentityClient, utc
 from ..errors import ClientIdTaken, DomainError, FieldError, InvalidFields
 from ..i18n import gettext
 from ..rate_limits.limits import RateLimits
-from ..secrets.client_secrets import not_ended, secret_states
+from ..secrets.client_secrets import SecretsSnapshot, not_ended, secret_states
 from ..secrets.errors import SecretNotAllowed
 from ..secrets.keys import new_client_key
 from ..secrets.public_keys import PublicKey, parse_public_key
@@ -86,12 +86,14 @@ class ClientService:
         creation_key: str | None,
         copied_from: uuid.UUID | None = None,
         public_key: str | None = None,
+        ends_at: datetime | None = None,
     ) -> IdentityClient:
         """Create an enabled client with one secret, A, or one key, 1; return it.
 
         :param secret: in clear text; None with a public key.
         :param public_key: a JWK or PEM, which takes the place of the secret; needed where the account forbids secrets
             to clients with one of these roles.
+        :param ends_at: when the secret ends (aware), within 365 days; None: never, or at the limit of the setting.
         :param creation_key: the one-time key of the form; a second POST with the same one creates nothing.
         :param copied_from: the client of this account that the form was filled from, for the audit log.
         :raises InvalidFields: every error of the values at once.
@@ -101,9 +103,11 @@ class ClientService:
         """
         key_digest = _digest(creation_key)
         checked, errors = self._check(values, secret, author.grantable_roles)
-        parsed = None
+        parsed, now = None, utc_now()
         try:
             parsed = _check_public_key(session, author, values, secret, public_key)
+            if parsed is None:
+                self._secrets.check_end_date(ends_at, now)
         except FieldError as error:
             errors.append(error)
         taken = is_client_id_taken(session, client_id=values.client_id, account_id=author.account_id, key=None)
@@ -111,7 +115,7 @@ class ClientService:
         _raise_if_created(session, author, key_digest)
         self._raise_if_invalid(errors, author, taken=taken)
         self._rate_limits.count_new_client(author.account_id)
-        columns, now = _columns(checked), utc_now()
+        columns = _columns(checked)
         client = IdentityClient(
             **columns,
             account_id=author.account_id,
@@ -126,8 +130,12 @@ class ClientService:
         )
         changes = {column: [None, _audit_value(value)] for column, value in {**columns, "enabled": True}.items()}
         if parsed is None:
-            client.secrets.append(self._secrets.new_client_secret(checked["client_secret"], 0, author=author, now=now))
-            changes["client_secret"] = [None, secret_states(now, client.secrets)]
+            added = self._secrets.new_client_secret(
+                checked["client_secret"], 0, author=author, now=now, ends_at=ends_at
+            )
+            client.secrets.append(added)
+            changes |= SecretsSnapshot([], now).difference_to(SecretsSnapshot([added], now))
+            changes["client_secret"] = [None, secret_states(now, [added])]
         else:
             client.keys.append(new_client_key(parsed, 0, author=author, now=now))
             changes["public_key"] = [None, secret_states(now, client.keys)]

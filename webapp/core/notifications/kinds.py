@@ -62,6 +62,7 @@ KIND_LABELS: Mapping[str, str] = {
     attention_kind(AttentionReason.IDLE): _("A client has not been used for 90 days"),
     attention_kind(AttentionReason.OLD): _("A secret or key is older than a year"),
     attention_kind(AttentionReason.TWO): _("Two secrets have worked for 30 days"),
+    attention_kind(AttentionReason.OVERDUE): _("The access review of a client is overdue"),
     CHECKPOINT: _("A checkpoint of the activity is signed, once a day"),
     TEST: _("Test message"),
 }

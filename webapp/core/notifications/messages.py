@@ -191,6 +191,11 @@ class MessageTexts:
                     f"Both have worked since {at}.",
                     "End the one that no caller uses.",
                 )
+            case AttentionReason.OVERDUE:
+                return f"The access review of {client} is overdue", (
+                    f"Nobody has reviewed its access since {at}.",
+                    "Review it on the page Access review, and keep or disable it.",
+                )
         return f"{client} needs attention", ("Its page says why.",)
 
     def _time(self, text: Any) -> str:

@@ -79,6 +79,7 @@ SENTENCES: Mapping[str, str] = {
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
     Action.RESOURCE_SERVER_ADDED: lazy_gettext("<b>%(who)s</b> added a resource server"),
     Action.RESOURCE_SERVER_REMOVED: lazy_gettext("<b>%(who)s</b> removed a resource server"),
+    Action.CHECKPOINT_SIGNED: lazy_gettext("<b>%(who)s</b> signed a checkpoint"),
     Action.PURGED: lazy_gettext("<b>%(who)s</b> deleted what was past its retention"),
 }
 # Translators: action is a word of a later version that has no text yet.
@@ -150,6 +151,7 @@ ATTEMPTS: Mapping[str, str] = {
     "resume_key": lazy_gettext("resume a key"),
     "key_end_date": lazy_gettext("set the end date of a key"),
     "revoke_tokens": lazy_gettext("revoke the tokens"),
+    "postman": lazy_gettext("see the client"),
     "try_token": lazy_gettext("test a secret"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),

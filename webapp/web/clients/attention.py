@@ -19,6 +19,7 @@ FILTER_WORDS: Mapping[str, str] = {
     AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
     AttentionReason.OLD: lazy_gettext("Secret or key older than a year"),
     AttentionReason.TWO: lazy_gettext("Two secrets in use"),
+    AttentionReason.OVERDUE: lazy_gettext("Review overdue"),
 }
 """The labels of the list's filter by its values."""
 
@@ -89,6 +90,13 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
                 count,
                 number=number,
             )
+        case AttentionReason.OVERDUE:
+            return ngettext(
+                "%(number)s client overdue for review",
+                "%(number)s clients overdue for review",
+                count,
+                number=number,
+            )
 
 
 def format_capped(count: int, *, has_more: bool) -> str:
@@ -127,14 +135,20 @@ def attention_mark(one: Attention) -> str:
             )
         case AttentionReason.TWO:
             return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
+        case AttentionReason.OVERDUE:
+            return gettext("Review overdue")
 
 
 class Advice(NamedTuple):
-    """The text of one reason, and advice on it, which is empty where a link says all."""
+    """The text of one reason, and advice on it, which is empty where a link says all.
+
+    :param secret_label: the label of the secret or key that it is about; None if it is about none.
+    """
 
     reason: AttentionReason
     text: str
     advice: str
+    secret_label: str | None
 
 
 _ADVICE: Mapping[AttentionReason, str] = {
@@ -144,6 +158,7 @@ _ADVICE: Mapping[AttentionReason, str] = {
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
     AttentionReason.OLD: lazy_gettext("Change the secret, or add a key: the old one works on while callers move over."),
     AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
+    AttentionReason.OVERDUE: lazy_gettext("Say in the access review whether it still needs its roles."),
 }
 
 
@@ -151,7 +166,7 @@ def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
     """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
         # Translators: words is a text without a full stop, which becomes a sentence.
-        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
+        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason], one.secret_label)
         for one in reasons
         if one.reason in _ADVICE
     ]

@@ -3,7 +3,9 @@
 import json
 import secrets
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from wtforms import BooleanField, HiddenField, StringField
@@ -22,7 +24,7 @@ from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
-from ..http.forms import ScreenForm, SetField, VersionField, VersionForm, normalise_line_breaks
+from ..http.forms import ScreenForm, SetField, TextsField, VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
 # Label and roles of each preset, by its key.
@@ -37,19 +39,66 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """A row of the allowed addresses.
+
+    :param number: its number among all rows, from 1 on.
+    """
+
+    number: int
+    network: str
+    label: str
+    is_removed: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was typed in it."""
+        return not (self.network or self.label)
+
+    @property
+    def counts(self) -> bool:
+        """Whether Save takes it."""
+        return not (self.is_removed or self.is_empty)
+
+
 class NetworksForm(VersionForm):
     """The networks from which a client may call."""
 
     # Translators: the name of a button, also inside sentences.
     button = lazy_gettext("Save")
-    allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
+    allowed_networks = TextsField(lazy_gettext("Allowed addresses"))
+    network_label = TextsField(lazy_gettext("Labels"))
+    """The label of each row."""
+    removed = SetField(lazy_gettext("Removed"))
+    """The numbers of the rows that Save leaves out; until then Undo keeps them."""
     confirmed = StringField(lazy_gettext("Confirmation"), default="")
     """The consequences that were confirmed: `allowed_networks.Consequences.keys`, separated by spaces."""
 
     @property
+    def rows(self) -> Sequence[NetworkRow]:
+        """The rows as they were typed, the removed ones included, from 1 on."""
+        pairs = zip_longest(self.allowed_networks.data, self.network_label.data, fillvalue="")
+        return [
+            NetworkRow(number, " ".join(network.split()), " ".join(label.split()), str(number) in self.removed.data)
+            for number, (network, label) in enumerate(pairs, start=1)
+        ]
+
+    @property
     def text(self) -> str:
-        """The list as it was typed."""
-        return self.allowed_networks.data or ""
+        """The list without the removed rows, as `check_networks` reads it."""
+        return "\n".join(f"{row.network} {row.label}" for row in self.rows if row.counts)
+
+    def apply(self, change: str) -> None:
+        """Apply the button of a row, which saves nothing: `add`, `remove-3` or `undo-3`."""
+        action, _, number = change.partition("-")
+        if action == "add":
+            self.allowed_networks.data.append("")
+            self.network_label.data.extend([""] * (len(self.allowed_networks.data) - len(self.network_label.data)))
+        elif action == "remove":
+            self.removed.data |= {number}
+        elif action == "undo":
+            self.removed.data -= {number}
 
 
 class DisableForm(VersionForm):

@@ -21,7 +21,6 @@ from ..http.loading import load_client
 from ..http.toasts import TOASTS
 from . import columns
 from .attention import FILTER_WORDS, attention_mark, strip_links
-from .review import overdue_text
 
 # The sort orders of the list with their labels, in the order of its select.
 ORDERS = {
@@ -67,7 +66,6 @@ def list_clients() -> Response:
         tags, owners = (
             ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
         )
-        review_text = "" if htmx().partial else overdue_text(session, account_id)
         failing = [] if htmx().partial else list_failing(session, account_id)
     response = render(
         "clients/list.html",
@@ -90,7 +88,6 @@ def list_clients() -> Response:
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
         may_change_settings=actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
-        review_text=review_text,
         failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
@@ -111,12 +108,10 @@ def _roles_cell(keys: Collection[str], catalogue: RoleCatalogue) -> RolesCell:
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
         summary = attention_queries.summary(session, actor().account_id)
-        review_text = overdue_text(session, actor().account_id)
     return render(
         "clients/list.html",
         "clients/_attention_summary.html",
         summary_links=strip_links(summary),
-        review_text=review_text,
     )
 
 

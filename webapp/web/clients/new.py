@@ -23,6 +23,7 @@ from ..http.recent_sign_in import sign_in_again
 from ..http.response_kinds import ScreenResponse
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
+from ..secrets.end_dates import end_date_context, parse_moment
 from ..secrets.handover import hand_over
 from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, roles_context, show_client_form, show_rate_limited
 from .forms import ClientForm, NewForm, edit_data
@@ -46,6 +47,7 @@ def new_client() -> ResponseReturnValue:
     if not form.is_ready():
         return show(status=422)
     try:
+        ends_at = parse_moment(form.ends_at.data or "")
         with transaction() as session:
             client = services().clients.create(
                 session,
@@ -53,6 +55,7 @@ def new_client() -> ResponseReturnValue:
                 values=form.values(),
                 secret=None if form.is_with_key else form.secret,
                 public_key=form.public_key.data if form.is_with_key else None,
+                ends_at=ends_at,
                 creation_key=form.creation_key.data,
                 copied_from=copied.id if copied else None,
             )
@@ -143,6 +146,7 @@ def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Respo
         key=None,
         copied=copied,
         keys_only=keys_only,
+        **end_date_context(),
         withdrawn=catalogue.names(copied.roles - grantable if copied else ()),
         remake_url=url_for(".new_form", copy=copied.id if copied else None),
         **{"propose": not htmx().partial, **options},

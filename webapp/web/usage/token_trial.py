@@ -39,9 +39,10 @@ def try_token(key: str) -> Response:
     if not form.validate():
         return _show(form, client, status=422)
     trial = services().try_token(client.client_id, Secret(secret), (form.scope.data or "").strip())
-    with event_transaction() as session:
-        issued = trial.outcome == Outcome.ISSUED
-        record_event(session, author_of(actor()), Action.SECRET_TESTED, client, {"issued": [None, issued]})
+    if trial.outcome != Outcome.THROTTLED:  # so that the limit also bounds the events of refused tests
+        with event_transaction() as session:
+            issued = trial.outcome == Outcome.ISSUED
+            record_event(session, author_of(actor()), Action.SECRET_TESTED, client, {"issued": [None, issued]})
     return _show(form, client, **_answer(trial, client))
 
 
