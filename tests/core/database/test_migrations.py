@@ -218,6 +218,25 @@ def test_the_plan_lists_what_an_upgrade_runs(engine: Engine) -> None:
     assert migrations.pending(engine) == []
 
 
+def test_tables_of_a_newer_release_are_left_as_they_are(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """A host that returns to this release starts on them."""
+    head = ScriptDirectory.from_config(migrations.alembic_config(engine)).get_current_head()
+    set_revision(engine, "9999")
+    try:
+        migrations.upgrade(engine)
+        assert "a newer release, revision 9999" in caplog.text
+        assert migrations.pending(engine) == []
+        make_client(engine)
+    finally:
+        set_revision(engine, str(head))
+
+
+def set_revision(engine: Engine, revision: str) -> None:
+    """Change the recorded revision of the tables."""
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {IDENTITY_CLIENTS.version_table} SET version_num = '{revision}'"))
+
+
 def test_an_upgrade_waits_briefly_for_locks(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a table is locked it gives way to requests and tries again; at last it changes nothing."""
     engine = make_engine(postgresql_url)

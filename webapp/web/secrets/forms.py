@@ -35,7 +35,7 @@ class SecretForm(ScreenForm):
     """
 
     client_secret = StringField(lazy_gettext("Client secret"), default="")
-    ends_at = StringField(lazy_gettext("End date"), default="")
+    ends_at = StringField(lazy_gettext("End date of the secret"), default="")
     secret_warning = HiddenField("Warning", default="")
     """The warning about the secret as the form showed it: a POST that repeats it has been warned."""
     warning_fields: ClassVar[dict[str, str]] = {"client_secret": "secret_warning"}
