@@ -1,9 +1,10 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
 # make dev    the same, restarted whenever code, a template or a static file changes
 # make test   install what the tests run for real, and run all of them
-# make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 6 minutes; writes dist/cluster.md
+# make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 7 minutes; writes dist/cluster.md
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
 # make lint   style of code, templates, styles and script; types; and which module may import which
+# make messages   add texts that are new in the code to the translations, and remove those that are gone
 # make bench  how fast the token endpoint is; ARGUMENTS='--million' and others: benchmarks/README.md
 # make screenshots   the README's images, and every screen in dist/screens
 # make dist   the wheel that a host installs, dist/identity_clients-<version>-py3-none-any.whl
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra standalone --universal --python-version 3.11 \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 
-.PHONY: run dev test test-cluster test-matrix lint bench screenshots dist sbom audit lock
+.PHONY: run dev test test-cluster test-matrix lint messages bench screenshots dist sbom audit lock
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -48,6 +49,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/oxlint static
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+messages: $(VENV)/.installed-dev
+	@mkdir -p dist
+	@$(BIN)/pybabel -q extract -F pyproject.toml -c Translators: -k "ic_gettext ic_ngettext:1,2 lazy_gettext" \
+		--sort-output --no-location --no-wrap -o dist/identity_clients.pot webapp templates
+	@$(BIN)/pybabel -q update -D identity_clients -i dist/identity_clients.pot -d webapp/translations \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap
+	@echo "Translate what has no text yet: grep -B2 -n '^msgstr.*\"\"$$' webapp/translations/*/LC_MESSAGES/*.po"
 
 screenshots: $(VENV)/.installed-dev
 	@.ci/components

@@ -88,6 +88,8 @@ def seed(url: str, clients: int, rows: int = 0) -> None:
             keys = loader.keys(ACCOUNT)
             for table, some in itertools.chain(_requests(keys, rows * 2 // 3), _events(keys, rows // 3)):
                 loader.insert(f"{table} ({TABLES[table]})", some)
+            # The events count as older than the hash chain: nobody wants to measure the chaining of millions at once.
+            loader.execute("DELETE FROM identity_client_event_hashes")
     with _Timed("statistics"), closing(_Loader(url)) as loader:
         loader.execute("ANALYZE")
 

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from .core import retention
 from .core.audit.stream import stream
+from .core.checkpoints.signing import CheckpointSigner
+from .core.checkpoints.verification import ChainVerifier
 from .core.database import migrations
 from .core.database.backup import BackupRefused, back_up
 from .core.database.models import utc_now
@@ -22,6 +24,7 @@ from .core.database.time_limits import response_limit
 from .core.database.unit_of_work import unit_of_work
 from .core.errors import FieldError, NotFound, SigningKeyUnusable, Unavailable
 from .core.notifications.attention import send_attention_signals
+from .core.notifications.checkpoints import sign_checkpoints
 from .core.tokens.resource_servers import add_resource_server, list_resource_servers, remove_resource_server
 from .core.tokens.signing_keys import JWKS_CACHE_SECONDS
 from .host import check_configuration, services
@@ -32,8 +35,10 @@ commands = AppGroup(
     callback=with_appcontext(check_configuration),
 )
 keys = AppGroup("keys", help="List, rotate and withdraw the keys that sign tokens.")
+audit = AppGroup("audit", help="Verify the audit log, and sign its checkpoints.")
 resource_server = AppGroup("resource-server", help="Manage the APIs that may introspect every token.")
 commands.add_command(keys)
+commands.add_command(audit)
 commands.add_command(resource_server)
 
 
@@ -77,13 +82,15 @@ def purge() -> None:
     """Delete rows past their retention period: audit events, token requests, counts, addresses, tokens, messages."""
     ours = services()
     with _report_errors():
+        now = utc_now()
         purged = retention.purge(
             ours.engine,
             actor=_user(),
             event_days=ours.settings.event_retention_days,
             token_request_days=ours.settings.token_request_retention_days,
             request_log_days=ours.settings.request_log_days,
-            now=utc_now(),
+            signer=CheckpointSigner(ours.keys, ours.settings.issuer, now),
+            now=now,
         )
     click.echo(
         f"Deleted: {purged.events} events, {purged.token_requests} token requests, {purged.token_request_counts}"
@@ -133,6 +140,54 @@ def print_plan(pending: Sequence[migrations.PendingRevision]) -> None:
         click.echo(f"{revision.number}\t{revision.description}")
     if not pending:
         click.echo("Nothing is to be done.")
+
+
+# The audit log
+
+
+@audit.command()
+@click.option("--account", help="Verify the chain of this account only.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=click.File(encoding="utf-8"),
+    help="Compare with a FILE that was kept elsewhere, or `-`: checkpoints, webhook messages, lines of stream-audit.",
+)
+def verify(account: str | None, checkpoints: TextIO | None) -> None:
+    """Find audit events that were changed, moved or removed. Exits with 1 if there are any."""
+    findings = 0
+    with _report_errors():
+        verifier = ChainVerifier(services().engine)
+        accounts = verifier.accounts()
+        if account is not None and account not in accounts:
+            raise click.ClickException(f"There is no chain of an account {account}.")
+        for account_id in accounts if account is None else [account]:
+            for finding in verifier.verify(account_id):
+                click.echo(finding)
+                findings += 1
+        if checkpoints is not None:
+            for finding in verifier.compare(checkpoints, account):
+                click.echo(finding)
+                findings += 1
+    verified = verifier.verified
+    click.echo(f"Verified: {verified.events} events; outside the chain, from before it: {verified.before}.")
+    if verified.waiting:
+        click.echo(f"Not chained yet: {verified.waiting}.")
+    if checkpoints is not None:
+        click.echo(f"Compared: {verified.compared}, of which purged: {verified.purged}.")
+        if not verified.compared:
+            raise click.ClickException("There was nothing to compare with.")
+    if findings:
+        raise click.ClickException(f"The audit log is not as it was written: {findings} findings.")
+
+
+@audit.command()
+def checkpoint() -> None:
+    """Sign a checkpoint of each account's audit log, once a day; notify its targets. Run it daily from cron."""
+    ours = services()
+    with _report_errors():
+        signed = sign_checkpoints(ours.engine, ours.keys, ours.settings.issuer, utc_now())
+    click.echo(f"Checkpoints signed: {signed}.")
 
 
 # Signing keys

@@ -13,6 +13,7 @@ from .core.audit.before_change import BeforeChange, with_hooks
 from .core.audit.events import with_outbox
 from .core.authentication.authenticator import Authenticator
 from .core.authentication.key_authenticator import KeyAuthenticator
+from .core.clients.attention import with_review_days
 from .core.clients.roles import DEFAULT_ROLES, MANAGEMENT_ROLE, MANAGEMENT_SCOPES, RoleCatalogue
 from .core.clients.service import ClientService
 from .core.database.engine import make_engine, share_engine
@@ -148,12 +149,17 @@ def make_services(
     owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
     catalogue = make_catalogue(settings)
     engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
-    engine = with_outbox(engine, EventOutbox(catalogue))
+    engine = with_review_days(with_outbox(engine, EventOutbox(catalogue)), settings.review_days)
     # On the original engine, since disposing of an engine does not dispose of its copies.
     reads = FastReads(owned)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
-    secrets = SecretService(hasher, prefix=settings.secret_prefix, refuse_weak=settings.refuse_weak_secrets)
+    secrets = SecretService(
+        hasher,
+        prefix=settings.secret_prefix,
+        refuse_weak=settings.refuse_weak_secrets,
+        max_days=settings.secret_max_days,
+    )
     rate_limits = RateLimits(
         settings.throttle_storage_url,
         settings.taken_id_answers_per_hour,
@@ -211,6 +217,7 @@ def make_services(
             mail=mail,
             allow_private=allow_private,
         ),
+        try_token=oauth.try_token,
         load_actor=load_actor,
         close_connections=close_connections,
     )

@@ -20,6 +20,7 @@ from .core.clients.service import ClientService
 from .core.notifications.delivery import DeliveryService
 from .core.notifications.targets import TargetService
 from .core.rate_limits.limits import RateLimits
+from .core.secrets.generation import Secret
 from .core.secrets.service import SecretService
 from .core.tokens.access_tokens import AccessTokens
 from .core.tokens.signing_keys import SigningKeys
@@ -81,6 +82,27 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenTrial:
+    """What the token endpoint answered to a request that a person tried on the screens.
+
+    :param status: the HTTP status of the response.
+    :param body: its JSON members; an access token is cut.
+    :param outcome: the true outcome, an `Outcome` or `AuthenticationFailure`.
+    :param secret_label: the label of the secret that matched, None if none did.
+    :param address: the person's address, None if it is unknown.
+    :param scope: what a token request would record of the requested scope.
+    """
+
+    status: int
+    body: Mapping[str, Any] = field(repr=False)
+    outcome: str
+    secret_label: str | None
+    address: str | None
+    scope: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """The objects that all requests of one application share, kept in `app.extensions`."""
 
@@ -99,6 +121,8 @@ class Services:
     recorder: Recorder
     targets: TargetService
     delivery: DeliveryService
+    try_token: Callable[[str, Secret, str], TokenTrial] = field(repr=False)
+    """Try a token request with this client ID, secret and scope; the screens do not import the endpoint."""
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)

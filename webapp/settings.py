@@ -64,6 +64,8 @@ class Settings:
     """The endpoint of the host's sign-in page, which gets the parameter `next` (W11). None: Flask-Login's."""
     platform_name: str = "Vitesse"
     """The platform's name in the texts of the screens."""
+    api_docs_url: str | None = None
+    """The URL of the documentation of the API that tokens open, for a link beside the code that requests one."""
     time_zone: str = "Europe/London"
     """The time zone in which the screens show times. UTC, with a warning, where no time zone data is installed."""
     api_roles: Any = None
@@ -76,6 +78,8 @@ class Settings:
     """The prefix of generated secrets, by which scanners recognise a leaked one (S3)."""
     refuse_weak_secrets: bool = False
     """Refuse weak secrets instead of warning (S4)."""
+    secret_max_days: int = 0
+    """Within how many days of its creation every new secret ends; at most 365. 0: it needs no end date (S8)."""
     recent_sign_in_minutes: int = 30
     """The maximal age of a sign-in for creating a client or changing its secrets (W5); at most 30."""
     key_rotation_days: int = 90
@@ -177,6 +181,8 @@ class Settings:
                 raise _invalid("role_permissions", f"must map roles to lists of {', '.join(sorted(PERMISSIONS))}")
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
             raise _invalid("secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100")
+        if not 0 <= self.secret_max_days <= 365:
+            raise _invalid("secret_max_days", "must be from 1 to 365, or 0 for no limit")
         if not 1 <= self.recent_sign_in_minutes <= 30:
             raise _invalid("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.key_rotation_days <= 90:
@@ -211,6 +217,8 @@ class Settings:
                 "must be memory://, the address of a Redis, such as redis://host/0, or the addresses of its Sentinels"
                 " and its name there, such as redis+sentinel://one:26379,two:26379/name",
             )
+        if self.api_docs_url is not None and not re.fullmatch(r"https?://\S+", self.api_docs_url):
+            raise _invalid("api_docs_url", "must be an http or https address")
         if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
             raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")
         if not _is_time_zone(self.time_zone):

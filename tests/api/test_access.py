@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.api import Api, allow_api, fields_of, make_caller, problem_of
 from tests.support.factories import OTHER_ACCOUNT, make_account, make_client
+from tests.support.keys import add_key, private_key, public_pem
 from webapp.api.resources import RESOURCES
 from webapp.core.database.models import IdentityClient
 
@@ -15,6 +16,8 @@ BODIES: dict[str, Any] = {
     "updateClient": {"name": "A name"},
     "createSecret": {},
     "setEndDate": {"ends_at": None},
+    "addKey": {"public_key": public_pem(private_key())},
+    "setKeyEndDate": {"ends_at": None},
     "setNetworks": {"networks": []},
 }
 WITH_KEY = [
@@ -27,10 +30,12 @@ CHANGES = [(path, method, operation) for path, method, operation in WITH_KEY if 
 IDS = [operation.id for _, _, operation in WITH_KEY]
 
 
-def request(api: Api, path: str, method: str, operation: Any, client: IdentityClient, key: str = "") -> Any:
+def request(
+    api: Api, path: str, method: str, operation: Any, client: IdentityClient, key: str = "", key_id: str = ABSENT
+) -> Any:
     url = path.replace("<key>", key or str(client.id)).replace("<secret_id>", str(client.secrets[0].id))
-    version = client.version if operation.needs_version else None
-    return api.call(method, url, BODIES.get(operation.id), version=version)
+    version = (client.version if key_id == ABSENT else client.version + 1) if operation.needs_version else None
+    return api.call(method, url.replace("<key_id>", key_id), BODIES.get(operation.id), version=version)
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), WITH_KEY, ids=IDS)
@@ -63,8 +68,9 @@ def test_a_change_needs_every_role_of_the_client_unless_it_only_removes_access(
 ) -> None:
     """With a new secret of a client the caller could act with its roles (A9)."""
     client = make_client(api.engine, roles=["MerchantUser", "CreatePayment"])
-    response = request(api, path, method, operation, client)
-    if operation.id in ("disableClient", "revokeTokens", "pauseSecret", "endSecret"):
+    key = add_key(api.engine, client, private_key(number=2))
+    response = request(api, path, method, operation, client, key_id=str(key.id))
+    if operation.id in ("disableClient", "revokeTokens", "pauseSecret", "endSecret", "pauseKey", "endKey"):
         assert response.status_code in (200, 204, 409), response.text
     else:
         assert problem_of(response) == (403, "role-not-held")

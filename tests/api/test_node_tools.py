@@ -60,7 +60,7 @@ def test_spectral_finds_no_fault(node: str, folder: Path) -> None:
 def test_a_client_generated_in_typescript(
     node: str, live_server: servers.LiveServer, engine: Engine, folder: Path
 ) -> None:
-    """It creates, updates, rotates, uses and deletes a client; its code passes the strict type checks."""
+    """It creates, updates, rotates, uses and deletes a client, and adds a key; it passes the strict type checks."""
     make_account(engine, "typescript")
     allow_api(engine, "typescript")
     caller = make_caller(engine, "typescript-deployer", account_id="typescript")
@@ -81,6 +81,7 @@ def test_a_client_generated_in_typescript(
         "name": "Typed client",
         "used": [200, 200],
         "states": ["ending", "current"],
+        "keys": [["1", "ES256", "paused"], ["1", "ES256", "paused"]],
         "listed": [["typed-client", ["typescript"]]],
         "stale": {"status": 412, "title": "The client was changed since you read it"},
         "deleted": 204,

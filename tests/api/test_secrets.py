@@ -62,6 +62,21 @@ def test_a_secret_is_only_in_the_response_that_created_it(api: Api) -> None:
     assert not [value for value in (*values, chosen) if value in stored]
 
 
+def test_a_new_secret_may_end_on_a_date(api: Api) -> None:
+    """At creation and rotation; not with `leaked` (S8)."""
+    ends_at = (utc_now() + timedelta(days=30)).replace(microsecond=0)
+    created = api.create(client_id="with-end-date", ends_at=ends_at.isoformat())
+    path = f"/clients/{created['id']}/secrets"
+    [first] = api.call("GET", path).json["items"]  # type: ignore[index]
+    assert first["ends_at"] == ends_at.isoformat().replace("+00:00", "Z")
+    client = make_client(api.engine)
+    assert rotate(api, client, 1, ends_at=ends_at.isoformat()).json["ends_at"] == first["ends_at"]
+    late = rotate(api, client, 2, end_older=True, ends_at=(utc_now() + timedelta(days=366)).isoformat())
+    assert (problem_of(late), fields_of(late)) == ((422, "invalid-fields"), ["#/ends_at"])
+    leaked = rotate(api, client, 2, leaked=True, ends_at=ends_at.isoformat())
+    assert fields_of(leaked) == ["#/leaked"]
+
+
 def test_a_third_secret_needs_the_oldest_to_end(api: Api) -> None:
     """At most two have not ended (S7)."""
     client = make_client(api.engine)

@@ -69,7 +69,7 @@ def test_the_menu_by_enter_and_tab_returns_the_focus(tab: Page, merchant: Mercha
     press(tab, "Enter")
     menu = Menu(tab)
     expect(button).to_have_attribute("aria-expanded", "true")
-    for verb in ("View", "Edit", "Change secret", "Disable", "Copy", "Leaked secret", "Revoke tokens", "Delete"):
+    for verb in ("View", "Edit", "Change secret", "Duplicate", "Disable", "Replace leaked", "Revoke tokens", "Delete"):
         press(tab, "Tab")
         expect(menu.actions.filter(has_text=re.compile(f"^{verb}"))).to_be_focused()
     press(tab, "Escape")
@@ -94,8 +94,11 @@ def test_the_menu_by_arrows_home_end_and_first_letters(tab: Page, merchant: Merc
         ("End", "Delete"),
         ("Home", "View"),
         ("c", "Change secret"),
-        ("c", "Copy"),
-        ("c", "Change secret"),
+        ("d", "Duplicate"),
+        ("d", "Disable"),
+        ("d", "Delete"),
+        ("d", "Duplicate"),
+        ("r", "Replace leaked"),
         ("r", "Revoke tokens"),
         ("x", "Revoke tokens"),
     ):
@@ -108,7 +111,7 @@ def test_the_menu_by_arrows_home_end_and_first_letters(tab: Page, merchant: Merc
     more = Details.open(tab, client.id).root.get_by_role("button", name="More actions")
     more.focus()
     press(tab, "ArrowDown")
-    expect(focused).to_have_text(re.compile("^Disable"))
+    expect(focused).to_have_text(re.compile("^Duplicate"))
 
 
 @pytest.mark.parametrize("by", ["keyboard", "mouse"])
@@ -228,13 +231,13 @@ def test_disable_focuses_cancel_and_announces_the_result(tab: Page, merchant: Me
     button.focus()
     press(tab, "Enter")
     Menu(tab)
-    press(tab, "Tab", "Enter")
+    press(tab, "Tab", "Tab", "Enter")
     confirmation = Confirmation(tab)
     expect(confirmation.root.get_by_role("link", name="Cancel")).to_be_focused()
     press(tab, "Escape")
     expect(confirmation.root).to_have_count(0)
     expect(button).to_be_focused()
-    press(tab, "Enter", "Tab", "Enter")
+    press(tab, "Enter", "Tab", "Tab", "Enter")
     confirmation = Confirmation(tab)
     press(tab, "Tab", "Enter")
     expect(confirmation.root).to_have_count(0)
@@ -249,7 +252,7 @@ def test_enable_needs_no_confirmation_and_returns_the_focus(tab: Page, merchant:
     button.focus()
     press(tab, "Enter")
     menu = Menu(tab)
-    press(tab, "Tab", "Tab", "Tab", "Tab", "Enter")
+    press(tab, "Tab", "Tab", "Tab", "Tab", "Tab", "Enter")
     expect(menu.root).to_be_hidden()
     screen.expect_message("can ask for tokens again")
     expect(screen.row(merchant.new_id)).to_contain_text("Enabled")

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -32,6 +33,8 @@ HAPROXY, PGBOUNCER, NGINX, CADDY = 31, 41, 81, 82
 HTTP_PORT, HTTPS_PORT = 8080, 8443
 START_SECONDS = 120
 PATH = f"{os.environ['PATH']}:/usr/sbin"
+# As systemd does: the socket is descriptor 3, and the variables name the process itself.
+WITH_SOCKET = 'exec 3<&"$1"; shift; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
 ACCOUNT, EMAIL, PASSWORD = "Northwind", "ann@northwind.example", "correct horse battery staple"
 
 
@@ -88,19 +91,31 @@ class PostgreSQL(Process):
 
 
 class Host(Process):
-    """One application host, in production mode."""
+    """One application host, in production mode, whose listening socket stays open while the process is replaced.
 
-    def __init__(self, cluster: "Cluster", index: int, *, tree: Path = servers.ROOT) -> None:
+    :param listener: the socket of the host that this one replaces.
+    """
+
+    def __init__(
+        self,
+        cluster: "Cluster",
+        index: int,
+        *,
+        tree: Path = servers.ROOT,
+        listener: socket.socket | None = None,
+    ) -> None:
         self.address = cluster.network.address(HOSTS[index])
         self.url = f"http://{self.address}:5000"
+        self.listener = listener or socket.create_server((self.address, 5000), backlog=1024)
         self._settings = cluster.settings
-        name = f"host{index + 1}"
+        name, descriptor = f"host{index + 1}", self.listener.fileno()
         super().__init__(
             name,
-            [sys.executable, "-m", "webapp.standalone"],
+            ["bash", "-c", WITH_SOCKET, "host", str(descriptor), sys.executable, "-m", "webapp.standalone"],
             cluster.directory / name,
             working_directory=tree,
             privileged=True,
+            descriptors=[descriptor],
         )
 
     def start(self) -> None:
@@ -199,6 +214,8 @@ class Cluster:
         for process in (*self.hosts, *self.engines):
             process.resume()
             process.kill()
+        for host in self.hosts:
+            host.listener.close()
 
     def repair(self) -> float:
         """Restore all missing components, and wait until the cluster is complete; return the seconds it took."""
@@ -374,7 +391,10 @@ class Cluster:
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         settings = dict(line.split("=", 1) for line in lines)
         # All callers have one address here, which also sends every wrong secret.
-        return settings | {"IDENTITY_CLIENTS_FAILURES_PER_ADDRESS": "1000000"}
+        return settings | {
+            "IDENTITY_CLIENTS_FAILURES_PER_ADDRESS": "1000000",
+            "IDENTITY_CLIENTS_API_ENABLED": "true",
+        }
 
     @contextlib.contextmanager
     def _redis(self, address: str, port: int) -> Iterator["redis.Redis"]:

@@ -3,6 +3,7 @@
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.support import servers
 
 from . import cluster as clusters
 from .cluster import Cluster
-from .load import Client, Load
+from .load import Callers, make_callers
 from .trials import Results
 
 HERE = Path(__file__).parent
@@ -46,6 +47,7 @@ def _running(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{clusters.PATH}")]
     if missing:
         pytest.fail(f"Not installed: {', '.join(missing)}. Run: .ci/components cluster")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is stopped stops the cluster
     began = time.monotonic()
     with clusters.running() as cluster:
         print(f"\nThe cluster started in {time.monotonic() - began:.1f} s; logs are in {cluster.directory}")
@@ -62,12 +64,9 @@ def cluster(_running: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def clients(_running: Cluster) -> list[Client]:
-    """Return clients that may request tokens."""
-    with Load(_running.nginx_address, []) as load:
-        while len(load.created) < CLIENTS:
-            time.sleep(0.1)
-    return load.created
+def callers(_running: Cluster) -> Callers:
+    """Return clients that may request tokens, and one that may call the management API."""
+    return make_callers(_running.nginx_address, CLIENTS)
 
 
 @pytest.fixture(scope="session")

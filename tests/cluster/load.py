@@ -1,16 +1,17 @@
-"""A moderate load of token and screen requests through the proxy; all responses and created clients are counted."""
+"""A moderate load of tokens, screens and the management API through the proxy; all responses are counted."""
 
 import itertools
+import json
 import re
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import urllib3
@@ -18,13 +19,19 @@ import urllib3
 from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, ProxyAddress
 
 CLIENTS = "/administration/identity-clients"
+API = "/api/identity-clients/v1"
+GRANTED_ROLE = "MerchantUser"
+MANAGER_ROLES = ("ManageIdentityClients", GRANTED_ROLE)
 TOKEN_WORKERS, TOKEN_SECONDS = 4, 0.125
 SCREEN_WORKERS, SCREEN_SECONDS = 2, 0.5
+API_SECONDS = 0.5
 WRONG_SECRET_SECONDS = 0.5
 SIGN_IN_EVERY = 10
 RETRY_AFTER_SECONDS = 5
-GIVEN_UP_SECONDS = 15
+GIVEN_UP_SECONDS = 30
 SLOW_SECONDS = 5
+RESTART_SECONDS = 20
+"""How long a response may take that waits for a process to start, on a machine that runs all hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,22 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Callers:
+    """The clients that a load uses.
+
+    :param clients: request tokens in turn.
+    :param manager: calls the management API.
+    """
+
+    clients: list[Client]
+    manager: Client
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The response to one request.
 
-    :param kind: `token`, `wrong secret`, `screen` or `create`.
+    :param kind: `token`, `wrong secret`, `screen`, `create`, `API` or `API create`.
     :param status: 0 without a response.
     :param detail: text that explains an unexpected response.
     """
@@ -79,14 +98,27 @@ class Caller:
         )
         self._cookie = ""
 
-    def request(self, path: str, form: Mapping[str, str] | None = None) -> urllib3.BaseHTTPResponse:
+    def request(self, path: str, form: Mapping[str, str | Sequence[str]] | None = None) -> urllib3.BaseHTTPResponse:
         """Send a GET, or a POST of a form, with the cookie that was set before."""
-        headers = {"Host": NAME, "Cookie": self._cookie} if self._cookie else {"Host": NAME}
-        if form is None:
-            answer = self._pool.request("GET", path, headers=headers, redirect=False)
-        else:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-            answer = self._pool.request("POST", path, urlencode(form), headers=headers, redirect=False)
+        body, sent = None, {"Host": NAME}
+        if self._cookie:
+            sent["Cookie"] = self._cookie
+        if form is not None:
+            body = urlencode(form, doseq=True)
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        return self.send("GET" if body is None else "POST", path, body, sent)
+
+    def call(self, token: str, path: str, body: Mapping[str, Any] | None = None) -> urllib3.BaseHTTPResponse:
+        """Send a GET, or a POST of JSON, to the management API."""
+        sent = {"Host": NAME, "Authorization": f"Bearer {token}"}
+        if body is None:
+            return self.send("GET", f"{API}{path}", None, sent)
+        sent |= {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
+        return self.send("POST", f"{API}{path}", json.dumps(body), sent)
+
+    def send(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send a request, and keep the cookie that its response sets."""
+        answer = self._pool.request(method, path, body, headers=headers, redirect=False)
         if cookie := answer.headers.get("Set-Cookie"):
             self._cookie = cookie.partition(";")[0]
         return answer
@@ -109,20 +141,19 @@ def token_form(client: Client) -> dict[str, str]:
 class Load:
     """The load within the block.
 
-    :param clients: clients that request tokens in turn; with none only the screens are used.
+    :ivar created: clients whose creation was acknowledged.
+    :ivar tokens: all tokens that were issued.
     """
 
     proxy: ProxyAddress
-    clients: list[Client]
+    callers: Callers
     answers: list[Answer] = field(default_factory=list)
     created: list[Client] = field(default_factory=list)
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
-        tasks: list[Callable[[], None]] = [self._create] * SCREEN_WORKERS
-        if self.clients:
-            tasks += [self._ask_for_tokens] * TOKEN_WORKERS + [self._guess]
+        tasks = [self._create] * SCREEN_WORKERS + [self._ask_for_tokens] * TOKEN_WORKERS + [self._guess, self._manage]
         self._threads = [threading.Thread(target=task) for task in tasks]
         for thread in self._threads:
             thread.start()
@@ -178,18 +209,35 @@ class Load:
             client = next(clients)
             answer = self._ask(caller, "token", {200}, "/connect/token", token_form(client))
             if answer is not None and answer.status == 200:
-                self.tokens[client.client_id] = answer.json()["access_token"]
+                self.tokens.append(answer.json()["access_token"])
 
-        clients = itertools.cycle(self.clients)
+        clients = itertools.cycle(self.callers.clients)
         self._repeat(one, TOKEN_SECONDS)
 
     def _guess(self) -> None:
         def one(caller: Caller) -> None:
             # Each with another client ID, so that no rate limit applies.
-            client = Client(f"unknown-{uuid.uuid4().hex}", self.clients[0].secret)
+            client = Client(f"unknown-{uuid.uuid4().hex}", self.callers.clients[0].secret)
             self._ask(caller, "wrong secret", {401}, "/connect/token", token_form(client))
 
         self._repeat(one, WRONG_SECRET_SECONDS)
+
+    def _manage(self) -> None:
+        token = ""
+
+        def one(caller: Caller) -> None:
+            nonlocal token
+            if not token:
+                answer = self._ask(caller, "token", {200}, "/connect/token", token_form(self.callers.manager))
+                token = answer.json()["access_token"] if answer is not None else ""
+                return
+            self._count("API", {200}, lambda: caller.call(token, "/clients"))
+            body = {"client_id": f"client-{uuid.uuid4().hex}", "token_duration_minutes": 10, "roles": [GRANTED_ROLE]}
+            answer = self._count("API create", {201}, lambda: caller.call(token, "/clients", body))
+            if answer is not None:
+                self.created.append(Client(answer.json()["client_id"], answer.json()["client_secret"]))
+
+        self._repeat(one, API_SECONDS)
 
     def _create(self) -> None:
         rounds = itertools.count()
@@ -233,10 +281,15 @@ class Load:
     def _ask(
         self, caller: Caller, kind: str, expected: Iterable[int], path: str, form: Mapping[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse | None:
+        return self._count(kind, expected, lambda: caller.request(path, form))
+
+    def _count(
+        self, kind: str, expected: Iterable[int], send: Callable[[], urllib3.BaseHTTPResponse]
+    ) -> urllib3.BaseHTTPResponse | None:
         """Send a request and count its response; return it if it is an expected one."""
         began = time.monotonic()
         try:
-            answer = caller.request(path, form)
+            answer = send()
         except urllib3.exceptions.HTTPError as error:
             self.answers.append(Answer(kind, began, time.monotonic(), 0, False, False, type(error).__name__))
             return None
@@ -244,6 +297,23 @@ class Load:
         detail = "" if is_success else re.sub(r"[0-9a-f]{8,}", "...", _gist(answer.data.decode()))
         self.answers.append(Answer(kind, began, time.monotonic(), answer.status, is_success, says_when, detail))
         return answer if is_success else None
+
+
+def make_callers(proxy: ProxyAddress, number: int) -> Callers:
+    """Allow the management API, and create a client that calls it and a number of others, on the screens."""
+    caller = Caller(proxy)
+    sign_in = fields(caller.request("/login").data.decode(), "email") | {"email": EMAIL, "password": PASSWORD}
+    assert caller.request("/login", sign_in).status == 303
+    settings = fields(caller.request(f"{CLIENTS}/settings").data.decode(), "management_api")
+    assert caller.request(f"{CLIENTS}/settings", settings | {"management_api": "y"}).status == 303
+    made = []
+    for roles in [MANAGER_ROLES, *[(GRANTED_ROLE,)] * number]:
+        form: dict[str, str | Sequence[str]] = {**fields(caller.request(f"{CLIENTS}/new").data.decode(), "client_id")}
+        made.append(Client(f"client-{uuid.uuid4().hex}", str(form["client_secret"])))
+        answer = caller.request(f"{CLIENTS}/new", form | {"client_id": made[-1].client_id, "roles": roles})
+        assert answer.status in (200, 201), answer.data
+    caller.close()
+    return Callers(made[1:], made[0])
 
 
 def _gist(body: str) -> str:

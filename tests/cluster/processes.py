@@ -36,6 +36,7 @@ class Process:
     :param directory: made if it is missing; the program's working directory, with its log.
     :param namespace: the start of a command that runs the rest in a network namespace, as `Network.enter` returns it.
     :param privileged: run as the user who runs the tests; otherwise as `nobody` if that is root.
+    :param descriptors: files that it inherits.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Process:
         working_directory: Path | None = None,
         namespace: Sequence[str] = (),
         privileged: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.directory = directory
         self.log = directory / f"{name}.log"
         self.environment = dict(environment or {})
         self._working_directory = working_directory or directory
+        self._descriptors = tuple(descriptors)
         self._user = None if privileged or os.getuid() != 0 else pwd.getpwnam("nobody")
         self._process: subprocess.Popen[bytes] | None = None
         self.command = [str(part) for part in command]
@@ -91,6 +94,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self._descriptors,
                 user=self._starts_as.pw_uid if self._starts_as else None,
                 group=self._starts_as.pw_gid if self._starts_as else None,
                 extra_groups=[] if self._starts_as else None,

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import urllib3
 
 from .cluster import NAME, Cluster, Host, ProxyAddress
-from .load import SLOW_SECONDS, Caller, Client, Load, token_form
+from .load import SLOW_SECONDS, Caller, Callers, Client, Load, token_form
 from .processes import wait_for
 
 BEFORE_SECONDS = 1
@@ -44,21 +44,23 @@ class Trial:
 
 def run(
     cluster: Cluster,
-    clients: Sequence[Client],
+    callers: Callers,
     fault: Callable[[Cluster], None],
     *,
     proxy: ProxyAddress | None = None,
     may_be_busy: bool = True,
+    slow_seconds: float = SLOW_SECONDS,
 ) -> Trial:
     """Cause a fault under load, wait until the cluster is restored, and check the requirements.
 
     :param fault: returns when the failed component is back or replaced.
     :param proxy: the proxy that callers connect to; None for nginx.
     :param may_be_busy: whether 503 with `Retry-After` is allowed.
+    :param slow_seconds: how long a response may take.
     """
     cluster.reset_rate_limits()
     logged = cluster.logged()
-    with Load(proxy or cluster.nginx_address, list(clients)) as load:
+    with Load(proxy or cluster.nginx_address, callers) as load:
         time.sleep(BEFORE_SECONDS)
         fault(cluster)
         back_at = time.monotonic()
@@ -74,13 +76,15 @@ def run(
         trial.violations.append(f"{trial.lost} acknowledged clients are lost")
     if unknown:
         trial.violations.append(f"{unknown} acknowledged clients get neither a token nor 401")
-    slow = [answer for answer in load.answers if answer.seconds > SLOW_SECONDS]
+    slow = [answer for answer in load.answers if answer.seconds > slow_seconds]
     trial.violations += [f"{answer.kind}: {answer.status} took {answer.seconds:.1f} s" for answer in slow]
     if trial.again_after > AGAIN_SECONDS:
         trial.violations.append(f"no token for {trial.again_after:.1f} s after the end of the fault")
-    trial.violations += stuck(cluster, clients)
+    trial.violations += stuck(cluster, callers.clients[0])
     if not counts_are_shared(cluster):
         trial.violations.append("rate limits are not shared again")
+    for answer, count in sorted(load.refused(may_be_busy=False).items()):
+        print(f"{count} x {answer}")
     for message, count in (cluster.logged() - logged).most_common(LOGGED_MAX):
         print(f"{count} x {message}")
     return trial
@@ -101,7 +105,7 @@ def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tupl
     return missing, len(left)
 
 
-def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
+def stuck(cluster: Cluster, client: Client) -> list[str]:
     """Return descriptions of processes that still use a former primary."""
     found = [
         f"{count} connections of the application to {node}, which is a standby"
@@ -109,7 +113,7 @@ def stuck(cluster: Cluster, clients: Sequence[Client]) -> list[str]:
         if not node.is_primary() and (count := cluster.stuck(node))
     ]
     for host in cluster.hosts:
-        statuses = [request_directly(host, token_form(clients[0])) for _ in range(DIRECT_REQUESTS)]
+        statuses = [request_directly(host, token_form(client)) for _ in range(DIRECT_REQUESTS)]
         if set(statuses) != {200}:
             found.append(f"{host} answers {statuses} after the recovery")
     return found

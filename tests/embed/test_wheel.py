@@ -16,6 +16,7 @@ KINDS = {
     "templates": {".html"},
     "static": {".css", ".js"},
     "migrations": {".py", ".mako"},
+    "translations": {".po"},
 }
 
 
@@ -26,7 +27,7 @@ def names(wheel: Path) -> list[str]:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Templates, static files and migrations; no tests, stand-alone, demo data, database or keys (C6)."""
+    """Templates, static files, migrations and translations; no tests, stand-alone, demo data, database or keys (C6)."""
     found = {PurePosixPath(name) for name in names(wheel)}
     assert {path.parts[0] for path in found} == {"identity_clients", "identity_clients-0.1.0.dist-info"}
     for path in found:

@@ -42,6 +42,7 @@ from tests.support.keys import (
 from webapp.core.account_settings import set_strict_assertions
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.authentication import key_authenticator, used_assertions
+from webapp.core.checkpoints.signing import CheckpointSigner
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import Base, ClientKey, IdentityClient, UsedAssertion
 from webapp.core.database.outcomes import AuthenticationFailure
@@ -518,9 +519,9 @@ def test_expired_assertions_are_deleted_by_new_ones(
     assert each_endpoint.post(with_assertion(assertion_of(client))).status_code == 200
     assert stored_assertions(engine) == 1
     clock.move_to(NOW + timedelta(minutes=10))
-    purge(
-        engine, actor="x", event_days=400, token_request_days=90, request_log_days=30, now=NOW + timedelta(minutes=10)
-    )
+    now = NOW + timedelta(minutes=10)
+    signer = CheckpointSigner(each_endpoint.services.keys, ISSUER, now)
+    purge(engine, actor="x", event_days=400, token_request_days=90, request_log_days=30, signer=signer, now=now)
     assert stored_assertions(engine) == 0
 
 

@@ -15,6 +15,7 @@ from webapp.core.clients.attention import AttentionReason
 from webapp.core.database.models import (
     Account,
     AuditEvent,
+    ClientKey,
     ClientSecret,
     IdentityClient,
     TokenRequest,
@@ -76,19 +77,24 @@ def test_the_clients_have_a_history(services: Services) -> None:
         ]
     assert max(now - client.created_at for client in clients) > timedelta(days=365)
     assert 1 <= sum(not client.enabled for client in clients) <= 2
+    with read_session(services.engine) as session:
+        [key] = session.scalars(select(ClientKey)).all()
+    assert timedelta(days=23) < now - key.created_at < timedelta(days=25)
+    assert key.last_used_at
+    assert now - key.last_used_at < timedelta(days=2)
     assert {event.action for event in events} >= {"created", "edited", "disabled", "secret changed", "networks changed"}
     assert len({event.actor_label for event in events}) > 2
 
 
 def test_every_reason_for_attention_has_an_example(services: Services) -> None:
-    """Each with one client of Northwind; six of twelve clients need no attention."""
+    """Each with one client of Northwind, but for the one that needs a setting; six of twelve need no attention."""
     with read_session(services.engine) as session:
         account_id = session.scalars(select(MasAccount.id).where(MasAccount.name == "Northwind Insurance")).one()
         clients = session.scalars(select(IdentityClient).where(IdentityClient.account_id == account_id)).all()
         found = attention.reasons(session, account_id, clients)
     reasons = sorted(reason.reason for those in found.values() for reason in those)
-    assert reasons == sorted(AttentionReason)
-    assert len(found) == len(AttentionReason)
+    assert reasons == sorted({*AttentionReason} - {AttentionReason.SECRET})
+    assert len(found) == len(reasons)
     [ending] = [those[0] for those in found.values() if those[0].reason is AttentionReason.ENDING]
     assert ending.days == 4
 

@@ -14,10 +14,13 @@ from urllib.parse import urlencode
 from tests.support import servers
 
 CANARY = "canary-0f1e2d3c4b5a"
-PATHS = ("/connect/introspect", "/connect/revocation", "/login")
+PATHS = ("/connect/introspect", "/connect/revocation", "/connect/token", "/login")
+NAMES = [f"POST {path}" for path in PATHS]
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_spans_have_the_names_of_routes_and_no_secret(tmp_path: Path) -> None:
+    """Also that of the fast path, which belongs to the caller's trace, and has no attribute of the caller's (L4)."""
     port, spans = servers.free_port(), tmp_path / "spans.txt"
     program = shutil.which("opentelemetry-instrument", path=str(Path(sys.executable).parent))
     assert program
@@ -45,9 +48,9 @@ def test_spans_have_the_names_of_routes_and_no_secret(tmp_path: Path) -> None:
             assert time.monotonic() < deadline, spans.read_text()
             time.sleep(0.1)
         for path in PATHS:
-            assert status(f"http://127.0.0.1:{port}{path}", form) in (401, 422)
-        assert status(f"http://127.0.0.1:{port}/connect/token", f"grant_type=client_credentials&{form}") == 401
-        while not all(f'"name": "POST {path}"' in spans.read_text() for path in PATHS):
+            assert status(f"http://127.0.0.1:{port}{path}", f"grant_type=client_credentials&{form}") in (401, 422)
+        assert status(f"http://127.0.0.1:{port}/connect/token?{CANARY}", form, method="BREW") == 405
+        while not all(f'"name": "{name}"' in spans.read_text() for name in (*NAMES, "_OTHER /connect/token")):
             assert time.monotonic() < deadline, spans.read_text()
             time.sleep(0.1)
     finally:
@@ -56,13 +59,23 @@ def test_spans_have_the_names_of_routes_and_no_secret(tmp_path: Path) -> None:
     text = spans.read_text()
     assert CANARY not in text
     assert json.dumps("correct horse battery staple") not in text
-    assert set(re.findall(r'"name": "(\w+ /[^"]*)"', text)) == {*(f"POST {path}" for path in PATHS), "GET /readyz"}
+    names = re.findall(r'"name": "(\w+ /[^"]*)"', text)
+    assert set(names) == {*NAMES, "_OTHER /connect/token", "GET /readyz"}
+    assert names.count("POST /connect/token") == 1
+    assert "BREW" not in "".join(names)
+    begin = text.index('"name": "POST /connect/token"')
+    span = text[begin : text.index('"resource"', begin)]
+    assert f'"trace_id": "0x{TRACE}"' in span
+    assert '"http.response.status_code": 401' in span
+    assert '"http.route": "/connect/token"' in span
 
 
-def status(url: str, form: str | None = None) -> int:
+def status(url: str, form: str | None = None, method: str | None = None) -> int:
     """Return the status of a response, 0 for none."""
+    headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "baggage": f"user={CANARY}", "User-Agent": "test"}
+    request = urllib.request.Request(url, form.encode() if form else None, headers, method=method)
     try:
-        return int(urllib.request.urlopen(url, form.encode() if form else None, timeout=5).status)
+        return int(urllib.request.urlopen(request, timeout=5).status)
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:

@@ -20,6 +20,7 @@ PUBLIC = {
     "mas.sign_in",
     "mas.sign_in_post",
     "mas.sign_out",
+    "mas.language",
     "mas.healthz",
 }
 PUBLIC |= {"mas.readyz", "mas_asset", "identity_clients.asset"}

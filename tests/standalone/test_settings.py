@@ -72,9 +72,11 @@ def test_the_base_settings_start(sqlite_url: str) -> None:
             "readable",
         ),
         ({f"{PREFIX}SCREENS_URL": "https://mas.example/"}, f"{PREFIX}SCREENS_URL", "slash"),
+        ({f"{PREFIX}SECRET_MAX_DAYS": "366"}, f"{PREFIX}SECRET_MAX_DAYS", "from 1 to 365"),
         ({f"{PREFIX}REVIEW_DAYS": "0"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
         ({f"{PREFIX}REVIEW_DAYS": "3651"}, f"{PREFIX}REVIEW_DAYS", "from 1 to 3650"),
         ({f"{PREFIX}SCREENS_URL": "mas.example"}, f"{PREFIX}SCREENS_URL", "http"),
+        ({f"{PREFIX}API_DOCS_URL": "javascript:alert(1)"}, f"{PREFIX}API_DOCS_URL", "http"),
         ({f"{PREFIX}ISSUER": "http://mas.example"}, f"{PREFIX}ISSUER", "https"),
         ({f"{PREFIX}ISSUER": None}, f"{PREFIX}ISSUER", "missing"),
         ({f"{PREFIX}AUDIENCE": None}, f"{PREFIX}AUDIENCE", "missing"),
@@ -167,13 +169,14 @@ def test_environment_variables_are_converted(sqlite_url: str) -> None:
                 f"{PREFIX}DATABASE_URL": sqlite_url,
                 f"{PREFIX}TRUSTED_PROXIES": "2",
                 f"{PREFIX}REFUSE_WEAK_SECRETS": "yes",
+                f"{PREFIX}SECRET_MAX_DAYS": "90",
                 f"{PREFIX}VIEWER_ROLES": "MerchantUser, Auditor",
                 f"{PREFIX}API_ROLES": json.dumps([role]),
                 "HOME": "/root",
             }
         )
     )
-    assert (found.trusted_proxies, found.refuse_weak_secrets) == (2, True)
+    assert (found.trusted_proxies, found.refuse_weak_secrets, found.secret_max_days) == (2, True, 90)
     assert found.viewer_roles == ("MerchantUser", "Auditor")
     assert [role.key for role in found.api_roles] == ["Reader"]
 

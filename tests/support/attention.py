@@ -12,7 +12,7 @@ from webapp.core.usage.writer import RequestCountKey, note_refusals
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
-USED = {"created_at": NOON - 500 * DAY, "last_token_at": NOON - DAY}
+USED = {"created_at": NOON - 500 * DAY, "last_token_at": NOON - DAY, "reviewed_at": NOON - DAY}
 YOUNG = {"created_at": NOON - DAY}
 
 

@@ -16,6 +16,7 @@ from tests.support import servers
 from tests.support.guide import SETTINGS, blocks
 
 Translate = Callable[[str, int], str]
+OWN_TRANSLATIONS = servers.ROOT / "webapp" / "translations"
 
 
 def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[str]:
@@ -25,7 +26,7 @@ def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[s
     """
     (directory / "babel.cfg").write_text(blocks("Languages", "ini", SETTINGS)[0])
     _find, *lines = blocks("Languages", "sh", SETTINGS)[0].splitlines()
-    extract, init, compile_ = (line.replace("-l de", f"-l {locale}") for line in lines)
+    extract, init, compile_ = (line.replace("-l fr", f"-l {locale}") for line in lines)
     _run(directory, extract.replace('"$OURS"', f"{servers.ROOT / 'webapp'} {servers.ROOT / 'templates'}"))
     _run(directory, init)
     path = directory / "translations" / locale / "LC_MESSAGES" / "identity_clients.po"
@@ -41,6 +42,26 @@ def make_catalogue(directory: Path, locale: str, translate: Translate) -> list[s
         write_po(file, catalogue)
     _run(directory, compile_)
     return [text for message in messages for text in ([message.id] if isinstance(message.id, str) else message.id)]
+
+
+def extract_messages(path: Path) -> Catalog:
+    """Return the messages of the code, with the files that they are in, as `make messages` finds them.
+
+    :param path: a file for the template of catalogues.
+    """
+    _run(
+        servers.ROOT,
+        'pybabel extract -F pyproject.toml -k "ic_gettext ic_ngettext:1,2 lazy_gettext" --add-location file'
+        f" -o {shlex.quote(str(path))} webapp templates",
+    )
+    with path.open("rb") as file:
+        return read_po(file)
+
+
+def own_catalogue(language: str) -> Catalog:
+    """Return the catalogue of the package for a language."""
+    with (OWN_TRANSLATIONS / language / "LC_MESSAGES" / "identity_clients.po").open("rb") as file:
+        return read_po(file, locale=language)
 
 
 def use_flask_babel(app: Flask, directory: Path, locale_selector: Callable[[], str | None] | None = None) -> None:

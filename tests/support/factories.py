@@ -61,9 +61,9 @@ def make_rate_limits(taken_id_answers_per_hour: int = 1_000_000, **quotas: int) 
     return RateLimits("memory://", taken_id_answers_per_hour, **quotas)
 
 
-def make_secrets(hasher: SecretHasher = HASHER, *, refuse_weak: bool = False) -> SecretService:
+def make_secrets(hasher: SecretHasher = HASHER, *, refuse_weak: bool = False, max_days: int = 0) -> SecretService:
     """Return a service that sets secrets."""
-    return SecretService(hasher, prefix="vcs_", refuse_weak=refuse_weak)
+    return SecretService(hasher, prefix="vcs_", refuse_weak=refuse_weak, max_days=max_days)
 
 
 def make_clients(

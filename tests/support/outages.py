@@ -94,10 +94,11 @@ def own_postgresql() -> Iterator[OwnPostgresql]:
 
 
 @contextmanager
-def pgbouncer(directory: Path, socket_directory: str, user: str) -> Iterator[str]:
+def pgbouncer(directory: Path, socket_directory: str, user: str, wait_seconds: float = 120) -> Iterator[str]:
     """Start PgBouncer in transaction mode for a PostgreSQL server; yield its SQLAlchemy URL without a database.
 
     :param directory: a new directory.
+    :param wait_seconds: after which time a client that waits for a session is disconnected.
     """
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:
@@ -114,6 +115,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 3
 max_client_conn = 500
+query_wait_timeout = {wait_seconds}
 """
     script = f"cat > pgbouncer.ini <<'END'\n{settings}\nEND\nexec \"{program}\" pgbouncer.ini"
     server = servers.Server("PgBouncer", directory, script)

@@ -161,8 +161,8 @@ class Menu(Screen):
         return ChangeSecret(self.page)
 
     def leaked(self) -> "Confirmation":
-        """Open the confirmation of Leaked secret."""
-        self._press("Leaked secret")
+        """Open the confirmation of Replace leaked secret."""
+        self._press("Replace leaked secret")
         return Confirmation(self.page)
 
     def revoke_tokens(self) -> "Confirmation":
@@ -177,7 +177,7 @@ class Menu(Screen):
 
     def copy(self) -> "NewClient":
         """Press a copy button; return the content of the clipboard."""
-        self._press("Copy")
+        self._press("Duplicate")
         return NewClient(self.page)
 
 
@@ -244,6 +244,11 @@ class Details(Screen):
         """Open Change secret."""
         self.root.get_by_role("link", name="Change secret", exact=True).click()
         return ChangeSecret(self.page)
+
+    def test(self) -> "TokenTrial":
+        """Open Test now."""
+        self.root.get_by_role("link", name="Test now").click()
+        return TokenTrial(self.page)
 
     def more(self) -> "Menu":
         """Open the menu of further actions."""
@@ -519,12 +524,38 @@ class Handover(Screen):
         scratch_tab.close()
         return text
 
+    def test(self, words: str) -> Self:
+        """Press Test now, and wait for the answer, which a new tab shows without JavaScript."""
+        button = self.root.get_by_role("button", name="Test now")
+        if self.page.evaluate("matchMedia('(scripting: none)').matches"):
+            with self.page.expect_popup() as popup:
+                button.click()
+            expect(popup.value.locator("#ic-test-answer")).to_contain_text(words)
+            popup.value.close()
+        else:
+            button.click()
+            expect(self.root.locator("#ic-test-answer")).to_contain_text(words)
+        return self
+
     def done(self, then: type[AnyScreen]) -> AnyScreen:
         """Tick the box, and press Done."""
         self.saved.check()
         self.root.get_by_role("button", name="Done").click()
         expect(self.root).to_have_count(0)
         return then(self.page)
+
+
+class TokenTrial(Screen):
+    """The form that tests a secret."""
+
+    ROOT = "#ic-form:has(#ic-test-answer)"
+
+    def test(self, secret: str, words: str) -> Self:
+        """Test a secret, and wait for the answer."""
+        self.root.get_by_label("Client secret", exact=True).fill(secret)
+        self.root.get_by_role("button", name="Test now").click()
+        expect(self.root.locator("#ic-test-answer")).to_contain_text(words)
+        return self
 
 
 class Confirmation(Screen):
@@ -605,13 +636,20 @@ class Networks(Screen):
     ROOT = "#ic-form:has(#f-allowed_networks)"
 
     @property
-    def text_field(self) -> Locator:
-        """The text area with one network a line."""
-        return self.root.get_by_label("Allowed addresses")
+    def networks(self) -> Locator:
+        """The fields of the addresses and ranges that are not removed."""
+        return self.root.locator("input[id^=f-network-]")
+
+    def press_in_row(self, verb: str, network: str = "") -> Self:
+        """Press Add, or Remove or Undo of a network, and wait until the rows have changed."""
+        before = self.networks.count()
+        self.root.get_by_role("button").filter(has_text=re.compile(rf"^\s*{verb}\b")).filter(has_text=network).click()
+        expect(self.networks).to_have_count(before - 1 if verb == "Remove" else before + 1)
+        return self
 
     @property
     def alert(self) -> Locator:
-        """The notice with errors or consequences."""
+        """The notices with errors and with consequences."""
         return self.root.get_by_role("alert")
 
     def save(self) -> Details:

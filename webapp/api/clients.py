@@ -18,6 +18,7 @@ from ..core.clients.listing import list_clients as find_clients
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
 from ..core.database.models import OWNER_MAX, TAG_MAX, IdentityClient
+from ..core.errors import FieldError
 from ..host import services
 from .access import check_roles_to_grant, client_to_change
 from .operations import Call, Reply, operation
@@ -26,19 +27,23 @@ from .problems import Problem
 from .requests import argument_error
 from .responses import etag
 from .schemas import (
+    PUBLIC_KEY_FORMS,
     TEXT_PATTERN,
     ChosenSecret,
     ClientId,
     ClientName,
     CreatedOutput,
     Description,
+    EndOfSecret,
     Input,
     Output,
     Owner,
+    PublicKey,
     RoleKeys,
     Tags,
     TokenDuration,
     choice,
+    to_text,
 )
 
 TAG = "Clients"
@@ -111,6 +116,12 @@ class NewClient(Input):
     owner: Owner = ""
     tags: Tags = Field(default_factory=list)
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
+    ends_at: EndOfSecret = None
+    public_key: PublicKey | None = Field(
+        default=None,
+        description="A public key in place of a secret. Needed with roles that move money where the account forbids"
+        f" secrets to their clients. {PUBLIC_KEY_FORMS}",
+    )
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -183,12 +194,16 @@ def list_clients(call: Call) -> Reply:
 def create_client(call: Call) -> Reply:
     """Create a client.
 
-    The client is enabled. Without `client_secret` a secret is generated, which is in this response only.
+    The client is enabled. Without `client_secret` a secret is generated, which is in this response only; with
+    `public_key` the client has no secret.
     You can grant only roles that you hold yourself.
     """
     body: NewClient = call.body
     check_roles_to_grant(call, body.roles)
-    generated = None if body.client_secret is not None else services().secrets.generate()
+    if body.client_secret is not None and body.public_key is not None:
+        raise FieldError("public_key", "Send either client_secret or public_key.")
+    chosen = body.client_secret is not None or body.public_key is not None
+    generated = None if chosen else services().secrets.generate()
     client = services().clients.create(
         call.session,
         author=call.caller.author,
@@ -201,7 +216,9 @@ def create_client(call: Call) -> Reply:
             owner=body.owner,
             tags=tuple(body.tags),
         ),
-        secret=generated.reveal() if generated else str(body.client_secret),
+        secret=generated.reveal() if generated else body.client_secret,
+        public_key=None if body.public_key is None else to_text(body.public_key),
+        ends_at=body.ends_at,
         creation_key=None,
     )
     created = CreatedClient(**members_of(client), client_secret=generated.reveal() if generated else None)

@@ -70,6 +70,7 @@ _HEADERS_BY_STATUS = {
 _PATH_PARAMETERS = {
     "key": ("id", "The `id` of the client."),
     "secret_id": ("secret_id", "The `id` of the secret."),
+    "key_id": ("key_id", "The `id` of the key."),
 }
 
 
@@ -202,18 +203,22 @@ def _links(one: Operation) -> dict[str, Any]:
             "revokeTokens": {"operationId": "revokeTokens", "parameters": key},
             "secrets": {"operationId": "listSecrets", "parameters": key},
             "rotate": {"operationId": "createSecret", "parameters": key | version},
+            "keys": {"operationId": "listKeys", "parameters": key},
+            "addKey": {"operationId": "addKey", "parameters": key | version},
             "networks": {"operationId": "setNetworks", "parameters": key | version},
             "delete": {"operationId": "deleteClient", "parameters": key | version},
         }
-    if one.id == "createSecret":
-        secret = {"id": "$request.path.id", "secret_id": "$response.body#/id"}
+    if one.id in ("createSecret", "addKey"):
+        kind = "Secret" if one.id == "createSecret" else "Key"
+        path = {"id": "$request.path.id", f"{kind.lower()}_id": "$response.body#/id"}
         version = {"header.If-Match": "$response.header.ETag"}
+        set_end_date = "setEndDate" if kind == "Secret" else "setKeyEndDate"
         return {
-            "read": {"operationId": "getSecret", "parameters": secret},
-            "pause": {"operationId": "pauseSecret", "parameters": secret | version},
-            "resume": {"operationId": "resumeSecret", "parameters": secret | version},
-            "end": {"operationId": "endSecret", "parameters": secret | version},
-            "setEndDate": {"operationId": "setEndDate", "parameters": secret | version},
+            "read": {"operationId": f"get{kind}", "parameters": path},
+            "pause": {"operationId": f"pause{kind}", "parameters": path | version},
+            "resume": {"operationId": f"resume{kind}", "parameters": path | version},
+            "end": {"operationId": f"end{kind}", "parameters": path | version},
+            "setEndDate": {"operationId": set_end_date, "parameters": path | version},
         }
     return {}
 

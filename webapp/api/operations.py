@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from ..core import idempotency
+from ..core.account_settings import renew_keys_only_roles
 from ..core.audit.actions import RefusalReason
 from ..core.audit.events import record_refusal
 from ..core.client_changes import StaleVersion
@@ -172,6 +173,7 @@ def _perform(called: Operation, caller: Caller, path: Mapping[str, str], headers
         before = idempotency.claim(session, key) if key else None
         if before is not None:
             return _replay(before, headers)
+        renew_keys_only_roles(session, caller.client.account_id, services().catalogue.money_roles)
         reply = called.view(Call(session, caller, keys, arguments, body, version))
         if key:
             stored = "" if reply.body is None else _without_secret(reply.body).model_dump_json()

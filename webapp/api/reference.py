@@ -71,9 +71,8 @@ def type_of(schema: Mapping[str, Any]) -> tuple[str, str]:
     if "$ref" in schema:
         return "", str(schema["$ref"]).removeprefix(_REFERENCE)
     if "anyOf" in schema:
-        [given] = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        words, reference = type_of(given)
-        return f"{words} or null".strip(), reference
+        options = [type_of(option) for option in schema["anyOf"]]
+        return " or ".join(words for words, _ in options).strip(), "".join(reference for _, reference in options)
     if schema.get("type") == "array":
         words, reference = type_of(schema["items"])
         return f"list of {words}".strip(), reference

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.client_changes import StaleVersion
 from ..core.clients.allowed_networks import NetworksUnconfirmed
+from ..core.database.models import ClientKey
 from ..core.errors import FieldError, InvalidFields, NotFound, RateLimited, Unavailable
 from ..core.idempotency import KeyReused
 from ..core.secrets.errors import (
@@ -19,8 +20,11 @@ from ..core.secrets.errors import (
     LastSecretWouldEnd,
     SecretActionRefused,
     SecretHasEnded,
+    SecretNotAllowed,
     SecretRecentlyUsed,
+    TooManyKeys,
 )
+from ..core.secrets.keys import KEYS_MAX
 from ..final_response import FinalResponse
 from ..host import request_id, services
 from ..security_headers import JSON_POLICY
@@ -132,12 +136,17 @@ def _invalid_fields(errors: Sequence[FieldError]) -> ProblemRaised:
         "Nothing was changed. Correct the values that are listed in errors.",
         errors=[
             {
-                "detail": _SECRET_REFUSED if error.field == "client_secret" else str(error.message),
+                "detail": _message(error),
                 "pointer": f"#/{_MEMBERS.get(error.field, error.field)}",
             }
             for error in errors
         ],
     )
+
+
+def _message(error: FieldError) -> str:
+    is_refused_secret = error.field == "client_secret" and not isinstance(error, SecretNotAllowed)
+    return _SECRET_REFUSED if is_refused_secret else str(error.message)
 
 
 def _networks_unconfirmed(error: NetworksUnconfirmed) -> ProblemRaised:
@@ -153,20 +162,27 @@ def _networks_unconfirmed(error: NetworksUnconfirmed) -> ProblemRaised:
 
 
 def _secret_action_refused(error: SecretActionRefused) -> ProblemRaised:
-    label = error.secret.label
+    kind = "key" if isinstance(error.secret, ClientKey) else "secret"
+    name = f"{kind} {error.secret.label}"
+    subject = name[0].upper() + name[1:]
     again = "Repeat the request with confirmed true."
     match error:
         case SecretRecentlyUsed():
-            detail = f"Secret {label} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
+            detail = f"{subject} was used at {_time(error.at)}. Its caller would be refused from now on. {again}"
             return ProblemRaised(Problem.CONFIRMATION_REQUIRED, detail)
         case LastSecretWouldEnd():
-            detail = f"No secret would work after {_time(error.ends_at)}, and no token is issued then. {again}"
+            detail = f"No secret or key would work after {_time(error.ends_at)}, and no token is issued then. {again}"
             return ProblemRaised(Problem.CONFIRMATION_REQUIRED, detail)
         case LastLiveSecret():
-            return ProblemRaised(Problem.LAST_SECRET, f"Create another secret first: {label} is the only one.")
+            detail = f"Create another secret or add another key first: {name} is the only one that works."
+            return ProblemRaised(Problem.LAST_SECRET, detail)
         case SecretHasEnded():
-            return ProblemRaised(Problem.SECRET_ENDED, f"Secret {label} has ended. Create another one.")
-    return ProblemRaised(Problem.TWO_SECRETS, f"End secret {label} first, or repeat the request with end_older true.")
+            return ProblemRaised(Problem.SECRET_ENDED, f"{subject} has ended. Create or add another one.")
+        case TooManyKeys():
+            return ProblemRaised(
+                Problem.TOO_MANY_KEYS, f"{KEYS_MAX} keys have not ended. End {name}, the oldest, first."
+            )
+    return ProblemRaised(Problem.TWO_SECRETS, f"End {name} first, or repeat the request with end_older true.")
 
 
 def _retry(problem: Problem, after_seconds: int) -> ProblemRaised:

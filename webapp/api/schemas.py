@@ -1,9 +1,10 @@
 """The base classes of the schemas, and those that several resources share."""
 
+import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..core.credentials import CLIENT_ID_MAX, CLIENT_ID_MIN, SECRET_MAX, SECRET_MIN
@@ -18,6 +19,7 @@ from ..core.database.models import (
     TOKEN_DURATION_MAX_MINUTES,
     TOKEN_DURATION_MIN_MINUTES,
 )
+from ..core.secrets.lifecycle import END_DATE_MAX_DAYS
 
 
 class Input(BaseModel):
@@ -94,6 +96,25 @@ TokenDuration = Annotated[
 ]
 RoleKeys = Annotated[list[str], documented(minItems=1, uniqueItems=True)]
 ChosenSecret = Annotated[str, documented(minLength=SECRET_MIN, maxLength=SECRET_MAX, pattern="^[ -~]*$")]
+
+
+EndOfSecret = Annotated[
+    AwareDatetime | None,
+    Field(
+        description=f"When the new secret ends, within {END_DATE_MAX_DAYS} days, or fewer where the platform sets a"
+        " limit. Null: never, or at that limit."
+    ),
+]
+PublicKey = str | dict[str, Any]
+PUBLIC_KEY_FORMS = (
+    "PEM (“BEGIN PUBLIC KEY”) as text, or a JWK as an object or as text: EC on P-256, Ed25519, or RSA of 2,048 to 4,096"
+    " bits. Never send a private key: it is refused, and has to be treated as leaked."
+)
+
+
+def to_text(public_key: PublicKey) -> str:
+    """Return a public key as the text that core reads."""
+    return public_key if isinstance(public_key, str) else json.dumps(public_key)
 
 
 TEXT_PATTERN = f"^[^{_CONTROL}]*$"

@@ -1,43 +1,39 @@
 """The secrets of a client: list, create, end, pause, resume, and set an end date."""
 
-from datetime import datetime
-from typing import Any, Literal
-from uuid import UUID
+from typing import Literal
 
 from flask import url_for
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from ..core.client_changes import get_client
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
-from ..core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
-from ..core.errors import FieldError, NotFound
+from ..core.database.models import ClientSecret, IdentityClient
+from ..core.errors import FieldError
 from ..core.secrets.available_actions import SecretAction
 from ..core.secrets.client_secrets import by_age
-from ..core.secrets.lifecycle import apply_secret_action
 from ..core.secrets.service import Overlap
 from ..host import services
 from .access import client_to_change
 from .clients import version_header
+from .credentials import (
+    Credential,
+    action_operation,
+    apply_action,
+    client_in_path,
+    find_credential,
+    members_of_credential,
+)
 from .operations import Call, Reply, operation
 from .problems import Problem
-from .schemas import ChosenSecret, CreatedOutput, Input, Output
+from .schemas import ChosenSecret, CreatedOutput, EndOfSecret, Input, Output
 
 TAG = "Secrets"
-_ROTATION_MEMBERS = frozenset({"client_secret", "overlap", "end_older", "revoke_tokens"})
+_ROTATION_MEMBERS = frozenset({"client_secret", "ends_at", "overlap", "end_older", "revoke_tokens"})
 
 
-class Secret(Output):
+class Secret(Credential):
     """A secret of a client, without its value, which is stored nowhere."""
 
-    id: UUID
     label: str = Field(description="A, B, C and so on, in the order of creation.")
-    state: str = Field(json_schema_extra={"enum": [str(state) for state in SecretState]})
-    created_at: datetime
-    created_by: str
-    ends_at: datetime | None = Field(description="From this time on it does not authenticate; null: no end.")
-    paused_at: datetime | None
-    last_used_at: datetime | None = Field(description="Accurate to a minute.")
-    last_used_address: str | None
 
 
 class SecretList(Output):
@@ -50,6 +46,7 @@ class NewSecret(Input):
     """A secret to create."""
 
     client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
+    ends_at: EndOfSecret = None
     overlap: Literal["now", "1h", "24h", "7d"] = Field(default="24h", description="When the current secret ends.")
     end_older: bool = Field(default=False, description="End the older one now, where two secrets have not ended.")
     revoke_tokens: bool = Field(default=False, description="Also revoke the tokens that were issued until now.")
@@ -64,26 +61,14 @@ class CreatedSecret(Secret, CreatedOutput):
     """A secret that was created."""
 
 
-class Confirmation(Input):
-    """The confirmation of a consequence."""
-
-    confirmed: bool = Field(default=False, description="Whether you have read what the refusal before said.")
-
-
-class EndDate(Confirmation):
-    """The end date of a secret."""
-
-    ends_at: AwareDatetime | None = Field(description="Within 365 days; null removes the end date.")
-
-
 @operation(id="listSecrets", tag=TAG, scope=READ_CLIENTS, attempt="details", response=SecretList, headers=("ETag",))
 def list_secrets(call: Call) -> Reply:
     """List the secrets of a client.
 
     At most two of them have not ended. The `ETag` is the client's.
     """
-    client = get_client(call.session, account_id=call.account_id, key=call.key)
-    items = [Secret(**_members_of(secret)) for secret in by_age(client.secrets)]
+    client = client_in_path(call)
+    items = [Secret(**members_of_credential(secret)) for secret in by_age(client.secrets)]
     return Reply(SecretList(items=items), version_header(client))
 
 
@@ -123,13 +108,14 @@ def create_secret(call: Call) -> Reply:
             key=call.key,
             version=call.version,
             secret=value or str(body.client_secret),
+            ends_at=body.ends_at,
             overlap=Overlap(body.overlap),
             end_older=body.end_older,
             revoke_tokens=body.revoke_tokens,
         )
     call.session.flush()
     return Reply(
-        CreatedSecret(**_members_of(added), client_secret=value),
+        CreatedSecret(**members_of_credential(added), client_secret=value),
         {**version_header(client), "Location": url_for(".secret", key=client.id, secret_id=added.id)},
     )
 
@@ -140,115 +126,51 @@ def get_secret(call: Call) -> Reply:
 
     The `ETag` is the client's.
     """
-    client = get_client(call.session, account_id=call.account_id, key=call.key)
-    return Reply(Secret(**_members_of(_find_secret(client, call))), version_header(client))
+    client = client_in_path(call)
+    return Reply(Secret(**members_of_credential(_find_secret(client, call))), version_header(client))
 
 
-_ACTION_PROBLEMS = (
-    Problem.OWN_CLIENT,
-    Problem.SECRET_ENDED,
-    Problem.CONFIRMATION_REQUIRED,
-    Problem.INVALID_FIELDS,
-)
-
-
-@operation(
-    id="endSecret",
-    tag=TAG,
-    scope=WRITE_CLIENTS,
-    attempt="end_secret",
-    body=Confirmation,
-    body_is_optional=True,
-    response=Secret,
-    needs_version=True,
-    problems=(*_ACTION_PROBLEMS, Problem.LAST_SECRET),
-    headers=("ETag",),
-)
+@action_operation(SecretAction.END, operation_id="endSecret", tag=TAG, attempt="end_secret", response=Secret)
 def end_secret(call: Call) -> Reply:
     """End a secret now.
 
-    It never authenticates again. The only secret that works cannot be ended: create another one first. You need no
-    role of the client.
+    It never authenticates again. The only secret or key that works cannot be ended: create another one first. You need
+    no role of the client.
     """
-    client = client_to_change(call, only_takes_away=True)
-    return _apply(call, client, SecretAction.END)
+    return _apply(call, SecretAction.END)
 
 
-@operation(
-    id="pauseSecret",
-    tag=TAG,
-    scope=WRITE_CLIENTS,
-    attempt="pause_secret",
-    body=Confirmation,
-    body_is_optional=True,
-    response=Secret,
-    needs_version=True,
-    problems=(*_ACTION_PROBLEMS, Problem.LAST_SECRET),
-    headers=("ETag",),
-)
+@action_operation(SecretAction.PAUSE, operation_id="pauseSecret", tag=TAG, attempt="pause_secret", response=Secret)
 def pause_secret(call: Call) -> Reply:
     """Pause a secret.
 
-    It does not authenticate until it is resumed. The only secret that works cannot be paused. You need no role of the
-    client.
+    It does not authenticate until it is resumed. The only secret or key that works cannot be paused. You need no role
+    of the client.
     """
-    client = client_to_change(call, only_takes_away=True)
-    return _apply(call, client, SecretAction.PAUSE)
+    return _apply(call, SecretAction.PAUSE)
 
 
-@operation(
-    id="resumeSecret",
-    tag=TAG,
-    scope=WRITE_CLIENTS,
-    attempt="resume_secret",
-    response=Secret,
-    needs_version=True,
-    problems=(*_ACTION_PROBLEMS, Problem.ROLE_NOT_HELD),
-    headers=("ETag",),
-)
+@action_operation(SecretAction.RESUME, operation_id="resumeSecret", tag=TAG, attempt="resume_secret", response=Secret)
 def resume_secret(call: Call) -> Reply:
     """Resume a paused secret.
 
     Its end date stays as it is. You need every role of the client.
     """
-    client = client_to_change(call)
-    return _apply(call, client, SecretAction.RESUME)
+    return _apply(call, SecretAction.RESUME)
 
 
-@operation(
-    id="setEndDate",
-    tag=TAG,
-    scope=WRITE_CLIENTS,
-    attempt="end_date",
-    body=EndDate,
-    response=Secret,
-    needs_version=True,
-    problems=(*_ACTION_PROBLEMS, Problem.ROLE_NOT_HELD),
-    headers=("ETag",),
-)
+@action_operation(SecretAction.SET_END_DATE, operation_id="setEndDate", tag=TAG, attempt="end_date", response=Secret)
 def set_end_date(call: Call) -> Reply:
     """Set or remove the end date of a secret.
 
     You need every role of the client.
     """
-    client = client_to_change(call)
-    return _apply(call, client, SecretAction.SET_END_DATE, ends_at=call.body.ends_at)
+    return _apply(call, SecretAction.SET_END_DATE)
 
 
-def _apply(call: Call, client: IdentityClient, action: SecretAction, *, ends_at: datetime | None = None) -> Reply:
-    secret = _find_secret(client, call)  # core takes the ID of a key as well
-    client = apply_secret_action(
-        call.session,
-        author=call.caller.author,
-        key=call.key,
-        version=call.version,
-        secret_id=secret.id,
-        action=action,
-        ends_at=ends_at,
-        confirmed=call.body is not None and call.body.confirmed,
-    )
-    call.session.flush()
-    return Reply(Secret(**_members_of(_find_secret(client, call))), version_header(client))
+def _apply(call: Call, action: SecretAction) -> Reply:
+    client, secret = apply_action(call, action, _find_secret)
+    return Reply(Secret(**members_of_credential(secret)), version_header(client))
 
 
 def _find_secret(client: IdentityClient, call: Call) -> ClientSecret:
@@ -256,21 +178,4 @@ def _find_secret(client: IdentityClient, call: Call) -> ClientSecret:
 
     :raises NotFound: the client has no such secret.
     """
-    for secret in client.secrets:
-        if secret.id == call.path["secret_id"]:
-            return secret
-    raise NotFound
-
-
-def _members_of(secret: ClientSecret) -> dict[str, Any]:
-    return {
-        "id": secret.id,
-        "label": secret.label,
-        "state": str(secret.state_at(utc_now())),
-        "created_at": secret.created_at,
-        "created_by": secret.created_by,
-        "ends_at": secret.ends_at,
-        "paused_at": secret.paused_at,
-        "last_used_at": secret.last_used_at,
-        "last_used_address": secret.last_used_address,
-    }
+    return find_credential(client.secrets, call.path["secret_id"])

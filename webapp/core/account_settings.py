@@ -1,11 +1,13 @@
 """The settings of an account that its own administrators change."""
 
-from sqlalchemy import select
+from collections.abc import Collection
+
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from .audit.actions import Action
 from .audit.events import Author, record_event
-from .database.models import Account
+from .database.models import Account, KeysOnlyRole
 
 
 def is_management_api_enabled(session: Session, account_id: str) -> bool:
@@ -38,3 +40,34 @@ def set_strict_assertions(session: Session, *, author: Author, enabled: bool) ->
     if account.strict_assertions != enabled:
         account.strict_assertions = enabled
         record_event(session, author, Action.SETTINGS_CHANGED, None, {"strict_assertions": [not enabled, enabled]})
+
+
+def keys_only_roles(session: Session, account_id: str) -> frozenset[str]:
+    """Return the API roles whose clients may have no secret in an account; empty where it has no such rule."""
+    return frozenset(session.scalars(select(KeysOnlyRole.role).where(KeysOnlyRole.account_id == account_id)))
+
+
+def set_keys_only(session: Session, *, author: Author, money_roles: Collection[str], enabled: bool) -> None:
+    """Forbid secrets to clients with roles that move money in the author's account, or allow them again.
+
+    What exists goes on working. Where it is so already nothing is written. The account must be stored, as
+    `accounts.set_account` does.
+
+    :param money_roles: the API roles of the catalogue that move money.
+    """
+    if bool(keys_only_roles(session, author.account_id)) != enabled:
+        _store_keys_only_roles(session, author.account_id, money_roles if enabled else ())
+        record_event(session, author, Action.SETTINGS_CHANGED, None, {"keys_only": [not enabled, enabled]})
+
+
+def renew_keys_only_roles(session: Session, account_id: str, money_roles: Collection[str]) -> None:
+    """Apply the rule of an account, where it has it, to the roles that move money in the catalogue of today."""
+    stored = keys_only_roles(session, account_id)
+    if stored and money_roles and stored != frozenset(money_roles):
+        _store_keys_only_roles(session, account_id, money_roles)
+
+
+def _store_keys_only_roles(session: Session, account_id: str, roles: Collection[str]) -> None:
+    session.execute(delete(KeysOnlyRole).where(KeysOnlyRole.account_id == account_id))
+    session.add_all(KeysOnlyRole(account_id=account_id, role=role) for role in roles)
+    session.flush()

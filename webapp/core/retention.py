@@ -2,16 +2,22 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import dropwhile, takewhile
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_, update
 
 from .audit.actions import Action
+from .audit.chain import chain_all_waiting
 from .audit.events import record_platform_event
+from .checkpoints.signing import CheckpointSigner, InvalidCheckpoint, read_checkpoint
 from .database.engine import restart_wal
 from .database.models import (
+    AuditChain,
     AuditEvent,
+    AuditEventHash,
     CallerAddress,
     Notification,
     RefusalDay,
@@ -44,13 +50,21 @@ class Purged(NamedTuple):
 
 
 def purge(
-    engine: Engine, *, actor: str, event_days: int, token_request_days: int, request_log_days: int, now: datetime
+    engine: Engine,
+    *,
+    actor: str,
+    event_days: int,
+    token_request_days: int,
+    request_log_days: int,
+    signer: CheckpointSigner,
+    now: datetime,
 ) -> Purged:
     """Record a platform event, then delete everything that is older than its retention period.
 
     :param event_days: how long events are kept; at least 400.
     :param token_request_days: how long counts of token requests and callers' addresses are kept.
     :param request_log_days: how long token requests are stored individually.
+    :param signer: signs the checkpoints from which the chains of audit events go on.
     :raises Unavailable: the database is locked or unreachable; rows deleted until then stay deleted.
     """
     # The triggers use the database's clock, which may be behind.
@@ -77,7 +91,7 @@ def purge(
         session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
     counts = TokenRequestCount
     return Purged(
-        _delete(engine, [AuditEvent.id], AuditEvent.at < events_before),
+        _purge_events(engine, events_before, signer),
         _delete(engine, [TokenRequest.client_key, TokenRequest.at, TokenRequest.number], TokenRequest.at < log_before),
         _delete(
             engine,
@@ -88,6 +102,64 @@ def purge(
         revoked_tokens,
         _delete(engine, [Notification.id], Notification.created_at < now - timedelta(days=NOTIFICATION_DAYS)),
     )
+
+
+def _purge_events(engine: Engine, before: datetime, signer: CheckpointSigner) -> int:
+    """Delete the old events from the beginning of each chain, and those from before there were chains."""
+    chain_all_waiting(engine)
+    account_ids = [account_id for (account_id,) in _read(engine, select(AuditChain.account_id))]
+    deleted = sum(_purge_chain(engine, account_id, before, signer) for account_id in account_ids)
+    is_chained = select(AuditEventHash.event_id).where(AuditEventHash.event_id == AuditEvent.id).exists()
+    return deleted + _delete(engine, [AuditEvent.id], and_(AuditEvent.at < before, ~is_chained))
+
+
+def _purge_chain(engine: Engine, account_id: str, before: datetime, signer: CheckpointSigner) -> int:
+    """Delete the old events at the beginning of a chain, in batches, each with the checkpoint at which it goes on."""
+    first = (
+        select(AuditEventHash.event_id, AuditEventHash.position, AuditEventHash.hash, AuditEvent.at)
+        .outerjoin(AuditEvent, AuditEvent.id == AuditEventHash.event_id)
+        .where(AuditEventHash.account_id == account_id, AuditEventHash.position.is_not(None))
+        .order_by(AuditEventHash.position)
+        .limit(ROWS_AT_ONCE)
+    )
+    chain = update(AuditChain).where(AuditChain.account_id == account_id)
+    deleted = 0
+    # A missing event is passed over only where an old one follows, so that what remains still shows that it is missing.
+    while old := [
+        *dropwhile(
+            lambda row: row.at is None,
+            reversed([*takewhile(lambda row: row.at is None or row.at < before, _read(engine, first))]),
+        )
+    ]:
+        started = time.monotonic()
+        ids, last = [row.event_id for row in old], old[0]
+        checkpoint = signer.sign(account_id, last.position, last.hash)
+        with unit_of_work(engine) as session:
+            for column in (AuditEvent.id, AuditEventHash.event_id):
+                session.execute(
+                    delete(column.class_).where(column.in_(ids)).execution_options(synchronize_session=False)
+                )
+            session.execute(chain.values(purged_position=last.position, purge_checkpoint=checkpoint))
+        deleted += sum(row.at is not None for row in old)
+        restart_wal(engine)
+        time.sleep(min(time.monotonic() - started, PAUSE_MAX_SECONDS))
+    _renew_checkpoint(engine, account_id, signer)
+    return deleted
+
+
+def _renew_checkpoint(engine: Engine, account_id: str, signer: CheckpointSigner) -> None:
+    """Sign the checkpoint of a purge again whose key is no longer published, before the audit log forgets that key."""
+    (text,) = _read(engine, select(AuditChain.purge_checkpoint).where(AuditChain.account_id == account_id))[0]
+    with suppress(InvalidCheckpoint):
+        stored = read_checkpoint(text or "")
+        if stored.kid not in signer.published:
+            renewed = signer.sign(account_id, stored.position, stored.hash)
+            with unit_of_work(engine) as session:
+                session.execute(
+                    update(AuditChain)
+                    .where(AuditChain.account_id == account_id, AuditChain.purge_checkpoint == text)
+                    .values(purge_checkpoint=renewed)
+                )
 
 
 def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> int:

@@ -1,8 +1,9 @@
 """`POST /connect/token`: the client-credentials grant (RFC 6749 section 4.4), from the request to the response."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from ..core.authentication.authenticator import AuthenticationFailed, TooManyFailures
 from ..core.database.models import SCOPE_MAX
@@ -38,16 +39,26 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
     grant_type = request.parameters.get("grant_type")
     if grant_type != GRANT_TYPE:
         raise OAuthError(ErrorKind.NO_GRANT_TYPE if grant_type is None else ErrorKind.UNSUPPORTED_GRANT_TYPE)
-    credentials, now = require_credentials(request), request.received_at
-    requested_scope = request.parameters.get("scope")
     record = partial(
         services.recorder.record,
-        client_id=credentials.client_id,
-        at=now,
+        client_id=require_credentials(request).client_id,
+        at=request.received_at,
         address=request.address,
-        scope=recorded_scope(requested_scope or "", services.catalogue.all_scopes),
+        scope=recorded_scope(request.parameters.get("scope", ""), services.catalogue.all_scopes),
         request_id=request.request_id,
     )
+    return json_response(grant_token(request, services, record))
+
+
+def grant_token(request: OAuthRequest, services: Services, record: Callable[..., None]) -> Mapping[str, Any]:
+    """Return the body of the response with a new access token.
+
+    It raises the same errors as `token`, except for those of the protocol's form.
+
+    :param record: called once with the client's key, the outcome and the label of the secret or key, each None if
+        unknown, and with the keyword argument `account_id` once the client has authenticated.
+    """
+    now, requested_scope = request.received_at, request.parameters.get("scope")
 
     # Authenticate
     try:
@@ -90,9 +101,7 @@ def token(request: OAuthRequest, services: Services) -> JsonResponse:
 
     # Record and respond
     record(client.key, Outcome.ISSUED, client.secret_label)
-    return json_response(
-        {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
-    )
+    return {"access_token": access_token, "token_type": "Bearer", "expires_in": lifetime_seconds, "scope": scope}
 
 
 def recorded_scope(requested: str, known: Collection[str]) -> str:

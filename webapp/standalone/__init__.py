@@ -16,12 +16,13 @@ from ..core.secrets.argon2_pool import set_pool_size
 from ..extension import IdentityClients
 from ..host import EXTENSION, Services
 from ..settings import PREFIX, SettingsError
-from . import cli, error_pages, layout, sessions, settings, transport, views
+from . import cli, error_pages, language, layout, sessions, settings, transport, views
 from .body_deadline import BodyDeadline
 from .demo import DEMO_EMAILS
 from .models import MasUser
 from .sign_in_limits import SignInLimits
 from .token_fast_path import TokenFastPath
+from .tracing import traced
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(views.make_blueprint(SignInLimits(services.rate_limits.counters)))
     app.cli.add_command(cli.commands)
     sessions.init_app(app)
+    language.init_app(app)
     layout.init_app(app)
     error_pages.init_app(app)
     transport.init_app(app, development=development)
@@ -65,7 +67,8 @@ def _add_middleware(app: Flask, services: Services) -> None:
         # Only the scheme: client_address() reads the address, and the Host header is passed on unchanged by proxies.
         # Each proxy passes the scheme on unchanged too, so the entry of the nearest one is right for any number.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1)  # type: ignore[method-assign]
-    app.wsgi_app = TokenFastPath(app.wsgi_app, services)  # type: ignore[method-assign]
+    fast_path = TokenFastPath(app.wsgi_app, services)
+    app.wsgi_app = traced(fast_path, services.settings.token_path)  # type: ignore[assignment,method-assign]
     app.wsgi_app = BodyDeadline(app.wsgi_app, services.settings, settings.BODY_LIMIT_BYTES)  # type: ignore[method-assign]
 
 

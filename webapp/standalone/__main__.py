@@ -143,7 +143,7 @@ def _load_in_worker(draining: Draining) -> WSGIApplication:
     from wsgi import app
 
     services: Services = app.extensions[EXTENSION]
-    NotificationWorker(services.engine, services.delivery).start()
+    NotificationWorker(services.engine, services.delivery, services.keys, services.settings.issuer).start()
     gc.freeze()
     return DrainingApplication(app, draining)
 

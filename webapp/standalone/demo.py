@@ -4,7 +4,9 @@ import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, event, select
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import Engine, event, inspect, select
 from sqlalchemy.orm import Session
 
 from ..core.accounts import set_account
@@ -13,13 +15,15 @@ from ..core.audit.events import Author, record_event
 from ..core.client_changes import get_client, versioned_change
 from ..core.clients import enable
 from ..core.clients.allowed_networks import set_networks
+from ..core.clients.review import review_client
 from ..core.clients.validation import ClientValues
-from ..core.database.models import AuditEvent, ClientSecret, IdentityClient, utc_now
+from ..core.database.models import AuditEvent, ClientKey, ClientSecret, IdentityClient, utc_now
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.secrets.client_secrets import SecretsSnapshot, not_ended
+from ..core.secrets.keys import add_key
 from ..host import Services
 from . import demo_usage, users
-from .demo_clients import ACCOUNTS, CLIENTS, DEMO_EMAILS, USERS, DemoClient, Edit, SecondSecret
+from .demo_clients import ACCOUNTS, CLIENTS, DEMO_EMAILS, USERS, DemoClient, Edit, NewKey, Review, SecondSecret
 from .models import MasUser
 
 __all__ = ["DEMO_EMAILS", "USERS", "has_users", "load", "set_password"]
@@ -92,12 +96,17 @@ def _add_client(
         version = _flushed(session, client).version
         clock.moment += timedelta(minutes=4)
         set_networks(session, author=author, key=client.id, version=version, text=demo.networks)
-    later: list[Edit | SecondSecret] = [*demo.edits, *([demo.second_secret] if demo.second_secret else [])]
+    later: list[Edit | Review | SecondSecret | NewKey] = [*demo.edits]
+    later += [change for change in (demo.review, demo.second_secret, demo.key) if change is not None]
     for change in sorted(later, key=lambda change: -change.days_ago):
         clock.moment = _in_office_hours(change.days_ago, f"{demo.client_id} {change.days_ago}")
         _flushed(session, client)
         if isinstance(change, Edit):
             _edit(session, services, client, people[change.by], change)
+        elif isinstance(change, Review):
+            _review(session, client, author)
+        elif isinstance(change, NewKey):
+            add_key(session, author=author, key=client.id, version=client.version, public_key=_make_public_key())
         else:
             _change_secret(session, services, client, author, change, clock.moment)
     if demo.disabled_days_ago is not None:
@@ -128,6 +137,13 @@ def _edit(session: Session, services: Services, client: IdentityClient, by: MasU
     )
 
 
+def _review(session: Session, client: IdentityClient, author: Author) -> None:
+    found = "Its roles are those that it needs."
+    review_client(
+        session, author=author, key=client.id, version=client.version, found=found, done="", acknowledged=True
+    )
+
+
 def _change_secret(
     session: Session, services: Services, client: IdentityClient, author: Author, change: SecondSecret, at: datetime
 ) -> None:
@@ -143,6 +159,12 @@ def _change_secret(
         record_event(
             session, author, Action.SECRET_CHANGED, client, before.difference_to(SecretsSnapshot([old, added], at))
         )
+
+
+def _make_public_key() -> str:
+    """Return a public key as PEM, whose private key is not kept: add one of your own to use the client."""
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _author(person: MasUser) -> Author:
@@ -175,8 +197,10 @@ class _Clock:
                 row.at = self.moment
             elif isinstance(row, IdentityClient):
                 row.created_at = row.updated_at = self.moment
-            elif isinstance(row, ClientSecret):
+            elif isinstance(row, ClientSecret | ClientKey):
                 row.created_at = self.moment
         for row in session.dirty:
             if isinstance(row, IdentityClient):
                 row.updated_at = self.moment
+                if inspect(row).attrs.reviewed_at.history.has_changes():
+                    row.reviewed_at = self.moment

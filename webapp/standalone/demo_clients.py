@@ -30,6 +30,13 @@ class SecondSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class NewKey:
+    """A public key that was added; nobody has its private key."""
+
+    days_ago: int
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """A change of token duration and roles; None leaves a value unchanged."""
 
@@ -37,6 +44,13 @@ class Edit:
     by: str
     minutes: int | None = None
     roles: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """An access review by the first person of the account."""
+
+    days_ago: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +69,13 @@ class DemoClient:
     minutes: int
     roles: frozenset[str]
     disabled_days_ago: int | None = None
+    review: Review | None = None
     networks: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     second_secret: SecondSecret | None = None
+    key: NewKey | None = None
     callers: tuple[Caller, ...] = ()
     refusals: tuple[Refusals, ...] = ()
 
@@ -82,7 +98,7 @@ _PAY = _READ | {"CreatePayment", "StoredRecipientEditor"}
 _PAYMENTS = "payment-requests stored-recipients"
 _ELSEWHERE = "198.51.100.20"
 
-# Between them those of Northwind need attention for every reason there is.
+# Between them those of Northwind need attention for every reason that needs no setting.
 CLIENTS = (
     DemoClient(
         NORTHWIND,
@@ -92,6 +108,7 @@ CLIENTS = (
         "Pays settled motor and property claims from the claims platform, through the day.",
         60,
         _PAY,
+        review=Review(40),
         owner="claims-platform@northwind.example",
         tags=("claims", "production"),
         networks="203.0.113.0/28 London data centre\n2001:db8:40::/48 Dublin, stand-by",
@@ -121,6 +138,7 @@ CLIENTS = (
         "The same integration against the test environment. Owned by the claims platform team.",
         60,
         _PAY,
+        review=Review(40),
         owner="claims-platform@northwind.example",
         tags=("claims", "test"),
         second_secret=SecondSecret(41, None),
@@ -150,6 +168,7 @@ CLIENTS = (
         "Reads balances and movements every hour for finance.\nContact: finance-systems@northwind.example",
         15,
         _READ | {"ReportViewer"},
+        review=Review(40),
         owner="finance-systems@northwind.example",
         tags=("finance", "production"),
         networks="192.0.2.64/27 Finance systems",
@@ -218,6 +237,7 @@ CLIENTS = (
         "Our loss adjuster reads the status of payments that they asked for. Contract ends in March.",
         10,
         frozenset({"MerchantUser", "TransactionViewer"}),
+        review=Review(40),
         owner="Priya Nair",
         tags=("vendor",),
         callers=(Caller("198.51.100.77", 0, 97 * _DAY, scope="transactions:read"),),
@@ -231,7 +251,11 @@ CLIENTS = (
         45,
         _READ,
         tags=("production", "reporting"),
-        callers=(Caller("192.0.2.33", 5, 9 * _HOUR, scope="transactions:read", hour=3),),
+        key=NewKey(24),
+        callers=(
+            Caller("192.0.2.33", 5, 21 * _DAY, scope="transactions:read", hour=3, since_days_ago=8),
+            Caller("192.0.2.33", 5, 9 * _HOUR, "1", scope="transactions:read", hour=3, since_days_ago=20),
+        ),
     ),
     DemoClient(
         NORTHWIND,

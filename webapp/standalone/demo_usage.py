@@ -21,8 +21,9 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A system that requests tokens with one secret of a client.
+    """A system that requests tokens with one secret or key of a client.
 
+    :param label: of the secret or key.
     :param weekday: requests on a working day, approximately; a third of that at the weekend.
     :param last_minutes_ago: the time of the last request; with `hour`, on that day at the latest.
     :param hour: the hour (UTC) of all requests; None for the whole day.
@@ -56,7 +57,7 @@ class Refusals:
 def record(
     session: Session, client: IdentityClient, callers: Iterable[Caller], refusals: Iterable[Refusals], now: datetime
 ) -> None:
-    """Add the token requests of a client: all to the counts, the latest in full, and the last use of its secrets."""
+    """Add the token requests of a client: counts, the latest in full, and the last use of its secrets and keys."""
     now = now.replace(microsecond=0)
     chance = random.Random(client.client_id)  # noqa: S311 - not for secrets
     counts: dict[RequestCountKey, RequestCount] = {}

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ..core.errors import NotWritable, Unavailable
+from ..core.i18n import lazy_gettext as _
 from ..host import request_id, services
 from ..http_request import address_of
 from ..security_headers import PAGE_HEADERS
@@ -19,18 +20,21 @@ LOG = logging.getLogger(__name__)
 STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
 # For each status the title, and what to do next.
 ERRORS = {
-    400: ("That request could not be read", "Go back, reload the page, then try again."),
-    403: ("That was refused", "You may not do this. Ask one of your Merchant Admins."),
-    404: ("There is no such page", "It may have been moved, or the address is wrong."),
-    405: ("That page cannot be used this way", "Open it from the start page."),
-    413: ("That is too much text", "Shorten what you typed, then try again."),
-    414: ("That address is too long", "Open the page from the start page."),
-    415: ("That request could not be read", "Send the form from its own page."),
-    429: ("Too many attempts", "Wait a little, then try again."),
-    500: ("Something went wrong on our side", "Try again. If it happens again, tell support the request below."),
-    503: ("The service is busy", "Try again in a few seconds."),
+    400: (_("That request could not be read"), _("Go back, reload the page, then try again.")),
+    403: (_("That was refused"), _("You may not do this. Ask one of your Merchant Admins.")),
+    404: (_("There is no such page"), _("It may have been moved, or the address is wrong.")),
+    405: (_("That page cannot be used this way"), _("Open it from the start page.")),
+    413: (_("That is too much text"), _("Shorten what you typed, then try again.")),
+    414: (_("That address is too long"), _("Open the page from the start page.")),
+    415: (_("That request could not be read"), _("Send the form from its own page.")),
+    429: (_("Too many attempts"), _("Wait a little, then try again.")),
+    500: (_("Something went wrong on our side"), _("Try again. If it happens again, tell support the request below.")),
+    503: (_("The service is busy"), _("Try again in a few seconds.")),
 }
-NOT_WRITABLE = ("Nothing can be saved now", "The platform cannot write to its database. Tell support; try again later.")
+NOT_WRITABLE = (
+    _("Nothing can be saved now"),
+    _("The platform cannot write to its database. Tell support; try again later."),
+)
 
 
 def init_app(app: Flask) -> None:

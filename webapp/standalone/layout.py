@@ -1,5 +1,6 @@
 """The layout of every page: the bar with the account and the user menu, and the navigation."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import flask_login
@@ -9,7 +10,8 @@ from ..core.errors import Unavailable
 from ..host import MANAGER_ROLES, services
 from ..settings import PREFIX
 from ..web.http import static_files
-from .forms import SignOutForm
+from . import language
+from .forms import LanguageForm, SignOutForm
 from .sessions import SignedInUser
 
 STATIC = "standalone"
@@ -66,6 +68,17 @@ class Layout:
     def sign_out_form(self) -> SignOutForm:
         """Return the form of the Sign out button."""
         return SignOutForm()
+
+    @property
+    def language_names(self) -> Mapping[str, str]:
+        """The languages by their codes."""
+        return language.LANGUAGE_NAMES
+
+    def language_form(self) -> LanguageForm:
+        """Return the form of the languages in the user menu."""
+        query = request.query_string.decode() if request.method == "GET" else ""
+        here = f"{request.script_root}{request.path}"
+        return LanguageForm(formdata=None, language=language.current(), next=f"{here}?{query}" if query else here)
 
     def asset_url(self, filename: str) -> str:
         """Return the URL of a static file of the layout."""

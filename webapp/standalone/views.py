@@ -17,16 +17,16 @@ from ..core.database.models import utc_now
 from ..core.database.readiness import check_ready
 from ..core.database.unit_of_work import read_session, unit_of_work
 from ..core.errors import DomainError, RateLimited
+from ..core.i18n import lazy_gettext, ngettext
 from ..core.secrets.argon2_pool import run_in_pool
 from ..extension import IdentityClients
 from ..host import client_address, services
 from ..http_request import read_body
 from ..web.audit.event_texts import describe_event
 from ..web.clients.attention import strip_links
-from ..web.clients.review import overdue_text
 from ..web.i18n.times import Times
-from . import sessions, users
-from .forms import SignInForm, SignOutForm
+from . import language, sessions, users
+from .forms import LanguageForm, SignInForm, SignOutForm
 from .layout import Layout
 from .models import MasUser
 from .redirects import safe_next
@@ -38,8 +38,8 @@ LATEST_EVENTS = 8
 """The number of changes on the start page."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 # The same for every reason, so that it does not reveal which users exist (D6).
-SIGN_IN_FAILED = "The e-mail address or the password is wrong. Check both, then try again."
-CSRF_EXPIRED = "This page was open for too long. Press Sign in again."
+SIGN_IN_FAILED = lazy_gettext("The e-mail address or the password is wrong. Check both, then try again.")
+CSRF_EXPIRED = lazy_gettext("This page was open for too long. Press Sign in again.")
 
 
 def make_blueprint(limits: SignInLimits) -> Blueprint:
@@ -49,6 +49,7 @@ def make_blueprint(limits: SignInLimits) -> Blueprint:
     blueprint.add_url_rule("/login", "sign_in", sign_in)
     blueprint.add_url_rule("/login", "sign_in_post", lambda: sign_in_post(limits), methods=["POST"])
     blueprint.add_url_rule("/logout", "sign_out", sign_out, methods=["POST"])
+    blueprint.add_url_rule("/language", "language", choose_language, methods=["POST"])
     blueprint.add_url_rule("/healthz", "healthz", healthz)
     blueprint.add_url_rule("/readyz", "readyz", readyz)
     blueprint.add_url_rule("/metrics", "metrics", metrics)
@@ -68,16 +69,14 @@ def _read_form() -> None:
 def home() -> ResponseReturnValue:
     """Show the start page: what needs attention, and the last changes."""
     if not Layout().may_use_identity_clients:
-        return render_template("mas/home.html", links=[], review_text="", events=[])
+        return render_template("mas/home.html", links=[], events=[])
     times, account_id = Times(services().settings.time_zone), flask_login.current_user.account_id
     with read_session(services().engine) as session:
         links = strip_links(attention_queries.summary(session, account_id))
-        review_text = overdue_text(session, account_id)
         events = list_events(session, account_id=account_id, query=AuditQuery(), zone=times.zone).events[:LATEST_EVENTS]
     return render_template(
         "mas/home.html",
         links=links,
-        review_text=review_text,
         events=[describe_event(event, times=times, catalogue=services().catalogue) for event in events],
         times=times,
     )
@@ -126,7 +125,11 @@ def _sign_in_page(form: SignInForm, refusal: str | None = None) -> str:
 
 def _wait(seconds: int) -> str:
     minutes = max(1, round(seconds / 60))
-    return f"Too many attempts. Wait {minutes} {'minute' if minutes == 1 else 'minutes'}, then try again."
+    return ngettext(
+        "Too many attempts. Wait %(number)s minute, then try again.",
+        "Too many attempts. Wait %(number)s minutes, then try again.",
+        minutes,
+    )
 
 
 def sign_out() -> ResponseReturnValue:
@@ -141,6 +144,16 @@ def sign_out() -> ResponseReturnValue:
     sessions.end()
     response = redirect(url_for("mas.sign_in"), 303)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+def choose_language() -> ResponseReturnValue:
+    """Remember the language that the user chose, and return to the page (W7)."""
+    form = LanguageForm()
+    if not form.validate():
+        abort(400)
+    response = redirect(safe_next(form.next.data), 303)
+    language.remember(response, form.language.data or language.DEFAULT)
     return response
 
 

@@ -19,8 +19,8 @@ from .http.access import Access
 from .http.template_loader import UnindentingLoader
 from .i18n import language
 from .notifications import page, targets
-from .secrets import actions, change, keys
-from .usage import preview, request_log, revoke_tokens, usage
+from .secrets import actions, change, keys, postman
+from .usage import preview, request_log, revoke_tokens, token_trial, usage
 
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 VIEW, CHANGE = Access.VIEW, Access.CHANGE
@@ -66,6 +66,8 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/requests", "requests", request_log.client_requests, GET, VIEW),
     ("/<key>/requests/<number>", "request", request_log.request_details, GET, VIEW),
     ("/<key>/activity", "client_activity", activity.client_activity, GET, VIEW),
+    ("/<key>/postman.json", "postman", postman.postman_collection, GET, VIEW),
+    ("/<key>/test", "try_token", token_trial.try_token, FORM, CHANGE),
     ("/<key>/revoke-tokens", "revoke_tokens", revoke_tokens.revoke_tokens, FORM, SECRETS),
     ("/<key>/secret", "secret", change.change_secret, FORM, SECRETS),
     ("/<key>/secret/form", "secret_form", change.change_secret_form, POST, SECRETS),

@@ -1,5 +1,5 @@
 // A client of the management API, typed by what openapi-typescript makes of its document. It creates a client, rotates
-// its secret, uses both, and deletes it; it prints what it saw as JSON.
+// its secret, uses both, adds a key and pauses it, and deletes the client; it prints what it saw as JSON.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
@@ -62,6 +62,22 @@ const used = [
 const secrets = required((await api.GET("/clients/{id}/secrets", { params: { path } })).data);
 const listed = required((await api.GET("/clients", { params: { query: { q: "typed", sort: "-created_at" } } })).data);
 
+const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+const { kty, crv, x, y } = await crypto.subtle.exportKey("jwk", pair.publicKey);
+const rotated = required(rotation.response.headers.get("ETag"));
+const addition = await api.POST("/clients/{id}/keys", {
+  params: { path, header: { "If-Match": rotated } },
+  body: { public_key: { kty, crv, x, y } },
+});
+const key = required(addition.data, addition.error);
+const pause = await api.POST("/clients/{id}/keys/{key_id}/pause", {
+  params: {
+    path: { id: created.id, key_id: key.id },
+    header: { "If-Match": required(addition.response.headers.get("ETag")) },
+  },
+});
+const keys = required((await api.GET("/clients/{id}/keys", { params: { path } })).data);
+
 const current = await api.GET("/clients/{id}", { params: { path } });
 const lastVersion = required(current.response.headers.get("ETag"));
 const deletion = await api.DELETE("/clients/{id}", { params: { path, header: { "If-Match": lastVersion } } });
@@ -71,6 +87,7 @@ console.log(
     name: required(update.data, update.error).name,
     used,
     states: secrets.items.map((secret) => secret.state),
+    keys: [required(pause.data, pause.error), ...keys.items].map((each) => [each.label, each.algorithm, each.state]),
     listed: listed.items.map((client) => [client.client_id, client.tags]),
     stale: { status: stale.error?.status, title: stale.error?.title },
     deleted: deletion.response.status,

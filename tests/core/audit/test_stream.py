@@ -138,7 +138,7 @@ def test_every_action_has_an_activity(sqlite_engine: Engine, action: Action) -> 
     with read_session(sqlite_engine) as session:
         event = session.scalars(select(AuditEvent).where(AuditEvent.action == action)).first()
         assert event
-        form = ocsf_event(event)
+        form = ocsf_event(event, None)
     assert form["type_uid"] == 300400 + form["activity_id"]
     assert form["activity_id"] in (1, 2, 3, 4, 99)
     assert (form["status_id"] == 2) == (action is Action.REFUSED)

@@ -64,8 +64,8 @@ NOT_A_NETWORK = "is neither an address nor a range. Write it like"
     ("line", "message"),
     [
         # host bits
-        ("192.0.2.7/28", "is not the start of a range. Use 192.0.2.0/28, or 192.0.2.7 for this address alone."),
-        ("2001:db8::1/32", "is not the start of a range. Use 2001:db8::/32, or 2001:db8::1"),
+        ("192.0.2.7/28", "192.0.2.7/28 is not the start of a range. Use 192.0.2.0/28."),
+        ("2001:db8::1/32", "2001:db8::1/32 is not the start of a range. Use 2001:db8::/32."),
         ("192.0.2.1/31", "Use 192.0.2.0/31"),
         # leading zeros
         ("192.0.02.7", NOT_A_NETWORK),
@@ -99,7 +99,7 @@ NOT_A_NETWORK = "is neither an address nor a range. Write it like"
         ("\ud800", "this is neither an address"),
         ("x" * 1000, f"“{'x' * 50}” is neither"),
         # labels
-        ("192.0.2.7 192.0.2.8", "there are two addresses. Write one on each line."),
+        ("192.0.2.7 192.0.2.8", "there are two addresses. Enter each by itself."),
         ("192.0.2.7, 192.0.2.8", NOT_A_NETWORK),
         ("192.0.2.7 2001:db8::/32", "there are two addresses"),
         (f"192.0.2.7 {'x' * 61}", "the label has 61 characters. Use at most 60."),

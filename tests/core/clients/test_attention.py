@@ -1,13 +1,13 @@
 """Which clients need attention and why: rows, filter, summary and signal agree."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import Engine, create_engine, event, insert, text, update
+from sqlalchemy import Engine, create_engine, delete, event, insert, text, update
 
 from tests.support.attention import DAY, HOUR, NOON, SECOND, make_client_in_use
 from tests.support.clients import stored
@@ -18,7 +18,7 @@ from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
 from webapp.core.clients.attention_queries import Summary
 from webapp.core.clients.listing import ListQuery, list_clients
 from webapp.core.database import migrations
-from webapp.core.database.models import Account, ClientSecret, IdentityClient
+from webapp.core.database.models import Account, ClientSecret, IdentityClient, KeysOnlyRole
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.notifications.attention import send_attention_signals
@@ -57,6 +57,13 @@ def summary(engine: Engine, account_id: str = ACCOUNT) -> Summary:
     """Return the counts above the list."""
     with read_session(engine) as session:
         return attention_queries.summary(session, account_id)
+
+
+def forbid_secrets(engine: Engine, roles: Collection[str]) -> None:
+    """Let clients with these roles have no secret in both accounts."""
+    with unit_of_work(engine) as session:
+        session.execute(delete(KeysOnlyRole))
+        session.add_all(KeysOnlyRole(account_id=one, role=role) for one in (ACCOUNT, OTHER_ACCOUNT) for role in roles)
 
 
 LATER, EARLIER = NOON + 10 * DAY, NOON - 10 * DAY
@@ -127,6 +134,15 @@ CASES: list[tuple[tuple[dict[str, Any], ...], dict[str, Any], list[Attention]]] 
         [Attention(AttentionReason.REFUSED, refused=2, requests=9)],
     ),
     ((), {"counts": {(2, "wrong secret"): 100}}, []),
+    # A secret, with a role whose clients may have none
+    ((), {"roles": ["MerchantUser", "CreatePayment"]}, [Attention(AttentionReason.SECRET)]),
+    (({"paused_at": NOON},), {"roles": ["CreatePayment"]}, [Attention(AttentionReason.SECRET)]),
+    (({"ends_at": NOON},), {"roles": ["CreatePayment"]}, []),
+    # Not reviewed
+    ((), {"reviewed_at": NOON - 180 * DAY + SECOND}, []),
+    ((), {"reviewed_at": NOON - 180 * DAY}, [Attention(AttentionReason.OVERDUE, None, NOON - 180 * DAY, 180)]),
+    ((), {"reviewed_at": None}, [Attention(AttentionReason.OVERDUE, None, NOON - 500 * DAY, 500)]),
+    ((), {"reviewed_at": None, "created_at": NOON - 180 * DAY + SECOND}, []),
     # Several reasons, the most urgent first
     (
         ({"created_at": NOON - 400 * DAY, "ends_at": LATER}, {"created_at": NOON - 40 * DAY}),
@@ -146,10 +162,12 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     """Both sides of each limit; disabled and deleted clients and other accounts are left out (I4, A3)."""
     clients = []
     for secrets, columns, found in CASES:
+        forbid_secrets(engine, ())
         clients.append(client := make_client_in_use(engine, *secrets, **columns))
         make_client_in_use(engine, *secrets, **columns, enabled=False)
         make_client_in_use(engine, *secrets, **columns, deleted_at=NOON)
         make_client_in_use(engine, *secrets, **columns, account_id=OTHER_ACCOUNT)
+        forbid_secrets(engine, ["CreatePayment"])
         assert reasons(engine, client) == [found], (secrets, columns)
     assert reasons(engine, *clients) == [found for _, _, found in CASES]
     expected: dict[str, list[str]] = {reason: [] for reason in FILTERS}
@@ -162,6 +180,19 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     counted = summary(engine)
     assert counted.by_reason == {reason: len(expected[reason]) for reason in AttentionReason}
     assert counted.first_end_at == NOON + SECOND
+    assert (counted.ending, counted.keys_end) == (
+        sum(one.reason == AttentionReason.ENDING for _, _, those in CASES for one in those),
+        False,
+    )
+
+
+def test_the_setting_says_when_a_review_is_overdue(engine: Engine) -> None:
+    client = make_client_in_use(engine, reviewed_at=NOON - 90 * DAY)
+    stricter = attention.with_review_days(engine, 90)
+    assert reasons(engine, client) == [[]]
+    assert reasons(stricter, client) == [[Attention(AttentionReason.OVERDUE, None, NOON - 90 * DAY, 90)]]
+    assert filtered(stricter, AttentionReason.OVERDUE) == filtered(stricter, "any") == [client.client_id]
+    assert summary(stricter) == Summary({AttentionReason.OVERDUE: 1})
 
 
 def test_an_account_without_findings(engine: Engine) -> None:
@@ -177,14 +208,14 @@ def test_an_end_date_is_reported_again_at_each_threshold(days: int, within: int)
     assert (one.within_days, one.key) == (within, f"ending A {within}")
 
 
-def test_a_page_of_rows_takes_three_statements(engine: Engine) -> None:
+def test_a_page_of_rows_takes_four_statements(engine: Engine) -> None:
     clients = [make_client_in_use(engine, {"ends_at": LATER}) for _ in range(3)]
     statements: list[str] = []
     with read_session(engine) as session:
         rows = [session.get_one(IdentityClient, client.id) for client in clients]
         event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
         assert len(attention.reasons(session, ACCOUNT, rows)) == 3
-    assert len(statements) == 3
+    assert len(statements) == 4
 
 
 def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
@@ -214,6 +245,17 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
                 " SELECT account_id, '2026-03-01', id, 1, 100 FROM identity_clients"
             )
         )
+        key = "id, client_key, label, thumbprint, algorithm, public_jwk, created_at, created_by"
+        connection.execute(
+            text(
+                f"INSERT INTO identity_client_keys ({key})"
+                " SELECT id, id, '1', client_id, 'ES256', '', created_at, '' FROM identity_clients"
+            )
+        )
+        others: list[dict[str, Any]] = [{"id": f"account-{number}", "feature_enabled": True} for number in range(5_000)]
+        connection.execute(insert(Account), others)
+        rules = [{"account_id": one["id"], "role": "CreatePayment"} for one in [*others, {"id": ACCOUNT}]]
+        connection.execute(insert(KeysOnlyRole), rules)
         connection.execute(text("ANALYZE"))
     unlimited.dispose()
     statements: list[tuple[str, Any]] = []

@@ -168,6 +168,24 @@ def test_a_hosts_sqlite_engine_is_upgraded_in_one_transaction(tmp_path: Path) ->
     engine.dispose()
 
 
+@pytest.mark.parametrize("is_analyzed", [True, False])
+def test_an_upgrade_renews_the_statistics_of_sqlite(sqlite_url: str, is_analyzed: bool) -> None:
+    """A new index beside others with statistics would be chosen for every list; without any, the plans are right."""
+    index, engine = "ix_identity_clients_review", make_engine(sqlite_url)
+    make_client(engine)
+    if is_analyzed:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")
+            connection.exec_driver_sql(f"DELETE FROM sqlite_stat1 WHERE idx = '{index}'")
+    migrations.upgrade(engine)
+    with engine.connect() as connection:
+        assert inspect(connection).has_table("sqlite_stat1") is is_analyzed
+        if is_analyzed:
+            analyzed = connection.scalars(text("SELECT idx FROM sqlite_stat1")).all()
+            assert {index, "ix_identity_clients_status_name_folded"} <= set(analyzed)
+    engine.dispose()
+
+
 def test_revisions_are_numbered_and_import_no_models(tmp_path: Path) -> None:
     """A revision describes the schema of its time and must not change with the code."""
     (tmp_path / "database").mkdir(mode=0o700)
@@ -198,6 +216,25 @@ def test_the_plan_lists_what_an_upgrade_runs(engine: Engine) -> None:
     assert migrations.pending(engine)[0].number == "0001"
     migrations.upgrade(engine)
     assert migrations.pending(engine) == []
+
+
+def test_tables_of_a_newer_release_are_left_as_they_are(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """A host that returns to this release starts on them."""
+    head = ScriptDirectory.from_config(migrations.alembic_config(engine)).get_current_head()
+    set_revision(engine, "9999")
+    try:
+        migrations.upgrade(engine)
+        assert "a newer release, revision 9999" in caplog.text
+        assert migrations.pending(engine) == []
+        make_client(engine)
+    finally:
+        set_revision(engine, str(head))
+
+
+def set_revision(engine: Engine, revision: str) -> None:
+    """Change the recorded revision of the tables."""
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {IDENTITY_CLIENTS.version_table} SET version_num = '{revision}'"))
 
 
 def test_an_upgrade_waits_briefly_for_locks(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,7 +271,7 @@ def test_keys_need_attention_as_secrets_do(
     with read_session(engine) as session:
         assert attention.reasons(session, ACCOUNT, [client]).get(client.id, []) == expected
         for reason in AttentionReason:
-            found = session.execute(clients_of(reason, ACCOUNT, NOON)).all()
+            found = session.execute(clients_of(reason, ACCOUNT, NOON, 180)).all()
             assert bool(found) == (reason in [one.reason for one in expected]), reason
 
 
@@ -284,7 +284,7 @@ def test_attention_follows_the_client(engine: Engine, clock: time_machine.Travel
             row = session.get_one(IdentityClient, client.id)
             row.enabled = enabled
         with read_session(engine) as session:
-            assert bool(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON)).all()) == enabled
+            assert bool(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON, 180)).all()) == enabled
     change(engine, stored(engine, client.id), NEXT)
     with read_session(engine) as session:
-        assert len(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON)).all()) == 2
+        assert len(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON, 180)).all()) == 2

@@ -252,6 +252,11 @@ ENDS = {
         "if pid == 0: child(); sys.exit()\nrecorder._writing.release(); recorder._lock.release()\nos.waitpid(pid, 0)",
         10,
     ),
+    "with greenlets in place of threads, patched after the recorder was made": (
+        "from gevent import joinall, monkey, spawn\nmonkey.patch_all()\n"
+        "note(); joinall([spawn(note) for _ in range(10)], raise_error=True)",
+        11,
+    ),
 }
 
 

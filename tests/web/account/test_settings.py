@@ -1,16 +1,18 @@
-"""The settings of the account: the switch of the management API."""
+"""The settings of the account."""
 
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from tests.support.api import API_CATALOGUE, HELD
 from tests.support.factories import make_client
 from tests.support.host import HARBOUR, NORTHWIND, Host, make_host
+from tests.support.keys import private_key, private_pem, public_pem
+from tests.support.screens import SECRET, VALUES
 from webapp.core.account_settings import are_assertions_strict, is_management_api_enabled
-from webapp.core.database.models import utc_now
+from webapp.core.database.models import IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session
 
 
@@ -100,6 +102,47 @@ def test_an_administrator_demands_strict_assertions(host: Host) -> None:
     activity = host.get("/activity").text
     assert activity.count("let only strict assertions be accepted") == 1
     assert activity.count("let other than strict assertions be accepted again") == 1
+
+
+def test_an_administrator_forbids_secrets_to_clients_that_move_money(host: Host) -> None:
+    """New ones are created with a key, those with a secret need attention, and nothing of theirs ends (S11, L1)."""
+    money = ["MerchantUser", "CreatePayment"]
+    before = make_client(host.engine, account_id="northwind", client_id="before-client", roles=money)
+    assert 'name="public_key"' not in host.get("/new").text
+    assert host.post("/settings", {"keys_only": "y"}).status_code == 303
+    assert "checked" in host.get("/settings").text
+    assert "forbade secrets to clients that move money" in host.get("/activity").text
+    listed = host.get("?attention=secret").text
+    assert "before-client" in listed
+    assert "Moves money with a secret" in listed
+    for htmx in (False, True):
+        page = host.get(f"/{before.id}/secret", htmx=htmx).text
+        assert "Add a key in its place." in page
+        assert 'name="client_secret"' not in page
+    refused = host.post("/new", VALUES | {"client_id": "payer-client", "roles": money})
+    assert refused.status_code == 422
+    assert "Clients that move money have a public key in place of a secret" in refused.text
+    private = host.post("/new", VALUES | {"client_id": "payer-client", "public_key": private_pem(private_key())})
+    assert private.status_code == 422
+    assert "treat it as leaked" in private.text
+    assert "BEGIN PRIVATE KEY" not in private.text
+    pem = public_pem(private_key())
+    for htmx in (False, True):
+        values = VALUES | {"client_id": f"payer-client-{htmx}", "roles": money, "public_key": pem}
+        created = host.post("/new", values, htmx=htmx)
+        assert created.status_code == (200 if htmx else 303)
+        assert SECRET not in created.text
+    page = host.get(created.headers["Location"] if not htmx else "?q=payer-client-False").text
+    assert "payer-client" in page
+    with read_session(host.engine) as session:
+        [client, _] = session.scalars(
+            select(IdentityClient).where(IdentityClient.client_id.startswith("payer")).order_by(IdentityClient.id)
+        ).all()
+    details = host.get(f"/{client.id}?done=created-with-key").text
+    assert "It can ask for tokens with its key from now." in details
+    assert "Key 1" in details
+    host.post("/settings", {})
+    assert "allowed secrets to clients that move money again" in host.get("/activity").text
 
 
 def test_the_preview_shows_the_role_only_where_the_account_allows_the_api(api_host: Host) -> None:

@@ -70,6 +70,8 @@ def sentence_of(host: Host, changes: Any, action: str = Action.EDITED) -> str:
 DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (Action.SETTINGS_CHANGED, {"management_api": [False, True]}, "allowed the management API"),
     (Action.SETTINGS_CHANGED, {"management_api": [True, False]}, "no longer allows the management API"),
+    (Action.SETTINGS_CHANGED, {"keys_only": [False, True]}, "forbade secrets to clients that move money"),
+    (Action.SETTINGS_CHANGED, {"keys_only": [True, False]}, "allowed secrets to clients that move money again"),
     (Action.SETTINGS_CHANGED, {"strict_assertions": [False, True]}, "let only strict assertions be accepted"),
     (
         Action.SETTINGS_CHANGED,
@@ -222,6 +224,8 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
         " Reviewed roles: API access (MerchantUser); Gone Reviewed secrets and keys: A: current",
     ),
     (Action.TOKENS_REVOKED, {}, "revoked every token issued until then"),
+    (Action.SECRET_TESTED, {"issued": [None, True]}, "tested a secret, which gets tokens"),
+    (Action.SECRET_TESTED, {"issued": [None, False]}, "tested a secret, which was refused"),
     *(
         (
             Action.REFUSED,

@@ -85,7 +85,7 @@ def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
     """Only this account's clients count (A3)."""
     text = account.get().text
     assert strip_links(text) == [
-        ("ending", "2 clients’ secrets or keys end, the first within 4 days"),
+        ("ending", "2 secrets expire soon, the first in 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
         ("idle", "1 client not used for 90 days"),
@@ -150,7 +150,7 @@ def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.Monke
     """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret or key ends within 4 days") in strip_links(text)
+    assert ("ending", "1+ secret expires soon, in 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 
@@ -227,15 +227,18 @@ def notice(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("client_id", "expected"),
     [
-        ("a-ending", ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on."]),
+        (
+            "a-ending",
+            ["Secret A ends on Thursday 5 March at 12:00 GMT. It was never used; secret B works on. See secret A"],
+        ),
         ("c-refused", ["6 of 20 requests refused. See the refused requests"]),
-        ("d-unused", ["Never used. If no system needs this client, disable it."]),
-        ("e-idle", ["Idle for 120 days. If no system needs this client any more, disable it."]),
+        ("d-unused", ["Never used. If no system needs this client, disable it. See the token requests"]),
+        ("e-idle", ["Idle for 120 days. If no system needs this client any more, disable it. See the token requests"]),
         (
             "f-oldest",
             [
                 "Secret A is 400 days old."
-                " Change the secret, or add a key: the old one works on while callers move over. See the secrets",
+                " Change the secret, or add a key: the old one works on while callers move over. See secret A",
                 "Two secrets for 45 days. End the one that no caller uses. See the secrets",
             ],
         ),

@@ -196,13 +196,13 @@ def test_the_row_that_was_just_changed_is_marked_by_text(host: Host) -> None:
 
 
 def test_the_menu_is_a_fragment_and_a_page_of_links(host: Host) -> None:
-    """View, Edit, Disable or Enable, and Copy; without JavaScript a page of links."""
+    """View, Edit, Disable or Enable, and Duplicate; without JavaScript a page of links."""
     client = make_client(host.engine, client_id="alpha-claims")
     page, fragment = host.get(f"/{client.id}/menu"), host.get(f"/{client.id}/menu", htmx=True)
     assert "<html" in page.text
     assert "<html" not in fragment.text
     for text in (page.text, fragment.text):
-        for words in ("View", "Edit", "Disable", "Copy"):
+        for words in ("View", "Edit", "Disable", "Duplicate…"):
             assert f">{words}<" in text
         assert ">Enable<" not in text
     make_client(host.engine, client_id="bravo-claims", enabled=False)

@@ -246,6 +246,7 @@ def test_a_form_writes_only_its_own_fields(host: Host) -> None:
         "client_key": str(foreign.id),
         "account_id": "harbour",
         "enabled": "",
+        "ends_at": "",
         "version": "99",
         "token_duration_minutes": "60",
     }
@@ -421,6 +422,7 @@ def test_generate_without_javascript_keeps_the_other_fields(host: Host) -> None:
         **{name: [value] for name, value in VALUES.items()},
         "roles": VALUES["roles"],
         "client_secret": "",
+        "ends_at": [""],
         "csrf_token": "",
         "creation_key": [page.value("creation_key")],
     }

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select, update
 from tests.support.factories import HASHER, SECRET, make_client
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
 from tests.support.markup import read
-from tests.support.screens import actions, secrets_of, set_columns, states, stored
+from tests.support.screens import VALUES, actions, secrets_of, set_columns, states, stored
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.secrets.generation import Secret, is_generated
@@ -140,6 +140,32 @@ def test_each_choice_for_the_old_secret(
     assert actions(host, client) == ["created", "secret changed"]
 
 
+def test_the_new_secret_may_get_an_end_date(sqlite_engine: Engine, now: None) -> None:
+    """In the time zone of the screens, within the days of the setting; also at creation (S8)."""
+    host = make_host(sqlite_engine, secret_max_days=90)
+    client = make_client(host.engine, client_id="acme-claims-prod", account_id="northwind")
+    for path in ("/new", f"/{client.id}/secret"):
+        assert "Empty: it ends after 90 days." in host.get(path).text
+    for typed, message in (
+        ("2027-03-01T10:45", "must end on 2027-02-21 at the latest"),
+        ("2026-11-23T10:45", "This moment is past."),
+        ("soon", "Enter a date and a time"),
+    ):
+        for refused in (
+            change(host, client, ends_at=typed),
+            host.post("/new", VALUES | {"client_id": "another-client", "ends_at": typed}),
+        ):
+            assert refused.status_code == 422
+            assert message in refused.text
+            assert f'value="{typed}"' in refused.text
+    assert change(host, client, ends_at="2027-01-31T18:00").status_code == 200
+    assert secrets_of(host, client)["B"].ends_at == datetime(2027, 1, 31, 18, tzinfo=UTC)
+    assert host.post("/new", VALUES | {"client_id": "another-client", "ends_at": ""}).status_code == 200
+    with read_session(host.engine) as session:
+        made = session.scalars(select(IdentityClient).where(IdentityClient.client_id == "another-client")).one()
+    assert secrets_of(host, made)["A"].ends_at == NOW + timedelta(days=90)
+
+
 def test_an_unknown_choice_changes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:
     answer = change(host, client, htmx=htmx, overlap="100d")
     assert answer.status_code == 422
@@ -160,7 +186,7 @@ def test_issued_tokens_are_revoked_if_requested(host: Host, client: IdentityClie
 def test_a_secret_that_had_an_end_date_gets_the_chosen_one(host: Host, client: IdentityClient, now: None) -> None:
     set_columns(host, client, "A", ends_at=NOW + timedelta(days=3))
     page = read(host.get(f"/{client.id}/secret"))
-    assert "It has an end date, Thursday 26 November at 10:45 GMT, which gives way to this one." in page.text
+    assert "It has an end date, Thursday 26 November at 10:45 GMT. Your choice replaces it." in page.text
     change(host, client, overlap="1h")
     assert secrets_of(host, client)["A"].ends_at == NOW + timedelta(hours=1)
 
@@ -184,7 +210,7 @@ def test_the_older_of_two_secrets_has_to_end_first(host: Host, client: IdentityC
     used_at = utc_now() - timedelta(minutes=3, seconds=1)
     set_columns(host, client, "A", last_used_at=used_at, last_used_address="203.0.113.7")
     page = read(host.get(f"/{client.id}/secret"))
-    assert "This client already has two secrets. End A to add another" in page.described("end_older")
+    assert "This client already has two secrets. End A to add another." in page.described("end_older")
     assert "It was last used 3 minutes ago from 203.0.113.7." in page.described("end_older")
     assert "When should old secret B end?" in page.text
     assert "end_older" not in page.form()
@@ -361,7 +387,6 @@ def test_the_form_writes_a_secret_and_nothing_else(host: Host, client: IdentityC
         "token_duration": "60",
         "roles": "CreatePayment",
         "enabled": "",
-        "ends_at": "2030-01-01T00:00",
         "last_used_at": "2030-01-01T00:00",
         "secret_hash": "forged",
         "label": "Z",
@@ -388,7 +413,7 @@ def test_leaked_says_what_follows(host: Host, client: IdentityClient, now: None,
     for words in (
         "Replace the leaked secret of acme-claims-prod?",
         "It was last used 3 minutes ago from 203.0.113.7.",
-        "An API that never introspects accepts a token until its end: 11:15 GMT at the latest.",
+        "others accept them until 11:15 GMT.",
         "The next screen shows the new secret, once.",
     ):
         assert words in page.text

@@ -4,11 +4,9 @@ import logging
 import os
 import re
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -88,7 +86,8 @@ def test_elements_that_show_the_secret_are_marked_for_wiping(host: Host, htmx: b
     page = read(host.post("/new", VALUES, htmx=htmx))
     marked = {attributes["id"] for _, attributes in page.tags if "data-secret" in attributes}
     holding = {id_ for id_, text in page.texts.items() if "canary" in text and not id_.startswith("ic-dialog")}
-    assert holding - {"ic"} == marked == {"ic-handover-secret", "ic-handover-1", "ic-handover-2"}
+    assert holding - {"ic"} == marked - {"ic-test-secret"} == {"ic-handover-secret", "ic-handover-1", "ic-handover-2"}
+    assert "ic-test-secret" in marked
 
 
 @pytest.fixture
@@ -246,29 +245,6 @@ def test_both_commands_quote_any_id_and_secret(host: Host) -> None:
         assert printed.split("\0")[:2] == [client_id, secret]
 
     survive()
-
-
-def test_the_python_code_requests_a_token(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is run unchanged; a substitute for `requests` records what it would send."""
-    sent: dict[str, Any] = {}
-
-    def post(url: str, **options: Any) -> Any:
-        sent.update(options, url=url)
-        return SimpleNamespace(raise_for_status=lambda: None, json=lambda: {"access_token": "the-token"})
-
-    monkeypatch.setitem(sys.modules, "requests", SimpleNamespace(post=post))
-    for name in ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET", "SCOPE"):
-        monkeypatch.setenv(f"VITESSE_{name}", name.lower())
-    scope: dict[str, Any] = {}
-    exec(snippets(host, "acme-claims", "s" * 20)["Python"], scope)
-    assert scope["token"] == "the-token"
-    assert sent["url"] == "token_url"
-    assert sent["data"] == {
-        "grant_type": "client_credentials",
-        "client_id": "client_id",
-        "client_secret": "client_secret",
-        "scope": "scope",
-    }
 
 
 def test_the_snippets_of_the_details_page_leave_the_secret_to_the_environment(

@@ -27,6 +27,8 @@ class Action(StrEnum):
     EXPORTED = "exported"
     REVIEWED = "reviewed"
     TOKENS_REVOKED = "tokens revoked"
+    SECRET_TESTED = "secret tested"  # noqa: S105 - the name of an action
+    """A person tried a token request on the screens."""
     SETTINGS_CHANGED = "settings changed"
     """A setting of the account was changed."""
     NOTIFICATION_TARGET_ADDED = "notification target added"
@@ -38,6 +40,8 @@ class Action(StrEnum):
     KEY_WITHDRAWN = "key withdrawn"
     RESOURCE_SERVER_ADDED = "resource server added"
     RESOURCE_SERVER_REMOVED = "resource server removed"
+    CHECKPOINT_SIGNED = "checkpoint signed"
+    """A checkpoint of an account's audit log, or of the platform's, was signed."""
     PURGED = "purged"
 
 

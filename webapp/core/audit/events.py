@@ -9,13 +9,15 @@ from sqlalchemy import Engine, inspect, select
 from sqlalchemy.orm import Session
 
 from ..database.models import AuditEvent, IdentityClient, utc_now
-from ..database.unit_of_work import after_commit
+from ..database.unit_of_work import after_commit, before_commit
 from ..rate_limits.limits import RateLimits
 from . import signals
 from .actions import Action, RefusalReason
 from .before_change import call_hooks
+from .chain import PLATFORM, chain_waiting
 
 _OUTBOX = "identity_clients_outbox"
+_TO_CHAIN = "identity_clients_accounts_to_chain"
 Outbox = Callable[[Session, AuditEvent, IdentityClient | None], None]
 """A function that writes what follows from an event into its transaction."""
 
@@ -76,7 +78,7 @@ def record_event(
         address=author.address,
         request_id=author.request_id,
     )
-    session.add(event)
+    _add(session, event)
     outbox: Outbox | None = session.get_bind().get_execution_options().get(_OUTBOX)
     if outbox is not None:
         outbox(session, event, client)
@@ -137,7 +139,8 @@ def record_platform_event(session: Session, actor: str, action: Action, changes:
 
     :param actor: the user who ran a command, or the name of the automatic task.
     """
-    session.add(
+    _add(
+        session,
         AuditEvent(
             at=utc_now(),
             account_id=None,
@@ -145,8 +148,21 @@ def record_platform_event(session: Session, actor: str, action: Action, changes:
             actor_label=actor[:200],
             action=action.value,
             changes=dict(changes),
-        )
+        ),
     )
+
+
+def _add(session: Session, event: AuditEvent) -> None:
+    """Add an event to the transaction, and chain it at the end."""
+    session.add(event)
+    session.info.setdefault(_TO_CHAIN, set()).add(event.account_id or PLATFORM)
+    before_commit(session, _chain)
+
+
+def _chain(session: Session) -> None:
+    # The locks of the chains are the last of a transaction, and always in this order, so that they close no circle.
+    for account_id in sorted(session.info.pop(_TO_CHAIN), key=lambda account: (account == PLATFORM, account)):
+        chain_waiting(session, account_id)
 
 
 def _send_signals(event: AuditEvent) -> Callable[[Engine], None]:

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, or_, select
 
-from ..database.models import AuditEvent
+from ..database.models import AuditEvent, AuditEventHash
 from ..database.unit_of_work import read_session
 from .actions import Action
+from .chain import canonical_text, chain_all_waiting
 
-SCHEMA_VERSION = "1.3.0"
+SCHEMA_VERSION = "1.6.0"
 CLASS, CATEGORY = 3004, 3
 EVENTS_AT_ONCE = 500
 OVERLAP = timedelta(minutes=15)
@@ -36,9 +37,12 @@ _ACTIVITIES = {
     Action.NOTIFICATION_TARGET_REMOVED: _DELETE,
     Action.RESOURCE_SERVER_REMOVED: _DELETE,
     Action.PURGED: _DELETE,
+    Action.CHECKPOINT_SIGNED: _OTHER,
     Action.REFUSED: _OTHER,
 }
 """The activity of each action that is not an update."""
+
+_Placed = tuple[AuditEvent, AuditEventHash | None]
 
 
 @dataclass(slots=True)
@@ -88,8 +92,10 @@ def stream(engine: Engine, file: TextIO, position_file: Path) -> int:
     with _locked(position_file):
         position = StreamPosition.load(position_file)
         _end_line(file)
-        for events in _new_events(engine, position):
-            file.writelines(f"{json.dumps(ocsf_event(event))}\n" for event in events)
+        chain_all_waiting(engine)
+        for found in _new_events(engine, position):
+            events = [event for event, _ in found]
+            file.writelines(f"{json.dumps(ocsf_event(event, place))}\n" for event, place in found)
             file.flush()
             if _is_regular(file):
                 os.fsync(file.fileno())
@@ -99,14 +105,22 @@ def stream(engine: Engine, file: TextIO, position_file: Path) -> int:
     return written
 
 
-def ocsf_event(event: AuditEvent) -> dict[str, Any]:
-    """Return an event in OCSF's form. `unmapped` holds what OCSF has no attribute for."""
+def ocsf_event(event: AuditEvent, place: AuditEventHash | None) -> dict[str, Any]:
+    """Return an event in OCSF's form. `unmapped` holds what OCSF has no attribute for.
+
+    `raw_data` is the text of which `raw_data_hash` is the hash; it holds the position, also in `metadata.sequence`, and
+    the hash before (L8).
+
+    :param place: in the chain; None for an event from before there was one.
+    """
     activity, activity_name = _ACTIVITIES.get(Action(event.action), _UPDATE)
     entity = {"type": "platform", "uid": "identity-clients"}
     if event.client_key is not None:
         entity = {"type": "identity client", "uid": str(event.client_key), "name": event.client_id or ""}
     elif event.account_id is not None:
         entity = {"type": "account", "uid": event.account_id}
+    elif event.action == Action.CHECKPOINT_SIGNED and event.changes["account"][1]:
+        entity = {"type": "account", "uid": event.changes["account"][1]}
     refused = event.action == Action.REFUSED
     found: dict[str, Any] = {
         "class_uid": CLASS,
@@ -136,21 +150,34 @@ def ocsf_event(event: AuditEvent) -> dict[str, Any]:
         found["metadata"]["correlation_uid"] = event.request_id
     if event.address is not None:
         found["src_endpoint"] = {"ip": event.address}
+    if place is not None and place.position is not None and place.previous_hash is not None:
+        found["metadata"]["sequence"] = place.position
+        found["raw_data"] = canonical_text(event, place.position, place.previous_hash)
+        found["raw_data_hash"] = {"algorithm_id": 3, "algorithm": "SHA-256", "value": place.hash}
     return found
 
 
-def _new_events(engine: Engine, position: StreamPosition) -> Iterator[list[AuditEvent]]:
-    """Yield the events in the order of their IDs, which sort by time, without those that the position includes."""
+def _new_events(engine: Engine, position: StreamPosition) -> Iterator[list[_Placed]]:
+    """Yield the events in the order of their IDs, which sort by time, without those that the position includes.
+
+    Each comes with its place in the chain. Those that wait to be chained are left to a later run.
+    """
     last = _first_id(max(0, position.milliseconds - _OVERLAP_MILLISECONDS))
     while True:
         with read_session(engine) as session:
-            following = select(AuditEvent).where(AuditEvent.id > last).order_by(AuditEvent.id).limit(EVENTS_AT_ONCE)
-            events = list(session.scalars(following))
+            following = (
+                select(AuditEvent, AuditEventHash)
+                .outerjoin(AuditEventHash, AuditEventHash.event_id == AuditEvent.id)
+                .where(AuditEvent.id > last, or_(AuditEventHash.event_id.is_(None), AuditEventHash.hash.is_not(None)))
+                .order_by(AuditEvent.id)
+                .limit(EVENTS_AT_ONCE)
+            )
+            events: list[_Placed] = [(event, place) for event, place in session.execute(following)]
             session.expunge_all()
         if not events:
             return
-        last = events[-1].id
-        if new := [event for event in events if str(event.id) not in position.recent]:
+        last = events[-1][0].id
+        if new := [(event, place) for event, place in events if str(event.id) not in position.recent]:
             yield new
 
 

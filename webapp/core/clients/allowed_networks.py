@@ -135,6 +135,18 @@ def check_networks(text: str) -> tuple[AllowedNetwork, ...]:
     return tuple(found.values())
 
 
+def check_network(written: str) -> AllowedNetwork:
+    """Return the network and label of a single line of such a text.
+
+    :raises FieldError: it is malformed; the message says how to correct it.
+    """
+    try:
+        return _parse_line(written)
+    except ValueError as error:
+        message = str(error)
+        raise FieldError("allowed_networks", message[:1].upper() + message[1:]) from None
+
+
 def format_networks(networks: Sequence[AllowedNetwork]) -> str:
     """Return these networks as a text that `check_networks` reads."""
     return "\n".join(map(str, networks))
@@ -156,7 +168,7 @@ def _parse_line(line: str) -> AllowedNetwork:
                 gettext("the label has %(number)s characters. Use at most %(most)s.", number=len(label), most=LABEL_MAX)
             )
         if _is_network(label.partition(" ")[0]):
-            raise ValueError(gettext("there are two addresses. Write one on each line."))
+            raise ValueError(gettext("there are two addresses. Enter each by itself."))
     return AllowedNetwork(str(network), label)
 
 
@@ -188,10 +200,9 @@ def _parse_network(written: str) -> Network:
     if found != network.network_address:
         raise ValueError(
             gettext(
-                "%(network)s is not the start of a range. Use %(whole)s, or %(address)s for this address alone.",
-                network=shown,
+                "%(network)s is not the start of a range. Use %(whole)s.",
+                network=f"{found}/{network.prefixlen}",
                 whole=network,
-                address=found,
             )
         )
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED_IPV4):

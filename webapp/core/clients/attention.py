@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
 
+from ..account_settings import keys_only_roles
 from ..database.models import ClientKey, ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
 from ..database.outcomes import Outcome
 from ..usage.writer import REFUSED_PERCENT
@@ -19,9 +20,12 @@ UNUSED_DAYS = 7
 IDLE_DAYS = 90
 OLD_DAYS = 365
 TWO_SECRETS_DAYS = 30
+REVIEW_DAYS = 180
+"""After how many days without a review a client is overdue, where no setting says otherwise."""
 REFUSED_OF_AT_LEAST = 5
 """With fewer token requests the share of refused ones is not significant."""
 _DAY = timedelta(days=1)
+_REVIEW_DAYS_OPTION = "identity_clients_review_days"
 _Credential = TypeVar("_Credential", ClientSecret, ClientKey)
 
 
@@ -30,6 +34,8 @@ class AttentionReason(StrEnum):
 
     ENDING = "ending"
     """A live secret or key ends within 30 days."""
+    SECRET = "secret"  # noqa: S105 - the name of a reason
+    """It has a secret and a role whose clients may have none in this account."""
     REFUSED = "refused"
     """Of its token requests of today and yesterday (UTC), at least 5, more than 20 % were refused."""
     UNUSED = "unused"
@@ -40,6 +46,8 @@ class AttentionReason(StrEnum):
     """A secret or key that has not ended was created a year ago or earlier."""
     TWO = "two"
     """Two secrets have not ended for 30 days, so one is probably forgotten."""
+    OVERDUE = "overdue"
+    """Its last access review, or its creation, is as many days ago as the setting allows, or more."""
 
 
 ANY = "any"
@@ -52,7 +60,8 @@ class Attention:
 
     :param secret_label: the label of the secret or key, with ENDING and OLD.
     :param at: when it ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
-        token (IDLE), since when there have been two secrets (TWO); None with REFUSED.
+        token (IDLE), since when there have been two secrets (TWO), when the client
+        was last reviewed, or created (OVERDUE); None with REFUSED and SECRET.
     :param days: whole days until that moment, rounded up, or since then, rounded down.
     :param refused: the number of refused token requests, with REFUSED.
     :param requests: the number of all token requests, with REFUSED.
@@ -78,8 +87,19 @@ class Attention:
         return " ".join([self.reason, *secret, *near])
 
 
+def with_review_days(engine: Engine, days: int) -> Engine:
+    """Return a copy of an engine, on the same pool, whose sessions find a client overdue after so many days."""
+    return engine.execution_options(**{_REVIEW_DAYS_OPTION: days})
+
+
+def review_days(session: Session) -> int:
+    """Return after how many days without a review a client is overdue."""
+    days: int = session.get_bind().get_execution_options().get(_REVIEW_DAYS_OPTION, REVIEW_DAYS)
+    return days
+
+
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
-    """Return the reasons of each of these clients that needs attention, by client key, with three statements."""
+    """Return the reasons of each of these clients that needs attention, by client key, with four statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
     credentials: dict[uuid.UUID, list[ClientSecret | ClientKey]] = {key: [] for key in enabled}
@@ -94,8 +114,14 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
         .group_by(TokenRequestCount.client_key, TokenRequestCount.outcome)
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
+    keys_only, overdue_days = keys_only_roles(session, account_id), review_days(session)
     found = {
-        key: [*_credential_reasons(credentials[key], now), *_usage_reasons(client, issued[key], refused[key], now)]
+        key: [
+            *_credential_reasons(credentials[key], now),
+            *_keys_only_reasons(client, keys_only, credentials[key]),
+            *_usage_reasons(client, issued[key], refused[key], now),
+            *_review_reasons(client, overdue_days, now),
+        ]
         for key, client in enabled.items()
     }
     order = list(AttentionReason)
@@ -128,6 +154,13 @@ def _credential_reasons(credentials: Sequence[ClientSecret | ClientKey], now: da
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
 
 
+def _keys_only_reasons(
+    client: IdentityClient, keys_only: Collection[str], credentials: Sequence[ClientSecret | ClientKey]
+) -> Iterable[Attention]:
+    if not client.roles.isdisjoint(keys_only) and any(isinstance(each, ClientSecret) for each in credentials):
+        yield Attention(AttentionReason.SECRET)
+
+
 def _usage_reasons(client: IdentityClient, issued: int, refused: int, now: datetime) -> Iterable[Attention]:
     requests = issued + refused
     if requests >= REFUSED_OF_AT_LEAST and refused * 100 > requests * REFUSED_PERCENT:
@@ -137,3 +170,9 @@ def _usage_reasons(client: IdentityClient, issued: int, refused: int, now: datet
             yield Attention(AttentionReason.UNUSED, at=client.created_at, days=(now - client.created_at) // _DAY)
     elif now - client.last_token_at >= IDLE_DAYS * _DAY:
         yield Attention(AttentionReason.IDLE, at=client.last_token_at, days=(now - client.last_token_at) // _DAY)
+
+
+def _review_reasons(client: IdentityClient, overdue_days: int, now: datetime) -> Iterable[Attention]:
+    since = client.reviewed_at or client.created_at
+    if now - since >= overdue_days * _DAY:
+        yield Attention(AttentionReason.OVERDUE, at=since, days=(now - since) // _DAY)

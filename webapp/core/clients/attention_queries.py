@@ -15,7 +15,10 @@ from sqlalchemy.orm import Session, aliased
 from ..database.models import (
     NO_END,
     AttentionPeriod,
+    ClientKey,
+    ClientRole,
     IdentityClient,
+    KeysOnlyRole,
     RefusalDay,
     utc_now,
 )
@@ -29,6 +32,7 @@ from .attention import (
     TWO_SECRETS_DAYS,
     UNUSED_DAYS,
     AttentionReason,
+    review_days,
 )
 
 COUNT_MAX = 100
@@ -44,65 +48,82 @@ class Summary:
     """How many clients of an account need attention.
 
     :param by_reason: for each reason that there is, at most `COUNT_MAX`; one client may have several.
-    :param first_end_at: when the first secret ends, with ENDING.
+    :param ending: how many secrets and keys end, with ENDING, at most `COUNT_MAX`.
+    :param keys_end: whether there are keys among them.
+    :param first_end_at: when the first of them ends.
     :param more: the reasons for which there are more clients than were counted.
     """
 
     by_reason: Mapping[AttentionReason, int]
+    ending: int = 0
+    keys_end: bool = False
     first_end_at: datetime | None = None
     more: frozenset[AttentionReason] = field(default_factory=frozenset)
 
 
 def summary(session: Session, account_id: str) -> Summary:
-    """Return how many of the account's clients need attention, by one statement, or two where a secret ends."""
-    now = utc_now()
+    """Return how many of the account's clients need attention, by one statement, or three where secrets or keys end."""
+    now, days = utc_now(), review_days(session)
     by_reason, more = {}, set()
-    counts = session.execute(union_all(*(_counted(reason, account_id, now) for reason in AttentionReason)))
+    counts = session.execute(union_all(*(_counted(reason, account_id, now, days) for reason in AttentionReason)))
     for name, clients, rows in counts:
         reason = AttentionReason(name)
         if rows > COUNT_MAX:  # those beyond the limit may be of other clients
             more.add(reason)
         if rows:
             by_reason[reason] = COUNT_MAX if rows > COUNT_MAX else clients
-    first_end_at = None
-    if AttentionReason.ENDING in by_reason:
-        first_end_at = session.scalar(
-            select(AttentionPeriod.until_at)
-            .where(*_is_listed(AttentionReason.ENDING, account_id), _is_ending(AttentionPeriod, now))
-            .order_by(AttentionPeriod.until_at)
-            .limit(1)
+    if AttentionReason.ENDING not in by_reason:
+        return Summary(by_reason, more=frozenset(more))
+    ending = session.execute(
+        select(AttentionPeriod.until_at, AttentionPeriod.client_key)
+        .where(*_is_listed(AttentionReason.ENDING, account_id), _is_ending(AttentionPeriod, now))
+        .order_by(AttentionPeriod.until_at)
+        .limit(COUNT_MAX)
+    ).all()
+    keys_end = session.scalar(
+        select(ClientKey.id)
+        .where(
+            ClientKey.client_key.in_({client_key for _, client_key in ending}),
+            ClientKey.ends_at.in_({until_at for until_at, _ in ending}),
         )
-    return Summary(by_reason, first_end_at, frozenset(more))
+        .limit(1)
+    )
+    return Summary(by_reason, len(ending), keys_end is not None, ending[0].until_at, frozenset(more))
 
 
-def _counted(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
-    rows = clients_of(reason, account_id, now).limit(COUNT_MAX + 1).subquery()
+def _counted(reason: AttentionReason, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
+    rows = clients_of(reason, account_id, now, overdue_days).limit(COUNT_MAX + 1).subquery()
     return select(literal(reason.value), func.count(rows.c.client_key.distinct()), func.count()).select_from(rows)
 
 
 def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
     """Return how many rows `clients_of` has, at most one more than a limit; no fewer than there are clients."""
-    count, now = 0, utc_now()
+    count, now, days = 0, utc_now(), review_days(session)
     for one in AttentionReason if reason == ANY else [AttentionReason(reason)]:
-        rows = clients_of(one, account_id, now).limit(limit + 1 - count).subquery()
+        rows = clients_of(one, account_id, now, days).limit(limit + 1 - count).subquery()
         count += session.scalar(select(func.count()).select_from(rows)) or 0
         if count > limit:
             break
     return count
 
 
-def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
+def clients_of(reason: str, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
     """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`.
 
-    A client may occur once for each of its secrets, and with `ANY` for each reason.
+    A client may occur once for each of its secrets or roles, and with `ANY` for each reason.
 
     :param reason: an `AttentionReason`, or `ANY`.
+    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return _merged([clients_of(one, account_id, now) for one in AttentionReason])
+        return _merged([clients_of(one, account_id, now, overdue_days) for one in AttentionReason])
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             return _clients_by_period(AttentionReason(reason), account_id, now)
+        case AttentionReason.SECRET:
+            return select(ClientRole.client_key, ClientRole.client_id_folded).where(
+                *_is_forbidden_secret(account_id, now)
+            )
         case AttentionReason.REFUSED:
             # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
             listed = (
@@ -134,6 +155,14 @@ def clients_of(reason: str, account_id: str, now: datetime) -> Select[*tuple[Any
                 IdentityClient.enabled == true(),
                 _is_without_use(AttentionReason.IDLE, now, IdentityClient),
             )
+        case AttentionReason.OVERDUE:
+            own = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.deleted_at.is_(None),
+                IdentityClient.enabled == true(),
+            )
+            # Each is one range of the index.
+            return _merged([own.where(condition) for condition in _are_overdue(now, overdue_days, IdentityClient)])
 
 
 def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...]]:
@@ -177,13 +206,14 @@ class _Unindexed:
         return func.coalesce(column, column, type_=column.type)
 
 
-def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElement[bool]:
+def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: int) -> ColumnElement[bool]:
     """Return the condition that a client of the account needs attention, for where most of a page's rows do.
 
     :param reason: an `AttentionReason`, or `ANY`.
+    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return or_(*(needs_attention(one, account_id, now) for one in AttentionReason))
+        return or_(*(needs_attention(one, account_id, now, overdue_days) for one in AttentionReason))
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             period = aliased(AttentionPeriod)
@@ -194,6 +224,11 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
                 _holds(AttentionReason(reason), period, now),
             )
             needs = such.scalar_subquery() > 0
+        case AttentionReason.SECRET:
+            roles = select(func.count()).where(
+                *_is_forbidden_secret(account_id, now), ClientRole.client_key == IdentityClient.id
+            )
+            needs = roles.correlate(IdentityClient).scalar_subquery() > 0
         case AttentionReason.REFUSED:
             day = aliased(RefusalDay)
             such = select(func.count()).where(
@@ -203,10 +238,22 @@ def needs_attention(reason: str, account_id: str, now: datetime) -> ColumnElemen
                 _is_refused(day),
             )
             needs = such.scalar_subquery() > 0
+        case AttentionReason.OVERDUE:
+            needs = or_(*_are_overdue(now, overdue_days, _Unindexed(IdentityClient)))
         case _:
             # Else SQLite may sort all that an index for the reason finds.
             needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
     return and_(IdentityClient.enabled == true(), needs)
+
+
+def _is_forbidden_secret(account_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a role of a client with a secret whose account forbids secrets with this role."""
+    return (
+        KeysOnlyRole.account_id == account_id,
+        ClientRole.account_id == KeysOnlyRole.account_id,
+        ClientRole.role == KeysOnlyRole.role,
+        ClientRole.secret_until_at > now,
+    )
 
 
 def _clients_by_period(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
@@ -244,6 +291,16 @@ def _is_without_use(reason: AttentionReason, now: datetime, client: Any) -> Colu
         return and_(client.last_token_at == _NEVER, client.created_at <= now - UNUSED_DAYS * _DAY)
     idle_since = literal(now - IDLE_DAYS * _DAY, IdentityClient.last_token_at.type)
     return and_(client.last_token_at > _NEVER, client.last_token_at <= idle_since)
+
+
+def _are_overdue(now: datetime, days: int, client: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of which one holds for an overdue client: never reviewed, or not since."""
+    since = now - days * _DAY
+    reviewed_since = literal(since, IdentityClient.reviewed_at.type)
+    return (
+        and_(client.reviewed_at == _NEVER, client.created_at <= since),
+        and_(client.reviewed_at > _NEVER, client.reviewed_at <= reviewed_since),
+    )
 
 
 def _is_refused(day: Any) -> ColumnElement[bool]:

@@ -89,6 +89,8 @@ class RoleCatalogue(Mapping[str, ApiRole]):
         if not self._roles:
             raise SettingsError("IDENTITY_CLIENTS_API_ROLES must name at least one role.")
         self.all_scopes = self.scopes(self._roles.values())
+        self.money_roles = frozenset(role.key for role in self._roles.values() if role.moves_money)
+        """The keys of the roles that move money."""
 
     def __getitem__(self, key: str) -> ApiRole:
         return self._roles[key]

@@ -10,14 +10,19 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
+from ..account_settings import keys_only_roles
 from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
 from ..database.errors import violated_constraint
 from ..database.models import ClaimedClientId, ClientSecret, IdentityClient, utc_now
 from ..errors import ClientIdTaken, DomainError, FieldError, InvalidFields
+from ..i18n import gettext
 from ..rate_limits.limits import RateLimits
-from ..secrets.client_secrets import not_ended, secret_states
+from ..secrets.client_secrets import SecretsSnapshot, not_ended, secret_states
+from ..secrets.errors import SecretNotAllowed
+from ..secrets.keys import new_client_key
+from ..secrets.public_keys import PublicKey, parse_public_key
 from ..secrets.service import SecretService
 from .client_ids import CLIENT_ID_CONSTRAINTS, has_claimed_client_id, is_client_id_taken
 from .roles import RoleCatalogue
@@ -77,12 +82,18 @@ class ClientService:
         *,
         author: Author,
         values: ClientValues,
-        secret: str,
+        secret: str | None,
         creation_key: str | None,
         copied_from: uuid.UUID | None = None,
+        public_key: str | None = None,
+        ends_at: datetime | None = None,
     ) -> IdentityClient:
-        """Create an enabled client with one secret, A; return it.
+        """Create an enabled client with one secret, A, or one key, 1; return it.
 
+        :param secret: in clear text; None with a public key.
+        :param public_key: a JWK or PEM, which takes the place of the secret; needed where the account forbids secrets
+            to clients with one of these roles.
+        :param ends_at: when the secret ends (aware), within 365 days; None: never, or at the limit of the setting.
         :param creation_key: the one-time key of the form; a second POST with the same one creates nothing.
         :param copied_from: the client of this account that the form was filled from, for the audit log.
         :raises InvalidFields: every error of the values at once.
@@ -92,12 +103,19 @@ class ClientService:
         """
         key_digest = _digest(creation_key)
         checked, errors = self._check(values, secret, author.grantable_roles)
+        parsed, now = None, utc_now()
+        try:
+            parsed = _check_public_key(session, author, values, secret, public_key)
+            if parsed is None:
+                self._secrets.check_end_date(ends_at, now)
+        except FieldError as error:
+            errors.append(error)
         taken = is_client_id_taken(session, client_id=values.client_id, account_id=author.account_id, key=None)
         # After the look-up of the ID: a POST with the same key that commits in between has taken that ID.
         _raise_if_created(session, author, key_digest)
         self._raise_if_invalid(errors, author, taken=taken)
         self._rate_limits.count_new_client(author.account_id)
-        columns, now = _columns(checked), utc_now()
+        columns = _columns(checked)
         client = IdentityClient(
             **columns,
             account_id=author.account_id,
@@ -107,11 +125,21 @@ class ClientService:
             created_by=author.label,
             updated_at=now,
             updated_by=author.label,
-            secrets=[self._secrets.new_client_secret(checked["client_secret"], 0, author=author, now=now)],
+            secrets=[],
             keys=[],
         )
         changes = {column: [None, _audit_value(value)] for column, value in {**columns, "enabled": True}.items()}
-        changes["client_secret"] = [None, secret_states(now, client.secrets)]
+        if parsed is None:
+            added = self._secrets.new_client_secret(
+                checked["client_secret"], 0, author=author, now=now, ends_at=ends_at
+            )
+            client.secrets.append(added)
+            changes |= SecretsSnapshot([], now).difference_to(SecretsSnapshot([added], now))
+            changes["client_secret"] = [None, secret_states(now, [added])]
+        else:
+            client.keys.append(new_client_key(parsed, 0, author=author, now=now))
+            changes["public_key"] = [None, secret_states(now, client.keys)]
+            changes |= {"thumbprint": [None, parsed.thumbprint], "algorithm": [None, parsed.algorithm]}
         if copied_from is not None:
             changes["copied_from"] = [None, _get_client_id(session, author, copied_from)]
         try:
@@ -151,6 +179,11 @@ class ClientService:
         client = get_client(session, account_id=author.account_id, key=key)
         check_version(session, client, version)
         checked, errors = self._check(values, secret or None, author.grantable_roles)
+        keys_only = keys_only_roles(session, author.account_id)
+        if secret and not values.roles.isdisjoint(keys_only):
+            errors.append(SecretNotAllowed())
+        elif keys_only & (values.roles - client.roles) and not_ended(client, utc_now()):
+            errors.append(_ends_secret_first())
         taken = is_client_id_taken(session, client_id=values.client_id, account_id=author.account_id, key=key)
         self._raise_if_invalid(errors, author, taken=taken)
         now, added = utc_now(), None
@@ -214,6 +247,32 @@ class AlreadyCreated(DomainError):
     def __init__(self, client: IdentityClient) -> None:
         super().__init__("already created")
         self.client = client
+
+
+def _check_public_key(
+    session: Session, author: Author, values: ClientValues, secret: str | None, public_key: str | None
+) -> PublicKey | None:
+    """Return the public key of a new client, None where it gets a secret.
+
+    :raises FieldError: it cannot be used, or is missing; the field is `public_key`.
+    """
+    if public_key is not None:
+        return parse_public_key(public_key)
+    if secret is None or not values.roles.isdisjoint(keys_only_roles(session, author.account_id)):
+        raise FieldError(
+            "public_key",
+            gettext("Clients that move money have a public key in place of a secret in your account."),
+            gettext("Public key is missing: this client moves money"),
+        )
+    return None
+
+
+def _ends_secret_first() -> FieldError:
+    return FieldError(
+        "roles",
+        gettext("Clients that move money have no secret in your account. Add a key and end the secrets first."),
+        gettext("Roles that move money need a client without secrets: add a key and end the secrets first"),
+    )
 
 
 def _columns(checked: dict[str, Any]) -> dict[str, Any]:

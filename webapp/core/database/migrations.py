@@ -18,6 +18,7 @@ from ..paths import resource_folder
 from . import search_index
 from .errors import sqlstate_of
 from .models import Base
+from .sqlite import renew_statistics
 from .time_limits import response_limit
 
 LOG = logging.getLogger(__name__)
@@ -72,22 +73,42 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
     """Create or upgrade the tables in one transaction; running it again changes nothing.
 
+    Tables of a newer release are left as they are, so that a host can return to this one during a rolling upgrade.
+
     :raises Unavailable: a table stayed locked on PostgreSQL in every one of `LOCK_ATTEMPTS`; nothing was changed.
     """
     with response_limit(None):
+        if revision == "head" and (newer := _newer_revision(engine, history)):
+            LOG.warning("The tables are those of a newer release, revision %s. They are left as they are.", newer)
+            return
         _with_short_locks(lambda: command.upgrade(alembic_config(engine, history), revision))
         if history is IDENTITY_CLIENTS and revision == "head":
             search_index.update_stale(engine)
+            if engine.dialect.name == "sqlite":
+                renew_statistics(engine, Base.metadata.tables)
 
 
 def pending(engine: Engine, *, history: MigrationHistory = IDENTITY_CLIENTS) -> list[PendingRevision]:
     """Return the revisions that an upgrade would run, in their order, without changing anything."""
+    if _newer_revision(engine, history):
+        return []
     scripts = ScriptDirectory.from_config(alembic_config(engine, history))
+    revisions = scripts.iterate_revisions("head", _current_revision(engine, history) or "base")
+    return [PendingRevision(script.revision, script.doc) for script in reversed(list(revisions))]
+
+
+def _current_revision(engine: Engine, history: MigrationHistory) -> str | None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": history.version_table})
-        current = context.get_current_revision()
-    revisions = scripts.iterate_revisions("head", current or "base")
-    return [PendingRevision(script.revision, script.doc) for script in reversed(list(revisions))]
+        return context.get_current_revision()
+
+
+def _newer_revision(engine: Engine, history: MigrationHistory) -> str | None:
+    """Return the revision of the tables if this release does not know it, or None."""
+    current = _current_revision(engine, history)
+    scripts = ScriptDirectory.from_config(alembic_config(engine, history))
+    is_known = current is None or current in {script.revision for script in scripts.walk_revisions()}
+    return None if is_known else current
 
 
 def _with_short_locks(migrate: Callable[[], None]) -> None:

@@ -83,6 +83,19 @@ class Account(Base):
     """Whether assertions must follow the strict profile (S11); administrators set it on a screen."""
 
 
+class KeysOnlyRole(Base):
+    """An API role whose clients may have no secret in an account; an account without such rows has no such rule.
+
+    It moves money: administrators switch the rule on, for all such roles of the catalogue.
+    """
+
+    __tablename__ = "identity_client_keys_only_roles"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    account_id: Mapped[str] = mapped_column(ForeignKey(Account.id), primary_key=True)
+    role: Mapped[str] = mapped_column(String(60), primary_key=True)
+
+
 def _list_index(column: str, *also: str) -> Index:
     # Partial, since PostgreSQL would not use an index that begins with deleted_at for the order of the rows.
     present = text("deleted_at IS NULL")
@@ -396,6 +409,54 @@ class AuditEvent(Base):
     request_id: Mapped[str | None] = mapped_column(String(64))
 
 
+class AuditEventHash(Base):
+    """The place of one audit event in the chain of its account; a trigger adds the row with the event.
+
+    It has no foreign key, so that a row whose event is missing says so.
+    """
+
+    __tablename__ = "identity_client_event_hashes"
+    __table_args__ = (
+        UniqueConstraint("account_id", "position"),
+        Index(
+            "ix_identity_client_event_hashes_waiting",
+            "account_id",
+            "event_id",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+    )
+
+    event_id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
+    """Empty for the platform's own events."""
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    """From 1 in each account; None while the event waits to be chained."""
+    previous_hash: Mapped[str | None] = mapped_column(String(64))
+    """The hash of the event before, empty at the first one."""
+    hash: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256, in hexadecimal, as `audit.chain` describes."""
+
+
+class AuditChain(Base):
+    """The end of an account's chain of audit events, and its checkpoints."""
+
+    __tablename__ = "identity_client_event_chains"
+
+    account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX), primary_key=True)
+    """Empty for the chain of the platform's own events."""
+    position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position of the latest event, 0 before the first."""
+    hash: Mapped[str] = mapped_column(String(64), default="")
+    checkpoint_position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position of the latest daily checkpoint."""
+    checkpoint_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purged_position: Mapped[int] = mapped_column(BigInteger, default=0)
+    """The position up to which events were purged."""
+    purge_checkpoint: Mapped[str | None] = mapped_column(Text)
+    """A signed checkpoint of that position, from which the chain goes on."""
+
+
 class AttentionNotice(Base):
     """A notification that a client needs attention, sent to the host; deleted once its reason no longer applies."""
 
@@ -548,6 +609,14 @@ class ClientRole(Base):
     __tablename__ = "identity_client_roles"
     __table_args__ = (
         Index("ix_identity_client_roles_list", "account_id", "role", "client_id_folded", "client_key"),
+        Index(
+            "ix_identity_client_roles_secret",
+            "account_id",
+            "role",
+            "secret_until_at",
+            "client_id_folded",
+            "client_key",
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -555,6 +624,8 @@ class ClientRole(Base):
     role: Mapped[str] = mapped_column(String(60), primary_key=True)
     account_id: Mapped[str] = mapped_column(String(ACCOUNT_ID_MAX))
     client_id_folded: Mapped[str] = mapped_column(sorted_text(CLIENT_ID_MAX))
+    secret_until_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=text("'1970-01-01 00:00:00.000000'"))
+    """When the last secret of the client ends; long past where it has none, or is disabled."""
 
 
 class ClientTag(Base):

@@ -1,15 +1,16 @@
 """Connections of psycopg whose waits for the server are bounded."""
 
 import threading
+import time
 from collections.abc import Generator
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.errors import ConnectionTimeout
+from psycopg.pq import ConnStatus
 from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .time_limits import ResponseTimer, ServerOutage
+from .time_limits import LOST_SECONDS, ResponseTimer, ServerOutage
 
 CHECK_SECONDS = 0.1
 """How often a waiting connection checks the time."""
@@ -32,9 +33,11 @@ class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is closed where the server does not respond within the limit of `time_limits`.
 
     :ivar outage: shared by all connections to the server.
+    :ivar connecting_seconds: how long it took to connect; 0 once a statement has begun.
     """
 
     outage: ServerOutage
+    connecting_seconds = 0.0
 
     def wait(self, gen: Generator[Any, Any, Result], *args: Any, **kwargs: Any) -> Result:
         """Run a generator of psycopg that communicates with the server.
@@ -42,13 +45,19 @@ class BoundedConnection(psycopg.Connection[Any]):
         :raises ServerNotResponding: the limit is exceeded.
         """
         if not self.outage.may_try():
+            self.pgconn.finish()  # so that SQLAlchemy does not try to roll back
             raise ServerNotResponding
-        result = super().wait(self._bounded(gen), CHECK_SECONDS)
+        timer = timer_of(self)
+        try:
+            result = super().wait(self._bounded(gen, timer), CHECK_SECONDS)
+        except psycopg.OperationalError as error:
+            if timer.has_waited_long and is_loss(self, error):
+                self.outage.begin()
+            raise
         self.outage.end()
         return result
 
-    def _bounded(self, gen: Generator[Any, Any, Result]) -> Generator[Any, Any, Result]:
-        timer = ResponseTimer()
+    def _bounded(self, gen: Generator[Any, Any, Result], timer: ResponseTimer) -> Generator[Any, Any, Result]:
         try:
             wanted = next(gen)
             while True:
@@ -71,15 +80,35 @@ def use_bounded_connections(engine: Engine) -> None:
     def connect(_dialect: Dialect, _record: ConnectionPoolEntry, args: Any, parameters: Any) -> BoundedConnection:
         if not outage.may_try():
             raise ServerNotResponding
+        began = time.monotonic()
         try:
             connection = BoundedConnection.connect(*args, **parameters)
-        except ConnectionTimeout:
-            outage.begin()
+        except psycopg.OperationalError:
+            if time.monotonic() - began >= LOST_SECONDS:
+                outage.begin()
             raise
-        connection.outage = outage
+        connection.outage, connection.connecting_seconds = outage, time.monotonic() - began
         return connection
 
     event.listen(engine, "do_connect", connect)
+
+
+def timer_of(connection: psycopg.Connection[Any]) -> ResponseTimer:
+    """Return a timer for the next statement of a connection, which may be of the host's engine."""
+    spent = getattr(connection, "connecting_seconds", 0.0)
+    if spent:
+        connection.connecting_seconds = 0.0  # type: ignore[attr-defined]
+    return ResponseTimer(spent)
+
+
+def is_loss(connection: psycopg.Connection[Any], error: psycopg.Error) -> bool:
+    """Return whether an error means that the connection is lost, and not that an administrator ended it.
+
+    A pooler sends the class 08 before it closes the connection of a client that has waited too long for a server.
+    """
+    if error.sqlstate is None:
+        return connection.pgconn.status != ConnStatus.OK
+    return error.sqlstate.startswith("08")
 
 
 def cancel_in_background(connection: psycopg.Connection[Any]) -> None:

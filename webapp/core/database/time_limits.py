@@ -16,6 +16,10 @@ RESPONSE_SECONDS = 3.0
 """How long one statement, or a commit, may wait for the server's response."""
 CANCEL_SECONDS = 1.0
 """How long before the end of its time a statement is cancelled."""
+FIRST_STATEMENT_SECONDS = 0.5
+"""How long a new connection's first statement may wait at least, however long connecting took."""
+LOST_SECONDS = 1.0
+"""A connection that is lost after so long a wait was not closed while it was idle: the server is out."""
 RETRY_SECONDS = 1.0
 POOL_WAIT_SECONDS = 1.5
 """How long a request waits for a connection that others use."""
@@ -34,17 +38,28 @@ def response_limit(seconds: float | None) -> Iterator[None]:
 
 
 class ResponseTimer:
-    """Measures the wait for one response of the server, by the limit that is set when it starts."""
+    """Measures the wait for one response of the server, by the limit that is set when it starts.
 
-    def __init__(self) -> None:
+    :param spent_seconds: how long the connection took to be made, if this is its first statement: both together get the
+        time of one response.
+    """
+
+    def __init__(self, spent_seconds: float = 0.0) -> None:
         limit = _limit.get()
-        self._deadline = None if limit is None else time.monotonic() + limit
+        self._began = time.monotonic()
+        left = None if limit is None else max(limit - spent_seconds, min(limit, FIRST_STATEMENT_SECONDS))
+        self._deadline = None if left is None else self._began + left
         self._has_cancelled = False
 
     @property
     def is_over(self) -> bool:
         """Whether the connection must be given up."""
         return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
+    def has_waited_long(self) -> bool:
+        """Whether a connection that is lost now means that the server is out."""
+        return time.monotonic() - self._began >= LOST_SECONDS
 
     def must_cancel(self) -> bool:
         """Return True, once, when the server must be asked to cancel the statement."""

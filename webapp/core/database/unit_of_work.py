@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from .errors import translate_database_errors
 
-_AFTER_COMMIT = "identity_clients_after_commit"
+_BEFORE_COMMIT, _AFTER_COMMIT = "identity_clients_before_commit", "identity_clients_after_commit"
 
 
 @contextmanager
@@ -35,8 +35,8 @@ def read_session(engine: Engine) -> Iterator[Session]:
 def unit_of_work(engine: Engine) -> Iterator[Session]:
     """Open a session for one change, and commit it when the block ends without an error.
 
-    Callbacks registered with `after_commit` run after the commit. A view renders after the block, so that a page never
-    reports a change that was rolled back.
+    Functions registered with `before_commit` and `after_commit` run then. A view renders after the block, so that a
+    page never reports a change that was rolled back.
 
     :raises Unavailable: the database is locked or unreachable (D8).
     """
@@ -45,9 +45,17 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
         event.listen(session, "after_begin", _begin_on_hosts_sqlite)
         with session.begin():
             yield session
+            session.flush()
+            for prepare in session.info.pop(_BEFORE_COMMIT, ()):
+                prepare(session)
         callbacks: list[Callable[[Engine], None]] = session.info.pop(_AFTER_COMMIT, [])
     for callback in callbacks:
         callback(engine)
+
+
+def before_commit(session: Session, function: Callable[[Session], None]) -> None:
+    """Call a function with the session once, after everything else in the transaction of this unit of work."""
+    session.info.setdefault(_BEFORE_COMMIT, {})[function] = None
 
 
 def after_commit(session: Session, callback: Callable[[Engine], None]) -> None:

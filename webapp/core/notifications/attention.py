@@ -7,7 +7,7 @@ from sqlalchemy import Engine, Update, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..audit import signals
-from ..clients.attention import ANY, Attention, AttentionReason, reasons
+from ..clients.attention import ANY, Attention, AttentionReason, reasons, review_days
 from ..clients.attention_queries import clients_of
 from ..database.errors import violated_constraint
 from ..database.models import Account, AttentionNotice, IdentityClient, utc_now
@@ -46,11 +46,12 @@ def _send_for_account(engine: Engine, account_id: str) -> int:
 
 def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, Attention]]:
     with read_session(engine) as session:
+        found_keys = clients_of(ANY, account_id, utc_now(), review_days(session)).subquery().c.client_key
         clients = session.scalars(
             select(IdentityClient)
             .where(
                 IdentityClient.account_id == account_id,
-                IdentityClient.id.in_(select(clients_of(ANY, account_id, utc_now()).subquery().c.client_key)),
+                IdentityClient.id.in_(select(found_keys)),
             )
             .order_by(IdentityClient.client_id_folded)
         ).all()

@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     MONEY_ROLE_ADDED = "role.money_added"
 
 
+CHECKPOINT = "audit.checkpoint"
+"""The daily checkpoint of the account's audit log."""
 TEST = "test"
 """A test message, which a person sends to one target."""
 _ATTENTION = "attention."
@@ -43,7 +45,7 @@ def attention_reason(kind: str) -> AttentionReason | None:
     return AttentionReason(reason) if kind != reason and reason in list(AttentionReason) else None
 
 
-KINDS: tuple[str, ...] = (*EventKind, *map(attention_kind, AttentionReason))
+KINDS: tuple[str, ...] = (*EventKind, *map(attention_kind, AttentionReason), CHECKPOINT)
 """Every kind that a target can have, in the order of the screens."""
 KIND_LABELS: Mapping[str, str] = {
     # Translators: a kind of notification, as are the next ones.
@@ -54,10 +56,13 @@ KIND_LABELS: Mapping[str, str] = {
     EventKind.KEY_ADDED: _("A client gets a public key"),
     EventKind.MONEY_ROLE_ADDED: _("A client gets a role that moves money"),
     attention_kind(AttentionReason.ENDING): _("A secret or key ends soon: 30, 14, 7 days and 1 day before"),
+    attention_kind(AttentionReason.SECRET): _("A client that moves money has a secret, which the settings forbid"),
     attention_kind(AttentionReason.REFUSED): _("Many token requests are refused"),
     attention_kind(AttentionReason.UNUSED): _("A client was not used in the week after its creation"),
     attention_kind(AttentionReason.IDLE): _("A client has not been used for 90 days"),
     attention_kind(AttentionReason.OLD): _("A secret or key is older than a year"),
     attention_kind(AttentionReason.TWO): _("Two secrets have worked for 30 days"),
+    attention_kind(AttentionReason.OVERDUE): _("The access review of a client is overdue"),
+    CHECKPOINT: _("A checkpoint of the activity is signed, once a day"),
     TEST: _("Test message"),
 }

@@ -14,7 +14,7 @@ from babel.dates import format_datetime
 from ..clients.attention import AttentionReason
 from ..database.models import Notification
 from ..secrets.client_secrets import is_key_label
-from .kinds import TEST, EventKind, attention_reason
+from .kinds import CHECKPOINT, TEST, EventKind, attention_reason
 
 _LOCALE = Locale("en", "GB")
 # A notification is written without a request, so that nobody's language is known.
@@ -74,7 +74,7 @@ class MessageTexts:
             title,
             sentences,
             self._url(notification),
-            "Open the client" if notification.client_key else "Open the notifications",
+            self._link(notification),
             f"You get this because {self._platform} notifies this address of its identity clients. "
             "An administrator of the account can change that under Identity Clients, Notifications.",
         )
@@ -97,7 +97,14 @@ class MessageTexts:
             separators=(",", ":"),
         )
 
+    def _link(self, notification: Notification) -> str:
+        if notification.kind == CHECKPOINT:
+            return "Open the activity"
+        return "Open the client" if notification.client_key else "Open the notifications"
+
     def _url(self, notification: Notification) -> str:
+        if notification.kind == CHECKPOINT:
+            return f"{self._screens_url}/activity"
         if notification.client_key is None:
             return f"{self._screens_url}/notifications"
         if notification.kind == EventKind.DELETED:
@@ -132,6 +139,12 @@ class MessageTexts:
             case EventKind.MONEY_ROLE_ADDED:
                 names = ", ".join(role["name"] for role in facts.get("roles", ()))
                 return f"{client} was given roles that move money", (by, f"Roles: {names}.")
+            case kind if kind == CHECKPOINT:
+                return f"Checkpoint of the activity, position {facts.get('position')}", (
+                    f"It was signed on {self._time(facts.get('at'))}. Keep it where {self._platform} cannot change it:"
+                    " it proves the events up to this position.",
+                    str(facts.get("checkpoint")),
+                )
             case kind if kind == TEST:
                 return f"A test message of {self._platform}", (
                     f"{facts.get('actor')} sent this on {self._time(facts.get('at'))}. Messages reach this address.",
@@ -147,6 +160,11 @@ class MessageTexts:
                 return f"A {kind} of {client} ends within {within}", (
                     f"{kind.capitalize()} {label} ends on {at}. Requests with it are refused from then on.",
                     "Replace it before, so that the systems that use this client can change over.",
+                )
+            case AttentionReason.SECRET:
+                return f"{client} moves money and has a secret", (
+                    "The settings of the account forbid secrets to clients that move money.",
+                    "Give it a key, let the systems that use it change over, and end the secret.",
                 )
             case AttentionReason.REFUSED:
                 return f"Many token requests of {client} are refused", (
@@ -172,6 +190,11 @@ class MessageTexts:
                 return f"{client} has had two secrets for {days} days", (
                     f"Both have worked since {at}.",
                     "End the one that no caller uses.",
+                )
+            case AttentionReason.OVERDUE:
+                return f"The access review of {client} is overdue", (
+                    f"Nobody has reviewed its access since {at}.",
+                    "Review it on the page Access review, and keep or disable it.",
                 )
         return f"{client} needs attention", ("Its page says why.",)
 

@@ -6,9 +6,12 @@ import time
 
 from sqlalchemy import Engine
 
+from ..database.models import utc_now
 from ..database.time_limits import response_limit
 from ..errors import Unavailable
+from ..tokens.signing_keys import SigningKeys
 from .attention import send_attention_signals
+from .checkpoints import sign_checkpoints
 from .delivery import DeliveryService
 
 LOG = logging.getLogger(__name__)
@@ -20,11 +23,16 @@ RESPONSE_SECONDS = 8.0
 
 
 class NotificationWorker:
-    """Delivers what is due every two seconds, and looks for clients that need attention every 15 minutes."""
+    """Delivers what is due every two seconds.
 
-    def __init__(self, engine: Engine, delivery: DeliveryService) -> None:
+    Every 15 minutes it looks for clients that need attention, and signs the checkpoints of the day.
+    """
+
+    def __init__(self, engine: Engine, delivery: DeliveryService, keys: SigningKeys, issuer: str) -> None:
         self._engine = engine
         self._delivery = delivery
+        self._keys = keys
+        self._issuer = issuer
         self._stopping = threading.Event()
         self._is_failing = False
 
@@ -51,6 +59,9 @@ class NotificationWorker:
                     send_attention_signals(self._engine)
                     self._delivery.renew_encryption()
                 self._delivery.deliver_due()
+                if with_check:
+                    # At the end, so that a key that does not decrypt holds up no message.
+                    sign_checkpoints(self._engine, self._keys, self._issuer, utc_now())
         except Exception as error:
             if not self._is_failing:  # one line for an outage, whose message could contain values (L5)
                 level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from ..database.models import IdentityClient
-from ..errors import DomainError
+from ..errors import DomainError, FieldError
+from ..i18n import gettext
 from .client_secrets import AnyCredential
 
 
@@ -62,3 +63,14 @@ class LastSecretWouldEnd(ConfirmationRequired):
     def __init__(self, client: IdentityClient, secret: AnyCredential, ends_at: datetime) -> None:
         super().__init__(client, secret)
         self.ends_at = ends_at
+
+
+class SecretNotAllowed(FieldError):
+    """The account forbids secrets to clients with roles that move money; the field is `client_secret`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "client_secret",
+            gettext("Clients that move money have no secret in your account. Add a key in its place."),
+            gettext("Secret is not allowed for a client that moves money: add a key"),
+        )

@@ -1,6 +1,7 @@
 """Add public keys to clients (S11)."""
 
 import uuid
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -38,20 +39,28 @@ def add_key(
     if len(active) >= KEYS_MAX:
         raise TooManyKeys(detach(session, client), active[0])
     _check_not_registered(parsed, client)
-    added = ClientKey(
-        label=str(len(client.keys) + 1),
-        thumbprint=parsed.thumbprint,
-        algorithm=parsed.algorithm,
-        public_jwk=parsed.jwk,
-        created_at=now,
-        created_by=author.label,
-    )
+    added = new_client_key(parsed, len(client.keys), author=author, now=now)
     with versioned_change(session, author, client, now):
         client.keys.append(added)
         changes = SecretsSnapshot([], now).difference_to(SecretsSnapshot([added], now))
         changes |= {"thumbprint": [None, parsed.thumbprint], "algorithm": [None, parsed.algorithm]}
         record_event(session, author, Action.CLIENT_KEY_ADDED, client, changes)
     return client, added
+
+
+def new_client_key(public_key: PublicKey, number: int, *, author: Author, now: datetime) -> ClientKey:
+    """Return the row of a client's key.
+
+    :param number: how many keys the client has had before.
+    """
+    return ClientKey(
+        label=str(number + 1),
+        thumbprint=public_key.thumbprint,
+        algorithm=public_key.algorithm,
+        public_jwk=public_key.jwk,
+        created_at=now,
+        created_by=author.label,
+    )
 
 
 def _check_not_registered(public_key: PublicKey, client: IdentityClient) -> None:

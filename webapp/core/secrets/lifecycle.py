@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
-from ..database.models import ClientKey, IdentityClient, SecretState, utc_now
+from ..database.models import NO_END, ClientKey, ClientSecret, IdentityClient, SecretState, utc_now
 from ..errors import FieldError, NotFound
 from ..i18n import gettext
 from .available_actions import SecretAction, required_confirmations
@@ -40,6 +40,7 @@ def apply_secret_action(
     action: SecretAction,
     ends_at: datetime | None = None,
     confirmed: bool = False,
+    secret_max_days: int = 0,
 ) -> IdentityClient:
     """Apply an action to one secret or key and record its audit event; return the client.
 
@@ -49,6 +50,7 @@ def apply_secret_action(
     :param version: the version of the client that the author saw (I7).
     :param secret_id: the ID of the secret or key.
     :param ends_at: the end date to set (aware), within 365 days; None removes it. Only with SET_END_DATE.
+    :param secret_max_days: within how many days of its creation a secret has to end, with SET_END_DATE; 0: no limit.
     :param confirmed: whether the author has read what `required_confirmations` returns.
     :raises NotFound: the account has no such client, or the client no such secret or key.
     :raises StaleVersion: the client was changed since.
@@ -64,7 +66,7 @@ def apply_secret_action(
     if secret.state_at(now) is SecretState.ENDED:
         raise SecretHasEnded(detach(session, client), secret)
     if action is SecretAction.SET_END_DATE:
-        _check_end_date(ends_at, now)
+        _check_new_end_date(secret, ends_at, now, secret_max_days)
     check_version(session, client, version)
     if action in (SecretAction.END, SecretAction.PAUSE) and secret is last_live(client, now):
         raise LastLiveSecret(detach(session, client), secret)
@@ -111,11 +113,32 @@ def _is_applied(secret: AnyCredential, action: SecretAction, ends_at: datetime |
             return not ended and secret.ends_at == ends_at
 
 
-def _check_end_date(ends_at: datetime | None, now: datetime) -> None:
-    if ends_at is None:
-        return
+def check_end_date(ends_at: datetime, now: datetime, latest: datetime) -> None:
+    """Check an end date that is to be set.
+
+    :param latest: the last moment that is allowed besides `END_DATE_MAX_DAYS` from now.
+    :raises FieldError: it is past, or too far ahead; the field is `ends_at`.
+    """
     if ends_at <= now:
         raise FieldError("ends_at", gettext("This moment is past. Choose one to come, or end the secret now."))
     if ends_at > now + timedelta(days=END_DATE_MAX_DAYS):
         message = gettext("Choose a moment within %(days)s days, or leave it empty for no end.", days=END_DATE_MAX_DAYS)
         raise FieldError("ends_at", message)
+    if ends_at > latest:
+        raise FieldError("ends_at", _too_late(latest))
+
+
+def _check_new_end_date(secret: AnyCredential, ends_at: datetime | None, now: datetime, max_days: int) -> None:
+    latest = NO_END
+    if max_days and isinstance(secret, ClientSecret):
+        latest = secret.created_at + timedelta(days=max_days)
+        # An earlier end is allowed, also of a secret from before the limit.
+        if ends_at is None:
+            raise FieldError("ends_at", _too_late(latest))
+    if ends_at is not None:
+        check_end_date(ends_at, now, latest)
+
+
+def _too_late(latest: datetime) -> str:
+    # Translators: day is a date, such as 2027-01-31.
+    return gettext("This secret must end on %(day)s at the latest. Choose an earlier moment.", day=f"{latest:%Y-%m-%d}")

@@ -188,6 +188,10 @@ class Recorder:
         :param request_id: the ID of the HTTP request.
         """
         scope = _printable(scope)
+        # Not within the lock: where threads are greenlets, asking for one, or starting one, runs others, which may want
+        # the lock. It is a real one if this object was created before the server replaced threads by greenlets.
+        thread = self._thread
+        is_running = thread is not None and thread.is_alive()
         with self._lock:
             if client_key is None:
                 self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope, request_id))
@@ -195,10 +199,10 @@ class Recorder:
                 self._pending.add(
                     RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
                 )
-            starts = not self._is_starting and (self._thread is None or not self._thread.is_alive())
+            has_ended = self._thread is None or (self._thread is thread and not is_running)
+            starts = has_ended and not self._is_starting
             self._is_starting |= starts
         if starts:
-            # Not within the lock: where threads are greenlets, starting one runs others, which may want the lock.
             self._start()
             self._is_starting = False
 

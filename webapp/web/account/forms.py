@@ -11,4 +11,5 @@ class SettingsForm(ScreenForm):
 
     button = lazy_gettext("Save")
     management_api = BooleanField(lazy_gettext("Allow the management API"))
+    keys_only = BooleanField(lazy_gettext("No secrets for clients that move money"))
     strict_assertions = BooleanField(lazy_gettext("Accept only strict assertions"))

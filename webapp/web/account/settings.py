@@ -8,6 +8,8 @@ from flask.typing import ResponseReturnValue
 from ...core.account_settings import (
     are_assertions_strict,
     is_management_api_enabled,
+    keys_only_roles,
+    set_keys_only,
     set_management_api,
     set_strict_assertions,
 )
@@ -22,10 +24,11 @@ from .forms import SettingsForm
 
 
 def settings() -> ResponseReturnValue:
-    """Show the form; on POST save it. Without the management API its switch is left out, and stays as it is."""
+    """Show the form; on POST save it. A switch that has no effect on this platform is left out, and stays as it is."""
     with read_session(services().engine) as session:
         form = SettingsForm(
             management_api=is_management_api_enabled(session, actor().account_id),
+            keys_only=bool(keys_only_roles(session, actor().account_id)),
             strict_assertions=are_assertions_strict(session, actor().account_id),
         )
     if not form.is_submitted():
@@ -37,6 +40,8 @@ def settings() -> ResponseReturnValue:
     with transaction() as session:
         if services().settings.api_enabled:
             set_management_api(session, author=author_of(actor()), enabled=form.management_api.data)
+        if money_roles := services().catalogue.money_roles:
+            set_keys_only(session, author=author_of(actor()), money_roles=money_roles, enabled=form.keys_only.data)
         set_strict_assertions(session, author=author_of(actor()), enabled=form.strict_assertions.data)
     return redirect(url_for(".settings", done="settings"), 303)
 
@@ -50,5 +55,6 @@ def _show(form: SettingsForm, *, status: int = 200) -> Response:
         form=form,
         api_url=own.issuer + own.api_prefix if own.api_enabled else "",
         issuer=own.issuer,
+        moves_money=bool(services().catalogue.money_roles),
         message=TOASTS.get(request.args.get("done", "")),
     )

@@ -58,7 +58,7 @@ LABELS: Mapping[str, str] = {
     "ends_at": lazy_gettext("End date"),
     # Translators: what an access review found, and what was done about it.
     "found": lazy_gettext("Found"),
-    "done": lazy_gettext("Done"),
+    "done": lazy_gettext("Action taken"),
     "reviewed_roles": lazy_gettext("Reviewed roles"),
     "reviewed_secrets": lazy_gettext("Reviewed secrets and keys"),
 }

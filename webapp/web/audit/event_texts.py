@@ -35,6 +35,7 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.NETWORKS_CHANGED: lazy_gettext("Addresses changed"),
     Action.REVIEWED: lazy_gettext("Access reviewed"),
     Action.TOKENS_REVOKED: lazy_gettext("Tokens revoked"),
+    Action.SECRET_TESTED: lazy_gettext("Secret tested"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("Notification added"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("Notification changed"),
     Action.NOTIFICATION_TARGET_REMOVED: lazy_gettext("Notification removed"),
@@ -64,6 +65,7 @@ SENTENCES: Mapping[str, str] = {
     Action.NETWORKS_CHANGED: lazy_gettext("<b>%(who)s</b> changed the allowed addresses"),
     Action.REVIEWED: lazy_gettext("<b>%(who)s</b> reviewed the access of the client"),
     Action.TOKENS_REVOKED: lazy_gettext("<b>%(who)s</b> revoked every token issued until then"),
+    Action.SECRET_TESTED: lazy_gettext("<b>%(who)s</b> tested a secret, which was refused"),
     Action.NOTIFICATION_TARGET_ADDED: lazy_gettext("<b>%(who)s</b> added an address for notifications"),
     Action.NOTIFICATION_TARGET_CHANGED: lazy_gettext("<b>%(who)s</b> changed the messages to an address"),
     Action.NOTIFICATION_TARGET_REMOVED: lazy_gettext("<b>%(who)s</b> removed an address for notifications"),
@@ -77,6 +79,7 @@ SENTENCES: Mapping[str, str] = {
     Action.KEY_WITHDRAWN: lazy_gettext("<b>%(who)s</b> withdrew a signing key"),
     Action.RESOURCE_SERVER_ADDED: lazy_gettext("<b>%(who)s</b> added a resource server"),
     Action.RESOURCE_SERVER_REMOVED: lazy_gettext("<b>%(who)s</b> removed a resource server"),
+    Action.CHECKPOINT_SIGNED: lazy_gettext("<b>%(who)s</b> signed a checkpoint"),
     Action.PURGED: lazy_gettext("<b>%(who)s</b> deleted what was past its retention"),
 }
 # Translators: action is a word of a later version that has no text yet.
@@ -89,7 +92,10 @@ _EXPORTED: Mapping[str, str] = {
 _API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
 _STRICT = lazy_gettext("<b>%(who)s</b> let only strict assertions be accepted")
 _NOT_STRICT = lazy_gettext("<b>%(who)s</b> let other than strict assertions be accepted again")
+_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> forbade secrets to clients that move money")
+_NOT_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> allowed secrets to clients that move money again")
 _API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
+_TESTED = lazy_gettext("<b>%(who)s</b> tested a secret, which gets tokens")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
 
@@ -145,6 +151,8 @@ ATTEMPTS: Mapping[str, str] = {
     "resume_key": lazy_gettext("resume a key"),
     "key_end_date": lazy_gettext("set the end date of a key"),
     "revoke_tokens": lazy_gettext("revoke the tokens"),
+    "postman": lazy_gettext("see the client"),
+    "try_token": lazy_gettext("test a secret"),
     "networks": lazy_gettext("change the allowed addresses"),
     "networks_check": lazy_gettext("check an address"),
     "usage": lazy_gettext("see the token requests"),
@@ -232,10 +240,14 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         note = _text_of(REFUSAL_REASONS, stored, "refusal")
     elif event.action == Action.CREATED and (source := to_text(_take(stored, "copied_from"))):
         sentence, variables["source"] = _COPIED, source
+    elif event.action == Action.SECRET_TESTED:
+        sentence = _TESTED if _take(stored, "issued") else sentence
     elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
         sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
     elif event.action == Action.SETTINGS_CHANGED and "strict_assertions" in stored:
         sentence = _STRICT if _take(stored, "strict_assertions") else _NOT_STRICT
+    elif event.action == Action.SETTINGS_CHANGED and "keys_only" in stored:
+        sentence = _KEYS_ONLY if _take(stored, "keys_only") else _NOT_KEYS_ONLY
     elif event.action == Action.EXPORTED:
         sentence = _EXPORTED.get(to_text(_take(stored, "of")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored

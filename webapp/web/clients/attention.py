@@ -13,11 +13,13 @@ FILTER_WORDS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
     ANY: lazy_gettext("Needs attention"),
     AttentionReason.ENDING: lazy_gettext("Secret or key ends soon"),
+    AttentionReason.SECRET: lazy_gettext("Moves money with a secret"),
     AttentionReason.REFUSED: lazy_gettext("Many requests refused"),
     AttentionReason.UNUSED: lazy_gettext("Never used"),
     AttentionReason.IDLE: lazy_gettext("Not used for 90 days"),
     AttentionReason.OLD: lazy_gettext("Secret or key older than a year"),
     AttentionReason.TWO: lazy_gettext("Two secrets in use"),
+    AttentionReason.OVERDUE: lazy_gettext("Review overdue"),
 }
 """The labels of the list's filter by its values."""
 
@@ -44,12 +46,28 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
             first_end_at = summary.first_end_at
             days = -((utc_now() - first_end_at).days) if first_end_at else 0
             time = ngettext("%(number)s day", "%(number)s days", days)
+            number = format_capped(summary.ending, has_more=reason in summary.more)
+            if summary.keys_end:
+                return ngettext(
+                    "%(number)s key expires soon, in %(time)s",
+                    "%(number)s secrets or keys expire soon, the first in %(time)s",
+                    summary.ending,
+                    number=number,
+                    time=time,
+                )
             return ngettext(
-                "%(number)s client’s secret or key ends within %(time)s",
-                "%(number)s clients’ secrets or keys end, the first within %(time)s",
-                count,
+                "%(number)s secret expires soon, in %(time)s",
+                "%(number)s secrets expire soon, the first in %(time)s",
+                summary.ending,
                 number=number,
                 time=time,
+            )
+        case AttentionReason.SECRET:
+            return ngettext(
+                "%(number)s client moves money with a secret",
+                "%(number)s clients move money with a secret",
+                count,
+                number=number,
             )
         case AttentionReason.REFUSED:
             return ngettext(
@@ -81,6 +99,13 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
                 count,
                 number=number,
             )
+        case AttentionReason.OVERDUE:
+            return ngettext(
+                "%(number)s client overdue for review",
+                "%(number)s clients overdue for review",
+                count,
+                number=number,
+            )
 
 
 def format_capped(count: int, *, has_more: bool) -> str:
@@ -100,6 +125,8 @@ def attention_mark(one: Attention) -> str:
                 one.days,
                 name=credential_title(one.secret_label or ""),
             )
+        case AttentionReason.SECRET:
+            return gettext("Moves money with a secret")
         case AttentionReason.REFUSED:
             refused, requests = format_number(one.refused), format_number(one.requests)
             # Translators: both are numbers.
@@ -117,22 +144,30 @@ def attention_mark(one: Attention) -> str:
             )
         case AttentionReason.TWO:
             return ngettext("Two secrets for %(number)s day", "Two secrets for %(number)s days", one.days)
+        case AttentionReason.OVERDUE:
+            return gettext("Review overdue")
 
 
 class Advice(NamedTuple):
-    """The text of one reason, and advice on it, which is empty where a link says all."""
+    """The text of one reason, and advice on it, which is empty where a link says all.
+
+    :param secret_label: the label of the secret or key that it is about; None if it is about none.
+    """
 
     reason: AttentionReason
     text: str
     advice: str
+    secret_label: str | None
 
 
 _ADVICE: Mapping[AttentionReason, str] = {
+    AttentionReason.SECRET: lazy_gettext("Add a key, let callers move over, then end the secret."),
     AttentionReason.REFUSED: "",
     AttentionReason.UNUSED: lazy_gettext("If no system needs this client, disable it."),
     AttentionReason.IDLE: lazy_gettext("If no system needs this client any more, disable it."),
     AttentionReason.OLD: lazy_gettext("Change the secret, or add a key: the old one works on while callers move over."),
     AttentionReason.TWO: lazy_gettext("End the one that no caller uses."),
+    AttentionReason.OVERDUE: lazy_gettext("Say in the access review whether it still needs its roles."),
 }
 
 
@@ -140,7 +175,7 @@ def attention_advice(reasons: Iterable[Attention]) -> list[Advice]:
     """Return text and advice of each reason but ENDING, for which the page of a client has a section of its own."""
     return [
         # Translators: words is a text without a full stop, which becomes a sentence.
-        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason])
+        Advice(one.reason, gettext("%(words)s.", words=attention_mark(one)), _ADVICE[one.reason], one.secret_label)
         for one in reasons
         if one.reason in _ADVICE
     ]

@@ -49,6 +49,7 @@ def details(key: str) -> Response:
         scopes=scopes_of(client),
         withdrawn=[role for role in catalogue.effective(client.roles, None) if not actor().may_grant(role.key)],
         token_url=token_url(),
+        api_docs_url=services().settings.api_docs_url,
         snippets=snippets_for(client),
         key_snippets=key_snippets_for(client),
         events=event_texts,

@@ -3,7 +3,9 @@
 import json
 import secrets
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from wtforms import BooleanField, HiddenField, StringField
@@ -22,7 +24,7 @@ from ...core.errors import FieldError
 from ...core.i18n import gettext, lazy_gettext
 from ...host import services
 from ..http.access import actor
-from ..http.forms import ScreenForm, SetField, VersionField, VersionForm, normalise_line_breaks
+from ..http.forms import ScreenForm, SetField, TextsField, VersionField, VersionForm, normalise_line_breaks
 from ..secrets.forms import SecretForm
 
 # Label and roles of each preset, by its key.
@@ -37,19 +39,66 @@ PRESETS: dict[str, tuple[str, frozenset[str]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """A row of the allowed addresses.
+
+    :param number: its number among all rows, from 1 on.
+    """
+
+    number: int
+    network: str
+    label: str
+    is_removed: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was typed in it."""
+        return not (self.network or self.label)
+
+    @property
+    def counts(self) -> bool:
+        """Whether Save takes it."""
+        return not (self.is_removed or self.is_empty)
+
+
 class NetworksForm(VersionForm):
     """The networks from which a client may call."""
 
     # Translators: the name of a button, also inside sentences.
     button = lazy_gettext("Save")
-    allowed_networks = StringField(lazy_gettext("Allowed addresses"), default="")
+    allowed_networks = TextsField(lazy_gettext("Allowed addresses"))
+    network_label = TextsField(lazy_gettext("Labels"))
+    """The label of each row."""
+    removed = SetField(lazy_gettext("Removed"))
+    """The numbers of the rows that Save leaves out; until then Undo keeps them."""
     confirmed = StringField(lazy_gettext("Confirmation"), default="")
     """The consequences that were confirmed: `allowed_networks.Consequences.keys`, separated by spaces."""
 
     @property
+    def rows(self) -> Sequence[NetworkRow]:
+        """The rows as they were typed, the removed ones included, from 1 on."""
+        pairs = zip_longest(self.allowed_networks.data, self.network_label.data, fillvalue="")
+        return [
+            NetworkRow(number, " ".join(network.split()), " ".join(label.split()), str(number) in self.removed.data)
+            for number, (network, label) in enumerate(pairs, start=1)
+        ]
+
+    @property
     def text(self) -> str:
-        """The list as it was typed."""
-        return self.allowed_networks.data or ""
+        """The list without the removed rows, as `check_networks` reads it."""
+        return "\n".join(f"{row.network} {row.label}" for row in self.rows if row.counts)
+
+    def apply(self, change: str) -> None:
+        """Apply the button of a row, which saves nothing: `add`, `remove-3` or `undo-3`."""
+        action, _, number = change.partition("-")
+        if action == "add":
+            self.allowed_networks.data.append("")
+            self.network_label.data.extend([""] * (len(self.allowed_networks.data) - len(self.network_label.data)))
+        elif action == "remove":
+            self.removed.data |= {number}
+        elif action == "undo":
+            self.removed.data -= {number}
 
 
 class DisableForm(VersionForm):
@@ -168,6 +217,19 @@ class NewForm(ClientForm):
     button = lazy_gettext("Create")
     creation_key = HiddenField("Form", default=lambda: secrets.token_urlsafe(16))
     """A one-time key, so that a repeated POST of the same form creates no second client. It is not a secret."""
+    public_key = StringField(lazy_gettext("Public key"), default="")
+    """Takes the place of the secret; shown where the account forbids secrets to clients that move money."""
+
+    @property
+    def is_with_key(self) -> bool:
+        """Whether the client gets a key in place of a secret."""
+        return bool((self.public_key.data or "").strip())
+
+    def warn(self) -> None:
+        """Put a warning on the client ID, and on the secret, where the client gets one."""
+        self.warn_of_client_id()
+        if not self.is_with_key:
+            self.warn_of_secret()
 
 
 class EditForm(ClientForm):

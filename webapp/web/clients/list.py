@@ -1,10 +1,14 @@
 """The list of an account's clients, and the action menu of a row."""
 
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
 from flask import Response, request
 
 from ...core.clients import attention, attention_queries
 from ...core.clients.listing import MOVES_MONEY, ListQuery, list_owners, list_tags, oldest_secrets
 from ...core.clients.listing import list_clients as find_clients
+from ...core.clients.roles import ApiRole, RoleCatalogue
 from ...core.database.models import utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.i18n import lazy_gettext
@@ -17,7 +21,6 @@ from ..http.loading import load_client
 from ..http.toasts import TOASTS
 from . import columns
 from .attention import FILTER_WORDS, attention_mark, strip_links
-from .review import overdue_text
 
 # The sort orders of the list with their labels, in the order of its select.
 ORDERS = {
@@ -32,6 +35,21 @@ ORDERS = {
     "-created_at": lazy_gettext("Created, newest first"),
     "created_at": lazy_gettext("Created, oldest first"),
 }
+ROLES_SHOWN = 2
+"""How many roles a row shows; all sensitive ones are shown, however many there are."""
+
+
+class RolesCell(NamedTuple):
+    """What a row shows of a client's roles.
+
+    :param sensitive: the roles that move money, and those that manage clients, each group with its mark.
+    :param shown: names of other roles.
+    :param rest: names of those that are shown on demand.
+    """
+
+    sensitive: Sequence[Sequence[ApiRole]]
+    shown: Sequence[str]
+    rest: Sequence[str]
 
 
 def list_clients() -> Response:
@@ -48,7 +66,6 @@ def list_clients() -> Response:
         tags, owners = (
             ([], []) if htmx().partial else (list_tags(session, account_id), list_owners(session, account_id))
         )
-        review_text = "" if htmx().partial else overdue_text(session, account_id)
         failing = [] if htmx().partial else list_failing(session, account_id)
     response = render(
         "clients/list.html",
@@ -56,8 +73,10 @@ def list_clients() -> Response:
         page=page,
         query=query,
         catalogue=catalogue,
+        # Many clients have the same roles.
+        roles_cells={roles: _roles_cell(roles, catalogue) for roles in {client.roles for client in page.clients}},
         orders=ORDERS,
-        moves_money=MOVES_MONEY if any(role.moves_money for role in catalogue.values()) else "",
+        moves_money=MOVES_MONEY if catalogue.money_roles else "",
         tags=tags,
         owners=owners,
         all_columns=columns.COLUMNS,
@@ -69,7 +88,6 @@ def list_clients() -> Response:
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
         may_change_settings=actor().may_manage,
         summary_links=strip_links(summary) if summary else [],
-        review_text=review_text,
         failing=[shown_address(target) for target in failing],
         message=TOASTS.get(request.args.get("done", "")),
     )
@@ -77,15 +95,23 @@ def list_clients() -> Response:
     return response
 
 
+def _roles_cell(keys: Collection[str], catalogue: RoleCatalogue) -> RolesCell:
+    held = catalogue.effective(keys, None)
+    moving = [role for role in held if role.moves_money]
+    managing = [role for role in held if role.manages_clients and not role.moves_money]
+    sensitive = {role.name for role in (*moving, *managing)}
+    others = [name for name in catalogue.names(keys) if name not in sensitive]
+    shown = max(ROLES_SHOWN - len(sensitive), 0)
+    return RolesCell([group for group in (moving, managing) if group], others[:shown], others[shown:])
+
+
 def _attention_strip() -> Response:
     with read_session(services().engine) as session:
         summary = attention_queries.summary(session, actor().account_id)
-        review_text = overdue_text(session, actor().account_id)
     return render(
         "clients/list.html",
         "clients/_attention_summary.html",
         summary_links=strip_links(summary),
-        review_text=review_text,
     )
 
 

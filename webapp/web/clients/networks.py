@@ -13,9 +13,9 @@ from ...core.client_changes import StaleVersion, get_client
 from ...core.clients.allowed_networks import (
     Consequences,
     NetworksUnconfirmed,
+    check_network,
     check_networks,
     consequences,
-    format_networks,
     set_networks,
 )
 from ...core.database.models import IdentityClient, utc_now
@@ -52,13 +52,23 @@ class Check:
 
 
 def networks(key: str) -> ResponseReturnValue:
-    """Show the form, with the line added or removed that the query string names; on POST save it."""
+    """Show the form, with the row added or removed that the query string names; on POST save it.
+
+    Add, Remove and Undo post the form too, and only change its rows.
+    """
     client, seen = _load(key)
-    form = NetworksForm(version=client.version, allowed_networks=_proposed(client))
+    form = NetworksForm(version=client.version, **_proposed(client))
     if not form.is_submitted():
+        _check_rows(form)
         return _show(form, client, _find_consequences(form, client, seen))
+    change = request.form.get("change", "")
+    form.apply(change)
     if not form.validate():
         return _show(form, client, _find_consequences(form, client, seen), status=422)
+    if change:
+        return _show(form, client, _find_consequences(form, client, seen), change=change)
+    if not _check_rows(form):
+        return _show(form, client, None, status=422)
     try:
         with transaction() as session:
             client = set_networks(
@@ -73,7 +83,8 @@ def networks(key: str) -> ResponseReturnValue:
         form.add_errors(invalid.errors)
         return _show(form, client, None, status=422)
     except NetworksUnconfirmed as unconfirmed:
-        return _show(form, client, unconfirmed.consequences, status=422, unconfirmed=True)
+        form.add_errors([_unconfirmed_error(unconfirmed.consequences)])
+        return _show(form, client, unconfirmed.consequences, status=422)
     except StaleVersion as stale:
         return _show_stale(form, stale.current, seen)
     if htmx().partial:
@@ -105,7 +116,7 @@ def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
     return {
         "last_seen": {allowed.network: seen.last_seen(allowed) for allowed in client.allowed_networks},
         # Translators: when an address last called; requests are kept for a limited time.
-        "never_seen": gettext("Never") if is_all_known else gettext("Not lately"),
+        "never_seen": gettext("Never") if is_all_known else gettext("Not recently"),
     }
 
 
@@ -115,21 +126,48 @@ def _load(key: str) -> tuple[IdentityClient, RecentAddresses]:
         return client, recent_addresses(session, client)
 
 
-def _proposed(client: IdentityClient) -> str:
-    """Return the list with the line added or removed that the query string names."""
+def _proposed(client: IdentityClient) -> dict[str, Any]:
+    """Return the rows of the list, with the one added or removed that the query string names."""
     removed, added = request.args.get("remove"), request.args.get("address", "").strip()[:TYPED_MAX]
-    kept = format_networks([allowed for allowed in client.allowed_networks if allowed.network != removed])
-    return "\n".join(filter(None, (kept, added)))
+    rows = [(allowed.network, allowed.label) for allowed in client.allowed_networks]
+    if added or not rows:
+        rows.append((added, ""))
+    return {
+        "allowed_networks": [network for network, _ in rows],
+        "network_label": [label for _, label in rows],
+        "removed": {str(number) for number, (network, _) in enumerate(rows, start=1) if network == removed},
+    }
+
+
+def _check_rows(form: NetworksForm) -> bool:
+    """Put the error of each row on it; return whether there is none (I3)."""
+    for row in form.rows:
+        if not row.counts:
+            continue
+        try:
+            check_network(f"{row.network} {row.label}")
+        except FieldError as error:
+            name = f"network-{row.number}"
+            form.field_errors[name] = FieldError(name, error.message)
+    return not form.field_errors
 
 
 def _find_consequences(form: NetworksForm, client: IdentityClient, seen: RecentAddresses) -> Consequences | None:
-    """Return the consequences of the list in the form; put an error of the list on its field and return None."""
+    """Return the consequences of the list in the form, None where a row is malformed."""
     try:
         wanted = check_networks(form.text)
-    except FieldError as error:
-        form.add_errors([error])
+    except FieldError:
         return None
     return consequences(client, wanted, seen, utc_now())
+
+
+def _unconfirmed_error(follows: Consequences) -> FieldError:
+    """Return the error of a Save without the box that agrees to the consequences."""
+    if follows.opens:
+        message = gettext("Nothing is saved yet. Tick the box, or add an address.")
+    else:
+        message = gettext("Nothing is saved yet. Tick the box, or put the address back on the list.")
+    return FieldError("confirmed", message)
 
 
 def _show(
@@ -139,7 +177,7 @@ def _show(
     *,
     status: int = 200,
     stored: Sequence[AllowedNetwork] = (),
-    unconfirmed: bool = False,
+    change: str = "",
 ) -> Response:
     return render(
         "clients/networks.html",
@@ -149,13 +187,26 @@ def _show(
         form=form,
         consequences=follows,
         stored=stored,
-        unconfirmed=unconfirmed,
+        focused=_focused_row(form, change),
     )
+
+
+def _focused_row(form: NetworksForm, change: str) -> int | None:
+    """Return the row whose field takes the focus: the last one where the form opens or a row was added."""
+    if change and change != "add":
+        return None
+    return next((row.number for row in reversed(form.rows) if not row.is_removed), None)
 
 
 def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddresses) -> Response:
     """Answer a stale version: the form as it was typed, beside the list as it is stored now (I7)."""
-    fresh = NetworksForm(formdata=None, version=current.version, allowed_networks=form.text)
+    fresh = NetworksForm(
+        formdata=None,
+        version=current.version,
+        allowed_networks=form.allowed_networks.data,
+        network_label=form.network_label.data,
+        removed=form.removed.data,
+    )
     fresh.message = gettext(
         "%(who)s changed this client at %(time)s. Nothing of yours is saved yet:"
         " compare it with the list as it is now, then press Save again.",

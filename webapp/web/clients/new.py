@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from ...core.account_settings import keys_only_roles
 from ...core.clients.service import AlreadyCreated
 from ...core.clients.validation import FIELDS
 from ...core.database.models import IdentityClient
@@ -13,13 +14,16 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import ClientIdTaken, FieldError, InvalidFields, NotFound, RateLimited, TooManyNewClients
 from ...core.i18n import gettext, lazy_gettext
 from ...core.secrets.generation import Secret
+from ...core.secrets.public_keys import contains_private_key
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
 from ..http.htmx import htmx, render
 from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.response_kinds import ScreenResponse
+from ..http.toasts import show_toast
 from ..http.transactions import transaction
+from ..secrets.end_dates import end_date_context, parse_moment
 from ..secrets.handover import hand_over
 from .form_views import TAKEN_ID_LIMIT_REACHED, remake_form, roles_context, show_client_form, show_rate_limited
 from .forms import ClientForm, NewForm, edit_data
@@ -43,12 +47,15 @@ def new_client() -> ResponseReturnValue:
     if not form.is_ready():
         return show(status=422)
     try:
+        ends_at = parse_moment(form.ends_at.data or "")
         with transaction() as session:
             client = services().clients.create(
                 session,
                 author=author_of(actor()),
                 values=form.values(),
-                secret=form.secret,
+                secret=None if form.is_with_key else form.secret,
+                public_key=form.public_key.data if form.is_with_key else None,
+                ends_at=ends_at,
                 creation_key=form.creation_key.data,
                 copied_from=copied.id if copied else None,
             )
@@ -61,6 +68,8 @@ def new_client() -> ResponseReturnValue:
         return show_rate_limited(error, form, show, TOO_MANY_NEW_CLIENTS)
     except RateLimited as error:
         return show_rate_limited(error, form, show, TAKEN_ID_LIMIT_REACHED)
+    if form.is_with_key:
+        return show_toast(client, "created-with-key")
     return hand_over(client, Secret(form.secret), title=gettext("Client created and enabled"), new=True)
 
 
@@ -127,11 +136,17 @@ def _client_from_query(argument: str) -> IdentityClient | None:
 def _show(form: NewForm, copied: IdentityClient | None, **options: Any) -> Response:
     catalogue = services().catalogue
     grantable = {role.key for role in catalogue.grantable(actor().grantable_roles)}
+    if contains_private_key(form.public_key.data or ""):
+        form.public_key.data = ""  # a private key is never sent back (S11)
+    with read_session(services().engine) as session:
+        keys_only = bool(keys_only_roles(session, actor().account_id))
     return show_client_form(
         "new",
         form,
         key=None,
         copied=copied,
+        keys_only=keys_only,
+        **end_date_context(),
         withdrawn=catalogue.names(copied.roles - grantable if copied else ()),
         remake_url=url_for(".new_form", copy=copied.id if copied else None),
         **{"propose": not htmx().partial, **options},

@@ -7,7 +7,6 @@ from datetime import datetime
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from ...core.audit.events import record_export
 from ...core.client_changes import StaleVersion
@@ -25,7 +24,7 @@ from ...core.clients.roles import ApiRole, RoleCatalogue
 from ...core.database.models import IdentityClient, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, InvalidFields
-from ...core.i18n import gettext, ngettext
+from ...core.i18n import gettext
 from ...core.secrets.client_secrets import AnyCredential
 from ...host import author_of, services
 from ..http.access import actor
@@ -66,17 +65,6 @@ class ReviewRow:
     roles: tuple[ApiRole, ...]
     credentials: tuple[ReviewedCredential, ...]
     overdue: bool
-
-
-def overdue_text(session: Session, account_id: str) -> str:
-    """Return how many clients of the account are overdue for review, for the strip above the list; empty if none."""
-    count = count_overdue(session, account_id=account_id, days=services().settings.review_days)
-    number = format_capped(min(count, COUNT_MAX), has_more=count > COUNT_MAX)
-    return (
-        ngettext("%(number)s client overdue for review", "%(number)s clients overdue for review", count, number=number)
-        if count
-        else ""
-    )
 
 
 def review() -> Response:
@@ -198,7 +186,7 @@ def _csv_rows(engine: Engine, account_id: str, catalogue: RoleCatalogue, days: i
         gettext("Last review (UTC)"),
         gettext("Reviewed by"),
         gettext("Found"),
-        gettext("Done"),
+        gettext("Action taken"),
         gettext("Overdue"),
     ]
     now = utc_now()

@@ -23,7 +23,7 @@ def csv_file(rows: Iterable[Iterable[str]], *name: str) -> ScreenResponse:
     """
     response = ScreenResponse(_lines(iter(rows), current_language()), content_type="text/csv; charset=utf-8")
     response.kind = ResponseKind.DOWNLOAD
-    response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(name)}.csv"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{file_name(name)}.csv"'
     return response
 
 
@@ -51,7 +51,8 @@ def csv_line(cells: Iterable[str]) -> str:
     return line.getvalue()
 
 
-def _file_name(parts: Iterable[str]) -> str:
+def file_name(parts: Iterable[str]) -> str:
+    """Return the name of a download: its parts in ASCII, joined by underscores."""
     decomposed = (unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode() for part in parts)
     plain = (re.sub(r"[^A-Za-z0-9.]+", "-", part)[:_NAME_PART_CHARACTERS_MAX].strip(".-") for part in decomposed)
     return "_".join(filter(None, plain))

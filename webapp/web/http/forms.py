@@ -66,6 +66,21 @@ class SetField(Field):
         self.data = frozenset(key for value in valuelist for key in value.split())
 
 
+class TextsField(Field):
+    """Texts of the same name, one for each row of a form."""
+
+    takes_several_values = True
+    data: list[str]
+
+    def process_data(self, value: Any) -> None:
+        """Take any sequence of texts, or None."""
+        self.data = list(value or ())
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read every value that was posted."""
+        self.data = list(valuelist)
+
+
 class ScreenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
     """A form that checks its own CSRF token whatever the host's settings (E1), for as long as the session (W10).
 

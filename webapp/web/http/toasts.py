@@ -14,7 +14,7 @@ TOASTS = {
     "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
     "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
     # Translators: after a change of several clients.
-    "bulk": lazy_gettext("Done. Each change stands in the activity."),
+    "bulk": lazy_gettext("Saved. Each change is in the activity."),
     "reviewed": lazy_gettext("Reviewed. The activity keeps what you found."),
     "deleted": lazy_gettext("Deleted. The client gets no new tokens, and its client ID stays taken."),
     "tokens-revoked": lazy_gettext("Tokens revoked. The client can ask for new ones."),
@@ -23,6 +23,7 @@ TOASTS = {
     "secret-resumed": lazy_gettext("Secret resumed. The client gets tokens with it again."),
     "secret-end-date-set": lazy_gettext("End date set. The secret ends by itself."),
     "secret-end-date-cleared": lazy_gettext("End date removed. The secret works until you end it."),
+    "created-with-key": lazy_gettext("Client created and enabled. It can ask for tokens with its key from now."),
     "key-added": lazy_gettext("Key added. The client can ask for tokens with it from now."),
     "key-ended": lazy_gettext("Key ended. Requests with it are refused from now."),
     "key-paused": lazy_gettext("Key paused. Requests with it are refused until you resume it."),

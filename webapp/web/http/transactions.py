@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from ...core.account_settings import renew_keys_only_roles
 from ...core.accounts import set_account
 from ...core.audit.actions import RefusalReason
 from ...core.client_changes import StaleVersion
@@ -19,7 +20,8 @@ from .refusals import record_refused_attempt
 def transaction() -> Iterator[Session]:
     """Give a session for one change to a client, and commit at the end.
 
-    It stores the feature and API roles of the account as well, since the token endpoint has no actor (A4, A7).
+    It stores the feature and API roles of the account as well, since the token endpoint has no actor (A4, A7), and
+    which roles move money, where the account forbids secrets to their clients.
 
     :raises Unavailable: the database is locked or out of reach (D8).
     """
@@ -30,6 +32,7 @@ def transaction() -> Iterator[Session]:
             feature_enabled=actor().feature_enabled,
             grantable_roles=actor().grantable_roles,
         )
+        renew_keys_only_roles(session, actor().account_id, services().catalogue.money_roles)
         yield session
 
 

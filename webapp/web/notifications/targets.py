@@ -10,7 +10,7 @@ from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, InvalidFields, NotFound
 from ...core.i18n import gettext
 from ...core.notifications import log
-from ...core.notifications.kinds import KIND_LABELS, KINDS, Channel, EventKind, attention_reason
+from ...core.notifications.kinds import CHECKPOINT, KIND_LABELS, KINDS, Channel, EventKind, attention_reason
 from ...core.notifications.targets import StaleTarget, get_target, shown_address
 from ...core.secrets.generation import Secret
 from ...host import author_of, services
@@ -160,9 +160,10 @@ def _show(
 ) -> Response:
     groups = {
         # Translators: a group of notifications, as a heading.
-        gettext("Changes of clients"): [kind for kind in KINDS if attention_reason(kind) is None],
+        gettext("Changes of clients"): list(EventKind),
         # Translators: a group of notifications, as a heading.
         gettext("Clients that need attention"): [kind for kind in KINDS if attention_reason(kind) is not None],
+        gettext("Activity"): [CHECKPOINT],
     }
     return render(
         "notifications/target.html",

@@ -1,7 +1,7 @@
 """End, pause and resume one secret or key, and set its end date; each after a confirmation page (S7, S8)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime
 from functools import partial
 
 from flask import Response
@@ -10,11 +10,10 @@ from flask.typing import ResponseReturnValue
 from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientKey, IdentityClient, SecretState, utc_now
 from ...core.errors import FieldError
-from ...core.i18n import gettext
 from ...core.secrets.available_actions import SecretAction, required_confirmations
 from ...core.secrets.client_secrets import AnyCredential, last_live
 from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
-from ...core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
+from ...core.secrets.lifecycle import apply_secret_action
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
@@ -23,7 +22,7 @@ from ..http.loading import find_key, find_secret, load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import show_toast
 from ..http.transactions import transaction
-from ..i18n.times import Times
+from .end_dates import FIELD_FORMAT, end_date_context, field_value, parse_moment
 from .forms import EndDateForm
 
 _TEMPLATES = {
@@ -39,7 +38,6 @@ _DONE = {
     SecretAction.SET_END_DATE: "end-date-set",
 }
 _CLEARED = "end-date-cleared"
-_FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
 
 def end(key: str, secret_id: str) -> ResponseReturnValue:
@@ -93,11 +91,11 @@ def _load_key(key: str, key_id: str) -> tuple[IdentityClient, AnyCredential]:
 
 
 def _set_end_date(client: IdentityClient, secret: AnyCredential) -> ResponseReturnValue:
-    form = EndDateForm(version=client.version, ends_at=_field_value(secret.ends_at))
+    form = EndDateForm(version=client.version, ends_at=field_value(secret.ends_at))
     if not form.is_submitted():
         return _confirm(client, secret, form, SecretAction.SET_END_DATE)
     try:
-        ends_at = None if form.clear.data else _parse_moment(form.ends_at.data or "")
+        ends_at = None if form.clear.data else parse_moment(form.ends_at.data or "")
     except FieldError as error:
         form.add_errors([error])
         return _confirm(client, secret, form, SecretAction.SET_END_DATE, status=422)
@@ -140,6 +138,7 @@ def _apply(
                 secret_id=secret.id,
                 action=action,
                 ends_at=ends_at,
+                secret_max_days=services().settings.secret_max_days,
                 confirmed=bool(confirmations) and form.confirmed.data == _confirmation_id(confirmations),
             )
     except StaleVersion as stale:
@@ -184,49 +183,15 @@ def _confirm(
         secret=secret,
         confirmations=confirmations,
         confirmation_id=_confirmation_id(confirmations),
-        days=END_DATE_MAX_DAYS,
-        least=_field_value(now + timedelta(minutes=1)),
-        most=_field_value(now + timedelta(days=END_DATE_MAX_DAYS)),
+        **end_date_context(of_secret=not isinstance(secret, ClientKey)),
     )
 
 
 def _confirmation_id(confirmations: Sequence[ConfirmationRequired]) -> str:
     """Return an identifier of what was confirmed, so that another consequence, or another end, is asked for again."""
     return "_".join(
-        f"{confirmation.ends_at.astimezone(UTC):{_FIELD_FORMAT}}"
+        f"{confirmation.ends_at.astimezone(UTC):{FIELD_FORMAT}}"
         if isinstance(confirmation, LastSecretWouldEnd)
         else "used"
         for confirmation in confirmations
     )
-
-
-def _field_value(at: datetime | None) -> str:
-    """Return a moment as the date field holds it, in the time zone of the screens; empty for None."""
-    return "" if at is None else f"{at.astimezone(_zone()):{_FIELD_FORMAT}}"
-
-
-def _parse_moment(text: str) -> datetime | None:
-    """Return the moment that was typed in the time zone of the screens, in UTC; None if the field is empty.
-
-    Of a local time that occurs twice, as clocks go back, return the first.
-
-    :raises FieldError: the text is no date with a time, or a local time that does not exist, as clocks go forward.
-    """
-    if not text.strip():
-        return None
-    try:
-        typed = datetime.fromisoformat(text.strip())
-        local = typed.replace(tzinfo=_zone(), fold=0)
-        moment = local.astimezone(UTC)
-        exists = moment.astimezone(_zone()).replace(tzinfo=None, fold=0) == typed
-    except (ValueError, OverflowError):
-        raise FieldError("ends_at", gettext("Enter a date and a time, such as 2027-01-31T18:00.")) from None
-    if typed.tzinfo is not None:
-        raise FieldError("ends_at", gettext("Enter a date and a time, such as 2027-01-31T18:00."))
-    if not exists:
-        raise FieldError("ends_at", gettext("Clocks go forward past this time. Choose an earlier or a later one."))
-    return moment
-
-
-def _zone() -> tzinfo:
-    return Times(services().settings.time_zone).zone

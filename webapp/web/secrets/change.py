@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientSecret, IdentityClient, utc_now
+from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError
 from ...core.i18n import gettext
 from ...core.secrets.client_secrets import by_age, not_ended
 from ...core.secrets.errors import TwoActiveSecrets
 from ...core.secrets.generation import Secret
-from ...core.secrets.service import Overlap
+from ...core.secrets.service import Overlap, may_have_secrets
 from ...core.tokens.revocation import last_token_ends_at
 from ...host import author_of, services
 from ..http.access import actor, sign_in_is_recent
@@ -24,6 +25,7 @@ from ..http.loading import find_secret, load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.transactions import transaction
 from ..i18n.times import Times
+from .end_dates import end_date_context, parse_moment
 from .form_views import show_generated_secret, show_secret_form
 from .forms import ChangeForm
 from .handover import hand_over
@@ -35,6 +37,9 @@ def change_secret(key: str) -> ResponseReturnValue:
     client = load_client(key)
     form = ChangeForm(client)
     if not form.is_submitted():
+        with read_session(services().engine) as session:
+            if not may_have_secrets(session, client):
+                return render_confirmation("secrets/change_refused.html", client, form)
         return _show(form, client)
     if not sign_in_is_recent():
         return sign_in_again(form, partial(_show, form, client))
@@ -42,7 +47,7 @@ def change_secret(key: str) -> ResponseReturnValue:
         return _show(form, client, status=422)
     active = not_ended(client, utc_now())
     try:
-        overlap = form.chosen_overlap()
+        overlap, ends_at = form.chosen_overlap(), parse_moment(form.ends_at.data or "")
         with transaction() as session:
             client, _ = services().secrets.change(
                 session,
@@ -53,6 +58,7 @@ def change_secret(key: str) -> ResponseReturnValue:
                 overlap=overlap,
                 end_older=len(active) > 1 and form.end_older.data == active[0].label,
                 revoke_tokens=form.revoke.data,
+                ends_at=ends_at,
             )
     except StaleVersion as stale:
         form.version.data = stale.current.version
@@ -133,6 +139,7 @@ def _show(form: ChangeForm, client: IdentityClient, *, status: int = 200, **opti
         stale=status == 409,
         latest_secret=newest if newest.created_at == client.updated_at else None,
         remake_url=url_for(".secret_form", key=client.id),
+        **end_date_context(),
         **{"propose": not htmx().partial, **options},
     )
 

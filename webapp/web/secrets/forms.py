@@ -29,9 +29,13 @@ class AddKeyForm(ScreenForm):
 
 
 class SecretForm(ScreenForm):
-    """A form in which a client's secret is set."""
+    """A form in which a client's secret is set.
+
+    Of the forms for a new secret, its end date is shown; Edit has none.
+    """
 
     client_secret = StringField(lazy_gettext("Client secret"), default="")
+    ends_at = StringField(lazy_gettext("End date of the secret"), default="")
     secret_warning = HiddenField("Warning", default="")
     """The warning about the secret as the form showed it: a POST that repeats it has been warned."""
     warning_fields: ClassVar[dict[str, str]] = {"client_secret": "secret_warning"}

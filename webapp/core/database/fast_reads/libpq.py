@@ -11,7 +11,7 @@ from psycopg.errors import FeatureNotSupported, InvalidSqlStatementName, error_f
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from ..postgresql import CHECK_SECONDS, ServerNotResponding, cancel_in_background
+from ..postgresql import CHECK_SECONDS, ServerNotResponding, cancel_in_background, is_loss, timer_of
 from ..time_limits import ResponseTimer, ServerOutage
 
 
@@ -83,7 +83,16 @@ class LibpqConnection:
 
         :raises psycopg.Error: the statement failed, or the server does not respond.
         """
-        pgconn, timer = self._connection.pgconn, ResponseTimer()
+        timer = timer_of(self._connection)
+        try:
+            return self._await_result(timer)
+        except OperationalError as error:
+            if timer.has_waited_long and is_loss(self._connection, error):
+                self._outage.begin()
+            raise
+
+    def _await_result(self, timer: ResponseTimer) -> PGresult:
+        pgconn = self._connection.pgconn
         result = None
         while True:
             while not self._poll.poll(CHECK_SECONDS * 1000):
