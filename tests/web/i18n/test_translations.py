@@ -146,7 +146,9 @@ def host(sqlite_engine: Engine, application: SharedApplication) -> Iterator[Host
 
 
 @pytest.fixture(scope="module")
-def database_with_client(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, IdentityClient]:
+def database_with_client(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, IdentityClient]:
     """Return a database file, and the client in it, with all kinds of data and events."""
     path = tmp_path_factory.mktemp("client") / "client.sqlite3"
     shutil.copy(sqlite_template, path)
