@@ -427,7 +427,7 @@ def test_disable_refuses_the_next_token_and_enable_allows_it(
     clients = ClientList.open(tab)
     confirmation = clients.menu(client.client_id).disable()
     expect(confirmation.root).to_contain_text("No new tokens from now")
-    expect(confirmation.root).to_contain_text(re.compile(r"stay valid until \d\d:\d\d \w+ at the latest"))
+    expect(confirmation.root).to_contain_text(re.compile(r"others accept them until \d\d:\d\d \w+\."))
     expect(confirmation.root).to_contain_text("It was last used just now from 127.0.0.1.")
     assert request_token(live_server.url, client.client_id, SECRET).ok, "opening the confirmation does not disable"
     clients = confirmation.confirm(then=ClientList)
@@ -605,8 +605,8 @@ def test_all_actions_on_a_secret_without_javascript(visit: Visit, merchant: Merc
     confirmation = details.open_secret_action("A", "End now")
     expect(confirmation.root).to_contain_text("from 203.0.113.7. That caller will be refused.")
     confirmation.press()
-    assert confirmation.root.get_by_label("Do it all the same").evaluate("box => box.validity.valueMissing")
-    confirmation.root.get_by_label("Do it all the same").check()
+    assert confirmation.root.get_by_label("Continue anyway").evaluate("box => box.validity.valueMissing")
+    confirmation.root.get_by_label("Continue anyway").check()
     details = confirmation.confirm(then=Details)
     assert not works(SECRET)
 

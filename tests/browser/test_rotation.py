@@ -118,7 +118,7 @@ def test_a_rotation_refuses_no_request(tab: Page, merchant: Merchant, live_serve
 
         confirmation = details.open_secret_action("A", "End now")
         expect(confirmation.root).to_contain_text("from 127.0.0.1. That caller will be refused.")
-        confirmation.root.get_by_label("Do it all the same").check()
+        confirmation.root.get_by_label("Continue anyway").check()
         save_screenshots(tab, "rotation-5-end-now")
         details = confirmation.confirm(then=Details)
         details.expect_message("Secret ended.")

@@ -180,6 +180,10 @@ def test_rows_filters_and_summary_agree_on_every_case(engine: Engine) -> None:
     counted = summary(engine)
     assert counted.by_reason == {reason: len(expected[reason]) for reason in AttentionReason}
     assert counted.first_end_at == NOON + SECOND
+    assert (counted.ending, counted.keys_end) == (
+        sum(one.reason == AttentionReason.ENDING for _, _, those in CASES for one in those),
+        False,
+    )
 
 
 def test_the_setting_says_when_a_review_is_overdue(engine: Engine) -> None:
@@ -239,6 +243,13 @@ def test_the_cost_does_not_grow_with_other_accounts(engine: Engine) -> None:
             text(
                 "INSERT INTO identity_client_refusal_days (account_id, day, client_key, refused, requests)"
                 " SELECT account_id, '2026-03-01', id, 1, 100 FROM identity_clients"
+            )
+        )
+        key = "id, client_key, label, thumbprint, algorithm, public_jwk, created_at, created_by"
+        connection.execute(
+            text(
+                f"INSERT INTO identity_client_keys ({key})"
+                " SELECT id, id, '1', client_id, 'ES256', '', created_at, '' FROM identity_clients"
             )
         )
         others: list[dict[str, Any]] = [{"id": f"account-{number}", "feature_enabled": True} for number in range(5_000)]

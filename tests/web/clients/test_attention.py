@@ -85,7 +85,7 @@ def test_the_strip_shows_counts_and_links_to_the_filter(account: Host) -> None:
     """Only this account's clients count (A3)."""
     text = account.get().text
     assert strip_links(text) == [
-        ("ending", "2 clients’ secrets or keys end, the first within 4 days"),
+        ("ending", "2 secrets expire soon, the first in 4 days"),
         ("refused", "1 client with many requests refused"),
         ("unused", "1 client never used"),
         ("idle", "1 client not used for 90 days"),
@@ -150,7 +150,7 @@ def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.Monke
     """Its cost does not grow with the account."""
     monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
     text = account.get().text
-    assert ("ending", "1+ client’s secret or key ends within 4 days") in strip_links(text)
+    assert ("ending", "1+ secret expires soon, in 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)
 
 

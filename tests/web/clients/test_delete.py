@@ -44,7 +44,7 @@ def test_the_confirmation(host: Host, client: IdentityClient, htmx: bool) -> Non
     """It shows the consequences and the last use, and offers to disable instead."""
     page = read(host.get(f"/{client.id}/delete", htmx=htmx))
     assert "It was never used." in page.text
-    assert "until its end: 11:06 GMT at the latest" in page.text
+    assert "others accept them until 11:06 GMT" in page.text
     assert "Type acme.claims (prod) to confirm" in page.text
     assert "disable it" not in page.text
     field = page.inputs["confirm"]

@@ -30,9 +30,9 @@ def test_disable_says_what_will_happen_and_until_when(host: Host) -> None:
         last_token_at=NOW - timedelta(minutes=4),
     )
     with time_machine.travel(NOW, tick=False):
-        assert "11:12 GMT at the latest" in host.get(f"/{client.id}/disable").text
+        assert "others accept them until <b>11:12 GMT</b>." in host.get(f"/{client.id}/disable").text
         # Edited minutes ago: its tokens may have had the longest duration before.
-        assert "11:39 GMT at the latest" in host.get(f"/{fresh.id}/disable").text
+        assert "others accept them until <b>11:39 GMT</b>." in host.get(f"/{fresh.id}/disable").text
     assert "No new tokens from now" in host.get(f"/{client.id}/disable", htmx=True).text
 
 

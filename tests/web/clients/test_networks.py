@@ -80,7 +80,7 @@ def test_the_list_with_labels_and_when_each_was_last_seen(host: Host, client: Id
     """Old requests may have been deleted, so no network is shown as never seen."""
     words = text_of(host.get(f"/{client.id}").text)
     assert "203.0.113.0/28 London data centre 3 min ago Remove 203.0.113.0/28" in words
-    assert "2001:db8:40::/48 Dublin Not lately Remove 2001:db8:40::/48" in words
+    assert "2001:db8:40::/48 Dublin Not recently Remove 2001:db8:40::/48" in words
     assert "Token requests from anywhere else are refused." in words
     young = make_client(host.engine, allowed_networks=(DUBLIN,))
     assert "Dublin Never" in text_of(host.get(f"/{young.id}").text)

@@ -184,7 +184,7 @@ def test_end(host: Host, client: IdentityClient, htmx: bool) -> None:
     question = read(host.get(path(host, client, "A", "end"), htmx=htmx)).text
     assert "End secret A of acme-claims-prod?" in question
     assert "It was never used." in question
-    assert "Do it all the same" not in question
+    assert "Continue anyway" not in question
     assert states(host, client) == {"A": "ending", "B": "current"}
     answer = confirm(host, client, "A", "end", htmx=htmx)
     assert is_done(answer, "Secret ended." if htmx else "done=secret-ended", htmx=htmx)

@@ -186,7 +186,7 @@ def test_issued_tokens_are_revoked_if_requested(host: Host, client: IdentityClie
 def test_a_secret_that_had_an_end_date_gets_the_chosen_one(host: Host, client: IdentityClient, now: None) -> None:
     set_columns(host, client, "A", ends_at=NOW + timedelta(days=3))
     page = read(host.get(f"/{client.id}/secret"))
-    assert "It has an end date, Thursday 26 November at 10:45 GMT, which gives way to this one." in page.text
+    assert "It has an end date, Thursday 26 November at 10:45 GMT. Your choice replaces it." in page.text
     change(host, client, overlap="1h")
     assert secrets_of(host, client)["A"].ends_at == NOW + timedelta(hours=1)
 
@@ -210,7 +210,7 @@ def test_the_older_of_two_secrets_has_to_end_first(host: Host, client: IdentityC
     used_at = utc_now() - timedelta(minutes=3, seconds=1)
     set_columns(host, client, "A", last_used_at=used_at, last_used_address="203.0.113.7")
     page = read(host.get(f"/{client.id}/secret"))
-    assert "This client already has two secrets. End A to add another" in page.described("end_older")
+    assert "This client already has two secrets. End A to add another." in page.described("end_older")
     assert "It was last used 3 minutes ago from 203.0.113.7." in page.described("end_older")
     assert "When should old secret B end?" in page.text
     assert "end_older" not in page.form()
@@ -413,7 +413,7 @@ def test_leaked_says_what_follows(host: Host, client: IdentityClient, now: None,
     for words in (
         "Replace the leaked secret of acme-claims-prod?",
         "It was last used 3 minutes ago from 203.0.113.7.",
-        "An API that never introspects accepts a token until its end: 11:15 GMT at the latest.",
+        "others accept them until 11:15 GMT.",
         "The next screen shows the new secret, once.",
     ):
         assert words in page.text

@@ -116,7 +116,7 @@ def test_filters(host: Host, client: IdentityClient, query: str, expected: int) 
     if expected:
         assert f'href="{PREFIX}/requests.csv?' in page.text
     else:
-        assert "None matches these filters." in page.text
+        assert "No request matches these filters." in page.text
         assert f'href="{PREFIX}/requests"' in page.text
 
 

@@ -31,9 +31,9 @@ def client(host: Host) -> IdentityClient:
 @pytest.mark.parametrize(
     ("ago", "words"),
     [
-        (timedelta(0), "until its end: 11:15 GMT at the latest"),
-        (timedelta(minutes=10, seconds=30), "until its end: 11:05 GMT at the latest"),
-        (timedelta(minutes=29), "until its end: 10:47 GMT at the latest"),
+        (timedelta(0), "others accept them until 11:15 GMT"),
+        (timedelta(minutes=10, seconds=30), "others accept them until 11:05 GMT"),
+        (timedelta(minutes=29), "others accept them until 10:47 GMT"),
         (timedelta(minutes=31), "As far as we know no token of it is still valid."),
         (None, "As far as we know no token of it is still valid."),
     ],

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from ..database.models import (
     NO_END,
     AttentionPeriod,
+    ClientKey,
     ClientRole,
     IdentityClient,
     KeysOnlyRole,
@@ -47,17 +48,21 @@ class Summary:
     """How many clients of an account need attention.
 
     :param by_reason: for each reason that there is, at most `COUNT_MAX`; one client may have several.
-    :param first_end_at: when the first secret ends, with ENDING.
+    :param ending: how many secrets and keys end, with ENDING, at most `COUNT_MAX`.
+    :param keys_end: whether there are keys among them.
+    :param first_end_at: when the first of them ends.
     :param more: the reasons for which there are more clients than were counted.
     """
 
     by_reason: Mapping[AttentionReason, int]
+    ending: int = 0
+    keys_end: bool = False
     first_end_at: datetime | None = None
     more: frozenset[AttentionReason] = field(default_factory=frozenset)
 
 
 def summary(session: Session, account_id: str) -> Summary:
-    """Return how many of the account's clients need attention, by one statement, or two where a secret ends."""
+    """Return how many of the account's clients need attention, by one statement, or three where secrets or keys end."""
     now, days = utc_now(), review_days(session)
     by_reason, more = {}, set()
     counts = session.execute(union_all(*(_counted(reason, account_id, now, days) for reason in AttentionReason)))
@@ -67,15 +72,23 @@ def summary(session: Session, account_id: str) -> Summary:
             more.add(reason)
         if rows:
             by_reason[reason] = COUNT_MAX if rows > COUNT_MAX else clients
-    first_end_at = None
-    if AttentionReason.ENDING in by_reason:
-        first_end_at = session.scalar(
-            select(AttentionPeriod.until_at)
-            .where(*_is_listed(AttentionReason.ENDING, account_id), _is_ending(AttentionPeriod, now))
-            .order_by(AttentionPeriod.until_at)
-            .limit(1)
+    if AttentionReason.ENDING not in by_reason:
+        return Summary(by_reason, more=frozenset(more))
+    ending = session.execute(
+        select(AttentionPeriod.until_at, AttentionPeriod.client_key)
+        .where(*_is_listed(AttentionReason.ENDING, account_id), _is_ending(AttentionPeriod, now))
+        .order_by(AttentionPeriod.until_at)
+        .limit(COUNT_MAX)
+    ).all()
+    keys_end = session.scalar(
+        select(ClientKey.id)
+        .where(
+            ClientKey.client_key.in_({client_key for _, client_key in ending}),
+            ClientKey.ends_at.in_({until_at for until_at, _ in ending}),
         )
-    return Summary(by_reason, first_end_at, frozenset(more))
+        .limit(1)
+    )
+    return Summary(by_reason, len(ending), keys_end is not None, ending[0].until_at, frozenset(more))
 
 
 def _counted(reason: AttentionReason, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:

@@ -46,10 +46,19 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
             first_end_at = summary.first_end_at
             days = -((utc_now() - first_end_at).days) if first_end_at else 0
             time = ngettext("%(number)s day", "%(number)s days", days)
+            number = format_capped(summary.ending, has_more=reason in summary.more)
+            if summary.keys_end:
+                return ngettext(
+                    "%(number)s key expires soon, in %(time)s",
+                    "%(number)s secrets or keys expire soon, the first in %(time)s",
+                    summary.ending,
+                    number=number,
+                    time=time,
+                )
             return ngettext(
-                "%(number)s client’s secret or key ends within %(time)s",
-                "%(number)s clients’ secrets or keys end, the first within %(time)s",
-                count,
+                "%(number)s secret expires soon, in %(time)s",
+                "%(number)s secrets expire soon, the first in %(time)s",
+                summary.ending,
                 number=number,
                 time=time,
             )

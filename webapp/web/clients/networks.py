@@ -116,7 +116,7 @@ def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
     return {
         "last_seen": {allowed.network: seen.last_seen(allowed) for allowed in client.allowed_networks},
         # Translators: when an address last called; requests are kept for a limited time.
-        "never_seen": gettext("Never") if is_all_known else gettext("Not lately"),
+        "never_seen": gettext("Never") if is_all_known else gettext("Not recently"),
     }
 
 

@@ -14,7 +14,7 @@ TOASTS = {
     "networks": lazy_gettext("Saved. The list applies to the client’s next token request."),
     "disabled": lazy_gettext("Disabled. The client gets no new tokens."),
     # Translators: after a change of several clients.
-    "bulk": lazy_gettext("Done. Each change stands in the activity."),
+    "bulk": lazy_gettext("Saved. Each change is in the activity."),
     "reviewed": lazy_gettext("Reviewed. The activity keeps what you found."),
     "deleted": lazy_gettext("Deleted. The client gets no new tokens, and its client ID stays taken."),
     "tokens-revoked": lazy_gettext("Tokens revoked. The client can ask for new ones."),

@@ -21,8 +21,8 @@ DONE = {
     "saved": lazy_gettext("Saved. The choice applies to the next message."),
     "removed": lazy_gettext("Removed. Nothing more is sent there."),
     "secret": lazy_gettext("Secret changed. For 24 hours the old one signs as well."),
-    "test": lazy_gettext("The test message is on its way. The log shows what becomes of it."),
-    "again": lazy_gettext("The message is sent again. The log shows what becomes of it."),
+    "test": lazy_gettext("The test message is on its way. The log shows whether it is delivered."),
+    "again": lazy_gettext("The message is sent again. The log shows whether it is delivered."),
 }
 
 

@@ -225,7 +225,7 @@ def _reason(
         case AuthenticationFailure.ENDED_KEY | AuthenticationFailure.PAUSED_KEY:
             return _key_reason(request)
         case AuthenticationFailure.DISABLED if client.enabled:
-            return gettext("The client was disabled."), gettext("It is enabled now: nothing is to be done."), []
+            return gettext("The client was disabled."), gettext("It is enabled now. Nothing to do."), []
         case AuthenticationFailure.DISABLED:
             return (
                 gettext("The client is disabled."),
@@ -235,7 +235,7 @@ def _reason(
         case AuthenticationFailure.ACCOUNT_OFF:
             return (
                 gettext("Identity Clients was switched off for the account."),
-                gettext("Nothing is to be done: you see this page, so that it is on again."),
+                gettext("It is switched on again. Nothing to do."),
                 [],
             )
         case AuthenticationFailure.ADDRESS_NOT_ALLOWED:
@@ -266,7 +266,7 @@ def _scope_reason(
     if not reasons:
         return (
             gettext("No role of this client opened every scope at that time."),
-            gettext("Its roles open all of them now: nothing is to be done."),
+            gettext("Its roles open all of them now. Nothing to do."),
             [],
         )
     advice = (
@@ -322,7 +322,7 @@ def _address_reason(request: TokenRequest, client: IdentityClient) -> tuple[str,
         )
     reason = gettext("%(address)s was not among the allowed addresses.", address=request.address)
     if is_allowed(client.allowed_networks, request.address):
-        return reason, gettext("It is allowed now: nothing is to be done."), []
+        return reason, gettext("It is allowed now. Nothing to do."), []
     return (
         reason,
         gettext("If this caller is one of yours, allow its address. If not, somebody else has the secret: replace it."),
