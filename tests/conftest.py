@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from tests.support import servers
 from tests.support.applications import SharedApplication
-from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
+from tests.support.browser import CHROMIUM_ARGUMENTS, headless_chromium
 from tests.support.databases import Databases, migrate_everything
 from tests.support.endpoint import Endpoint
 from tests.support.factories import PEPPER_SETTING
@@ -242,7 +242,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Li
 def browser() -> Iterator[Browser]:
     """Return a headless Chromium, one per worker."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=headless_chromium(), args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 

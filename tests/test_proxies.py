@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import text
 
 from tests.support import servers
-from tests.support.browser import CHROMIUM_ARGUMENTS, chromium
+from tests.support.browser import CHROMIUM_ARGUMENTS, headless_chromium
 from tests.support.endpoint import FORM
 from tests.support.factories import SECRET
 from tests.support.guide import NAME, SLOW_SECONDS, Site, blocks, make_client_in, make_site, services_of
@@ -286,7 +286,7 @@ def test_the_screens_while_the_application_is_stopped(site: Site, proxy: Any, br
     arguments = [*CHROMIUM_ARGUMENTS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
     with proxy(site) as ports, contextlib.ExitStack() as application:
         application.enter_context(serving(site))
-        own_browser = browser.browser_type.launch(executable_path=chromium(), args=arguments)
+        own_browser = browser.browser_type.launch(executable_path=headless_chromium(), args=arguments)
         tab = own_browser.new_page(base_url=f"https://{NAME}:{ports.https}", ignore_https_errors=True)
         tab.goto(LIST)
         tab.get_by_label("E-mail address").fill(email)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, Visit, chromium, sign_in
+from tests.support.browser import CHROMIUM_ARGUMENTS, Merchant, Visit, headless_chromium, sign_in
 from tests.support.pages import PREFIX, ClientList, Details, NewClient
 from tests.support.servers import LiveServer
 
@@ -55,7 +55,7 @@ def test_sizes_do_not_depend_on_the_hosts_root_font_size(tab: Page, many: Mercha
 def large_print(browser: Browser, live_server: LiveServer, merchant: Merchant) -> Iterator[Page]:
     """Return a tab of a browser with a default font size of 24 px."""
     arguments = [*CHROMIUM_ARGUMENTS, "--blink-settings=defaultFontSize=24"]
-    own = browser.browser_type.launch(executable_path=chromium(), args=arguments)
+    own = browser.browser_type.launch(executable_path=headless_chromium(), args=arguments)
     context = own.new_context(base_url=live_server.url, viewport={"width": 1920, "height": 1350})
     sign_in(context, merchant.admin, live_server.password)
     yield context.new_page()

@@ -1,6 +1,7 @@
 """Translations: every text is a message, and a host's language applies, with its dates and numbers."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,11 @@ from babel.messages.pofile import read_po
 from flask import abort
 from flask_wtf import CSRFProtect
 from jinja2 import Environment, nodes
-from sqlalchemy import select
+from sqlalchemy import Engine, create_engine, select
 from werkzeug.test import TestResponse
 
 from tests.support import servers
+from tests.support.applications import SharedApplication
 from tests.support.attention import DAY, NOON, make_client_in_use
 from tests.support.audit_events import EVENT_HISTORY, add_event_history, add_events
 from tests.support.catalogues import make_catalogue, use_flask_babel
@@ -71,6 +73,9 @@ DATA = (
         ".env",
         "Python (Authlib)",
         "Node (openid-client)",
+        "Python (requests-oauthlib)",
+        "Java (Spring Security)",
+        "C# (Duende.IdentityModel)",
         "Java",
         "Python",
         "https://identity.example/connect/token",
@@ -123,38 +128,62 @@ def test_the_catalogue_template_explains_messages_to_translators(pseudo: Path) -
     assert sum(bool(comment) for comment in comments.values()) >= 40
 
 
-@pytest.fixture
-def host(sqlite_url: str, pseudo: Path) -> Iterator[Host]:
-    """Return a host with Flask-Babel in which every message is enclosed in «»."""
-    engine = make_engine(sqlite_url)
-    host = make_host(engine, platform_name="Platform Here", viewer_roles=("Auditor",), api_enabled=True)
+@pytest.fixture(scope="module")
+def application(pseudo: Path) -> SharedApplication:
+    """Return the application of `host`."""
+    host = make_host(
+        create_engine("sqlite://"), platform_name="Platform Here", viewer_roles=("Auditor",), api_enabled=True
+    )
     use_flask_babel(host.app, pseudo, lambda: PSEUDO_LOCALE)
+    return SharedApplication(host.app)
+
+
+@pytest.fixture
+def host(sqlite_engine: Engine, application: SharedApplication) -> Iterator[Host]:
+    """Return a host with Flask-Babel in which every message is enclosed in «»."""
+    host = Host.shared(sqlite_engine, application)
     host.actor = ACTOR
     with time_machine.travel(NOW, tick=False):
         yield host
+    application.check()
+
+
+@pytest.fixture(scope="module")
+def database_with_client(
+    sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, IdentityClient]:
+    """Return a database file, and the client in it, with all kinds of data and events."""
+    path = tmp_path_factory.mktemp("client") / "client.sqlite3"
+    shutil.copy(sqlite_template, path)
+    engine = make_engine(f"sqlite:///{path}")
+    with time_machine.travel(NOW, tick=False):
+        client = make_client(
+            engine,
+            client_id=CLIENT_ID,
+            name=NAME,
+            description=DESCRIPTION,
+            roles=["CreatePayment"],
+            allowed_networks=(AllowedNetwork("203.0.113.0/28", NAME), AllowedNetwork("192.0.2.0/24", "")),
+        )
+        for number, outcome in enumerate([*Outcome, *AuthenticationFailure]):
+            make_requests(engine, client, outcome=outcome, at=NOW - number * DAY, scope="API")
+        make_requests(engine, client, at=NOW, address="203.0.113.7")
+        make_requests(
+            engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
+        )
+        add_event_history(engine, client)
+        add_notification_for(engine, client)
+        add_key(engine, client, long_assertion_at=NOW)
     engine.dispose()
+    return path, client
 
 
 @pytest.fixture
-def client(host: Host) -> IdentityClient:
+def client(host: Host, database_with_client: tuple[Path, IdentityClient]) -> IdentityClient:
     """Return a client with all kinds of data and events."""
-    client = make_client(
-        host.engine,
-        client_id=CLIENT_ID,
-        name=NAME,
-        description=DESCRIPTION,
-        roles=["CreatePayment"],
-        allowed_networks=(AllowedNetwork("203.0.113.0/28", NAME), AllowedNetwork("192.0.2.0/24", "")),
-    )
-    for number, outcome in enumerate([*Outcome, *AuthenticationFailure]):
-        make_requests(host.engine, client, outcome=outcome, at=NOW - number * DAY, scope="API")
-    make_requests(host.engine, client, at=NOW, address="203.0.113.7")
-    make_requests(
-        host.engine, client, 2, at=NOW, address="198.51.100.9", outcome=AuthenticationFailure.ADDRESS_NOT_ALLOWED
-    )
-    add_event_history(host.engine, client)
-    add_notification_for(host.engine, client)
-    add_key(host.engine, client, long_assertion_at=NOW)
+    path, client = database_with_client
+    host.engine.dispose()
+    shutil.copyfile(path, str(host.engine.url.database))
     return stored(host, client)
 
 
@@ -189,7 +218,7 @@ def path_of(rule: str, client: IdentityClient) -> str:
     return path.replace("<key_id>", str(client.keys[-1].id)) if client.keys else path
 
 
-_WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request")
+_WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request", "postman")
 PAGES = [rule for rule, endpoint, _, methods, _ in ROUTES if "GET" in methods and endpoint not in _WITHOUT_PAGE]
 FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(methods)]
 
