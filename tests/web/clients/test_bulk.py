@@ -47,7 +47,7 @@ def test_clients_are_disabled_after_one_confirmation(host: Host, htmx: bool, cli
     else:
         assert answer.status_code == 303
         assert answer.headers["Location"] == f"{PREFIX}?done=bulk"
-        assert "Done." in host.client.get(answer.headers["Location"]).text
+        assert "Saved. Each change is in the activity." in host.client.get(answer.headers["Location"]).text
     assert [stored(host, one).enabled for one in clients] == [False, False, False]
 
 

@@ -73,6 +73,9 @@ DATA = (
         ".env",
         "Python (Authlib)",
         "Node (openid-client)",
+        "Python (requests-oauthlib)",
+        "Java (Spring Security)",
+        "C# (Duende.IdentityModel)",
         "Java",
         "Python",
         "https://identity.example/connect/token",
@@ -215,7 +218,7 @@ def path_of(rule: str, client: IdentityClient) -> str:
     return path.replace("<key_id>", str(client.keys[-1].id)) if client.keys else path
 
 
-_WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request")
+_WITHOUT_PAGE = ("asset", "activity_csv", "requests_csv", "request", "postman")
 PAGES = [rule for rule, endpoint, _, methods, _ in ROUTES if "GET" in methods and endpoint not in _WITHOUT_PAGE]
 FORMS = [rule for rule, _, _, methods, _ in ROUTES if {"GET", "POST"} <= set(methods)]
 

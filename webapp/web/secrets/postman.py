@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response
 
 from ...core.database.models import IdentityClient
+from ...core.i18n import gettext
 from ..http.csv_files import file_name
 from ..http.loading import load_client
 from ..http.response_kinds import ResponseKind, ScreenResponse
@@ -44,7 +45,7 @@ def _collection(client: IdentityClient) -> dict[str, Any]:
         "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{access_token}}", "type": "string"}]},
         "item": [
             {
-                "name": "Ask for a token",
+                "name": gettext("Ask for a token"),
                 "event": [{"listen": "test", "script": {"type": "text/javascript", "exec": [_TEST_SCRIPT]}}],
                 "request": {
                     "auth": {"type": "noauth"},
