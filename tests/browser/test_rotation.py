@@ -121,7 +121,7 @@ def test_a_rotation_refuses_no_request(tab: Page, merchant: Merchant, live_serve
         confirmation.root.get_by_label("Continue anyway").check()
         save_screenshots(tab, "rotation-5-end-now")
         details = confirmation.confirm(then=Details)
-        details.expect_message("Secret ended.")
+        details.expect_message("Rotation finished: only secret B works now.")
         expect(details.secret("A")).to_contain_text("Ended")
         save_screenshots(tab, "rotation-6-ended")
         assert is_refused(request_token(live_server.url, client.client_id, SECRET))
@@ -185,6 +185,7 @@ def test_after_a_leak_one_click_stops_every_secret_and_every_token(
     fresh = request_token(live_server.url, client.client_id, third)
     assert counts(fresh.json()["access_token"])
     details = handover.done(then=Details)
+    details.expect_message("Leaked secret replaced: the former ones have ended, and secret C works.")
     for label, state in (("A", "Ended"), ("B", "Ended"), ("C", "Current")):
         expect(details.secret(label)).to_contain_text(state)
     save_screenshots(tab, "leak-3-ended")

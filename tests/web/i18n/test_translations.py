@@ -39,7 +39,7 @@ from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.usage.request_log import key_of
 from webapp.web.clients.list import ORDERS
-from webapp.web.http.toasts import TOASTS
+from webapp.web.http.toasts import REPLACED, ROTATED, TOASTS
 from webapp.web.routes import ROUTES
 
 NOW = NOON
@@ -389,8 +389,10 @@ def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
 
 
 def test_status_messages(host: Host, client: IdentityClient) -> None:
-    for done in TOASTS:
-        answer = check(host.get(f"/{client.id}?done={done}"))
+    with_one_secret = make_client(host.engine, client_id="with-one-secret")
+    pages = [(client, done) for done in TOASTS] + [(with_one_secret, done) for done in (ROTATED, REPLACED)]
+    for shown, done in pages:
+        answer = check(host.get(f"/{shown.id}?done={done}"))
         assert 'role="status"><svg' in one_line(answer.text)
 
 

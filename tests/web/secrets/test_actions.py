@@ -187,9 +187,18 @@ def test_end(host: Host, client: IdentityClient, htmx: bool) -> None:
     assert "Continue anyway" not in question
     assert states(host, client) == {"A": "ending", "B": "current"}
     answer = confirm(host, client, "A", "end", htmx=htmx)
-    assert is_done(answer, "Secret ended." if htmx else "done=secret-ended", htmx=htmx)
+    assert is_done(answer, "Rotation finished: only secret B works now." if htmx else "done=rotated", htmx=htmx)
     assert states(host, client) == {"A": "ended", "B": "current"}
+    assert "Rotation finished: only secret B works now." in host.get(f"/{client.id}?done=rotated").text
     assert actions(host, client) == ["created", "secret changed", "secret ended"]
+
+
+def test_the_end_of_the_newer_secret_is_no_rotation(host: Host, client: IdentityClient, htmx: bool) -> None:
+    set_columns(host, client, "A", ends_at=None)
+    answer = confirm(host, client, "B", "end", htmx=htmx)
+    assert is_done(answer, "Secret ended. Requests" if htmx else "done=secret-ended", htmx=htmx)
+    set_columns(host, client, "A", paused_at=NOW)
+    assert "Rotation" not in host.get(f"/{client.id}?done=rotated").text
 
 
 def test_pause_and_resume(host: Host, client: IdentityClient, htmx: bool) -> None:
@@ -244,7 +253,7 @@ def test_ending_a_secret_in_use_needs_a_confirmation(host: Host, client: Identit
     assert "from 203.0.113.7. That caller will be refused." in read(answer).text
     assert states(host, client)["A"] == "ending"
     answer = confirm(host, client, "A", "end", htmx=htmx, confirmed=page.inputs["confirmed"]["value"])
-    assert is_done(answer, "Secret ended." if htmx else "done=secret-ended", htmx=htmx)
+    assert is_done(answer, "Rotation finished: only secret B" if htmx else "done=rotated", htmx=htmx)
     assert states(host, client)["A"] == "ended"
 
 

@@ -434,6 +434,9 @@ def test_leaked_ends_every_secret_revokes_tokens_and_shows_a_new_secret(
     assert states(host, client) == {"A": "ended", "B": "ended", "C": "current"}
     assert verifies(host, client, "C", secret)
     assert stored(host, client).token_generation == 1
+    done = read(answer).inputs["done"]["value"]
+    message = "Leaked secret replaced: the former ones have ended, and secret C works."
+    assert message in host.get(f"/{client.id}?done={done}").text
     again = host.post(f"/{client.id}/leaked", form, htmx=htmx, token=False)
     assert again.status_code == 409
     assert "Priya Nair changed this client" in again.text

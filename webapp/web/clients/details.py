@@ -14,7 +14,7 @@ from ..audit.activity import latest
 from ..http.access import actor
 from ..http.forms import VersionForm
 from ..http.htmx import render
-from ..http.toasts import TOASTS
+from ..http.toasts import message_about
 from ..secrets.handover import scopes_of, snippets_for, token_url
 from ..secrets.key_snippets import key_snippets_for
 from ..secrets.table import secrets_context
@@ -58,6 +58,6 @@ def details(key: str) -> Response:
         **networks.context(client, seen),
         check=None,
         preview=preview_of(client),
-        message=TOASTS.get(request.args.get("done", "")),
+        message=message_about(client, request.args.get("done", "")),
         **secrets_context(client),
     )

@@ -3,8 +3,10 @@
 from flask import redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from ...core.database.models import IdentityClient
-from ...core.i18n import lazy_gettext
+from ...core.database.models import IdentityClient, utc_now
+from ...core.i18n import gettext, lazy_gettext
+from ...core.secrets.client_secrets import last_live, live_secrets
+from ..i18n.credential_names import credential_name
 from .htmx import close_dialog, htmx
 
 # The keys appear in URLs.
@@ -33,14 +35,39 @@ TOASTS = {
     "settings": lazy_gettext("Saved. The settings apply from the next request on."),
 }
 
+ROTATED = "rotated"
+"""The key of the message after the old one of two secrets or keys ended."""
+REPLACED = "leaked-replaced"
+"""The key of the message after a leaked secret was replaced."""
+
+
+def message_about(client: IdentityClient, what: str) -> str | None:
+    """Return the text of a message on the page of a client, or None for an unknown key.
+
+    The secret or key that a text names is the one that works now, never a value of the request.
+
+    :param what: a key of `TOASTS`, `ROTATED` or `REPLACED`.
+    """
+    now = utc_now()
+    if what == ROTATED and (last := last_live(client, now)):
+        return gettext("Rotation finished: only %(credential)s works now.", credential=credential_name(last.label))
+    if what == REPLACED and (live := live_secrets(client, now)):
+        return gettext(
+            "Leaked secret replaced: the former ones have ended, and %(credential)s works.",
+            credential=credential_name(live[-1].label),
+        )
+    return TOASTS.get(what)
+
 
 def show_toast(client: IdentityClient, what: str) -> ResponseReturnValue:
     """Return the response to a POST that changed a client.
 
-    :param what: a key of `TOASTS`.
+    :param what: a key that `message_about` knows.
     """
     if htmx().partial:
         return close_dialog(
-            render_template("identity_clients/components/_toast.html", client=client, message=TOASTS[what])
+            render_template(
+                "identity_clients/components/_toast.html", client=client, message=message_about(client, what)
+            )
         )
     return redirect(url_for(".details", key=client.id, done=what), 303)

@@ -11,7 +11,7 @@ from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientKey, IdentityClient, SecretState, utc_now
 from ...core.errors import FieldError
 from ...core.secrets.available_actions import SecretAction, required_confirmations
-from ...core.secrets.client_secrets import AnyCredential, last_live
+from ...core.secrets.client_secrets import AnyCredential, by_age, last_live
 from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
 from ...core.secrets.lifecycle import apply_secret_action
 from ...host import author_of, services
@@ -20,7 +20,7 @@ from ..http.confirmation import render_confirmation
 from ..http.forms import ConfirmedForm
 from ..http.loading import find_key, find_secret, load_client
 from ..http.recent_sign_in import sign_in_again
-from ..http.toasts import show_toast
+from ..http.toasts import ROTATED, show_toast
 from ..http.transactions import transaction
 from .end_dates import FIELD_FORMAT, end_date_context, field_value, parse_moment
 from .forms import EndDateForm
@@ -154,9 +154,17 @@ def _apply(
     except FieldError as error:
         form.add_errors([error])
         return show(status=422)
+    if action is SecretAction.END and _is_rotated(client, secret):
+        return show_toast(client, ROTATED)
     kind = "key" if isinstance(secret, ClientKey) else "secret"
     done = _CLEARED if action is SecretAction.SET_END_DATE and ends_at is None else _DONE[action]
     return show_toast(client, f"{kind}-{done}")
+
+
+def _is_rotated(client: IdentityClient, ended: AnyCredential) -> bool:
+    """Return whether only one newer secret works, or one newer key, after an old one ended."""
+    last = last_live(client, utc_now())
+    return last is not None and type(last) is type(ended) and by_age([last, ended])[0] is ended
 
 
 def _confirm(

@@ -23,6 +23,7 @@ from ..http.forms import VersionForm
 from ..http.htmx import htmx
 from ..http.loading import find_secret, load_client
 from ..http.recent_sign_in import sign_in_again
+from ..http.toasts import REPLACED
 from ..http.transactions import transaction
 from ..i18n.times import Times
 from .end_dates import end_date_context, parse_moment
@@ -104,7 +105,7 @@ def replace_leaked_secret(key: str) -> ResponseReturnValue:
         form.add_errors([refused])
         return _confirm_leaked(client, form, status=422)
     note = gettext("The former secrets have ended, and the tokens issued until now are revoked.")
-    return hand_over(client, secret, title=gettext("Leaked secret replaced"), note=note)
+    return hand_over(client, secret, title=gettext("Leaked secret replaced"), note=note, done=REPLACED)
 
 
 def _note_on_previous(previous: ClientSecret | None) -> str:

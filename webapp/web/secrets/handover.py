@@ -91,17 +91,19 @@ class Snippet:
 
 
 def hand_over(
-    client: IdentityClient, secret: Secret, *, title: str, new: bool = False, note: str | None = None
+    client: IdentityClient, secret: Secret, *, title: str, new: bool = False, note: str | None = None, done: str = ""
 ) -> Response:
     """Return the response that shows the secret of a client, with ready commands and code.
 
     :param new: whether the same POST created the client.
     :param note: a sentence on when the previous secrets end; None where they were replaced at once.
+    :param done: the key of the message on the page that Done opens, if any.
     """
     return show_secret(
         "secrets/_handover.html",
         title=title,
         done_url=url_for(".details", key=client.id),
+        done=done,
         changed=client.id,
         client=client,
         secret=secret.reveal(),
