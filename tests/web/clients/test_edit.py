@@ -354,12 +354,14 @@ UNUSED: dict[str, Any] = {**ORIGINAL, "last_token_at": utc_now() - timedelta(day
         ),
         (USED, {"client_id": "acme-new"}, "Callers with acme-claims-prod are refused at once.", "rename it"),
         (USED, {"roles": ["MerchantUser"]}, "its next token lacks: ", "take roles away"),
+        (USED, {"token_duration": "44"}, "end after 44 minutes in place of 45.", "shorten its tokens"),
         (USED, {"enabled": []}, "gets no tokens until it is enabled", "disable it"),
         (UNUSED, {"client_id": "acme-new"}, None, None),
         (UNUSED, {"roles": ["MerchantUser"]}, None, None),
         (UNUSED, {"enabled": []}, None, None),
         (USED, {"roles": ["MerchantUser", "UploadBatches", "ReportViewer"]}, None, None),
-        (USED, {"name": "Another name", "token_duration": "10"}, None, None),
+        (UNUSED, {"token_duration": "10"}, None, None),
+        (USED, {"name": "Another name", "token_duration": "46"}, None, None),
     ],
 )
 def test_what_may_not_be_meant_is_asked_once(
@@ -403,3 +405,6 @@ def test_the_message_says_what_callers_must_change(host: Host) -> None:
     assert "Callers must send acme-new as client ID from now." in renamed.text
     fewer = save(host, client, htmx=True, roles=["MerchantUser"])
     assert "are refused from now." in fewer.text
+    assert "every" not in fewer.text
+    shorter = save(host, client, htmx=True, token_duration="10")
+    assert "Callers must ask for a new token every 10 minutes from now." in shorter.text

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ...core.clients.validation import ClientValues
+from ...core.clients.validation import ClientValues, check_token_duration
 from ...core.database.models import IdentityClient, utc_now
+from ...core.errors import FieldError
 from ...core.i18n import gettext
 from ...host import services
 from ..http.access import actor
@@ -63,6 +64,19 @@ def edit_warnings(client: IdentityClient, values: ClientValues, *, enabled: bool
                 gettext("Save and take roles away"),
             )
         )
+    minutes = _shortened_duration(client, values)
+    if minutes is not None:
+        warnings.append(
+            EditWarning(
+                f"minutes:{minutes}",
+                gettext(
+                    "It is in use, and its next tokens end after %(minutes)s minutes in place of %(before)s.",
+                    minutes=minutes,
+                    before=client.token_duration_minutes,
+                ),
+                gettext("Save and shorten its tokens"),
+            )
+        )
     if client.enabled and not enabled:
         warnings.append(
             EditWarning(
@@ -74,12 +88,29 @@ def edit_warnings(client: IdentityClient, values: ClientValues, *, enabled: bool
     return warnings
 
 
+def _shortened_duration(client: IdentityClient, values: ClientValues) -> int | None:
+    """Return the new token duration in minutes if it is shorter; None if it is not, or is malformed."""
+    try:
+        minutes = check_token_duration(values.token_duration)
+    except FieldError:
+        return None
+    return minutes if minutes < client.token_duration_minutes else None
+
+
 def what_callers_change(before: IdentityClient, after: IdentityClient) -> str:
-    """Return what callers must change after an edit; empty if nothing."""
+    """Return what callers must change after an edit, a sentence for each change; empty if nothing."""
+    texts = []
     if after.client_id != before.client_id:
-        return gettext("Callers must send %(client_id)s as client ID from now.", client_id=after.client_id)
+        texts.append(gettext("Callers must send %(client_id)s as client ID from now.", client_id=after.client_id))
     catalogue = services().catalogue
     old, new = (catalogue.scopes(catalogue.effective(client.roles, None)) for client in (before, after))
     if lost := [scope for scope in old if scope not in new]:
-        return gettext("Callers that ask for %(scopes)s are refused from now.", scopes=" ".join(lost))
-    return ""
+        texts.append(gettext("Callers that ask for %(scopes)s are refused from now.", scopes=" ".join(lost)))
+    if after.token_duration_minutes < before.token_duration_minutes:
+        texts.append(
+            gettext(
+                "Callers must ask for a new token every %(minutes)s minutes from now.",
+                minutes=after.token_duration_minutes,
+            )
+        )
+    return " ".join(texts)
