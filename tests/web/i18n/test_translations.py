@@ -389,7 +389,7 @@ def test_every_kind_of_event(host: Host, client: IdentityClient) -> None:
 
 
 def test_status_messages(host: Host, client: IdentityClient) -> None:
-    with_one_secret = make_client(host.engine, client_id="with-one-secret")
+    with_one_secret = make_client(host.engine, client_id="id-of-another")
     pages = [(client, done) for done in TOASTS] + [(with_one_secret, done) for done in (ROTATED, REPLACED)]
     for shown, done in pages:
         answer = check(host.get(f"/{shown.id}?done={done}"))
