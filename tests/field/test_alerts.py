@@ -131,8 +131,10 @@ def locked(url: str, table: str, mode: str) -> Iterator[None]:
 
 def test_down(tmp_path: Path) -> None:
     """`IdentityClientsDown`: after kill -9 nothing responds; started again, everything is as before."""
+    others = {*psutil.Process().children()}  # that other tests share
     with servers.serve(tmp_path) as live:
-        [process] = [each for each in psutil.Process().children() if "webapp.standalone" in each.cmdline()]
+        started = {*psutil.Process().children()} - others
+        [process] = [each for each in started if "webapp.standalone" in each.cmdline()]
         os.killpg(process.pid, signal.SIGKILL)
         wait_for(lambda: not servers.answers(f"{live.url}/metrics"))
     with servers.serve(tmp_path) as live:

@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,19 +123,19 @@ def test_a_second_request_over_the_same_connection_has_its_own_limit(port: int) 
 
 def test_beyond_the_limit_of_pending_bodies_further_ones_are_refused(server: servers.LiveServer, port: int) -> None:
     """Requests without a body are still served (D10)."""
-    with slow_bodies(port, WAITING_THREADS):
-        deadline = time.monotonic() + BODY_WITHIN_SECONDS - 2
-        while True:
-            with send(port) as connection:
-                connection.settimeout(1)
-                try:
+    answer = b""
+    for _ in range(3):  # on a busy machine the first bodies may be overdue before the last request has come
+        with slow_bodies(port, WAITING_THREADS):
+            deadline = time.monotonic() + BODY_WITHIN_SECONDS - 2
+            while not answer and time.monotonic() < deadline:
+                with send(port) as connection, suppress(TimeoutError):
+                    connection.settimeout(1)
                     answer = connection.recv(65536)
-                    break
-                except TimeoutError:
-                    assert time.monotonic() < deadline
-        assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 5" in answer
-        ask_health(server)
+            if answer:
+                ask_health(server)
+                break
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in answer
 
 
 def test_sigterm_ends_the_server_in_time(tmp_path: Path) -> None:

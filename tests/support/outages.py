@@ -120,6 +120,7 @@ query_wait_timeout = {wait_seconds}
     script = f"cat > pgbouncer.ini <<'END'\n{settings}\nEND\nexec \"{program}\" pgbouncer.ini"
     server = servers.Server("PgBouncer", directory, script)
     try:
+        servers.wait_for_port(port)
         yield f"postgresql+psycopg://{user}@127.0.0.1:{port}/"
     finally:
         server.stop()

@@ -115,6 +115,22 @@ def start_redis(directory: Path) -> tuple[Server, str]:
     return Server("Redis", directory, script), f"redis://127.0.0.1:{port}/0"
 
 
+def wait_for_port(port: int) -> None:
+    """Wait until a server of this machine accepts connections.
+
+    :raises OSError: it did not within `START_SECONDS`.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 # Servers that all processes of a test run share
 
 

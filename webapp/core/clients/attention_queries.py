@@ -249,9 +249,9 @@ def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: i
 def _is_forbidden_secret(account_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for a role of a client with a secret whose account forbids secrets with this role."""
     return (
-        KeysOnlyRole.account_id == account_id,
-        ClientRole.account_id == KeysOnlyRole.account_id,
-        ClientRole.role == KeysOnlyRole.role,
+        ClientRole.account_id == account_id,
+        # Not a join, for which SQLite may read the roles of every client first.
+        ClientRole.role.in_(select(KeysOnlyRole.role).where(KeysOnlyRole.account_id == account_id)),
         ClientRole.secret_until_at > now,
     )
 
