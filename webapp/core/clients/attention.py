@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Engine, func, or_, select
 from sqlalchemy.orm import Session
@@ -92,10 +92,21 @@ def with_review_days(engine: Engine, days: int) -> Engine:
     return engine.execution_options(**{_REVIEW_DAYS_OPTION: days})
 
 
-def review_days(session: Session) -> int:
-    """Return after how many days without a review a client is overdue."""
+class Rules(NamedTuple):
+    """What the reasons of an account depend on, besides its clients and the time.
+
+    :param overdue_days: after how many days without a review a client is overdue.
+    :param keys_only_roles: the API roles whose clients may have no secret.
+    """
+
+    overdue_days: int
+    keys_only_roles: frozenset[str]
+
+
+def rules_of(session: Session, account_id: str) -> Rules:
+    """Return the rules of an account, by one statement."""
     days: int = session.get_bind().get_execution_options().get(_REVIEW_DAYS_OPTION, REVIEW_DAYS)
-    return days
+    return Rules(days, keys_only_roles(session, account_id))
 
 
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
@@ -114,13 +125,13 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
         .group_by(TokenRequestCount.client_key, TokenRequestCount.outcome)
     ):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
-    keys_only, overdue_days = keys_only_roles(session, account_id), review_days(session)
+    rules = rules_of(session, account_id)
     found = {
         key: [
             *_credential_reasons(credentials[key], now),
-            *_keys_only_reasons(client, keys_only, credentials[key]),
+            *_keys_only_reasons(client, rules.keys_only_roles, credentials[key]),
             *_usage_reasons(client, issued[key], refused[key], now),
-            *_review_reasons(client, overdue_days, now),
+            *_review_reasons(client, rules.overdue_days, now),
         ]
         for key, client in enabled.items()
     }

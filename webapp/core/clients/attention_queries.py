@@ -4,12 +4,25 @@ A reason depends on the time: what the database keeps are moments (`AttentionPer
 are compared with the present. Only the share of refused token requests is noted by day (`RefusalDay`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, text, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from ..database.models import (
@@ -18,7 +31,6 @@ from ..database.models import (
     ClientKey,
     ClientRole,
     IdentityClient,
-    KeysOnlyRole,
     RefusalDay,
     utc_now,
 )
@@ -32,7 +44,8 @@ from .attention import (
     TWO_SECRETS_DAYS,
     UNUSED_DAYS,
     AttentionReason,
-    review_days,
+    Rules,
+    rules_of,
 )
 
 COUNT_MAX = 100
@@ -62,10 +75,10 @@ class Summary:
 
 
 def summary(session: Session, account_id: str) -> Summary:
-    """Return how many of the account's clients need attention, by one statement, or three where secrets or keys end."""
-    now, days = utc_now(), review_days(session)
+    """Return how many of the account's clients need attention, by two statements, or four where secrets or keys end."""
+    now, rules = utc_now(), rules_of(session, account_id)
     by_reason, more = {}, set()
-    counts = session.execute(union_all(*(_counted(reason, account_id, now, days) for reason in AttentionReason)))
+    counts = session.execute(union_all(*(_counted(reason, account_id, now, rules) for reason in AttentionReason)))
     for name, clients, rows in counts:
         reason = AttentionReason(name)
         if rows > COUNT_MAX:  # those beyond the limit may be of other clients
@@ -91,38 +104,37 @@ def summary(session: Session, account_id: str) -> Summary:
     return Summary(by_reason, len(ending), keys_end is not None, ending[0].until_at, frozenset(more))
 
 
-def _counted(reason: AttentionReason, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
-    rows = clients_of(reason, account_id, now, overdue_days).limit(COUNT_MAX + 1).subquery()
+def _counted(reason: AttentionReason, account_id: str, now: datetime, rules: Rules) -> Select[*tuple[Any, ...]]:
+    rows = clients_of(reason, account_id, now, rules).limit(COUNT_MAX + 1).subquery()
     return select(literal(reason.value), func.count(rows.c.client_key.distinct()), func.count()).select_from(rows)
 
 
 def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
     """Return how many rows `clients_of` has, at most one more than a limit; no fewer than there are clients."""
-    count, now, days = 0, utc_now(), review_days(session)
+    count, now, rules = 0, utc_now(), rules_of(session, account_id)
     for one in AttentionReason if reason == ANY else [AttentionReason(reason)]:
-        rows = clients_of(one, account_id, now, days).limit(limit + 1 - count).subquery()
+        rows = clients_of(one, account_id, now, rules).limit(limit + 1 - count).subquery()
         count += session.scalar(select(func.count()).select_from(rows)) or 0
         if count > limit:
             break
     return count
 
 
-def clients_of(reason: str, account_id: str, now: datetime, overdue_days: int) -> Select[*tuple[Any, ...]]:
+def clients_of(reason: str, account_id: str, now: datetime, rules: Rules) -> Select[*tuple[Any, ...]]:
     """Return a SELECT of the clients of an account that need attention: `client_key`, `client_id_folded`.
 
     A client may occur once for each of its secrets or roles, and with `ANY` for each reason.
 
     :param reason: an `AttentionReason`, or `ANY`.
-    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return _merged([clients_of(one, account_id, now, overdue_days) for one in AttentionReason])
+        return _merged([clients_of(one, account_id, now, rules) for one in AttentionReason])
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             return _clients_by_period(AttentionReason(reason), account_id, now)
         case AttentionReason.SECRET:
             return select(ClientRole.client_key, ClientRole.client_id_folded).where(
-                *_is_forbidden_secret(account_id, now)
+                *_is_forbidden_secret(account_id, rules.keys_only_roles, now)
             )
         case AttentionReason.REFUSED:
             # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
@@ -162,7 +174,9 @@ def clients_of(reason: str, account_id: str, now: datetime, overdue_days: int) -
                 IdentityClient.enabled == true(),
             )
             # Each is one range of the index.
-            return _merged([own.where(condition) for condition in _are_overdue(now, overdue_days, IdentityClient)])
+            return _merged(
+                [own.where(condition) for condition in _are_overdue(now, rules.overdue_days, IdentityClient)]
+            )
 
 
 def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...]]:
@@ -206,14 +220,13 @@ class _Unindexed:
         return func.coalesce(column, column, type_=column.type)
 
 
-def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: int) -> ColumnElement[bool]:
+def needs_attention(reason: str, account_id: str, now: datetime, rules: Rules) -> ColumnElement[bool]:
     """Return the condition that a client of the account needs attention, for where most of a page's rows do.
 
     :param reason: an `AttentionReason`, or `ANY`.
-    :param overdue_days: after how many days without a review a client is overdue.
     """
     if reason == ANY:
-        return or_(*(needs_attention(one, account_id, now, overdue_days) for one in AttentionReason))
+        return or_(*(needs_attention(one, account_id, now, rules) for one in AttentionReason))
     match AttentionReason(reason):
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             period = aliased(AttentionPeriod)
@@ -226,7 +239,8 @@ def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: i
             needs = such.scalar_subquery() > 0
         case AttentionReason.SECRET:
             roles = select(func.count()).where(
-                *_is_forbidden_secret(account_id, now), ClientRole.client_key == IdentityClient.id
+                *_is_forbidden_secret(account_id, rules.keys_only_roles, now),
+                ClientRole.client_key == IdentityClient.id,
             )
             needs = roles.correlate(IdentityClient).scalar_subquery() > 0
         case AttentionReason.REFUSED:
@@ -239,19 +253,19 @@ def needs_attention(reason: str, account_id: str, now: datetime, overdue_days: i
             )
             needs = such.scalar_subquery() > 0
         case AttentionReason.OVERDUE:
-            needs = or_(*_are_overdue(now, overdue_days, _Unindexed(IdentityClient)))
+            needs = or_(*_are_overdue(now, rules.overdue_days, _Unindexed(IdentityClient)))
         case _:
             # Else SQLite may sort all that an index for the reason finds.
             needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
     return and_(IdentityClient.enabled == true(), needs)
 
 
-def _is_forbidden_secret(account_id: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for a role of a client with a secret whose account forbids secrets with this role."""
+def _is_forbidden_secret(account_id: str, roles: Collection[str], now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a role of a client with a secret whose account forbids secrets with these roles."""
     return (
         ClientRole.account_id == account_id,
-        # Not a join, for which SQLite may read the roles of every client first.
-        ClientRole.role.in_(select(KeysOnlyRole.role).where(KeysOnlyRole.account_id == account_id)),
+        # The roles themselves and not a SELECT of them, for which SQLite may read the roles of every client.
+        ClientRole.role.in_(sorted(roles)) if roles else false(),
         ClientRole.secret_until_at > now,
     )
 

@@ -40,7 +40,7 @@ from ..database.models import (
     utc_now,
 )
 from ..database.types import EpochSeconds
-from .attention import FILTERS, AttentionReason, review_days
+from .attention import FILTERS, AttentionReason, rules_of
 from .attention_queries import clients_of, count_rows, needs_attention, ordered_clients_of
 from .roles import RoleCatalogue
 
@@ -407,7 +407,7 @@ def _candidates(session: Session, account_id: str, query: ListQuery) -> dict[str
     if len(search_index.fold(query.q)) >= search_index.TRIGRAM and search_index.has_index(session.connection()):
         candidates["q"] = _found_by_text(session, account_id, query.q)
     if query.attention:
-        candidates["attention"] = clients_of(query.attention, account_id, utc_now(), review_days(session))
+        candidates["attention"] = clients_of(query.attention, account_id, utc_now(), rules_of(session, account_id))
     for name, parts in _ordered_parts(account_id, query).items():
         if len(parts) == 1:
             candidates[name] = parts[0].keys
@@ -463,7 +463,7 @@ def _conditions(session: Session, account_id: str, query: ListQuery) -> dict[str
     if query.status:
         conditions["status"] = IdentityClient.enabled == (true() if query.status == "enabled" else false())
     if query.attention:
-        conditions["attention"] = needs_attention(query.attention, account_id, utc_now(), review_days(session))
+        conditions["attention"] = needs_attention(query.attention, account_id, utc_now(), rules_of(session, account_id))
     if query.owner:
         conditions["owner"] = IdentityClient.owner_folded == query.owner.casefold()
     if query.tag:

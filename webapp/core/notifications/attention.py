@@ -7,7 +7,7 @@ from sqlalchemy import Engine, Update, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ..audit import signals
-from ..clients.attention import ANY, Attention, AttentionReason, reasons, review_days
+from ..clients.attention import ANY, Attention, AttentionReason, reasons, rules_of
 from ..clients.attention_queries import clients_of
 from ..database.errors import violated_constraint
 from ..database.models import Account, AttentionNotice, IdentityClient, utc_now
@@ -46,7 +46,7 @@ def _send_for_account(engine: Engine, account_id: str) -> int:
 
 def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, Attention]]:
     with read_session(engine) as session:
-        found_keys = clients_of(ANY, account_id, utc_now(), review_days(session)).subquery().c.client_key
+        found_keys = clients_of(ANY, account_id, utc_now(), rules_of(session, account_id)).subquery().c.client_key
         clients = session.scalars(
             select(IdentityClient)
             .where(
