@@ -124,7 +124,7 @@ def two_clients(engine: Engine) -> Engine:
         renamed = edit(
             engine,
             current(engine, client),
-            values=values_of(current(engine, client), name="New"),
+            values=values_of(current(engine, client), name="New", roles=frozenset({"ReportViewer"})),
             author=make_author(actor_id="7", label="Priya Nair"),
         )
         clock.shift(86400)
@@ -153,6 +153,7 @@ def current(engine: Engine, client: IdentityClient) -> IdentityClient:
         ({"client": "foreign"}, []),
         ({"action": "edited"}, ["edited", "edited"]),
         ({"action": "secret paused"}, []),
+        ({"action": "roles-changed"}, ["edited"]),
         ({"since": "2026-03-02"}, ["created", "deleted", "edited", "edited"]),
         ({"until": "2026-03-02"}, ["edited", "created"]),
         ({"since": "2026-03-02", "until": "2026-03-03"}, ["edited", "edited"]),
@@ -392,5 +393,7 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
 
 
 def test_every_action_of_an_account_can_be_filtered_by() -> None:
-    platform = {action for action in Action if action.value.startswith(("key", "resource server", "purged"))}
+    platform = {
+        action for action in Action if action.value.startswith(("key", "resource server", "checkpoint", "purged"))
+    }
     assert set(ACTIONS) == set(Action) - platform

@@ -50,6 +50,8 @@ ACTIONS = (
     Action.SETTINGS_CHANGED,
 )
 """The actions in an account's audit log, in the order of the filter."""
+ROLES_CHANGED = "roles-changed"
+"""The value of the filter by action that finds the edits which changed roles."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -60,7 +62,7 @@ class AuditQuery:
     :param person: the actor's id, or empty.
     :param client: part of a client's texts, as in the search of the list, or a whole former client ID; finds deleted
         clients too.
-    :param action: one of `ACTIONS`, or empty.
+    :param action: one of `ACTIONS`, `ROLES_CHANGED`, or empty.
     :param since: the first day, in the time zone of the screens.
     :param until: the last day.
     :param after: the cursor of the newer event after which the page begins.
@@ -82,7 +84,7 @@ class AuditQuery:
         return cls(
             person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
             client=_searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
-            action=action if action in ACTIONS else "",
+            action=action if action in (*ACTIONS, ROLES_CHANGED) else "",
             since=_date(arguments.get("since", "")),
             until=_date(arguments.get("until", "")),
             after=arguments.get("after", ""),
@@ -198,7 +200,9 @@ def matching_events(
         conditions.append(AuditEvent.actor_id == query.person)
     if query.client:
         conditions.append(_is_of_client(session, account_id, query.client))
-    if query.action:
+    if query.action == ROLES_CHANGED:
+        conditions += [AuditEvent.action == Action.EDITED, AuditEvent.changes["roles"].as_string().is_not(None)]
+    elif query.action:
         conditions.append(AuditEvent.action == query.action)
     if query.since:
         conditions.append(AuditEvent.at >= _midnight(query.since, zone))

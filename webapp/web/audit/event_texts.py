@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.audit.actions import Action, RefusalReason
+from ...core.audit.queries import ROLES_CHANGED
 from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent
 from ...core.i18n import gettext, lazy_gettext
@@ -43,6 +44,12 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.REFUSED: lazy_gettext("Refused"),
     Action.EXPORTED: lazy_gettext("Exported"),
     Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
+}
+"""The name of each action."""
+ACTION_FILTERS: Mapping[str, str] = {
+    # Translators: events of the audit log, in the list of filters.
+    ROLES_CHANGED: lazy_gettext("Roles changed"),
+    **ACTION_LABELS,
 }
 """The options of the filter by action."""
 SENTENCES: Mapping[str, str] = {
@@ -292,4 +299,4 @@ def _filters(filters: Any) -> dict[str, Any]:
 
 
 def _filter(name: str, value: Any) -> Any:
-    return str(ACTION_LABELS.get(value, value)) if name == "action" and isinstance(value, str) else value
+    return str(ACTION_FILTERS.get(value, value)) if name == "action" and isinstance(value, str) else value
