@@ -89,7 +89,7 @@ def test_who_changed_the_roles_in_march_takes_three_clicks(
             r"\s*After:\s*API access,\s*Create single payments\s*Moves money"
         )
     )
-    assert query_of(tab) == {"action": "roles changed", "since": "2026-03-01", "until": "2026-03-31"}
+    assert query_of(tab) == {"action": "roles-changed", "since": "2026-03-01", "until": "2026-03-31"}
 
 
 def test_older_and_newer(tab: Page, merchant: Merchant) -> None:

@@ -201,26 +201,6 @@ def test_the_list_without_javascript(visit: Visit, merchant: Merchant, clients: 
     expect(screen.root.get_by_role("columnheader", name="Last token")).to_have_attribute("aria-sort", "descending")
 
 
-def test_clients_of_a_tag_are_disabled_in_four_clicks(tab: Page, merchant: Merchant) -> None:
-    """Filter by tag, select all, Disable, confirm; the list then shows them disabled and nothing selected."""
-    tagged = merchant.add_clients(3, tags=["old system"])
-    merchant.add_client(f"{merchant.new_id}-other", tags=["live"])
-    screen = ClientList.open(tab)
-    screen.root.get_by_label("Tag", exact=True).select_option("old system")
-    expect(screen.client_ids).to_have_text(tagged)
-    expect(screen.root.get_by_role("button", name="Disable")).to_be_hidden()
-    screen.root.get_by_role("checkbox", name="Select all clients on this page").check()
-    expect(screen.root.get_by_text("3 selected")).to_be_visible()
-    screen.root.get_by_role("button", name="Disable").click()
-    dialog = tab.get_by_role("dialog")
-    expect(dialog).to_contain_text(tagged[2])
-    dialog.get_by_role("button", name="Disable 3 clients").click()
-    screen.expect_message("3 clients disabled.")
-    expect(screen.root.get_by_role("row").get_by_text("Disabled")).to_have_count(3)
-    expect(screen.root.get_by_role("button", name="Disable")).to_be_hidden()
-    assert merchant.client(f"{merchant.new_id}-other").enabled
-
-
 def test_a_whole_card_leads_to_the_client_on_a_phone(visit: Visit, merchant: Merchant) -> None:
     """A tap beside the texts of a card opens the client; the roles behind the number open by themselves."""
     client = merchant.add_client(roles=("MerchantUser", "AccountViewer", "TransactionViewer", "ReportViewer"))

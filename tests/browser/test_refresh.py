@@ -8,7 +8,7 @@ from playwright.sync_api import Page, Request, expect
 
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import make_requests
-from tests.support.pages import Details
+from tests.support.pages import ClientList, Details
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.outcomes import AuthenticationFailure
 from webapp.host import BACKGROUND_HEADER
@@ -140,3 +140,23 @@ def test_a_failed_refresh_changes_nothing_and_is_repeated(
     make_requests(merchant.engine, client)
     advance_half_a_minute(tab)
     expect(screen.section("Token requests")).to_contain_text("2 issued")
+
+
+def test_a_message_goes_after_a_while_and_links_to_another_page_only(tab: Page, client: IdentityClient) -> None:
+    """It stays while it has the focus; on the page of its client it does not offer to view it."""
+    screen = open_details(tab, client)
+    toast = tab.get_by_role("status").filter(has_text="Saved.")
+    view = toast.get_by_role("link", name="View")
+    screen = screen.edit().fill(description="Changed.").save(then=Details)
+    expect(toast).to_be_visible()
+    expect(view).to_have_count(0)
+    tab.mouse.move(5, 5)
+    toast.get_by_role("button", name="Close message").focus()
+    tab.clock.run_for(HALF_A_MINUTE)
+    expect(toast).to_be_visible()
+    screen.heading.evaluate("heading => { heading.tabIndex = -1; heading.focus(); }")
+    tab.clock.run_for(HALF_A_MINUTE)
+    expect(toast).to_have_count(0)
+    menu = ClientList.open(tab).menu(client.client_id)
+    menu.disable().confirm(then=ClientList)
+    expect(tab.get_by_role("status").get_by_role("link", name="View")).to_be_visible()

@@ -124,7 +124,7 @@ def two_clients(engine: Engine) -> Engine:
         renamed = edit(
             engine,
             current(engine, client),
-            values=values_of(current(engine, client), name="New"),
+            values=values_of(current(engine, client), name="New", roles=frozenset({"ReportViewer"})),
             author=make_author(actor_id="7", label="Priya Nair"),
         )
         clock.shift(86400)
@@ -153,8 +153,9 @@ def current(engine: Engine, client: IdentityClient) -> IdentityClient:
         ({"client": "foreign"}, []),
         ({"action": "edited"}, ["edited", "edited"]),
         ({"action": "secret paused"}, []),
-        ({"action": "created or deleted"}, ["created", "deleted", "created"]),
-        ({"action": "created or deleted", "person": "7"}, []),
+        ({"action": "created-or-deleted"}, ["created", "deleted", "created"]),
+        ({"action": "created-or-deleted", "person": "7"}, []),
+        ({"action": "roles-changed"}, ["edited"]),
         ({"since": "2026-03-02"}, ["created", "deleted", "edited", "edited"]),
         ({"until": "2026-03-02"}, ["edited", "created"]),
         ({"since": "2026-03-02", "until": "2026-03-03"}, ["edited", "edited"]),
@@ -374,7 +375,7 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
     find(engine, after=cursor)
     find(engine, person="7")
     find(engine, action="deleted")
-    find(engine, action="roles changed")
+    find(engine, action="roles-changed")
     find(engine, since="2026-03-01", until="2026-03-01")
     find(engine, key=client.id)
     with read_session(engine) as session:
@@ -433,13 +434,13 @@ def test_kinds_of_change(engine: Engine) -> None:
     found = {kind: set(request_ids(find(engine, action=kind))) for kind in KINDS}
     secrets, keys = ({action for action in ACTIONS if action.startswith(each)} for each in ("secret ", "client key "))
     assert found == {
-        "roles changed": {"edited roles"},
-        "secrets changed": {"edited secret", "end date set", *secrets} - {"secret tested"},
-        "keys changed": keys,
-        "status changed": {"enabled", "disabled"},
-        "created or deleted": {"created", "deleted"},
+        "roles-changed": {"edited roles"},
+        "secrets-changed": {"edited secret", "end date set", *secrets} - {"secret tested"},
+        "keys-changed": keys,
+        "status-changed": {"enabled", "disabled"},
+        "created-or-deleted": {"created", "deleted"},
     }
-    assert export(engine, action="roles changed") == ["edited"]
+    assert export(engine, action="roles-changed") == ["edited"]
     with engine.begin() as connection:
         connection.execute(text("ANALYZE"))
     for kind in KINDS:
@@ -447,7 +448,7 @@ def test_kinds_of_change(engine: Engine) -> None:
         assert "ix_identity_client_events" in plan, plan
         assert "SCAN identity_client_events" not in plan, plan
         assert "Seq Scan" not in plan, plan
-    roles = plan_of(engine, "roles changed")
+    roles = plan_of(engine, "roles-changed")
     assert "ix_identity_client_events_roles" in roles, roles
 
 
