@@ -1,6 +1,8 @@
 """The audit log in Chromium: filters, pages, the file, and a deleted client."""
 
 import csv
+import re
+from datetime import UTC, datetime
 from io import StringIO
 from urllib.parse import parse_qsl, urlsplit
 
@@ -59,6 +61,35 @@ def test_dates_and_the_client_id(tab: Page, client: IdentityClient, merchant: Me
     expect(screen.root.get_by_role("alert")).to_contain_text("“From” is later than “To”.")
     screen.root.get_by_role("link", name="Clear filters").click()
     expect(Activity(tab).events).to_have_count(len(EVENT_HISTORY) + 2)
+
+
+def test_who_changed_the_roles_in_march_takes_three_clicks(
+    tab: Page, client: IdentityClient, merchant: Merchant
+) -> None:
+    """From the page of the client: all activity, the list of actions, and "Roles changed"."""
+    roles = {"roles": [["MerchantUser"], ["CreatePayment", "MerchantUser"]]}
+    for at, who, changes in (
+        (datetime(2026, 2, 27, tzinfo=UTC), "Priya Nair", roles),
+        (datetime(2026, 3, 12, tzinfo=UTC), "Tom Reilly", roles),
+        (datetime(2026, 3, 13, tzinfo=UTC), "Hannah Okafor", {"name": ["Claims", "Claims payments"]}),
+    ):
+        event = {"at": at, "actor_id": who, "actor_label": who, "changes": changes}
+        own = {"account_id": merchant.account_id, "client_key": client.id, "client_id": client.client_id}
+        add_events(merchant.engine, event | own)
+    Details.open(tab, client.id).root.get_by_role("link", name="See all activity").click()
+    screen = Activity(tab)
+    screen.filter("From").fill("2026-03-01")
+    screen.filter("To").fill("2026-03-31")
+    screen.filter("Action").select_option("Roles changed")  # two clicks: the list, and its option
+    expect(screen.events).to_have_count(1)
+    expect(screen.events).to_contain_text("Tom Reilly changed the roles")
+    expect(screen.events).to_contain_text(
+        re.compile(
+            r"\+ Create single payments\s*Moves money\s*Before:\s*API access"
+            r"\s*After:\s*API access,\s*Create single payments\s*Moves money"
+        )
+    )
+    assert query_of(tab) == {"action": "roles-changed", "since": "2026-03-01", "until": "2026-03-31"}
 
 
 def test_older_and_newer(tab: Page, merchant: Merchant) -> None:

@@ -20,7 +20,7 @@ from webapp.core.audit import queries
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.events import record_export, record_refusal
 from webapp.core.audit.export import export_events
-from webapp.core.audit.queries import ACTIONS, AuditActor, AuditPage, AuditQuery, list_events
+from webapp.core.audit.queries import ACTIONS, KINDS, AuditActor, AuditPage, AuditQuery, list_events
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound, RateLimited
@@ -124,7 +124,7 @@ def two_clients(engine: Engine) -> Engine:
         renamed = edit(
             engine,
             current(engine, client),
-            values=values_of(current(engine, client), name="New"),
+            values=values_of(current(engine, client), name="New", roles=frozenset({"ReportViewer"})),
             author=make_author(actor_id="7", label="Priya Nair"),
         )
         clock.shift(86400)
@@ -153,6 +153,9 @@ def current(engine: Engine, client: IdentityClient) -> IdentityClient:
         ({"client": "foreign"}, []),
         ({"action": "edited"}, ["edited", "edited"]),
         ({"action": "secret paused"}, []),
+        ({"action": "created-or-deleted"}, ["created", "deleted", "created"]),
+        ({"action": "created-or-deleted", "person": "7"}, []),
+        ({"action": "roles-changed"}, ["edited"]),
         ({"since": "2026-03-02"}, ["created", "deleted", "edited", "edited"]),
         ({"until": "2026-03-02"}, ["edited", "created"]),
         ({"since": "2026-03-02", "until": "2026-03-03"}, ["edited", "edited"]),
@@ -372,12 +375,13 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
     find(engine, after=cursor)
     find(engine, person="7")
     find(engine, action="deleted")
+    find(engine, action="roles-changed")
     find(engine, since="2026-03-01", until="2026-03-01")
     find(engine, key=client.id)
     with read_session(engine) as session:
         assert len(queries.list_actors(session, ACCOUNT)) == 51
     event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) == 7
+    assert len(statements) == 8
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
     with engine.connect() as connection:
         for statement, parameters in statements:
@@ -391,7 +395,65 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
             assert "TEMP B-TREE" not in plan, plan
 
 
+def plan_of(engine: Engine, action: str) -> str:
+    """Return how the database reads the first page of events with an action or kind of change."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    find(engine, action=action)
+    event.remove(engine, "before_cursor_execute", note)
+    [(statement, parameters)] = [each for each in statements if "LIMIT" in each[0]]
+    explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+    return "\n".join(" ".join(map(str, row)) for row in rows)
+
+
+def test_kinds_of_change(engine: Engine) -> None:
+    """Events of several actions, and edits of a field among other edits, are found by an index on both databases."""
+    changes = {
+        "edited roles": {"roles": [["a"], ["b"]], "name": ["x", "y"]},
+        "edited secret": {"client_secret": [{}, {"A": "current"}]},
+        "edited name": {"name": ["roles", "client_secret"]},
+    }
+    add_events(
+        engine,
+        *({"request_id": name, "changes": changed} for name, changed in changes.items()),
+        {"action": "created", "request_id": "created", "changes": {"roles": [None, ["a"]]}},
+        {"request_id": "foreign", "account_id": OTHER_ACCOUNT, "changes": changes["edited roles"]},
+        *({"action": action, "request_id": action} for action in ACTIONS if action not in ("edited", "created")),
+        *(
+            {"account_id": account, "at": NOON - timedelta(seconds=number), "changes": changes["edited name"]}
+            for account in (ACCOUNT, OTHER_ACCOUNT)
+            for number in range(1, 5_001)
+        ),
+    )
+    found = {kind: set(request_ids(find(engine, action=kind))) for kind in KINDS}
+    secrets, keys = ({action for action in ACTIONS if action.startswith(each)} for each in ("secret ", "client key "))
+    assert found == {
+        "roles-changed": {"edited roles"},
+        "secrets-changed": {"edited secret", "end date set", *secrets} - {"secret tested"},
+        "keys-changed": keys,
+        "status-changed": {"enabled", "disabled"},
+        "created-or-deleted": {"created", "deleted"},
+    }
+    assert export(engine, action="roles-changed") == ["edited"]
+    with engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    for kind in KINDS:
+        plan = plan_of(engine, kind)
+        assert "ix_identity_client_events" in plan, plan
+        assert "SCAN identity_client_events" not in plan, plan
+        assert "Seq Scan" not in plan, plan
+    roles = plan_of(engine, "roles-changed")
+    assert "ix_identity_client_events_roles" in roles, roles
+
+
 def test_every_action_of_an_account_can_be_filtered_by() -> None:
-    platform = {action for action in Action if action.value.startswith(("key", "resource server", "purged"))}
-    platform.add(Action.CHECKPOINT_SIGNED)
+    platform = {
+        action for action in Action if action.value.startswith(("key", "resource server", "checkpoint", "purged"))
+    }
     assert set(ACTIONS) == set(Action) - platform

@@ -21,9 +21,15 @@ from tests.support.markup import read
 from tests.support.screens import timeline
 from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
-from webapp.core.audit.queries import ACTIONS
+from webapp.core.audit.queries import ACTIONS, KINDS
 from webapp.core.database.models import AuditEvent
-from webapp.web.audit.event_texts import ACTION_LABELS, REFUSAL_REASONS, SENTENCES, describe_event
+from webapp.web.audit.event_texts import (
+    ACTION_LABELS,
+    KIND_OF_CHANGE_LABELS,
+    REFUSAL_REASONS,
+    SENTENCES,
+    describe_event,
+)
 from webapp.web.i18n.times import Times
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)
@@ -124,7 +130,9 @@ DESCRIPTIONS: list[tuple[str, dict[str, Any], str]] = [
     (
         Action.EDITED,
         {"roles": [["CreatePayment", "Gone", "ReportViewer"], ["ReportViewer", "UploadBatches"]]},
-        "changed the roles + Upload batches Moves money − Create single payments Moves money − Gone",
+        "changed the roles + Upload batches Moves money − Create single payments Moves money − Gone"
+        " Before: Read reports , Create single payments Moves money , Gone"
+        " After: Read reports , Upload batches Moves money",
     ),
     (
         Action.EDITED,
@@ -252,6 +260,7 @@ def test_descriptions_of_events(host: Host, action: str, changes: dict[str, Any]
 def test_every_action_has_a_description() -> None:
     assert set(SENTENCES) == set(Action)
     assert list(ACTION_LABELS) == list(ACTIONS)
+    assert set(KIND_OF_CHANGE_LABELS) == {*KINDS, Action.NETWORKS_CHANGED}
     assert set(REFUSAL_REASONS) == set(RefusalReason)
     assert {action for action, _, _ in DESCRIPTIONS} == set(ACTIONS)
 

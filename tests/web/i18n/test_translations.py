@@ -351,7 +351,12 @@ def test_the_allowed_networks(host: Host, client: IdentityClient, htmx: bool) ->
 
 
 def test_the_audit_log_filtered_paged_and_empty(host: Host, client: IdentityClient) -> None:
-    for query in ("?person=nobody", "?action=edited", f"?client={CLIENT_ID}&since=2025-01-01&until=2026-03-02"):
+    for query in (
+        "?person=nobody",
+        "?action=edited",
+        "?action=roles-changed",
+        f"?client={CLIENT_ID}&since=2025-01-01&until=2026-03-02",
+    ):
         both(host, f"/activity{query}")
         both(host, f"/{client.id}/activity{query}")
     for _ in range(4):

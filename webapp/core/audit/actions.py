@@ -45,6 +45,16 @@ class Action(StrEnum):
     PURGED = "purged"
 
 
+class Kind(StrEnum):
+    """A kind of change, as a filter: events with one of several actions, or edits of one field."""
+
+    ROLES_CHANGED = "roles-changed"
+    SECRETS_CHANGED = "secrets-changed"
+    KEYS_CHANGED = "keys-changed"
+    STATUS_CHANGED = "status-changed"
+    CREATED_OR_DELETED = "created-or-deleted"
+
+
 class RefusalReason(StrEnum):
     """Why an attempt was refused."""
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
 from ..database import search_index
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import AuditEvent, ClaimedClientId, ClientSearchText, IdentityClient
+from ..database.models import AuditEvent, ClaimedClientId, ClientSearchText, IdentityClient, has_change
 from ..errors import NotFound
-from .actions import Action
+from .actions import Action, Kind
 
 PAGE_SIZE = 50
 CLIENTS_MAX = 1_000
@@ -50,6 +50,28 @@ ACTIONS = (
     Action.SETTINGS_CHANGED,
 )
 """The actions in an account's audit log, in the order of the filter."""
+KINDS: Mapping[str, tuple[Action, ...]] = {
+    Kind.ROLES_CHANGED: (),
+    Kind.SECRETS_CHANGED: (
+        Action.SECRET_CHANGED,
+        Action.SECRET_ENDED,
+        Action.SECRET_PAUSED,
+        Action.SECRET_RESUMED,
+        Action.END_DATE_SET,
+    ),
+    Kind.KEYS_CHANGED: (
+        Action.CLIENT_KEY_ADDED,
+        Action.CLIENT_KEY_ENDED,
+        Action.CLIENT_KEY_PAUSED,
+        Action.CLIENT_KEY_RESUMED,
+        Action.CLIENT_KEY_END_DATE_SET,
+    ),
+    Kind.STATUS_CHANGED: (Action.ENABLED, Action.DISABLED),
+    Kind.CREATED_OR_DELETED: (Action.CREATED, Action.DELETED),
+}
+"""The actions of each kind of change."""
+_EDITED_FIELDS: Mapping[str, str] = {Kind.ROLES_CHANGED: "roles", Kind.SECRETS_CHANGED: "client_secret"}
+"""The field whose edits are of a kind too. Edits of roles have an index of their own."""
 _DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -60,7 +82,7 @@ class AuditQuery:
     :param person: the actor's id, or empty.
     :param client: part of a client's texts, as in the search of the list, or a whole former client ID; finds deleted
         clients too.
-    :param action: one of `ACTIONS`, or empty.
+    :param action: one of `ACTIONS` or `KINDS`, or empty.
     :param since: the first day, in the time zone of the screens.
     :param until: the last day.
     :param after: the cursor of the newer event after which the page begins.
@@ -82,7 +104,7 @@ class AuditQuery:
         return cls(
             person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
             client=_searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
-            action=action if action in ACTIONS else "",
+            action=action if action in ACTIONS or action in KINDS else "",
             since=_date(arguments.get("since", "")),
             until=_date(arguments.get("until", "")),
             after=arguments.get("after", ""),
@@ -198,13 +220,26 @@ def matching_events(
         conditions.append(AuditEvent.actor_id == query.person)
     if query.client:
         conditions.append(_is_of_client(session, account_id, query.client))
-    if query.action:
+    if query.action in KINDS:
+        conditions.append(_is_of_kind(session, query.action))
+    elif query.action:
         conditions.append(AuditEvent.action == query.action)
     if query.since:
         conditions.append(AuditEvent.at >= _midnight(query.since, zone))
     if query.until:
         conditions.append(AuditEvent.at < _midnight(query.until + timedelta(days=1), zone))
     return conditions
+
+
+def _is_of_kind(session: Session, kind: str) -> ColumnElement[bool]:
+    """Return the condition that an event is of a kind of change."""
+    conditions: list[ColumnElement[bool]] = []
+    if kind in _EDITED_FIELDS:
+        changed = text(has_change(session.get_bind().dialect.name, _EDITED_FIELDS[kind]))
+        conditions.append(and_(AuditEvent.action == Action.EDITED, changed))
+    if KINDS[kind]:
+        conditions.append(AuditEvent.action.in_(KINDS[kind]))
+    return or_(*conditions)
 
 
 def _is_of_client(session: Session, account_id: str, part: str) -> ColumnElement[bool]:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
-    false,
     func,
     literal,
     literal_column,
@@ -265,7 +264,7 @@ def _is_forbidden_secret(account_id: str, roles: Collection[str], now: datetime)
     return (
         ClientRole.account_id == account_id,
         # The roles themselves and not a SELECT of them, for which SQLite may read the roles of every client.
-        ClientRole.role.in_(sorted(roles)) if roles else false(),
+        ClientRole.role.in_(sorted(roles) or [""]),  # no role has an empty key
         ClientRole.secret_until_at > now,
     )
 

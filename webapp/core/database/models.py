@@ -382,6 +382,17 @@ class TokenRequestCount(Base):
     count: Mapped[int] = mapped_column(Integer)
 
 
+def has_change(dialect: str, field: str) -> str:
+    """Return the SQL condition that an audit event changed a field, for a database's dialect.
+
+    It has no parameters, so that a partial index with the same condition serves the query.
+
+    :param field: a constant of the code, never a value from outside.
+    """
+    member = f"json_extract(changes, '$.{field}')" if dialect == "sqlite" else f"(changes -> '{field}')"
+    return f"{member} IS NOT NULL"
+
+
 class AuditEvent(Base):
     """One event of the audit log. Triggers reject updates, and deletion before the retention period ends (L1)."""
 
@@ -391,6 +402,15 @@ class AuditEvent(Base):
         Index("ix_identity_client_events_client", "client_key", "at", "id"),
         Index("ix_identity_client_events_actor", "account_id", "actor_id", "at", "id"),
         Index("ix_identity_client_events_action", "account_id", "action", "at", "id"),
+        Index(
+            "ix_identity_client_events_roles",
+            "account_id",
+            "action",
+            "at",
+            "id",
+            sqlite_where=text(has_change("sqlite", "roles")),
+            postgresql_where=text(has_change("postgresql", "roles")),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=new_id)

@@ -15,7 +15,7 @@ from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import htmx, render
 from ..i18n.times import Times
-from .event_texts import ACTION_LABELS, EventText, describe_event
+from .event_texts import ACTION_LABELS, KIND_OF_CHANGE_LABELS, EventText, describe_event
 
 LATEST = 10
 """The number of events on the page of a client."""
@@ -53,7 +53,8 @@ def _show(key: uuid.UUID | None) -> Response:
         page=page,
         events=_describe(page.events),
         people=people,
-        actions=ACTION_LABELS,
+        kinds=KIND_OF_CHANGE_LABELS,
+        actions={name: label for name, label in ACTION_LABELS.items() if name not in KIND_OF_CHANGE_LABELS},
         rows_max=export.EXPORT_MAX,
     )
 

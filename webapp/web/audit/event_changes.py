@@ -32,6 +32,7 @@ class Change:
     :param after: the value after.
     :param added: the values added to a set.
     :param removed: the values removed from a set.
+    :param sides: all roles before and all after; None of roles that a client began with.
     """
 
     label: str = ""
@@ -39,6 +40,7 @@ class Change:
     after: str | None = None
     added: tuple[Item, ...] = ()
     removed: tuple[Item, ...] = ()
+    sides: tuple[tuple[Item, ...], tuple[Item, ...]] | None = None
 
 
 LABELS: Mapping[str, str] = {
@@ -126,6 +128,9 @@ def _change(name: str, label: str, pair: list[Any], catalogue: RoleCatalogue) ->
         if name == "roles":
             difference = catalogue.difference(before, after)
             added, removed = map(_role_items, (difference.added, difference.removed))
+            if pair[0] is not None:
+                all_before, all_after = (_role_items(catalogue.difference((), side).added) for side in (before, after))
+                return Change(label, added=added, removed=removed, sides=(all_before, all_after))
         else:
             added, removed = map(_items, (after - before, before - after))
         return Change(label, added=added, removed=removed)

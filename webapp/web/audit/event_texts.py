@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...core.audit.actions import Action, RefusalReason
+from ...core.audit.actions import Action, Kind, RefusalReason
 from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent
 from ...core.i18n import gettext, lazy_gettext
@@ -45,6 +45,16 @@ ACTION_LABELS: Mapping[str, str] = {
     Action.SETTINGS_CHANGED: lazy_gettext("Settings changed"),
 }
 """The options of the filter by action."""
+KIND_OF_CHANGE_LABELS: Mapping[str, str] = {
+    # Translators: a kind of change of a client, in the list of filters, as are the next ones.
+    Kind.ROLES_CHANGED: lazy_gettext("Roles changed"),
+    Kind.SECRETS_CHANGED: lazy_gettext("Secrets changed"),
+    Kind.KEYS_CHANGED: lazy_gettext("Keys changed"),
+    Kind.STATUS_CHANGED: lazy_gettext("Enabled or disabled"),
+    Action.NETWORKS_CHANGED: lazy_gettext("Allowed addresses changed"),
+    Kind.CREATED_OR_DELETED: lazy_gettext("Created or deleted"),
+}
+"""The options of the filter by action that come first: the questions of an audit."""
 SENTENCES: Mapping[str, str] = {
     # Translators: who is the name or e-mail address of a person, also in the next ones.
     Action.CREATED: lazy_gettext("<b>%(who)s</b> created the client"),
@@ -292,4 +302,5 @@ def _filters(filters: Any) -> dict[str, Any]:
 
 
 def _filter(name: str, value: Any) -> Any:
-    return str(ACTION_LABELS.get(value, value)) if name == "action" and isinstance(value, str) else value
+    labels = {**KIND_OF_CHANGE_LABELS, **ACTION_LABELS}
+    return str(labels.get(value, value)) if name == "action" and isinstance(value, str) else value
