@@ -49,6 +49,13 @@ identity_clients.actor_loader(
 identity_clients.init_app(app)
 app.add_url_rule("/healthz", "healthz", lambda: "ok")
 """
+WORKER_READY = "Worker is ready"
+GUNICORN_CONFIGURATION = f"""
+def post_worker_init(worker):
+    worker.log.info("{WORKER_READY}")
+"""
+"""gunicorn reads it from its working directory."""
+WORKERS = 2
 SERVERS = ("gunicorn", "gunicorn with gevent", "waitress", "uvicorn", "uWSGI", "granian")
 
 
@@ -81,6 +88,7 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
     """Serve the host with the lines of the guide, on a free port."""
     port = free_port()
     (directory / "app.py").write_text(HOST)
+    (directory / "gunicorn.conf.py").write_text(GUNICORN_CONFIGURATION)
     if module is not None:
         (directory / "serve.py").write_text(module.replace("5000", str(port)))
     words = shlex.split(command.replace("5000", str(port)))
@@ -111,7 +119,7 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if requests.get(f"{served.url}/healthz", timeout=5).status_code == 200:
+                if requests.get(f"{served.url}/healthz", timeout=5).status_code == 200 and _are_ready(words[0], log):
                     break
             except requests.RequestException:
                 pass
@@ -123,6 +131,11 @@ def serve(directory: Path, url: str, command: str, module: str | None, **environ
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # its own session: the server and its workers
             process.wait()
+
+
+def _are_ready(program: str, log: Path) -> bool:
+    """Return whether every worker of gunicorn handles signals; it would not notice a SIGTERM that comes earlier."""
+    return not program.endswith("gunicorn") or log.read_text().count(WORKER_READY) == WORKERS
 
 
 @pytest.mark.parametrize("server", SERVERS)
