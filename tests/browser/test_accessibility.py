@@ -165,6 +165,13 @@ def _review(scene: Scene) -> Page:
     return page
 
 
+def _review_print(scene: Scene) -> Page:
+    page = _review(scene)
+    page.get_by_role("link", name="Printable page").click()
+    expect(page).to_have_url(re.compile("/review/print"))
+    return page
+
+
 def _review_errors(scene: Scene) -> Page:
     page = _review(scene)
     page.get_by_role("link", name=re.compile("^Keep ")).first.click()

@@ -282,3 +282,24 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
             )
             assert "SCAN identity_client" not in plan, (statement, plan)
             assert "Seq Scan" not in plan, (statement, plan)
+
+
+def test_clients_are_found_by_key_without_statistics(sqlite_engine: Engine) -> None:
+    """SQLite has no statistics unless somebody analyzes it, and then prefers an index of the account."""
+    client = make_client(sqlite_engine)
+    add(sqlite_engine, client, {})
+    plans: list[str] = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            rows = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append(" ".join(str(row) for row in rows))
+
+    requests = find(sqlite_engine).requests
+    with read_session(sqlite_engine) as session:
+        event.listen(sqlite_engine, "before_cursor_execute", explain)
+        assert set(request_log.clients_of(session, ACCOUNT, requests)) == {client.id}
+        assert request_log.clients_of(session, OTHER_ACCOUNT, requests) == {}
+        event.remove(sqlite_engine, "before_cursor_execute", explain)
+    assert plans
+    assert all("(id=?)" in plan and "account_id" not in plan for plan in plans), plans

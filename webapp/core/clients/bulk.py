@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import StaleVersion, check_version, get_client, versioned_change
-from ..database.models import TAGS_MAX, IdentityClient, utc_now
+from ..database.models import TAGS_MAX, IdentityClient, is_of_account, utc_now
 from ..errors import DomainError, FieldError, NotFound
 from ..i18n import format_number, gettext
 from .enable import set_enabled
@@ -57,7 +57,7 @@ def find_clients(session: Session, *, account_id: str, keys: Iterable[uuid.UUID]
             select(IdentityClient)
             .where(
                 IdentityClient.id.in_(keys),
-                IdentityClient.account_id == account_id,
+                is_of_account(account_id),
                 IdentityClient.deleted_at.is_(None),
             )
             .order_by(IdentityClient.client_id_folded)

@@ -10,7 +10,7 @@ from ..audit import signals
 from ..clients.attention import ANY, Attention, AttentionReason, reasons, rules_of
 from ..clients.attention_queries import clients_of
 from ..database.errors import violated_constraint
-from ..database.models import Account, AttentionNotice, IdentityClient, utc_now
+from ..database.models import Account, AttentionNotice, IdentityClient, is_of_account, utc_now
 from ..database.unit_of_work import read_session, unit_of_work
 from .kinds import attention_kind
 from .outbox import add_messages
@@ -50,7 +50,7 @@ def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, 
         clients = session.scalars(
             select(IdentityClient)
             .where(
-                IdentityClient.account_id == account_id,
+                is_of_account(account_id),
                 IdentityClient.id.in_(select(found_keys)),
             )
             .order_by(IdentityClient.client_id_folded)

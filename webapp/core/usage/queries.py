@@ -15,6 +15,7 @@ from ..database.models import (
     IdentityClient,
     TokenRequest,
     TokenRequestCount,
+    is_of_account,
     utc_now,
 )
 
@@ -67,7 +68,7 @@ def last_uses(session: Session, account_id: str, client_keys: Collection[uuid.UU
             select(table.client_key, table.last_used_at, table.last_used_address, table.label)
             .join(IdentityClient, IdentityClient.id == table.client_key)
             .where(
-                IdentityClient.account_id == account_id,
+                is_of_account(account_id),
                 IdentityClient.id.in_(client_keys),
                 table.last_used_at.is_not(None),
             )

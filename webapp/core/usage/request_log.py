@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from ..addresses import canonical_address
 from ..credentials import CLIENT_ID_MAX
 from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, TokenRequest
+from ..database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, TokenRequest, is_of_account
 from ..database.outcomes import AuthenticationFailure, Outcome
 from ..database.unit_of_work import read_session
 from ..errors import NotFound
@@ -215,7 +215,7 @@ def key_of(request: TokenRequest) -> str:
 def clients_of(session: Session, account_id: str, requests: Sequence[TokenRequest]) -> dict[uuid.UUID, IdentityClient]:
     """Return the clients of these requests by their keys, deleted ones too."""
     keys = {request.client_key for request in requests}
-    own = (IdentityClient.account_id == account_id, IdentityClient.id.in_(keys))
+    own = (is_of_account(account_id), IdentityClient.id.in_(keys))
     return {client.id: client for client in session.scalars(select(IdentityClient).where(*own))} if keys else {}
 
 
