@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import PEPPER
 from tests.support.pages import Networks, RequestLog
+from tests.support.usage import record
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
@@ -19,16 +20,8 @@ def test_a_refusal_is_found_and_its_address_allowed_without_javascript(merchant:
     """A vendor reports the `X-Request-ID` of a refusal; `test_stories` has the same with JavaScript."""
     client = merchant.add_client(allowed_networks=[AllowedNetwork("192.0.2.0/24", "London")])
     recorder = Recorder(merchant.engine, PEPPER)
-    recorder.record(
-        client.id,
-        AuthenticationFailure.ADDRESS_NOT_ALLOWED,
-        "A",
-        client_id=client.client_id,
-        at=utc_now(),
-        address="203.0.113.7",
-        scope="",
-        request_id=REQUEST_ID,
-    )
+    refused = AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    record(recorder, client, refused, at=utc_now(), address="203.0.113.7", request_id=REQUEST_ID)
     recorder.write()
     log = RequestLog.open(visit(merchant.admin, java_script_enabled=False), query=f"?request_id={REQUEST_ID}")
     expect(log.rows).to_have_count(1)

@@ -16,6 +16,7 @@ from tests.support.audit_events import add_event_history
 from tests.support.browser import Merchant, Visit
 from tests.support.factories import PEPPER
 from tests.support.pages import ClientList, Details, Networks, RequestLog
+from tests.support.usage import record
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.database.models import IdentityClient, utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
@@ -55,16 +56,8 @@ def story(visit: Visit, merchant: Merchant) -> Story:
 def record_refusal(merchant: Merchant, client: IdentityClient) -> None:
     """Record a request of a client from an address that is not allowed."""
     recorder = Recorder(merchant.engine, PEPPER)
-    recorder.record(
-        client.id,
-        AuthenticationFailure.ADDRESS_NOT_ALLOWED,
-        "A",
-        client_id=client.client_id,
-        at=utc_now(),
-        address="203.0.113.7",
-        scope="",
-        request_id=REQUEST_ID,
-    )
+    refused = AuthenticationFailure.ADDRESS_NOT_ALLOWED
+    record(recorder, client, refused, at=utc_now(), address="203.0.113.7", request_id=REQUEST_ID)
     recorder.write()
 
 

@@ -24,14 +24,12 @@ from sqlalchemy import make_url, update
 from werkzeug.test import TestResponse
 
 from tests.support import servers
-from tests.support.databases import migrate_everything
 from tests.support.factories import make_client
 from tests.support.notifications import age, make_delivery, make_target, notifying
-from tests.support.outages import OwnPostgresql, own_postgresql
+from tests.support.outages import OwnPostgresql
 from tests.support.receivers import receive_mail
 from tests.support.settings import PRODUCTION_SETTINGS
 from webapp import IdentityClients
-from webapp.core.database.engine import make_engine
 from webapp.core.database.models import StoredSigningKey, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import generate_secret
@@ -87,25 +85,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnPostgresql]:
-    """Return a PostgreSQL server whose database `migrated` has the tables."""
-    with own_postgresql() as server:
-        server.execute("CREATE DATABASE migrated")
-        engine = make_engine(server.url_of("migrated"))
-        migrate_everything(engine)
-        engine.dispose()
-        yield server
-
-
-@pytest.fixture
-def url(server: OwnPostgresql) -> str:
-    """Return the URL of a new database."""
-    server.execute("DROP DATABASE IF EXISTS mas WITH (FORCE)")
-    server.execute("CREATE DATABASE mas TEMPLATE migrated")
-    return server.url_of("mas")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
 from tests.support import servers
-from tests.support.databases import migrate_everything
 from tests.support.endpoint import basic_header
 from tests.support.factories import SECRET, make_client
 from tests.support.host import PREFIX
@@ -78,25 +77,6 @@ class Application:
 
     def jwks(self) -> TestResponse:
         return self.app.test_client().get("/.well-known/jwks.json")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OwnPostgresql]:
-    """Return a PostgreSQL server whose database `migrated` has the tables."""
-    with own_postgresql() as server:
-        server.execute("CREATE DATABASE migrated")
-        engine = make_engine(server.url_of("migrated"))
-        migrate_everything(engine)
-        engine.dispose()
-        yield server
-
-
-@pytest.fixture
-def url(server: OwnPostgresql) -> str:
-    """Return the URL of a new database."""
-    server.execute("DROP DATABASE IF EXISTS mas WITH (FORCE)")
-    server.execute("CREATE DATABASE mas TEMPLATE migrated")
-    return server.url_of("mas")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import uuid
 from ..core.authentication.authenticator import AuthenticationFailed
 from ..core.database.models import utc_now
 from ..core.database.outcomes import AuthenticationFailure, Outcome
-from ..core.errors import RateLimited, Unavailable
+from ..core.errors import RateLimited
 from ..core.secrets.generation import Secret
 from ..host import TokenTrial, client_address, request_id, services
 from .errors import OAuthError
@@ -54,8 +54,6 @@ def try_token(client_id: str, secret: Secret, scope: str) -> TokenTrial:
 
     try:
         response = json_response(grant_token(request, used, record))
-    except Unavailable:
-        raise
     except (OAuthError, AuthenticationFailed, RateLimited) as error:
         response = error_response(error, request.request_id)
     if outcome is None:

@@ -1,6 +1,7 @@
 """The rule of an account that clients with roles that move money have no secret, only keys (S11)."""
 
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from webapp.core.account_settings import keys_only_roles, renew_keys_only_roles,
 from webapp.core.clients import attention
 from webapp.core.clients.attention import AttentionReason
 from webapp.core.clients.attention_queries import summary
-from webapp.core.database.models import AuditEvent, IdentityClient
+from webapp.core.database.models import AuditEvent, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import FieldError, InvalidFields
 from webapp.core.secrets.errors import SecretNotAllowed
@@ -60,6 +61,7 @@ CREATIONS: list[tuple[bool, Collection[str], dict[str, Any], list[str]]] = [
     (True, MONEY, {"secret": None, "public_key": PEM}, []),
     (True, MONEY, {"secret": None, "public_key": private_pem(private_key())}, ["public_key"]),
     (True, MONEY, {"secret": None, "public_key": "no key"}, ["public_key"]),
+    (True, MONEY, {"secret": None, "public_key": PEM, "ends_at": utc_now() + timedelta(days=1)}, ["ends_at"]),
 ]
 
 

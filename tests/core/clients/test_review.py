@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event, select
 from tests.support.clients import stored
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, insert_clients, make_author, make_client
 from webapp.core.client_changes import StaleVersion
+from webapp.core.clients.attention import with_review_days
 from webapp.core.clients.review import (
     ReviewPage,
     count_overdue,
@@ -117,9 +118,10 @@ def test_the_least_recently_reviewed_come_first(engine: Engine) -> None:
     with read_session(engine) as session:
         assert [client.client_id for client in export_reviews(session, account_id=ACCOUNT)] == expected
         assert len(list(export_reviews(session, account_id=ACCOUNT, limit=2))) == 2
-    with time_machine.travel(NOW, tick=False), read_session(engine) as session:
+    with time_machine.travel(NOW, tick=False):
         for days, overdue in ((400, 1), (401, 0), (90, 2), (91, 1), (3, 3), (1, 4)):
-            assert count_overdue(session, account_id=ACCOUNT, days=days) == overdue, days
+            with read_session(with_review_days(engine, days)) as session:
+                assert count_overdue(session, account_id=ACCOUNT) == overdue, days
             assert sum(is_overdue(client, days, NOW) for client in page(engine).clients) == overdue, days
 
 
@@ -148,7 +150,7 @@ def test_pages_are_found_by_an_index(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", note)
     page(engine, page(engine).next_cursor or "")
     with read_session(engine) as session:
-        count_overdue(session, account_id=ACCOUNT, days=180)
+        count_overdue(session, account_id=ACCOUNT)
     event.remove(engine, "before_cursor_execute", note)
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
     with engine.connect() as connection:

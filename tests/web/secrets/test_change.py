@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, func, select, update
 
 from tests.support.factories import HASHER, SECRET, make_client
 from tests.support.host import HTMX, NORTHWIND, PREFIX, Host, make_host
+from tests.support.keys import add_key
 from tests.support.markup import read
 from tests.support.screens import VALUES, actions, secrets_of, set_columns, states, stored
 from webapp.core.database.models import ClientSecret, IdentityClient, SecretState, utc_now
@@ -164,6 +166,19 @@ def test_the_new_secret_may_get_an_end_date(sqlite_engine: Engine, now: None) ->
     with read_session(host.engine) as session:
         made = session.scalars(select(IdentityClient).where(IdentityClient.client_id == "another-client")).one()
     assert secrets_of(host, made)["A"].ends_at == NOW + timedelta(days=90)
+
+
+def test_the_end_date_of_an_existing_secret_has_the_limit_from_its_creation(sqlite_engine: Engine, now: None) -> None:
+    """A key has no limit (S8)."""
+    host = make_host(sqlite_engine, secret_max_days=90)
+    client = make_client(host.engine, account_id="northwind", created_at=NOW - timedelta(days=30))
+    add_key(host.engine, client)
+    [secret], [key] = secrets_of(host, client).values(), stored(host, client).keys
+    latest = (secret.created_at + timedelta(days=90)).astimezone(ZoneInfo("Europe/London"))
+    page = host.get(f"/{client.id}/secrets/{secret.id}/end-date").text
+    assert f'max="{latest:%Y-%m-%dT%H:%M}"' in page
+    assert re.search(rf"Until \w+,? {latest.day} {latest:%B}.* at the latest\.", page), page
+    assert "Empty: no end date." in host.get(f"/{client.id}/keys/{key.id}/end-date").text
 
 
 def test_an_unknown_choice_changes_nothing(host: Host, client: IdentityClient, htmx: bool) -> None:

@@ -60,8 +60,8 @@ class Attention:
 
     :param secret_label: the label of the secret or key, with ENDING and OLD.
     :param at: when it ends (ENDING) or was created (OLD), when the client was created (UNUSED) or got its last
-        token (IDLE), since when there have been two secrets (TWO), when the client
-        was last reviewed, or created (OVERDUE); None with REFUSED and SECRET.
+        token (IDLE), since when there have been two secrets (TWO), when the client was last reviewed, or created
+        (OVERDUE); None with REFUSED and SECRET.
     :param days: whole days until that moment, rounded up, or since then, rounded down.
     :param refused: the number of refused token requests, with REFUSED.
     :param requests: the number of all token requests, with REFUSED.

@@ -9,19 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    and_,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    text,
-    true,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, text, true, union_all
 from sqlalchemy.orm import Session, aliased
 
 from ..database.models import (

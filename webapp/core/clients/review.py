@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, literal, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, literal, select, true, tuple_
 from sqlalchemy.orm import Session, selectinload
 
 from ..audit.actions import Action
@@ -22,6 +22,8 @@ from ..database.models import REVIEW_NOTE_MAX, IdentityClient, utc_now
 from ..errors import FieldError, InvalidFields
 from ..i18n import format_number, gettext
 from ..secrets.client_secrets import AnyCredential, keys_not_ended, not_ended, secret_states
+from .attention import AttentionReason
+from .attention_queries import count_rows
 
 PAGE_SIZE = 50
 PRINT_MAX = 1_000
@@ -77,20 +79,9 @@ def export_reviews(session: Session, *, account_id: str, limit: int = EXPORT_MAX
         session.expunge_all()
 
 
-def count_overdue(session: Session, *, account_id: str, days: int) -> int:
+def count_overdue(session: Session, *, account_id: str) -> int:
     """Return how many enabled clients are overdue, at most one more than `COUNT_MAX`."""
-    limit = utc_now() - timedelta(days=days)
-    never = IdentityClient.reviewed_at == literal(None, IdentityClient.reviewed_at.type)
-    parts = [
-        select(IdentityClient.id).where(*_own(account_id), never, IdentityClient.created_at <= limit),
-        select(IdentityClient.id).where(
-            *_own(account_id),
-            IdentityClient.reviewed_at > literal(None, IdentityClient.reviewed_at.type),
-            IdentityClient.reviewed_at <= limit,
-        ),
-    ]
-    rows = union_all(*(select(part.limit(COUNT_MAX + 1).subquery()) for part in parts)).limit(COUNT_MAX + 1)
-    return session.scalar(select(func.count()).select_from(rows.subquery())) or 0
+    return count_rows(session, AttentionReason.OVERDUE, account_id, COUNT_MAX)
 
 
 def review_client(

@@ -108,6 +108,8 @@ class ClientService:
             parsed = _check_public_key(session, author, values, secret, public_key)
             if parsed is None:
                 self._secrets.check_end_date(ends_at, now)
+            elif ends_at is not None:
+                raise FieldError("ends_at", gettext("A key takes the place of the secret. Leave the end date empty."))
         except FieldError as error:
             errors.append(error)
         taken = is_client_id_taken(session, client_id=values.client_id, account_id=author.account_id, key=None)

@@ -231,6 +231,14 @@ class IdentityClient(Base):
         return value
 
 
+def is_of_account(account_id: str) -> ColumnElement[bool]:
+    """Return the condition that a client is of an account, for a statement that finds clients by their keys.
+
+    No index serves it: without statistics SQLite would rather read all clients of the account than each key.
+    """
+    return func.coalesce(IdentityClient.account_id, "") == account_id
+
+
 class ClaimedClientId(Base):
     """An ID that a client or a resource server has or had, so that no other one can ever take it (T3)."""
 
@@ -623,14 +631,6 @@ class StoredSigningKey(Base):
 
 
 # Tables that serve the list of clients. Triggers of the database keep the first three up to date.
-
-
-def is_of_account(account_id: str) -> ColumnElement[bool]:
-    """Return the condition that a client is of an account, for a statement that finds clients by their keys.
-
-    No index serves it: without statistics SQLite would rather read all clients of the account than each key.
-    """
-    return func.coalesce(IdentityClient.account_id, "") == account_id
 
 
 class ClientRole(Base):

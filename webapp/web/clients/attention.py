@@ -25,16 +25,25 @@ FILTER_WORDS: Mapping[str, str] = {
 
 
 class StripLink(NamedTuple):
-    """One part of the strip above the list, a link to the clients that it counts."""
+    """One part of the strip above the list, a link to the clients that it counts.
 
-    reason: AttentionReason
+    :param view: the view that it opens, `list` or `review`.
+    :param arguments: of its URL.
+    """
+
     text: str
+    view: str
+    arguments: Mapping[str, str]
 
 
 def strip_links(summary: Summary) -> list[StripLink]:
     """Return the parts of the strip of an account, the most urgent first."""
     return [
-        StripLink(reason, _strip_text(reason, summary)) for reason in AttentionReason if reason in summary.by_reason
+        StripLink(_strip_text(reason, summary), "review", {})
+        if reason is AttentionReason.OVERDUE
+        else StripLink(_strip_text(reason, summary), "list", {"attention": reason})
+        for reason in AttentionReason
+        if reason in summary.by_reason
     ]
 
 

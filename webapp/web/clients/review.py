@@ -72,7 +72,7 @@ def review() -> Response:
     settings = services().settings
     with read_session(services().engine) as session:
         page = list_reviews(session, account_id=actor().account_id, after=request.args.get("after", ""))
-        overdue = count_overdue(session, account_id=actor().account_id, days=settings.review_days)
+        overdue = count_overdue(session, account_id=actor().account_id)
     return render(
         "clients/review.html",
         "clients/_review_table.html",

@@ -191,7 +191,7 @@ def _confirm(
         secret=secret,
         confirmations=confirmations,
         confirmation_id=_confirmation_id(confirmations),
-        **end_date_context(of_secret=not isinstance(secret, ClientKey)),
+        **end_date_context(secret),
     )
 
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from ...core.database.models import utc_now
+from ...core.database.models import ClientKey, utc_now
 from ...core.errors import FieldError
 from ...core.i18n import gettext
+from ...core.secrets.client_secrets import AnyCredential
 from ...core.secrets.lifecycle import END_DATE_MAX_DAYS
 from ...host import services
 from ..i18n.times import Times
@@ -13,18 +14,29 @@ from ..i18n.times import Times
 FIELD_FORMAT = "%Y-%m-%dT%H:%M"
 
 
-def end_date_context(*, of_secret: bool = True) -> dict[str, Any]:
+def end_date_context(existing: AnyCredential | None = None) -> dict[str, Any]:
     """Return the template variables of the field.
 
-    :param of_secret: whether it is of a secret, for which a setting may have a limit, and not of a key.
+    :param existing: the secret or key whose end date it is; None: a secret that is yet to be created.
     """
-    now, limit = utc_now(), services().settings.secret_max_days if of_secret else 0
+    now, times = utc_now(), Times(services().settings.time_zone)
+    limit = 0 if isinstance(existing, ClientKey) else services().settings.secret_max_days
     days = limit or END_DATE_MAX_DAYS
+    latest = now + timedelta(days=days)
+    if not limit:
+        hint = gettext("In %(zone)s, within %(days)s days. Empty: no end date.", zone=times.zone_label, days=days)
+    elif existing is None:
+        hint = gettext(
+            "In %(zone)s, within %(days)s days. Empty: it ends after %(days)s days.", zone=times.zone_label, days=days
+        )
+    else:
+        latest = existing.created_at + timedelta(days=limit)
+        hint = gettext("Until %(moment)s at the latest.", moment=times.moment(latest))
     return {
-        "days": days,
-        "is_limited": limit > 0,
+        "end_date_hint": hint,
+        "focuses_end_date": existing is not None,
         "least": field_value(now + timedelta(minutes=1)),
-        "most": field_value(now + timedelta(days=days)),
+        "most": field_value(latest),
     }
 
 
