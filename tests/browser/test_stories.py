@@ -144,7 +144,7 @@ def test_review_twelve_clients_and_print(story: Story, merchant: Merchant) -> No
 def test_disable_the_clients_of_a_tag(story: Story, merchant: Merchant) -> None:
     """The tag in a select, all clients, Disable, the confirmation; the list then shows them disabled, none selected.
 
-    Auth0, Okta, Stripe, Adyen: not known; none documents a change of several applications or keys at once.
+    Auth0, Okta, Stripe, Adyen: not known.
     """
     tagged = merchant.add_clients(3, tags=["old system"])
     merchant.add_client(f"{merchant.new_id}-other", tags=["live"])
@@ -168,7 +168,7 @@ def test_disable_the_clients_of_a_tag(story: Story, merchant: Merchant) -> None:
 def test_answer_an_auditor_who_changed_roles(story: Story, merchant: Merchant) -> None:
     """Activity, the kind of event in a select, Download CSV; the client ID is typed.
 
-    GitHub: seven (the picture, Organizations, Settings, Logs, Audit log, Export, CSV), with a query that is typed.
+    GitHub: about seven (the picture, Organizations, Settings, Logs, Audit log, Export, CSV), with a typed query.
     """
     client = merchant.add_client()
     add_event_history(merchant.engine, client)

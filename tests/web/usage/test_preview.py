@@ -93,7 +93,7 @@ def test_a_token_that_would_be_refused_is_announced(host: Host, client: Identity
     """A disabled client, no role left, or no live secret (A4, S8)."""
     assert "no token is given" not in section(host, client)
     disabled = section(host, make_client(host.engine, enabled=False))
-    assert "This client is disabled, so no token is given until it is enabled. It would say this:" in one_line(disabled)
+    assert "This client is disabled, so no token is given until it is enabled. It would contain:" in one_line(disabled)
     assert claims(disabled)
     with unit_of_work(host.engine) as session:
         secret = session.query(ClientSecret).where(ClientSecret.client_key == client.id).one()

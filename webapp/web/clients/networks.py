@@ -208,8 +208,8 @@ def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddress
         removed=form.removed.data,
     )
     fresh.message = gettext(
-        "%(who)s changed this client at %(time)s. Nothing of yours is saved yet:"
-        " compare it with the list as it is now, then press Save again.",
+        "%(who)s changed this client at %(time)s. Your changes are not saved yet:"
+        " compare them with the list as it is now, then press Save again.",
         who=current.updated_by,
         time=Times(services().settings.time_zone).clock(current.updated_at),
     )

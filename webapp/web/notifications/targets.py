@@ -207,7 +207,7 @@ def _hand_over(target: NotificationTarget, secret: Secret, *, new: bool) -> Resp
 
 def _stale_text(stale: StaleTarget) -> str:
     return gettext(
-        "%(who)s changed this at %(time)s. Nothing of yours is saved yet: compare, then press the button again.",
+        "%(who)s changed this at %(time)s. Your changes are not saved yet: compare, then press the button again.",
         who=stale.current.updated_by,
         time=Times(services().settings.time_zone).clock(stale.current.updated_at),
     )
