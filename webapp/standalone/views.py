@@ -76,7 +76,7 @@ def home() -> ResponseReturnValue:
         events = list_events(session, account_id=account_id, query=AuditQuery(), zone=times.zone).events[:LATEST_EVENTS]
     return render_template(
         "mas/home.html",
-        links=links,
+        links=[(link.text, url_for(f"identity_clients.{link.view}", **link.arguments)) for link in links],
         events=[describe_event(event, times=times, catalogue=services().catalogue) for event in events],
         times=times,
     )

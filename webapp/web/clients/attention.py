@@ -1,7 +1,7 @@
 """Texts of the screens on why clients need attention."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.clients.attention import ANY, Attention, AttentionReason
 from ...core.clients.attention_queries import Summary
@@ -33,7 +33,7 @@ class StripLink(NamedTuple):
 
     text: str
     view: str
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, Any]
 
 
 def strip_links(summary: Summary) -> list[StripLink]:
