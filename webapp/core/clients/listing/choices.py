@@ -1,8 +1,9 @@
 """The tags and owners that the filters of the list offer."""
 
-from sqlalchemy import ColumnElement, and_, func, literal, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from ...database.distinct_values import distinct_values
 from ...database.models import ClientTag, IdentityClient
 from .filters import HAS_OWNER
 
@@ -24,10 +25,5 @@ def list_owners(session: Session, account_id: str) -> list[str]:
 
 
 def _distinct(session: Session, column: InstrumentedAttribute[str], own: ColumnElement[bool]) -> list[str]:
-    # Jumps from one value to the next in the index (a loose index scan), where DISTINCT would read every row.
-    found = select(func.min(column).label("value"), literal(1).label("number")).where(own).cte("found", recursive=True)
-    following = select(func.min(column)).where(own, column > found.c.value).scalar_subquery()
-    found = found.union_all(
-        select(following, found.c.number + 1).where(found.c.value.is_not(None), found.c.number < CHOICES_MAX)
-    )
-    return sorted(session.scalars(select(found.c.value).where(found.c.value.is_not(None))))
+    value = distinct_values(column, own, count_max=CHOICES_MAX).c.value
+    return sorted(session.scalars(select(value).where(value.is_not(None))))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
-from ...database.cursors import UNSEARCHABLE
 from ...database.models import OWNER_MAX, TAG_MAX
+from ...query_arguments import searchable
 from ..attention import FILTERS
 from ..roles import RoleCatalogue
 from .order import DEFAULT_SORT, SORTS, TIMES
@@ -95,5 +95,4 @@ def _roles(role: str, catalogue: RoleCatalogue) -> tuple[str, ...]:
 
 
 def _text(arguments: Mapping[str, str], name: str, length_max: int) -> str:
-    text = unicodedata.normalize("NFC", arguments.get(name, "").strip())
-    return "" if len(text) > length_max or UNSEARCHABLE.search(text) else text
+    return searchable(unicodedata.normalize("NFC", arguments.get(name, "").strip()), length_max)
