@@ -129,9 +129,9 @@ class Process:
         self._watchdog.remove(self.pid)
 
     def wait(self) -> None:
-        """Wait until it has ended."""
-        assert self._process
-        self._process.wait()
+        """Wait until it has ended, if it was ever started."""
+        if self._process:
+            self._process.wait()
 
     def pause(self) -> None:
         """Stop it and all its children (SIGSTOP): connections stay open but get no response."""

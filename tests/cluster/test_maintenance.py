@@ -100,6 +100,8 @@ def previous(cluster: Cluster) -> Iterator[Path]:
     primary.query("CREATE DATABASE previous OWNER mas")
     cluster.flask("mas upgrade", tree=tree)
     replace_both(cluster, tree)
+    for host in cluster.hosts:
+        host.start()
     cluster.add_account(tree=tree)
     cluster.restart_missing()
     yield tree
@@ -122,11 +124,10 @@ def replace(cluster: Cluster, index: int, tree: Path) -> None:
 
 
 def replace_both(cluster: Cluster, tree: Path) -> None:
-    """Kill both hosts, and start them with the code of another tree; `restart_missing` waits for them."""
+    """Kill both hosts; their next start, at the latest by `restart_missing`, is with the code of another tree."""
     for index, host in enumerate(cluster.hosts):
         host.kill()
         cluster.hosts[index] = Host(cluster, index, tree=tree, listener=host.listener)
-        cluster.hosts[index].start()
 
 
 def test_rolling_upgrade(cluster: Cluster, previous: Path, results: Results) -> None:
