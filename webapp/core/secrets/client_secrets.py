@@ -1,13 +1,31 @@
 """Read the secrets and keys of a client: which have not ended, which are live, and how the audit log shows them."""
 
+import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ..database.models import ClientKey, ClientSecret, Credential, IdentityClient, SecretState
+from ..errors import NotFound
 
 AnyCredential = ClientSecret | ClientKey
 _Credential = TypeVar("_Credential", bound=Credential)
+
+
+def credentials_of(client: IdentityClient) -> list[AnyCredential]:
+    """Return the secrets, then the keys, of a client."""
+    return [*client.secrets, *client.keys]
+
+
+def find_credential(credentials: Iterable[_Credential], credential_id: uuid.UUID) -> _Credential:
+    """Return the secret or key of a client with this ID.
+
+    :raises NotFound: the client has none with this ID.
+    """
+    for credential in credentials:
+        if credential.id == credential_id:
+            return credential
+    raise NotFound
 
 
 def by_age(credentials: Iterable[_Credential]) -> list[_Credential]:

@@ -17,11 +17,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..addresses import canonical_address
 from ..credentials import CLIENT_ID_MAX
-from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
+from ..database.cursors import decode_cursor, encode_cursor
 from ..database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, TokenRequest, is_of_account
 from ..database.outcomes import AuthenticationFailure, Outcome
 from ..database.unit_of_work import read_session
 from ..errors import NotFound
+from ..query_arguments import parse_minute, searchable
 
 PAGE_SIZE = 50
 SCAN_MAX, MERGED_SCAN_MAX = 20_000, 5_000
@@ -32,7 +33,6 @@ EXPORT_PAGES_MAX = 400
 REFUSED = "refused"
 REASONS: tuple[str, ...] = (*(each for each in AuthenticationFailure), *(each for each in Outcome if each != "issued"))
 """Every outcome but an issued token."""
-_LOCAL_TIME = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2})?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _LABEL = re.compile(r"[A-Z]{1,8}|[0-9]{1,8}", re.ASCII)
 _NUMBER_MAX = 2**63 - 1
@@ -77,15 +77,15 @@ class RequestQuery:
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
         """Return the query for the arguments of a URL; an invalid value becomes the default (I4)."""
-        client, outcome = arguments.get("client", "").strip(), arguments.get("outcome", "")
+        outcome = arguments.get("outcome", "")
         return cls(
-            client="" if len(client) > CLIENT_ID_MAX or UNSEARCHABLE.search(client) else client,
+            client=searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
             outcome=outcome if outcome in (Outcome.ISSUED, REFUSED, *REASONS) else "",
             secret=_matching(_LABEL, arguments.get("secret", "")),
             address=canonical_address(arguments.get("address", "").strip()[:64]) or "",
             request_id=_matching(_REQUEST_ID, arguments.get("request_id", "").strip()),
-            since=_local_time(arguments.get("since", ""), "T00:00"),
-            until=_local_time(arguments.get("until", ""), "T23:59"),
+            since=parse_minute(arguments.get("since", ""), of_day="00:00"),
+            until=parse_minute(arguments.get("until", ""), of_day="23:59"),
             after=arguments.get("after", ""),
             before=arguments.get("before", ""),
         )
@@ -454,12 +454,3 @@ def _read_cursor(cursor: str) -> _Position | None:
 
 def _matching(pattern: re.Pattern[str], text: str) -> str:
     return text if pattern.fullmatch(text) else ""
-
-
-def _local_time(text: str, whole_day: str) -> datetime | None:
-    try:
-        return (
-            datetime.fromisoformat(text if "T" in text else text + whole_day) if _LOCAL_TIME.fullmatch(text) else None
-        )
-    except ValueError:
-        return None
