@@ -1,5 +1,6 @@
 """Let each account forbid secrets to clients with certain API roles, and find the clients that have one."""
 
+import time
 import uuid
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ NEVER = "1970-01-01 00:00:00.000000"
 NO_END = "9000-01-01 00:00:00.000000"
 INDEX = f"ix_{ROLES}_secret"
 CLIENTS_AT_ONCE = 500
+PAUSE_SECONDS = 0.1
 
 
 def upgrade() -> None:
@@ -62,7 +64,7 @@ def fill_column_on_postgresql() -> None:
     """Fill the column of the roles that were there before the triggers, some clients at a time.
 
     The rows are locked by a statement of their own, so that the next one reads every secret that was changed before.
-    It waits for no lock, since a request that has one might wait for another of these rows.
+    It waits for no row while it has locked others, since the request that has locked it might wait for those.
     """
     connection = op.get_bind()
     next_keys = f"""
@@ -70,12 +72,17 @@ def fill_column_on_postgresql() -> None:
         ORDER BY client_key LIMIT {CLIENTS_AT_ONCE}
         """  # noqa: S608 - constants only
     rows = "client_key > CAST(:after AS uuid) AND client_key <= CAST(:last AS uuid)"
-    lock = f"SELECT 1 FROM {ROLES} WHERE {rows} FOR UPDATE NOWAIT"  # noqa: S608 - constants only
+    count = f"SELECT count(*) FROM {ROLES} WHERE {rows}"  # noqa: S608 - constants only
+    lock = f"SELECT 1 FROM {ROLES} WHERE {rows} FOR UPDATE SKIP LOCKED"  # noqa: S608 - constants only
     fill = f"UPDATE {ROLES} SET secret_until_at = {secret_until(f'{ROLES}.client_key')} WHERE {rows}"  # noqa: S608
     after = str(uuid.UUID(int=0))
     while keys := connection.scalars(sa.text(next_keys), {"after": after}).all():
         these = {"after": after, "last": str(keys[-1])}
-        connection.execute(sa.text(lock), these)
+        locked = len(connection.execute(sa.text(lock), these).all())
+        if locked < connection.execute(sa.text(count), these).scalar_one():
+            commit()
+            time.sleep(PAUSE_SECONDS)
+            continue
         connection.execute(sa.text(fill), these)
         commit()
         after = these["last"]
