@@ -1,6 +1,7 @@
 """Measure rate, response times and cost of token requests, and print a table. See README.md beside this file.
 
-python -m benchmarks.token_endpoint [--postgresql postgresql+psycopg://user@host/empty-database] [--million]
+python -m benchmarks.token_endpoint [--postgresql postgresql+psycopg://user@host/empty-database]
+    [--pgbouncer postgresql+psycopg://user@host:6432/same-database] [--million]
     [--processes 2] [--seconds 5] [--rounds 3]
 """
 
@@ -60,7 +61,8 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postgresql", help="address of an empty database")
-    parser.add_argument("--million", action="store_true", help=f"also with {MILLION:,} clients on SQLite")
+    parser.add_argument("--pgbouncer", help="address of the same database through PgBouncer")
+    parser.add_argument("--million", action="store_true", help=f"also with {MILLION:,} clients")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
@@ -71,8 +73,12 @@ def main() -> None:
         if given.million:
             databases[f"SQLite, {MILLION:,} clients"] = (f"sqlite:///{directory}/many/clients.sqlite3", MILLION)
         if given.postgresql:
-            databases[f"PostgreSQL, {ASKING:,} clients"] = (given.postgresql, ASKING)
+            count = MILLION if given.million else ASKING
+            databases[f"PostgreSQL, {count:,} clients"] = (given.postgresql, count)
         names = {name: insert_clients(url, count, hasher) for name, (url, count) in databases.items()}
+        if given.pgbouncer:
+            databases[f"PgBouncer, {count:,} clients"] = (given.pgbouncer, count)
+            names[f"PgBouncer, {count:,} clients"] = names[f"PostgreSQL, {count:,} clients"]
         with _all_serving(databases, given.processes, directory) as servers:
             measure(servers, names, given)
 

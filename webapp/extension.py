@@ -136,8 +136,8 @@ def make_services(
     """Return the objects that all requests of one application share.
 
     :param config: the application's configuration, from which `settings` were read.
-    :raises SettingsError: a token with every API role of the settings would be too long, none opens the enabled API, or
-        the directory of the metrics cannot be written.
+    :raises SettingsError: a token with every API role would be too long, the management API is enabled and no API role
+        opens it, or the directory of the metrics cannot be written.
     """
     if settings.metrics_directory:
         try:
@@ -146,12 +146,15 @@ def make_services(
             raise SettingsError(
                 f"{PREFIX}METRICS_DIRECTORY must be a directory that the application can write ({error.strerror})."
             ) from error
-    owned = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
+    original = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
     catalogue = make_catalogue(settings)
-    engine = with_hooks(owned if settings.engine is None else share_engine(settings.engine), before_change)
-    engine = with_review_days(with_outbox(engine, EventOutbox(catalogue)), settings.review_days)
+    engine = original if settings.engine is None else share_engine(settings.engine)
+    # Core finds these three in the execution options of the engine, so that no function needs them as parameters.
+    engine = with_hooks(engine, before_change)
+    engine = with_outbox(engine, EventOutbox(catalogue))
+    engine = with_review_days(engine, settings.review_days)
     # On the original engine, since disposing of an engine does not dispose of its copies.
-    reads = FastReads(owned)
+    reads = FastReads(original)
     peppers = settings.peppers()
     hasher = SecretHasher(peppers)
     secrets = SecretService(
@@ -175,7 +178,7 @@ def make_services(
         reads.close()
         rate_limits.counters.close()
         if settings.engine is None:
-            owned.dispose()
+            original.dispose()
 
     tokens = AccessTokens(settings.issuer, settings.audience)
     tokens.check_size(catalogue)
@@ -226,7 +229,7 @@ def make_services(
 def make_catalogue(settings: Settings) -> RoleCatalogue:
     """Return the catalogue of API roles; the built-in one has a role for the management API where that is enabled.
 
-    :raises SettingsError: the API is enabled, and no role of the host's catalogue opens it.
+    :raises SettingsError: the management API is enabled, and no role of the host's catalogue opens it.
     """
     if settings.api_roles is None:
         return RoleCatalogue((*DEFAULT_ROLES, MANAGEMENT_ROLE) if settings.api_enabled else DEFAULT_ROLES)

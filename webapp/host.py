@@ -86,7 +86,7 @@ class TokenTrial:
     """What the token endpoint answered to a request that a person tried on the screens.
 
     :param status: the HTTP status of the response.
-    :param body: its JSON members; an access token is cut.
+    :param body: its JSON members; an access token is truncated.
     :param outcome: the true outcome, an `Outcome` or `AuthenticationFailure`.
     :param secret_label: the label of the secret that matched, None if none did.
     :param address: the person's address, None if it is unknown.
@@ -122,11 +122,11 @@ class Services:
     targets: TargetService
     delivery: DeliveryService
     try_token: Callable[[str, Secret, str], TokenTrial] = field(repr=False)
-    """Try a token request with this client ID, secret and scope; the screens do not import the endpoint."""
+    """Try a token request with a client ID, a secret and a scope; here since the screens do not import `oauth`."""
     load_actor: Callable[[], Actor | None] = field(repr=False)
     close_connections: Callable[[], None] = field(repr=False)
     done: set[str] = field(default_factory=set, repr=False)
-    """What is done once: the check of the routes, and warnings of the log."""
+    """Names of what this application does only once: the check of the routes, and some warnings in the log."""
 
 
 def services() -> Services:

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery, get_client_or_deleted
+from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery
 from ..core.audit.queries import list_events as find_events
+from ..core.client_changes import get_client_or_deleted
 from ..core.clients.roles import READ_CLIENTS
 from ..core.credentials import CLIENT_ID_MAX
 from ..core.database.models import AuditEvent

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from ..core.addresses import canonical_address
-from ..core.audit.queries import get_client_or_deleted
+from ..core.client_changes import get_client_or_deleted
 from ..core.clients.roles import READ_CLIENTS
 from ..core.credentials import CLIENT_ID_MAX
 from ..core.database.models import IdentityClient

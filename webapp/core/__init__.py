@@ -1,17 +1,5 @@
 """The rules of Identity Clients, without any web framework.
 
-Packages from top to bottom; each imports only from those below it, and import-linter checks it:
-
-* `notifications`, and the module `retention`
-* `tokens`, `authentication`
-* `clients`
-* `secrets`
-* `client_changes` (a module)
-* `usage`, `audit`
-* `rate_limits`
-* `accounts` (a module)
-* `database`
-* the modules `errors`, `i18n`, `addresses`, `credentials` and `paths`
-
-The docstring of each package lists its modules.
+The packages and modules form layers, and each imports only from those below it: the contract is in `pyproject.toml`,
+the drawing in `docs/architecture.md`. The docstring of each package lists its modules.
 """

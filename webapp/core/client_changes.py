@@ -50,6 +50,18 @@ def get_client(session: Session, *, account_id: str, key: uuid.UUID) -> Identity
     return client
 
 
+def get_client_or_deleted(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
+    """Return a client of the account without its secrets and keys, deleted or not: its logs stay readable.
+
+    :raises NotFound: the account has no such client, whether or not another one has (A3).
+    """
+    own = (IdentityClient.id == key, IdentityClient.account_id == account_id)
+    client = session.scalar(select(IdentityClient).where(*own))
+    if client is None:
+        raise NotFound
+    return client
+
+
 def check_version(session: Session, client: IdentityClient, version: int | None) -> None:
     """Refuse a change that is based on a version which is no longer the newest (I7).
 

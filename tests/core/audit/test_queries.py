@@ -21,6 +21,7 @@ from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.events import record_export, record_refusal
 from webapp.core.audit.export import export_events
 from webapp.core.audit.queries import ACTIONS, KINDS, AuditActor, AuditPage, AuditQuery, list_events
+from webapp.core.client_changes import get_client_or_deleted
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import NotFound, RateLimited
@@ -273,9 +274,9 @@ def test_an_export_of_one_client(two_clients: Engine) -> None:
         clients = {row.client_id: row for row in session.scalars(select(IdentityClient))}
         for client_id, account_id in (("acme-renamed", ACCOUNT), ("acme-foreign", OTHER_ACCOUNT)):
             key = clients[client_id].id
-            assert queries.get_client_or_deleted(session, account_id=account_id, key=key).client_id == client_id
+            assert get_client_or_deleted(session, account_id=account_id, key=key).client_id == client_id
             with pytest.raises(NotFound):
-                queries.get_client_or_deleted(session, account_id="nobody", key=key)
+                get_client_or_deleted(session, account_id="nobody", key=key)
     assert export(two_clients, key=clients["acme-renamed"].id, action="deleted") == ["deleted"]
     assert export(two_clients, key=clients["other_path"].id) == ["created"]
     assert export(two_clients, key=clients["acme-foreign"].id) == []

@@ -26,6 +26,11 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def set_count_max(monkeypatch: pytest.MonkeyPatch, count_max: int) -> None:
+    for module in (listing.source, listing.pages):
+        monkeypatch.setattr(module, "COUNT_MAX", count_max)
+
+
 def find(engine: Engine, account_id: str = ACCOUNT, **arguments: Any) -> ListPage:
     """Return the page for the query arguments of an address."""
     with read_session(engine) as session:
@@ -234,7 +239,7 @@ def test_filters_by_tag_owner_and_moving_money(engine: Engine) -> None:
 
 def test_pages_of_filters_with_few_candidates_left_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond `CANDIDATES_MAX` clients a page is read in order, from every role that moves money, without repeats."""
-    monkeypatch.setattr(listing, "CANDIDATES_MAX", 10)
+    monkeypatch.setattr(listing.source, "CANDIDATES_MAX", 10)
     for number in range(60):
         roles = [{"CreatePayment"}, {"UploadBatches"}, {"CreatePayment", "UploadBatches"}][number % 3]
         make_client(engine, client_id=f"client-{number:03}", roles=roles, tags=["live"], owner="Ana")
@@ -282,10 +287,10 @@ def test_an_edited_client_is_found_by_what_it_has_now(engine: Engine) -> None:
 
 def test_a_short_search_of_a_large_account_is_refused(many: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would read every client."""
-    monkeypatch.setattr(listing, "COUNT_MAX", 119)
+    set_count_max(monkeypatch, 119)
     assert find(many, q="al").needs_longer_search
     assert not find(many, q="alp").needs_longer_search
-    monkeypatch.setattr(listing, "COUNT_MAX", 120)
+    set_count_max(monkeypatch, 120)
     assert not find(many, q="al").needs_longer_search
 
 
@@ -473,7 +478,7 @@ def test_the_cost_of_a_page_does_not_grow_with_the_account(
     sqlite_url: str, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite counts the steps of its programs; an account ten times as large takes the same number."""
-    monkeypatch.setattr(listing, "COUNT_MAX", 100)
+    set_count_max(monkeypatch, 100)
     engine = make_engine(sqlite_url)
     steps = []
     for account_id, rows in ((OTHER_ACCOUNT, 1_000), (ACCOUNT, 9_000)):

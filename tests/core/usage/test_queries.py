@@ -1,5 +1,6 @@
 """Token requests: counted, the latest stored one by one, and visible to their own account only (L2, L3)."""
 
+import itertools
 import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +230,7 @@ def test_one_write_takes_a_bounded_number_of_clients(
 ) -> None:
     """The others wait for the next write, with their requests; those that waited longest come first, none is lost."""
     monkeypatch.setattr(recorder_module, "COUNTS_PER_WRITE_MAX", clients_per_second)
+    recorder._reset()
     clients = [make_client(engine) for _ in range(5)]
     for second in range(2):
         for client in clients:
@@ -245,6 +247,23 @@ def test_one_write_takes_a_bounded_number_of_clients(
         {(NOON.date(), "A", "issued"): 3},
     ]
     assert [len(recent(engine, client)) for client in clients] == [2, 2, 2, 2, 3]
+
+
+def test_one_write_takes_a_bounded_time(engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where writing is slow, the next write takes fewer clients, but never less than the minimum."""
+    monkeypatch.setattr(recorder_module, "COUNTS_PER_WRITE_MAX", 4)
+    monkeypatch.setattr(recorder_module, "COUNTS_PER_WRITE_MIN", 1)
+    cpu_seconds = itertools.count(step=2 * recorder_module.WRITE_CPU_SECONDS)
+    monkeypatch.setattr("time.thread_time", lambda: next(cpu_seconds))
+    recorder._reset()
+    clients = [make_client(engine) for _ in range(9)]
+    for client in clients:
+        record(recorder, client, at=NOON)
+    written = []
+    for _ in range(4):
+        recorder.write()
+        written.append(sum(bool(counts(engine, client)) for client in clients))
+    assert written == [4, 6, 7, 8]
 
 
 # Last used

@@ -6,5 +6,6 @@
 * `queries`: read events
 * `export`: read the events of an export; the screens write them as CSV
 * `stream`: stream events as JSON lines of OCSF
+* `chain`: the hash chain over the events of an account
 * `signals`: signals for the host
 """

@@ -1,20 +1,20 @@
 """Read audit events of an account or of one client, with filters, a page at a time."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, literal, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
 from ..database import search_index
-from ..database.cursors import UNSEARCHABLE, decode_cursor, encode_cursor
-from ..database.models import AuditEvent, ClaimedClientId, ClientSearchText, IdentityClient, has_change
-from ..errors import NotFound
+from ..database.cursors import decode_cursor, encode_cursor
+from ..database.distinct_values import distinct_values
+from ..database.models import AuditEvent, ClaimedClientId, ClientSearchText, has_change
+from ..query_arguments import parse_day, searchable
 from .actions import Action, Kind
 
 PAGE_SIZE = 50
@@ -72,7 +72,6 @@ KINDS: Mapping[str, tuple[Action, ...]] = {
 """The actions of each kind of change."""
 _EDITED_FIELDS: Mapping[str, str] = {Kind.ROLES_CHANGED: "roles", Kind.SECRETS_CHANGED: "client_secret"}
 """The field whose edits are of a kind too. Edits of roles have an index of their own."""
-_DATE = re.compile(r"(?:19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,11 @@ class AuditQuery:
         """Return the query for the arguments of a URL; an invalid value becomes the default (I4)."""
         action = arguments.get("action", "")
         return cls(
-            person=_searchable(arguments.get("person", ""), ACTOR_ID_MAX),
-            client=_searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
+            person=searchable(arguments.get("person", ""), ACTOR_ID_MAX),
+            client=searchable(arguments.get("client", "").strip(), CLIENT_ID_MAX),
             action=action if action in ACTIONS or action in KINDS else "",
-            since=_date(arguments.get("since", "")),
-            until=_date(arguments.get("until", "")),
+            since=parse_day(arguments.get("since", "")),
+            until=parse_day(arguments.get("until", "")),
             after=arguments.get("after", ""),
             before=arguments.get("before", ""),
         )
@@ -177,35 +176,18 @@ def list_events(
     return _page(found[:PAGE_SIZE], is_first=True, is_last=len(found) <= PAGE_SIZE)
 
 
-def get_client_or_deleted(session: Session, *, account_id: str, key: uuid.UUID) -> IdentityClient:
-    """Return a client of the account, including a deleted one, whose audit log stays readable.
-
-    :raises NotFound: the account has no such client, whether or not another one has (A3).
-    """
-    own = (IdentityClient.id == key, IdentityClient.account_id == account_id)
-    client = session.scalar(select(IdentityClient).where(*own))
-    if client is None:
-        raise NotFound
-    return client
-
-
 def list_actors(session: Session, account_id: str) -> list[AuditActor]:
     """Return the actors of all events of the account, sorted by label."""
     own = AuditEvent.account_id == account_id
-    # Jumps from one actor to the next in the index (a loose index scan), where DISTINCT would read every event.
-    found = select(func.min(AuditEvent.actor_id).label("actor_id")).where(own).cte("found", recursive=True)
-    following = (
-        select(func.min(AuditEvent.actor_id)).where(own, AuditEvent.actor_id > found.c.actor_id).scalar_subquery()
-    )
-    found = found.union_all(select(following).where(found.c.actor_id.is_not(None)))
+    actor_id = distinct_values(AuditEvent.actor_id, own).c.value
     latest_label = (
         select(AuditEvent.actor_label)
-        .where(own, AuditEvent.actor_id == found.c.actor_id)
+        .where(own, AuditEvent.actor_id == actor_id)
         .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
         .limit(1)
         .scalar_subquery()
     )
-    rows = session.execute(select(found.c.actor_id, latest_label).where(found.c.actor_id.is_not(None)))
+    rows = session.execute(select(actor_id, latest_label).where(actor_id.is_not(None)))
     return sorted((AuditActor(*row) for row in rows), key=lambda actor: actor.label.casefold())
 
 
@@ -292,14 +274,3 @@ def _position(session: Session, account_id: str, cursor: str) -> ColumnElement[A
         return None
     owned = session.scalar(select(AuditEvent.id).where(AuditEvent.id == event_id, AuditEvent.account_id == account_id))
     return tuple_(literal(at, AuditEvent.at.type), literal(event_id, AuditEvent.id.type)) if owned else None
-
-
-def _searchable(text: str, length_max: int) -> str:
-    return "" if len(text) > length_max or UNSEARCHABLE.search(text) else text
-
-
-def _date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
-    except ValueError:
-        return None

@@ -1,5 +1,7 @@
-"""Authenticate clients and resource servers by ID and secret.
+"""Authenticate clients and resource servers.
 
-* `authenticator`: the only module that other packages import
-* `verified_secrets`, `legacy_hashes`: what it keeps in memory
+* `authenticator`: by ID and secret
+* `key_authenticator`: clients by an assertion that they sign with a registered key (`private_key_jwt`)
+* `assertions`, `used_assertions`: parse and check an assertion; remember the used ones
+* `verified_secrets`, `legacy_hashes`: what `authenticator` keeps in memory
 """

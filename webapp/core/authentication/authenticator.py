@@ -95,9 +95,6 @@ class _Candidate(NamedTuple, Generic[Caller]):
     row_id: uuid.UUID
 
 
-# At most two secrets of a client have not ended (S7). Those that end last come first, so two rows contain them.
-
-
 def client_columns(label: InstrumentedAttribute[str]) -> tuple[ColumnElement[Any], ...]:
     """Return the columns of a client and its account that `read_client` takes, for a join with its credentials.
 
@@ -138,6 +135,7 @@ def read_client(row: Sequence[Any], address: str | None) -> tuple[AuthenticatedC
 
 CLIENT_COLUMNS = len(client_columns(ClientSecret.label))
 """The number of `client_columns`."""
+# At most two secrets of a client have not ended (S7). Those that end last come first, so two rows contain them.
 _CLIENTS = (
     select(
         *client_columns(ClientSecret.label),
@@ -213,6 +211,14 @@ class Authenticator:
     def _authenticate(
         self, candidates: Sequence[_Candidate[Caller]], client_id: str, secret: Secret, address: str | None
     ) -> Caller:
+        """Return the caller of the first candidate that has this secret and may be used.
+
+        HMAC and the cache of verified secrets come first. argon2id follows only after a check of the rate limits, and
+        runs in the bounded pool.
+
+        :raises AuthenticationFailed: there is no such candidate; the failure is counted.
+        :raises TooManyFailures: too many authentications failed before (D2).
+        """
         scheme = scheme_of(secret)
         matching = self._match_without_argon2(candidates, secret, scheme)
         usable = _first_usable(matching)

@@ -55,7 +55,7 @@ class ClientService:
         grantable_roles: Collection[str] | None,
         fields: Collection[str] = FIELDS,
     ) -> list[FieldError]:
-        """Return what is wrong with these fields of a form; nothing is stored.
+        """Return the errors of these fields of a form; nothing is stored.
 
         :param secret: as it was typed; None where none is set.
         :param grantable_roles: the API roles that the account may grant; None means all (A4).
@@ -67,7 +67,7 @@ class ClientService:
     def check_client_id_available(
         self, session: Session, *, author: Author, client_id: str, key: uuid.UUID | None
     ) -> None:
-        """Check whether a client ID is free, for a field that was left; beyond the quota nothing is raised (A6).
+        """Check whether a client ID is free, when its field loses focus; beyond the quota nothing is raised (A6).
 
         :param key: the client that is being edited; None for a new one.
         :raises ClientIdTaken: it is, or once was, another client's.
@@ -88,7 +88,7 @@ class ClientService:
         public_key: str | None = None,
         ends_at: datetime | None = None,
     ) -> IdentityClient:
-        """Create an enabled client with one secret, A, or one key, 1; return it.
+        """Create an enabled client with one secret, labelled A, or one key, labelled 1, and return it.
 
         :param secret: in clear text; None with a public key.
         :param public_key: a JWK or PEM, which takes the place of the secret; needed where the account forbids secrets
@@ -185,7 +185,7 @@ class ClientService:
         if secret and not values.roles.isdisjoint(keys_only):
             errors.append(SecretNotAllowed())
         elif keys_only & (values.roles - client.roles) and not_ended(client, utc_now()):
-            errors.append(_ends_secret_first())
+            errors.append(_secrets_must_end_first())
         taken = is_client_id_taken(session, client_id=values.client_id, account_id=author.account_id, key=key)
         self._raise_if_invalid(errors, author, taken=taken)
         now, added = utc_now(), None
@@ -269,7 +269,8 @@ def _check_public_key(
     return None
 
 
-def _ends_secret_first() -> FieldError:
+def _secrets_must_end_first() -> FieldError:
+    """Return the error for a role that clients with secrets may not have in this account."""
     return FieldError(
         "roles",
         gettext("Clients that move money have no secret in your account. Add a key and end the secrets first."),

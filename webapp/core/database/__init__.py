@@ -11,6 +11,7 @@ Modules for the other packages of core, the screens and the endpoint:
 * `readiness`: check whether the database can be used
 * `search_index`: the index that finds clients by a part of a text
 * `cursors`: encode and decode pagination cursors
+* `distinct_values`: the values of a column, for the choices of a filter
 * `fast_reads`: run compiled statements on the driver, for the token endpoint
 * `migrations`, `backup`: what the commands run
 

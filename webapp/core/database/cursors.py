@@ -2,11 +2,10 @@
 
 import base64
 import json
-import re
+
+from ..query_arguments import UNSEARCHABLE
 
 CURSOR_MAX = 2000
-UNSEARCHABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Characters that no stored text contains, and that not every engine accepts as a parameter."""
 
 
 def encode_cursor(*parts: str) -> str:

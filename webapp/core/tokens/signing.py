@@ -17,8 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
 
-from ..database import models
-from ..database.models import utc_now
+from ..database.models import StoredSigningKey, utc_now
 from ..errors import SigningKeyUnusable
 
 ALGORITHM = "ES256"
@@ -78,11 +77,11 @@ class PrivateKeyStorage:
     def __init__(self, encryption_keys: Sequence[bytes]) -> None:
         self._ciphers = [AESGCM(key) for key in encryption_keys]
 
-    def generate_row(self, created_at: datetime, signs_from: datetime) -> models.StoredSigningKey:
+    def generate_row(self, created_at: datetime, signs_from: datetime) -> StoredSigningKey:
         """Generate a key, and return the row that stores it."""
         jwk = ECKey.generate_key(CURVE)
         kid, nonce = jwk.thumbprint(), os.urandom(_NONCE_BYTES)
-        return models.StoredSigningKey(
+        return StoredSigningKey(
             kid=kid,
             public_jwk=_public(jwk),
             private_key_encrypted=nonce + self._ciphers[0].encrypt(nonce, jwk.as_der(private=True), kid.encode()),

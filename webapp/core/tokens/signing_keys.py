@@ -18,9 +18,8 @@ from sqlalchemy.orm import Session
 
 from ..audit.actions import Action
 from ..audit.events import record_platform_event
-from ..database import models
 from ..database.engine import autocommitting
-from ..database.models import TOKEN_DURATION_MAX_MINUTES
+from ..database.models import TOKEN_DURATION_MAX_MINUTES, StoredSigningKey
 from ..database.unit_of_work import connect, read_session, unit_of_work
 from ..errors import NotFound, SigningKeyUnusable, Unavailable
 from .signing import CLOCK_SKEW, PrivateKeyStorage, SigningKey
@@ -49,6 +48,8 @@ class KeyState(StrEnum):
 
 
 class _Scheduled(Protocol):
+    """A key of the schedule: a `SigningKey` or a `StoredSigningKey`."""
+
     @property
     def kid(self) -> str: ...
     @property
@@ -88,12 +89,12 @@ class _Stored(NamedTuple):
 
 
 _NOT_WITHDRAWN = select(
-    models.StoredSigningKey.kid,
-    models.StoredSigningKey.public_jwk,
-    models.StoredSigningKey.private_key_encrypted,
-    models.StoredSigningKey.signs_from,
-    models.StoredSigningKey.signs_until,
-).where(models.StoredSigningKey.withdrawn.is_(False))
+    StoredSigningKey.kid,
+    StoredSigningKey.public_jwk,
+    StoredSigningKey.private_key_encrypted,
+    StoredSigningKey.signs_from,
+    StoredSigningKey.signs_until,
+).where(StoredSigningKey.withdrawn.is_(False))
 
 
 class SigningKeys:
@@ -156,7 +157,7 @@ class SigningKeys:
 
     # The schedule
 
-    def rotate(self, now: datetime, actor: str) -> models.StoredSigningKey:
+    def rotate(self, now: datetime, actor: str) -> StoredSigningKey:
         """Create the next key before it is due, unless one is published that signs in time, and return it.
 
         :param actor: who gave the command, for the audit log.
@@ -179,25 +180,25 @@ class SigningKeys:
         :raises NotFound: there is no such key.
         """
         with self._locked() as (session, keys):
-            withdrawn = session.get(models.StoredSigningKey, kid)
-            if withdrawn is None:
+            key = session.get(StoredSigningKey, kid)
+            if key is None:
                 raise NotFound
-            if withdrawn.withdrawn:
+            if key.withdrawn:
                 return
-            withdrawn.withdrawn = True
+            key.withdrawn = True
             record_platform_event(session, actor, Action.KEY_WITHDRAWN, {"signing_key": [kid, None]})
-            keys.remove(withdrawn)
-            if withdrawn.signs_from > now:
-                for key in keys:
-                    if key.signs_until == withdrawn.signs_from:
-                        key.signs_until = None  # until another successor is created
+            keys.remove(key)
+            if key.signs_from > now:
+                for other in keys:
+                    if other.signs_until == key.signs_from:
+                        other.signs_until = None  # until another successor is created
             if _signing(keys, now) is None:
                 self._start_signing(session, keys, now, actor)
 
-    def states(self, now: datetime) -> list[tuple[models.StoredSigningKey, KeyState]]:
+    def states(self, now: datetime) -> list[tuple[StoredSigningKey, KeyState]]:
         """Return every stored key and its state at this moment, oldest first."""
         with read_session(self._engine) as session:
-            rows = session.scalars(select(models.StoredSigningKey).order_by(models.StoredSigningKey.signs_from)).all()
+            rows = session.scalars(select(StoredSigningKey).order_by(StoredSigningKey.signs_from)).all()
         signing = _signing([row for row in rows if not row.withdrawn], now)
         return [(row, KeyState.SIGNING if row is signing else _state_of_other(row, now)) for row in rows]
 
@@ -227,8 +228,8 @@ class SigningKeys:
                 self._add_successor(session, signing, keys, signs_from, now, SCHEDULE)
 
     def _use_waiting(
-        self, signing: models.StoredSigningKey, keys: Iterable[models.StoredSigningKey], now: datetime
-    ) -> models.StoredSigningKey | None:
+        self, signing: StoredSigningKey, keys: Iterable[StoredSigningKey], now: datetime
+    ) -> StoredSigningKey | None:
         """Make the waiting key the successor and return it, or None if there is none or it signs too late."""
         waiting = _waiting(keys, now)
         if waiting is None or waiting.signs_from > now + self._publication + CLOCK_SKEW:
@@ -237,8 +238,8 @@ class SigningKeys:
         return waiting
 
     def _start_signing(
-        self, session: Session, keys: Sequence[models.StoredSigningKey], now: datetime, actor: str
-    ) -> models.StoredSigningKey:
+        self, session: Session, keys: Sequence[StoredSigningKey], now: datetime, actor: str
+    ) -> StoredSigningKey:
         """Let a key sign at once: the one that is published and waits, else a new one."""
         # Another host whose clock is a little behind then signs with it too, and does not create a key of its own.
         signs_from = now - CLOCK_SKEW
@@ -256,19 +257,19 @@ class SigningKeys:
     def _add_successor(
         self,
         session: Session,
-        signing: models.StoredSigningKey,
-        keys: Iterable[models.StoredSigningKey],
+        signing: StoredSigningKey,
+        keys: Iterable[StoredSigningKey],
         signs_from: datetime,
         now: datetime,
         actor: str,
-    ) -> models.StoredSigningKey:
+    ) -> StoredSigningKey:
         """Create the successor of a key, and delete the keys that are no longer published."""
         session.execute(
-            delete(models.StoredSigningKey)
+            delete(StoredSigningKey)
             .where(
                 or_(
-                    models.StoredSigningKey.withdrawn,
-                    models.StoredSigningKey.signs_until <= now - PUBLISHED_AFTER_SIGNING,
+                    StoredSigningKey.withdrawn,
+                    StoredSigningKey.signs_until <= now - PUBLISHED_AFTER_SIGNING,
                 )
             )
             .execution_options(synchronize_session=False)
@@ -283,11 +284,11 @@ class SigningKeys:
         return key
 
     @contextmanager
-    def _locked(self) -> Iterator[tuple[Session, list[models.StoredSigningKey]]]:
+    def _locked(self) -> Iterator[tuple[Session, list[StoredSigningKey]]]:
         """Yield a session and the keys that are not withdrawn, to one process at a time."""
         with unit_of_work(self._engine) as session:
             _lock_schedule(session)
-            rows = session.scalars(select(models.StoredSigningKey).where(models.StoredSigningKey.withdrawn.is_(False)))
+            rows = session.scalars(select(StoredSigningKey).where(StoredSigningKey.withdrawn.is_(False)))
             yield session, list(rows)
         self._reload_at = 0.0
 
@@ -317,7 +318,7 @@ class SigningKeys:
         return keys
 
 
-def _state_of_other(key: models.StoredSigningKey, now: datetime) -> KeyState:
+def _state_of_other(key: StoredSigningKey, now: datetime) -> KeyState:
     if key.withdrawn:
         return KeyState.WITHDRAWN
     if key.signs_from > now:
@@ -333,5 +334,5 @@ def _lock_schedule(session: Session) -> None:
     """Lock the schedule until the transaction ends."""
     # On SQLite the unit of work has taken the only write lock already.
     if session.get_bind().dialect.name == "postgresql":
-        lock = zlib.crc32(models.StoredSigningKey.__tablename__.encode())
+        lock = zlib.crc32(StoredSigningKey.__tablename__.encode())
         session.execute(select(func.pg_advisory_xact_lock(lock)))

@@ -38,11 +38,12 @@ REQUESTS_MAX = 10_000
 """How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
 COUNTS_MAX = 20_000
 """How many counts wait in memory; a request that would need a further one is lost."""
-COUNTS_PER_WRITE_MAX = 1_000
-"""How many counts one write takes, those that waited longest; the others wait for the next.
+WRITE_CPU_SECONDS = 0.15
+"""How much CPU time one write should take at most, so that requests keep the rest however many clients ask at once."""
+COUNTS_PER_WRITE_MIN, COUNTS_PER_WRITE_MAX = 100, 1_000
+"""How many counts one write takes, those that waited longest, depending on the CPU time of the write before.
 
-About as many clients, each of which changes pages of the database at random places. With this many, writing takes a
-fifth of a second of each second at most, and leaves the rest to requests, however many clients ask at once.
+Each is about one client, whose rows are at random places of the database.
 """
 UNKNOWN_REQUESTS_MAX = 1_000
 """How many requests under unknown client IDs wait in memory; beyond, the oldest are only counted."""
@@ -161,6 +162,7 @@ class Recorder:
         self._recent_writes: writer.RecentWrites = frozenset()
         self._thread: threading.Thread | None = None
         self._is_starting = False
+        self._counts_per_write = COUNTS_PER_WRITE_MAX
         self._at_exit: Finalize | None = None
         self._is_delayed = False
         self.restarts = 0
@@ -244,7 +246,7 @@ class Recorder:
             pass
 
     def write(self) -> bool:
-        """Write the counts that waited longest, up to `COUNTS_PER_WRITE_MAX`, with the requests of their clients.
+        """Write the counts that waited longest, as many as `WRITE_CPU_SECONDS` allows, with their clients' requests.
 
         Return False if the database is unavailable; then they are kept for the next time.
         """
@@ -254,9 +256,9 @@ class Recorder:
             if not pending:
                 metrics.set_gauge(metrics.RECORDER_BACKLOG, 0)
                 return True
-            if rest := pending.split_off(COUNTS_PER_WRITE_MAX):
+            if rest := pending.split_off(self._counts_per_write):
                 self._requeue(rest)
-            recent_writes = self._recent_writes
+            recent_writes, began = self._recent_writes, time.thread_time()
             try:
                 with unit_of_work(self._engine) as session:
                     connection = session.connection()
@@ -266,6 +268,8 @@ class Recorder:
                             connection, pending.counts, pending.requests, recent_writes
                         )
                 self._recent_writes = recent_writes
+                if pending.counts:
+                    self._adapt_counts_per_write(len(pending.counts), time.thread_time() - began)
             except Unavailable:
                 self._keep(pending)
                 return False
@@ -277,6 +281,11 @@ class Recorder:
             metrics.set_gauge(metrics.RECORDER_BACKLOG, len(self._pending.counts))
             self._log(pending)
             return True
+
+    def _adapt_counts_per_write(self, counts: int, cpu_seconds: float) -> None:
+        """Set how many counts the next write takes, from what this write took for its counts."""
+        fitting = int(counts * WRITE_CPU_SECONDS / max(cpu_seconds, 0.001))
+        self._counts_per_write = min(max(fitting, COUNTS_PER_WRITE_MIN), COUNTS_PER_WRITE_MAX)
 
     def _requeue(self, pending: _PendingWrites) -> None:
         with self._lock:

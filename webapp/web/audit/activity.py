@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from ...core.audit import export, queries
 from ...core.audit.queries import AuditQuery
+from ...core.client_changes import get_client_or_deleted
 from ...core.database.models import AuditEvent, IdentityClient
 from ...core.database.unit_of_work import read_session
 from ...host import services
@@ -60,7 +61,7 @@ def _show(key: uuid.UUID | None) -> Response:
 
 
 def _client(session: Session, key: uuid.UUID) -> IdentityClient:
-    return queries.get_client_or_deleted(session, account_id=actor().account_id, key=key)
+    return get_client_or_deleted(session, account_id=actor().account_id, key=key)
 
 
 def _describe(events: Iterable[AuditEvent]) -> list[EventText]:

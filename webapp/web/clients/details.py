@@ -2,8 +2,7 @@
 
 from flask import Response, request
 
-from ...core.audit.queries import get_client_or_deleted
-from ...core.client_changes import get_client
+from ...core.client_changes import get_client, get_client_or_deleted
 from ...core.clients import attention
 from ...core.database.unit_of_work import read_session
 from ...core.errors import NotFound

@@ -1,1 +1,1 @@
-"""The screens of client secrets."""
+"""The screens of client secrets and public keys."""

@@ -1,4 +1,4 @@
-"""Texts on the outcome of a token request: the response of the caller, the true reason, and advice (L2, P7)."""
+"""Texts on the outcome of a token request: the response that the caller got, the true reason, and advice (L2, P7)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +127,7 @@ _ADVICE: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What one token request came to.
+    """The outcome of one token request, as its screen shows it.
 
     :param status: the HTTP status of the response.
     :param error: the error code of the response, empty where a token was issued.
@@ -144,7 +144,7 @@ class Explanation:
 
 
 def label_of(outcome: str) -> str:
-    """Return the outcome as text, to stand within a sentence."""
+    """Return the outcome as text, for use within a sentence."""
     return str(OUTCOME_LABELS.get(outcome, outcome))
 
 
@@ -161,7 +161,7 @@ def response_to(outcome: str) -> tuple[int, str]:
 
 
 def explain(request: TokenRequest, client: IdentityClient, secrets: Sequence[ClientSecret]) -> Explanation:
-    """Return the response of the caller, the true reason, and advice for the client's current state.
+    """Return the response that the caller got, the true reason, and advice for the client's current state.
 
     :param secrets: all secrets of the client.
     """

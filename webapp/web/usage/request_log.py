@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from ...core.audit.events import record_export
-from ...core.audit.queries import get_client_or_deleted
+from ...core.client_changes import get_client_or_deleted
 from ...core.database.models import ClientSecret, IdentityClient, TokenRequest, utc_now
 from ...core.database.outcomes import Outcome
 from ...core.database.unit_of_work import read_session

@@ -1,0 +1,124 @@
+"""Choose the indexes that the list is read by, and count the clients."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, false, func, select, true, union, union_all
+from sqlalchemy.orm import Session
+
+from ...database.models import IdentityClient, utc_now
+from ..attention import AttentionReason
+from ..attention_queries import count_rows, ordered_clients_of
+from .filters import IndexScan, candidates_of, conditions_of, ordered_scans_of
+from .order import DEFAULT_SORT, Order, Position
+from .query import ListQuery
+
+COUNT_MAX = 10_000
+"""How many clients are counted; beyond, there are "10,000+"."""
+CANDIDATES_MAX = 5_000
+"""How many clients a filter may leave that are sorted for a page."""
+
+
+class Source(NamedTuple):
+    """The indexes from which a page is read, and what they do not ensure.
+
+    :param scans: the list consists of their clients.
+    :param conditions: what a client of a scan must meet besides.
+    :param total: how many clients there are, None if they were not counted.
+    :param has_more: whether there are more than `total`.
+    :param overlapping: whether several scans may have the same client.
+    """
+
+    scans: Sequence[IndexScan]
+    conditions: Sequence[ColumnElement[bool]]
+    total: int | None = None
+    has_more: bool = False
+    overlapping: bool = False
+
+    def selects(self, order: Order) -> list[tuple[Select[*tuple[Any, ...]], Any, Any]]:
+        """Return for each scan the SELECT with the conditions, and the two columns to order it by."""
+        selects = []
+        for keys, key, client_id_folded in self.scans:
+            reads_clients = client_id_folded is None
+            statement, order_by = keys, (client_id_folded, key)
+            if reads_clients or order.name != DEFAULT_SORT:
+                order_by = (order.column, IdentityClient.id)
+            if not reads_clients and (order.name != DEFAULT_SORT or self.conditions):
+                statement = keys.join(IdentityClient, IdentityClient.id == key)
+            selects.append((statement.where(*self.conditions), *order_by))
+        return selects
+
+
+def find_source(session: Session, account_id: str, query: ListQuery, order: Order) -> Source | None:
+    """Return the indexes by which a query reads least, or None: the search is too short for a large account.
+
+    A filter that leaves few clients is read by its index, and the clients are sorted. Where every filter leaves many,
+    an index that has the order is read, and the conditions are tested row by row: a page is full before much is read.
+    """
+    conditions = conditions_of(session, account_id, query)
+    candidates = candidates_of(session, account_id, query, CANDIDATES_MAX + 1)
+    ordered_scans = ordered_scans_of(account_id, query) if order.name == DEFAULT_SORT else {}
+    if query.q and "q" not in candidates and count_account(session, account_id) > COUNT_MAX:
+        return None
+    for name, found in candidates.items():
+        others = [condition for other, condition in conditions.items() if other != name]
+        if name in ordered_scans and not others:
+            return Source(ordered_scans[name], [], overlapping=len(ordered_scans[name]) > 1)
+        if name == "attention":
+            count = count_rows(session, query.attention, account_id, CANDIDATES_MAX)
+        else:
+            count = _count_up_to(session, found.limit(CANDIDATES_MAX + 1))
+        if count <= CANDIDATES_MAX:
+            rows = (found.distinct() if name == "attention" else found).subquery()
+            scan = IndexScan(select(rows.c.client_key), rows.c.client_key, rows.c.client_id_folded)
+            return Source([scan], others, None if others or name == "attention" else count)
+        if name == "attention" and order.name == DEFAULT_SORT:
+            ordered = ordered_clients_of(query.attention, account_id, utc_now())
+            if ordered is not None:
+                key, client_id_folded = ordered.selected_columns
+                reads_clients = query.attention == AttentionReason.UNUSED
+                scan = IndexScan(ordered.with_only_columns(key), key, None if reads_clients else client_id_folded)
+                return Source([scan], others, None if others else CANDIDATES_MAX, has_more=True)
+    for name, scans in ordered_scans.items():
+        others = [condition for other, condition in conditions.items() if other != name]
+        return Source(scans, others, overlapping=len(scans) > 1)
+    others = [condition for name, condition in conditions.items() if name != "status"]
+    status = "enabled" if query.attention else query.status
+    only_one = len(conditions) == 1 and candidates
+    return Source(_by_status(account_id, status), others, CANDIDATES_MAX if only_one else None, has_more=True)
+
+
+def _by_status(account_id: str, status: str) -> list[IndexScan]:
+    """Return the scans of all clients with a status, each in every order; one for each status if it is empty."""
+    wanted = [status == "enabled"] if status else [True, False]
+    return [
+        IndexScan(
+            select(IdentityClient.id.label("client_key")).where(
+                IdentityClient.account_id == account_id,
+                IdentityClient.enabled == (true() if enabled else false()),
+                IdentityClient.deleted_at.is_(None),
+            ),
+            IdentityClient.id,
+        )
+        for enabled in wanted
+    ]
+
+
+def count_clients(session: Session, source: Source, order: Order, before: Position | None = None) -> int:
+    """Return how many clients there are, or precede a position, at most one more than `COUNT_MAX`."""
+    scans = []
+    for statement, value, key in source.selects(order):
+        scan = statement if before is None else statement.where(order.beyond(value, key, before, backwards=True))
+        scans.append(select(scan.limit(COUNT_MAX + 1).subquery()))
+    unite = union if source.overlapping else union_all
+    counted = unite(*scans) if len(scans) > 1 else scans[0]
+    return _count_up_to(session, counted.limit(COUNT_MAX + 1))
+
+
+def count_account(session: Session, account_id: str) -> int:
+    """Return how many clients an account has, at most one more than `COUNT_MAX`."""
+    return count_clients(session, Source(_by_status(account_id, ""), ()), Order(DEFAULT_SORT))
+
+
+def _count_up_to(session: Session, limited: Any) -> int:
+    return session.scalar(select(func.count()).select_from(limited.subquery())) or 0
