@@ -324,6 +324,19 @@ def test_requests_are_served_during_an_upgrade(
     engine.dispose()
 
 
+def test_a_revision_that_is_not_recorded_yet_runs_again(postgresql_url: str) -> None:
+    """Each that ends its transaction early may have been interrupted after its last step."""
+    engine = make_engine(postgresql_url)
+    migrations.downgrade(engine, "0009")
+    for before, revision in (("0009", "0010"), ("0014", "0015"), ("0017", "0018"), ("0018", "0019")):
+        migrations.upgrade(engine, revision)
+        set_revision(engine, before)
+        migrations.upgrade(engine, revision)
+    migrations.upgrade(engine)
+    make_client(engine)
+    engine.dispose()
+
+
 ROLES = "SELECT client_key, role, secret_until_at FROM identity_client_roles ORDER BY client_key, role"
 SECRETS_OF_MOST_CLIENTS = """
     INSERT INTO identity_client_secrets (id, client_key, label, secret_hash, pepper_version, created_at, created_by)
