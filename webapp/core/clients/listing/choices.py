@@ -24,4 +24,4 @@ def list_tags(session: Session, account_id: str) -> list[str]:
 
 def list_owners(session: Session, account_id: str) -> list[str]:
     """Return the owners of an account's clients, sorted, each in one spelling, at most `CHOICES_MAX`."""
-    return [spelling for _, spelling in sorted(session.execute(_OWNERS, {"account_id": account_id}).tuples())]
+    return [spelling for _, spelling in sorted(map(tuple, session.execute(_OWNERS, {"account_id": account_id})))]
