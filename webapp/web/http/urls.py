@@ -1,6 +1,7 @@
 """Build URLs that differ in the keys of rows only."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import url_for
 
@@ -12,12 +13,12 @@ def url_builder(endpoint: str, *names: str) -> Callable[..., str]:
 
     It takes the value of each named variable of the URL, in this order: keys and numbers, which need no quoting.
     """
-    placeholders = [_PLACEHOLDER.format(name) for name in names]
-    pattern = url_for(endpoint, **dict(zip(names, placeholders, strict=True)))
+    variables: dict[str, Any] = {name: _PLACEHOLDER.format(name) for name in names}
+    pattern = url_for(endpoint, **variables)
 
     def build(*values: object) -> str:
         url = pattern
-        for placeholder, value in zip(placeholders, values, strict=True):
+        for placeholder, value in zip(variables.values(), values, strict=True):
             url = url.replace(placeholder, str(value))
         return url
 
