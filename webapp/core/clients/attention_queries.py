@@ -19,6 +19,7 @@ from sqlalchemy import (
     Subquery,
     and_,
     bindparam,
+    case,
     func,
     literal,
     literal_column,
@@ -57,6 +58,7 @@ COUNT_MAX = 100
 """How many clients are counted for one reason; beyond, there are "100+"."""
 _DAY = timedelta(days=1)
 _NEVER: ColumnElement[Any] = literal_column("0")
+_REASONS_WITH_LABEL = (AttentionReason.ENDING, AttentionReason.OLD)
 _NO_RULES = Rules(0, frozenset())
 # As the partial indexes have it.
 _IS_UNUSED = text("CASE WHEN identity_clients.enabled THEN identity_clients.last_token_at END = 0")
@@ -164,6 +166,48 @@ def clients_of(reason: str, account_id: str, now: datetime, rules: Rules) -> Sel
     if reason == ANY:
         return _merged([_clients_of(one, terms) for one in AttentionReason])
     return _clients_of(AttentionReason(reason), terms)
+
+
+def keys_of(reason: AttentionReason, account_id: str, now: datetime, rules: Rules) -> Select[*tuple[Any, ...]]:
+    """Return a SELECT of the clients of an account with a reason, and `Attention.key` of it: `client_key`, `key`.
+
+    A pair may occur several times.
+    """
+    terms = _Terms.values(account_id, now, rules)
+    if reason not in _REASONS_WITH_LABEL:
+        rows = _clients_of(reason, terms).subquery()
+        return select(rows.c.client_key, literal(reason.value).label("key"))
+    return select(AttentionPeriod.client_key, _key_of_period(AttentionPeriod, now).label("key")).where(
+        *_is_listed(reason, terms), _holds(reason, AttentionPeriod, terms)
+    )
+
+
+def has_reason(key: Any, account_id: str, now: datetime, rules: Rules) -> ColumnElement[bool]:
+    """Return the condition that a client of the account needs attention for one reason.
+
+    :param key: `Attention.key` of the reason, as an expression.
+    """
+    terms = _Terms.values(account_id, now, rules)
+    period = aliased(AttentionPeriod)
+    with_label = (
+        select(func.count())
+        .where(
+            period.client_key == IdentityClient.id,
+            _key_of_period(period, now) == key,
+            or_(*(and_(period.reason == one.value, _holds(one, period, terms)) for one in _REASONS_WITH_LABEL)),
+        )
+        .scalar_subquery()
+    )
+    others = [one for one in AttentionReason if one not in _REASONS_WITH_LABEL]
+    return or_(with_label > 0, *(and_(key == one.value, _needs_attention(one, terms)) for one in others))
+
+
+def _key_of_period(period: Any, now: datetime) -> ColumnElement[str]:
+    """Return `Attention.key` of a period of one of `_REASONS_WITH_LABEL`."""
+    nearness = [(period.until_at <= now + days * _DAY, f" {days}") for days in sorted(ENDING_WITHIN_DAYS)]
+    suffix = case((period.reason != AttentionReason.ENDING.value, ""), *nearness, else_="")
+    key: ColumnElement[str] = period.reason + " " + period.secret_label + suffix
+    return key
 
 
 def _clients_of(reason: AttentionReason, terms: _Terms) -> Select[*tuple[Any, ...]]:
