@@ -5,21 +5,14 @@ from typing import Any
 
 from flask import url_for
 
-_PLACEHOLDER = "identity-client-value-{}"
-
 
 def url_builder(endpoint: str, *names: str) -> Callable[..., str]:
     """Return a function that does what `url_for` does for one endpoint, in a tenth of the time.
 
-    It takes the value of each named variable of the URL, in this order: keys and numbers, which need no quoting.
+    It takes the values of the named variables of the URL, in this order: keys and numbers, which need no quoting.
     """
-    variables: dict[str, Any] = {name: _PLACEHOLDER.format(name) for name in names}
-    pattern = url_for(endpoint, **variables)
-
-    def build(*values: object) -> str:
-        url = pattern
-        for placeholder, value in zip(variables.values(), values, strict=True):
-            url = url.replace(placeholder, str(value))
-        return url
-
-    return build
+    places: dict[str, Any] = {name: f"identity-clients-value-{number}" for number, name in enumerate(names)}
+    pattern = url_for(endpoint, **places).replace("{", "{{").replace("}", "}}")
+    for number, place in enumerate(places.values()):
+        pattern = pattern.replace(place, f"{{{number}}}")
+    return pattern.format
