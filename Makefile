@@ -1,7 +1,7 @@
 # make run    set up whatever is missing, and serve in development mode on http://127.0.0.1:5000
 # make dev    the same, restarted whenever code, a template or a static file changes
 # make test   install what the tests run for real, and run all of them
-# make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 7 minutes; writes dist/cluster.md
+# make test-cluster   faults of a PostgreSQL and Redis with failover under load, in 6 minutes; writes dist/cluster.md
 # make test-matrix   a quick part of them with every Python and SQLAlchemy that a host may have
 # make lint   style of code, templates, styles and script; types; and which module may import which
 # make messages   add texts that are new in the code to the translations, and remove those that are gone
@@ -34,7 +34,7 @@ test:
 
 test-cluster: $(VENV)/.installed-dev
 	@.ci/components cluster
-	$(BIN)/python -m pytest -v --durations=0 tests/cluster $(ARGUMENTS)
+	$(BIN)/python -m pytest -v -rs --durations=0 tests/cluster $(ARGUMENTS)
 
 test-matrix: $(VENV)/node/.installed | $(BIN)/python
 	@.ci/components

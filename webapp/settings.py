@@ -109,14 +109,14 @@ class Settings:
     review_days: int = 180
     """After how many days without an access review a client is overdue (PCI DSS 4.0.1 7.2.5.1)."""
     review_reason: str = ""
-    """Why that frequency was chosen, for auditors: stands on the access review."""
+    """Why that frequency was chosen; the access review shows it to auditors."""
     smtp_host: str | None = None
     """The mail server that sends notifications. None: no e-mail is sent."""
     smtp_port: int = 587
     smtp_security: str = "starttls"
     """How the connection to the mail server is encrypted: `starttls`, `tls` from the first byte, or `none`."""
     smtp_username: str | None = None
-    """With which we sign in at the mail server; None: without signing in."""
+    """The user name at the mail server; None: e-mails are sent without signing in."""
     smtp_password: str | None = dataclasses.field(default=None, repr=False)
     mail_from: str | None = None
     """The sender of e-mails, such as `Vitesse <no-reply@vitesse.example>`. Required with `smtp_host`."""

@@ -18,24 +18,38 @@ TAGS = "identity_client_tags"
 SEARCH = "identity_client_search_texts"
 
 
+INDEX = f"ix_{CLIENTS}_owner"
+OWNER_LENGTH = f"ck_{CLIENTS}_owner_length"
+
+
 def upgrade() -> None:
+    columns = sa.inspect(op.get_bind()).get_columns(CLIENTS)
+    if "owner" not in {column["name"] for column in columns}:  # they are there if the index was interrupted
+        add_columns_and_tags()
+    with op.get_context().autocommit_block():
+        if op.get_bind().dialect.name == "postgresql":
+            op.execute(f"ALTER TABLE {CLIENTS} VALIDATE CONSTRAINT {OWNER_LENGTH}")
+        has_owner = sa.text("deleted_at IS NULL AND owner_folded <> ''")
+        op.drop_index(INDEX, CLIENTS, if_exists=True, postgresql_concurrently=True)
+        op.create_index(
+            INDEX,
+            CLIENTS,
+            ["account_id", "owner_folded", "client_id_folded", "id"],
+            sqlite_where=has_owner,
+            postgresql_where=has_owner,
+            postgresql_concurrently=True,
+        )
+
+
+def add_columns_and_tags() -> None:
     on_sqlite = op.get_bind().dialect.name == "sqlite"
-    # With its constraint in one statement, which SQLite allows without copying the table.
-    op.execute(
-        f"ALTER TABLE {CLIENTS} ADD COLUMN owner VARCHAR(100) DEFAULT '' NOT NULL CONSTRAINT ck_{CLIENTS}_owner_length"
-        " CHECK (owner = '' OR length(owner) BETWEEN 3 AND 100)"
-    )
+    column = f"ALTER TABLE {CLIENTS} ADD COLUMN owner VARCHAR(100) DEFAULT '' NOT NULL"
+    constraint = f"CONSTRAINT {OWNER_LENGTH} CHECK (owner = '' OR length(owner) BETWEEN 3 AND 100)"
+    # SQLite copies the table unless the constraint comes with the column; PostgreSQL reads it unless NOT VALID.
+    op.execute(f"{column} {constraint}" if on_sqlite else f"{column}, ADD {constraint} NOT VALID")
     folded = sa.String(300).with_variant(sa.String(300, collation="C"), "postgresql")
     op.add_column(CLIENTS, sa.Column("owner_folded", folded, server_default="", nullable=False))
     op.add_column(CLIENTS, sa.Column("tags", sa.Text(), server_default="[]", nullable=False))
-    has_owner = sa.text("deleted_at IS NULL AND owner_folded <> ''")
-    op.create_index(
-        f"ix_{CLIENTS}_owner",
-        CLIENTS,
-        ["account_id", "owner_folded", "client_id_folded", "id"],
-        sqlite_where=has_owner,
-        postgresql_where=has_owner,
-    )
     create_table_of_tags()
     if on_sqlite:
         create_triggers_on_sqlite()
@@ -118,6 +132,6 @@ def downgrade() -> None:
         if not on_sqlite:
             op.execute(f"DROP FUNCTION {CLIENTS}_{name}()")
     op.drop_table(TAGS)
-    op.drop_index(f"ix_{CLIENTS}_owner", CLIENTS)
+    op.drop_index(INDEX, CLIENTS)
     for column in ("tags", "owner_folded", "owner"):
         op.drop_column(CLIENTS, column)

@@ -15,6 +15,13 @@ PENDING = sa.text("next_attempt_at IS NOT NULL")
 
 
 def upgrade() -> None:
+    op.add_column(
+        "identity_client_attention_notices",
+        sa.Column("signal_sent", sa.Boolean(), server_default=sa.true(), nullable=False),
+        if_not_exists=op.get_bind().dialect.name == "postgresql",
+    )
+    with op.get_context().autocommit_block():
+        pass  # commits, so that the lock of this table is not held while that of another is waited for
     op.create_table(
         TARGETS,
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -62,10 +69,6 @@ def upgrade() -> None:
     op.create_index(f"ix_{MESSAGES}_account", MESSAGES, ["account_id", "id"])
     for name, columns in (("due", ["next_attempt_at"]), ("queue", ["target_id", "recipient", "id"])):
         op.create_index(f"ix_{MESSAGES}_{name}", MESSAGES, columns, sqlite_where=PENDING, postgresql_where=PENDING)
-    op.add_column(
-        "identity_client_attention_notices",
-        sa.Column("signal_sent", sa.Boolean(), server_default=sa.true(), nullable=False),
-    )
 
 
 def downgrade() -> None:

@@ -1,4 +1,4 @@
-"""Find the events that changed API roles."""
+"""Find the events that changed API roles by an index."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,16 @@ INDEX = f"ix_{EVENTS}_roles"
 
 
 def upgrade() -> None:
-    op.create_index(
-        INDEX,
-        EVENTS,
-        ["account_id", "action", "at", "id"],
-        sqlite_where=sa.text("json_extract(changes, '$.roles') IS NOT NULL"),
-        postgresql_where=sa.text("(changes -> 'roles') IS NOT NULL"),
-    )
+    with op.get_context().autocommit_block():
+        op.drop_index(INDEX, EVENTS, if_exists=True, postgresql_concurrently=True)
+        op.create_index(
+            INDEX,
+            EVENTS,
+            ["account_id", "action", "at", "id"],
+            sqlite_where=sa.text("json_extract(changes, '$.roles') IS NOT NULL"),
+            postgresql_where=sa.text("(changes -> 'roles') IS NOT NULL"),
+            postgresql_concurrently=True,
+        )
 
 
 def downgrade() -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ import urllib3
 
 from tests.support import servers
 
-from .processes import Network, Process, network, wait_for
+from .processes import Network, Process, wait_for
+from .watchdog import Watchdog
 
 DEPLOY = servers.ROOT / "docs" / "deploy"
 NAME = "id.example.com"
@@ -46,7 +48,11 @@ class PostgreSQL(Process):
         self.address = cluster.network.address(self.number)
         name = f"pg{index + 1}"
         super().__init__(
-            name, ["patroni", "patroni.yml"], cluster.directory / name, namespace=cluster.network.enter(self.number)
+            name,
+            ["patroni", "patroni.yml"],
+            cluster.directory / name,
+            cluster.watchdog,
+            namespace=cluster.network.enter(self.number),
         )
         text = cluster.file("patroni.yml", self.directory, member=("pg", POSTGRESQL, index))
         text = text.replace("/usr/lib/postgresql/15/bin", str(servers.postgresql_programs()))
@@ -113,6 +119,7 @@ class Host(Process):
             name,
             ["bash", "-c", WITH_SOCKET, "host", str(descriptor), sys.executable, "-m", "webapp.standalone"],
             cluster.directory / name,
+            cluster.watchdog,
             working_directory=tree,
             privileged=True,
             descriptors=[descriptor],
@@ -146,11 +153,12 @@ class ProxyAddress:
 
 
 class Cluster:
-    """All components. `start` creates the cluster, `repair` restores it after a fault."""
+    """All components. `start` creates the cluster, `restart_missing` restores it after a fault."""
 
-    def __init__(self, directory: Path, own_network: Network) -> None:
+    def __init__(self, directory: Path, network: Network, watchdog: Watchdog) -> None:
         self.directory = directory
-        self.network = own_network
+        self.network = network
+        self.watchdog = watchdog
         self.settings = self._read_settings()
         self.etcd = [self._member("etcd", ETCD, index, "etcd.yml", "--config-file") for index in range(3)]
         self.postgresql = [PostgreSQL(self, index) for index in range(3)]
@@ -181,14 +189,14 @@ class Cluster:
         assert primary
         primary.query("CREATE ROLE mas LOGIN PASSWORD 'DATABASE-PASSWORD'")
         primary.query("CREATE DATABASE mas OWNER mas")
-        self.prepare_database()
+        self.flask("mas upgrade")
         for host in self.hosts:
             host.start()
-        self.repair()
+        self.add_account()
+        self.wait_until_complete()
 
-    def prepare_database(self, *, tree: Path = servers.ROOT) -> None:
-        """Create the tables, an account, and a user who may create clients."""
-        self.flask("mas upgrade", tree=tree)
+    def add_account(self, *, tree: Path = servers.ROOT) -> None:
+        """Add an account, and a user who may create clients."""
         self.flask(f"mas account add {ACCOUNT}", tree=tree)
         self.flask(f"mas account feature on {ACCOUNT}", tree=tree)
         user = f'mas user add {EMAIL} --account {ACCOUNT} --name "Ann Lee" --role MerchantAdmin'
@@ -209,40 +217,49 @@ class Cluster:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def stop(self) -> None:
-        """End everything."""
+    def close(self) -> None:
+        """Release what this process holds, once everything is killed."""
         for process in (*self.hosts, *self.engines):
-            process.resume()
-            process.kill()
+            process.wait()
         for host in self.hosts:
             host.listener.close()
 
-    def repair(self) -> float:
-        """Restore all missing components, and wait until the cluster is complete; return the seconds it took."""
+    def restart_missing(self) -> None:
+        """Start, continue and connect again what a fault has ended, and wait until the hosts are ready."""
         for process in (*self.engines, *self.hosts):
             process.resume()
             if not process.is_running:
                 process.start()
-        for number in POSTGRESQL:
-            if self.network.can_disconnect:
+        if self.network.can_disconnect:
+            for number in POSTGRESQL:
                 self.network.reconnect(number)
-        return wait_for(lambda: not self.missing(), START_SECONDS, f"the cluster in {self.directory}")
+        wait_for(lambda: all(host.is_ready() for host in self.hosts), START_SECONDS, "the hosts")
 
-    def missing(self) -> str:
-        """Return the missing parts of the cluster; empty if it is complete."""
-        for process in (*self.engines, *self.hosts):
-            if not process.is_running:
-                return f"{process} has ended, see {process.log}"
+    def wait_until_complete(self) -> None:
+        """Wait until nothing is missing."""
+        self.wait_for_postgresql()
+        self.wait_for_redis()
+        wait_for(lambda: all(host.is_ready() for host in self.hosts), START_SECONDS, "the hosts")
+        ended = [process for process in (*self.engines, *self.hosts) if not process.is_running]
+        assert not ended, [f"{process} has ended, see {process.log}" for process in ended]
+
+    def wait_for_postgresql(self) -> None:
+        """Wait until PostgreSQL has both standbys; check that the application has connections to its primary only."""
+        wait_for(self._postgresql_is_complete, START_SECONDS, "both standbys of PostgreSQL")
+        stuck = {node: self.connections(node) for node in self.postgresql if not node.is_primary()}
+        assert not any(stuck.values()), f"connections of the application to standbys: {stuck}"
+
+    def wait_for_redis(self) -> None:
+        """Wait until Redis has both replicas."""
+        wait_for(lambda: self.redis_replicas() == 2, START_SECONDS, "both replicas of Redis")
+
+    def _postgresql_is_complete(self) -> bool:
         members = self.members()
-        roles = sorted(member["role"] for member in members)
-        if roles != ["leader", "replica", "sync_standby"] or len({member.get("timeline") for member in members}) > 1:
-            return f"PostgreSQL: {members}"
-        if any(member["state"] not in ("running", "streaming") for member in members):
-            return f"PostgreSQL: {members}"
-        if self.redis_replicas() != 2:
-            return f"Redis: {self.redis_replicas()} replicas"
-        unready = [host for host in self.hosts if not host.is_ready()]
-        return f"not ready: {unready}" if unready else ""
+        return (
+            sorted(member["role"] for member in members) == ["leader", "replica", "sync_standby"]
+            and len({member.get("timeline") for member in members}) == 1
+            and all(member["state"] in ("running", "streaming") for member in members)
+        )
 
     # State
 
@@ -290,7 +307,7 @@ class Cluster:
         with self._redis(self.network.address(REDIS[self.redis.index(self.redis_primary())]), 6379) as primary:
             primary.flushall()
 
-    def stuck(self, node: PostgreSQL) -> int:
+    def connections(self, node: PostgreSQL) -> int:
         """Return the number of connections of the application to a node."""
         return int(node.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mas'")[0][0])
 
@@ -339,7 +356,7 @@ class Cluster:
     def _member(self, kind: str, numbers: tuple[int, ...], index: int, file: str, *options: str) -> Process:
         name = f"{kind}{index + 1}"
         program = {"etcd": "etcd", "redis": "redis-server", "sentinel": "redis-sentinel"}[kind]
-        process = Process(name, [program, *options, file], self.directory / name)
+        process = Process(name, [program, *options, file], self.directory / name, self.watchdog)
         text = self.file(file, process.directory, member=(kind, numbers, index))
         if kind == "redis" and index:
             text += f"replicaof {self.network.address(REDIS[0])} 6379\n"
@@ -347,7 +364,7 @@ class Cluster:
         return process
 
     def _single(self, name: str, command: list[str], *files: str) -> Process:
-        process = Process(name, command, self.directory / name)
+        process = Process(name, command, self.directory / name, self.watchdog)
         for file in files:
             self.write(process.directory / file, self.file(file, process.directory))
         return process
@@ -418,13 +435,18 @@ def get_body(url: str, **headers: str) -> bytes | None:
 
 @contextlib.contextmanager
 def running() -> Iterator[Cluster]:
-    """Run a cluster within the block; its directory stays, with all logs."""
-    directory = Path("/tmp") / f"cluster-{os.getpid()}"  # a socket's path must be short
-    directory.mkdir(mode=0o711)
-    with network(POSTGRESQL) as own_network:
-        cluster = Cluster(directory, own_network)
+    """Run a cluster within the block. Nothing is left of it, also where the tests are killed."""
+    directory = Path(tempfile.mkdtemp(prefix="cluster-", dir="/tmp"))  # a socket's path must be short
+    directory.chmod(0o711)
+    watchdog = Watchdog(directory)
+    try:
+        network = Network(POSTGRESQL, watchdog)
         try:
+            cluster = Cluster(directory, network, watchdog)
             cluster.start()
             yield cluster
         finally:
-            cluster.stop()
+            network.close()
+    finally:
+        watchdog.close()
+    cluster.close()

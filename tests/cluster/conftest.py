@@ -1,5 +1,6 @@
 """Fixtures: one cluster for a run, and the table of results."""
 
+import os
 import platform
 import re
 import shutil
@@ -31,6 +32,8 @@ PROGRAMS = {
     "openssl": "openssl version",
 }
 CLIENTS = 5
+LOGS = servers.ROOT / "dist" / "cluster-logs"
+"""Where the logs of a run that failed are kept."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,22 +47,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def _running(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{clusters.PATH}")]
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=clusters.PATH)]
     if missing:
         pytest.fail(f"Not installed: {', '.join(missing)}. Run: .ci/components cluster")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is stopped stops the cluster
+    if os.getuid() == 0:
+        try:
+            subprocess.run(["true"], user="nobody", group="nogroup", extra_groups=[], check=True)
+        except PermissionError:
+            pytest.skip("root may not run programs as another user here, and PostgreSQL does not run as root")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # a run that is stopped stops the cluster
     began = time.monotonic()
     with clusters.running() as cluster:
-        print(f"\nThe cluster started in {time.monotonic() - began:.1f} s; logs are in {cluster.directory}")
-        yield cluster
-    if not request.session.testsfailed:
-        shutil.rmtree(cluster.directory)
+        print(f"\nThe cluster started in {time.monotonic() - began:.1f} s; its logs are in {cluster.directory}")
+        try:
+            yield cluster
+        finally:
+            shutil.rmtree(LOGS, ignore_errors=True)
+            if request.session.testsfailed:
+                LOGS.mkdir(parents=True)
+                for log in cluster.directory.glob("*/*.log"):
+                    shutil.copy(log, LOGS)
+                print(f"The cluster's logs are in {LOGS}")
 
 
 @pytest.fixture
 def cluster(_running: Cluster) -> Cluster:
-    """Return the cluster with all components running."""
-    _running.repair()
+    """Return the cluster with all components running, although one may still catch up with another."""
+    _running.restart_missing()
     return _running
 
 

@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from webapp.core.secrets.generation import generate_secret
+
 from .cluster import EMAIL, HTTPS_PORT, NAME, PASSWORD, ProxyAddress
 
 CLIENTS = "/administration/identity-clients"
@@ -232,10 +234,16 @@ class Load:
                 token = answer.json()["access_token"] if answer is not None else ""
                 return
             self._count("API", {200}, lambda: caller.call(token, "/clients"))
-            body = {"client_id": f"client-{uuid.uuid4().hex}", "token_duration_minutes": 10, "roles": [GRANTED_ROLE]}
-            answer = self._count("API create", {201}, lambda: caller.call(token, "/clients", body))
-            if answer is not None:
-                self.created.append(Client(answer.json()["client_id"], answer.json()["client_secret"]))
+            # A proxy may repeat the request, and the response to a repeated one has no generated secret.
+            client = Client(f"client-{uuid.uuid4().hex}", generate_secret("load_").reveal())
+            body = {
+                "client_id": client.client_id,
+                "client_secret": client.secret,
+                "token_duration_minutes": 10,
+                "roles": [GRANTED_ROLE],
+            }
+            if self._count("API create", {201}, lambda: caller.call(token, "/clients", body)) is not None:
+                self.created.append(client)
 
         self._repeat(one, API_SECONDS)
 
@@ -253,7 +261,8 @@ class Load:
             if page is None:
                 return
             form = fields(page.data.decode(), "client_id") | {"client_id": f"client-{uuid.uuid4().hex}"}
-            answer = self._ask(caller, "create", {200, 201}, f"{CLIENTS}/new", form)
+            # 409: a proxy has repeated the request, and the response to the first one is lost.
+            answer = self._ask(caller, "create", {200, 201, 409}, f"{CLIENTS}/new", form)
             if answer is not None:
                 assert form["client_id"] in answer.data.decode()
                 self.created.append(Client(form["client_id"], form["client_secret"]))

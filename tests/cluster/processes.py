@@ -7,10 +7,12 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from .watchdog import Watchdog
 
 STOP_SECONDS = 30
 PROBE_SECONDS = 0.05
@@ -33,6 +35,7 @@ def wait_for(probe: Callable[[], bool], seconds: float, what: str) -> float:
 class Process:
     """A program of the cluster.
 
+    :param watchdog: ends it with the tests.
     :param directory: made if it is missing; the program's working directory, with its log.
     :param namespace: the start of a command that runs the rest in a network namespace, as `Network.enter` returns it.
     :param privileged: run as the user who runs the tests; otherwise as `nobody` if that is root.
@@ -44,6 +47,7 @@ class Process:
         name: str,
         command: Sequence[str | Path],
         directory: Path,
+        watchdog: Watchdog,
         *,
         environment: Mapping[str, str] | None = None,
         working_directory: Path | None = None,
@@ -56,6 +60,7 @@ class Process:
         self.log = directory / f"{name}.log"
         self.environment = dict(environment or {})
         self._working_directory = working_directory or directory
+        self._watchdog = watchdog
         self._descriptors = tuple(descriptors)
         self._user = None if privileged or os.getuid() != 0 else pwd.getpwnam("nobody")
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,8 +93,13 @@ class Process:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self._working_directory,
-                env={"PATH": f"{os.environ['PATH']}:/usr/sbin", "LC_ALL": "C.UTF-8", "HOME": str(self.directory)}
-                | self.environment,
+                env={
+                    "PATH": f"{os.environ['PATH']}:/usr/sbin",
+                    "LC_ALL": "C.UTF-8",
+                    "HOME": str(self.directory),
+                    "TMPDIR": str(self.directory),
+                    **self.environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -99,6 +109,7 @@ class Process:
                 group=self._starts_as.pw_gid if self._starts_as else None,
                 extra_groups=[] if self._starts_as else None,
             )
+        self._watchdog.add(self.pid)
 
     def stop(self) -> None:
         """Send SIGTERM and wait; kill it after 30 seconds."""
@@ -107,12 +118,18 @@ class Process:
             self._process.terminate()
             try:
                 self._process.wait(STOP_SECONDS)
+                self._watchdog.remove(self.pid)
             except subprocess.TimeoutExpired:
                 self.kill()
 
     def kill(self) -> None:
         """Kill it and all its children (SIGKILL)."""
         self._signal(signal.SIGKILL)
+        self.wait()
+        self._watchdog.remove(self.pid)
+
+    def wait(self) -> None:
+        """Wait until it has ended, if it was ever started."""
         if self._process:
             self._process.wait()
 
@@ -146,7 +163,7 @@ def make_directory(path: Path, owner: pwd.struct_passwd | None) -> None:
 
 
 class Network:
-    """The addresses of the cluster.
+    """The addresses of the cluster, until `close`.
 
     As root it is a separate network with a bridge, invisible to the rest of the machine; each isolated address is
     in its own network namespace and can be disconnected. Otherwise it is a range of the loopback network.
@@ -154,14 +171,15 @@ class Network:
     :param isolated: the last numbers of the addresses that can be disconnected.
     """
 
-    def __init__(self, isolated: Sequence[int]) -> None:
+    def __init__(self, isolated: Sequence[int], watchdog: Watchdog) -> None:
         self._holders: dict[int, subprocess.Popen[bytes]] = {}
         self._before: int | None = None
-        self.can_disconnect = os.getuid() == 0 and self._unshare()
-        # Runs of several users of one machine must not share addresses.
-        self.prefix = "10.77.0." if self.can_disconnect else f"127.{64 + os.getpid() % 128}.0."
-        if self.can_disconnect:
-            self._make_bridge(isolated)
+        self._watchdog = watchdog
+        self.prefix = "10.77.0."
+        self.can_disconnect = os.getuid() == 0 and self._make(isolated)
+        if not self.can_disconnect:
+            # Runs of several users of one machine must not share addresses.
+            self.prefix = f"127.{64 + os.getpid() % 128}.0."
 
     def address(self, number: int) -> str:
         """Return the address with this last number."""
@@ -185,27 +203,37 @@ class Network:
         for holder in self._holders.values():
             holder.kill()
             holder.wait()
+        self._holders.clear()
         if self._before is not None:
             _libc().setns(self._before, _CLONE_NEWNET)
             os.close(self._before)
+            self._before = None
 
-    def _unshare(self) -> bool:
+    def _make(self, isolated: Sequence[int]) -> bool:
+        """Make the separate network; return whether root may do that here."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         if _libc().unshare(_CLONE_NEWNET) != 0:
             os.close(before)
             return False
         self._before = before
+        try:
+            self._make_bridge(isolated)
+        except (OSError, subprocess.CalledProcessError, TimeoutError):
+            self.close()
+            return False
         return True
 
     def _make_bridge(self, isolated: Sequence[int]) -> None:
         _ip("link", "set", "lo", "up")
         _ip("link", "add", "cluster", "type", "bridge")
         _ip("link", "set", "cluster", "up")
-        for number in range(1, 100):
-            if number not in isolated:
-                _ip("address", "add", f"{self.prefix}{number}/24", "dev", "cluster")
+        addresses = [f"{self.prefix}{number}" for number in range(1, 100) if number not in isolated]
+        _ip("-batch", "-", lines=[f"address add {address}/24 dev cluster" for address in addresses])
         for number in isolated:
-            self._holders[number] = holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+            self._holders[number] = holder = subprocess.Popen(
+                ["unshare", "--net", "sleep", "infinity"], start_new_session=True
+            )
+            self._watchdog.add(holder.pid)
             ours = os.stat("/proc/thread-self/ns/net").st_ino
             wait_for(lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino != ours, 5, "a network namespace")  # noqa: B023
             inside = self.enter(number)
@@ -216,19 +244,9 @@ class Network:
             _ip("link", "set", "eth0", "up", inside=inside)
 
 
-def _ip(*arguments: str, inside: Sequence[str] = ()) -> None:
-    subprocess.run([*inside, "/usr/sbin/ip", *arguments], check=True)
+def _ip(*arguments: str, inside: Sequence[str] = (), lines: Sequence[str] = ()) -> None:
+    subprocess.run([*inside, "ip", *arguments], check=True, text=True, input="".join(f"{x}\n" for x in lines))
 
 
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def network(isolated: Sequence[int]) -> Iterator[Network]:
-    """Provide the network within the block."""
-    made = Network(isolated)
-    try:
-        yield made
-    finally:
-        made.close()

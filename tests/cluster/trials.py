@@ -29,7 +29,7 @@ DIRECT_REQUESTS = 10
 
 @dataclass
 class Trial:
-    """The result of one fault.
+    """The result of one fault behind one proxy.
 
     :param again_after: seconds from the recovery of the failed component to the first token.
     :param violations: descriptions of violated requirements.
@@ -38,7 +38,6 @@ class Trial:
     load: Load
     lost: int
     again_after: float
-    repair_seconds: float
     violations: list[str] = field(default_factory=list)
 
 
@@ -47,47 +46,54 @@ def run(
     callers: Callers,
     fault: Callable[[Cluster], None],
     *,
-    proxy: ProxyAddress | None = None,
-    may_be_busy: bool = True,
+    proxies: Sequence[ProxyAddress] = (),
+    may_be_busy: Sequence[bool] = (True,),
     slow_seconds: float = SLOW_SECONDS,
-) -> Trial:
-    """Cause a fault under load, wait until the cluster is restored, and check the requirements.
+) -> list[Trial]:
+    """Cause a fault under load, wait until callers are served again, and check the requirements.
 
     :param fault: returns when the failed component is back or replaced.
-    :param proxy: the proxy that callers connect to; None for nginx.
-    :param may_be_busy: whether 503 with `Retry-After` is allowed.
+    :param proxies: the proxies that callers connect to, each with a load of its own; empty for nginx.
+    :param may_be_busy: whether 503 with `Retry-After` is allowed, for each proxy.
     :param slow_seconds: how long a response may take.
+    :return: a trial for each proxy.
     """
     cluster.reset_rate_limits()
     logged = cluster.logged()
-    with Load(proxy or cluster.nginx_address, callers) as load:
+    loads = [Load(proxy, callers) for proxy in proxies or [cluster.nginx_address]]
+    with contextlib.ExitStack() as running:
+        for load in loads:
+            running.enter_context(load)
         time.sleep(BEFORE_SECONDS)
         fault(cluster)
         back_at = time.monotonic()
         with contextlib.suppress(TimeoutError):
-            wait_for(lambda: load.has_succeeded_since(back_at), RECOVERY_SECONDS, "an answer of each kind")
+            served = lambda: all(load.has_succeeded_since(back_at) for load in loads)  # noqa: E731
+            wait_for(served, RECOVERY_SECONDS, "an answer of each kind")
         time.sleep(AFTER_SECONDS)
-    repair_seconds = cluster.repair()
-    lost, unknown = check_acknowledged(cluster, load.created)
-    trial = Trial(load, lost, load.first_token_after(back_at), repair_seconds)
-    refused = load.refused(may_be_busy=may_be_busy)
-    trial.violations += [f"{count} answers: {answer}" for answer, count in refused.most_common(8)]
-    if trial.lost:
-        trial.violations.append(f"{trial.lost} acknowledged clients are lost")
-    if unknown:
-        trial.violations.append(f"{unknown} acknowledged clients get neither a token nor 401")
-    slow = [answer for answer in load.answers if answer.seconds > slow_seconds]
-    trial.violations += [f"{answer.kind}: {answer.status} took {answer.seconds:.1f} s" for answer in slow]
-    if trial.again_after > AGAIN_SECONDS:
-        trial.violations.append(f"no token for {trial.again_after:.1f} s after the end of the fault")
-    trial.violations += stuck(cluster, callers.clients[0])
+    cluster.restart_missing()
+    trials = []
+    for load, busy in zip(loads, may_be_busy, strict=True):
+        lost, unknown = check_acknowledged(cluster, load.created)
+        trial = Trial(load, lost, load.first_token_after(back_at))
+        trial.violations = [f"{count} answers: {each}" for each, count in load.refused(may_be_busy=busy).most_common(8)]
+        if lost:
+            trial.violations.append(f"{lost} acknowledged clients are lost")
+        if unknown:
+            trial.violations.append(f"{unknown} acknowledged clients get neither a token nor 401")
+        slow = [answer for answer in load.answers if answer.seconds > slow_seconds]
+        trial.violations += [f"{answer.kind}: {answer.status} took {answer.seconds:.1f} s" for answer in slow]
+        if trial.again_after > AGAIN_SECONDS:
+            trial.violations.append(f"no token for {trial.again_after:.1f} s after the end of the fault")
+        for answer, count in sorted(load.refused(may_be_busy=False).items()):
+            print(f"{count} x {answer}")
+        trials.append(trial)
+    trials[0].violations += unserved(cluster, callers.clients[0])
     if not counts_are_shared(cluster):
-        trial.violations.append("rate limits are not shared again")
-    for answer, count in sorted(load.refused(may_be_busy=False).items()):
-        print(f"{count} x {answer}")
+        trials[0].violations.append("rate limits are not shared again")
     for message, count in (cluster.logged() - logged).most_common(LOGGED_MAX):
         print(f"{count} x {message}")
-    return trial
+    return trials
 
 
 def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
@@ -105,13 +111,9 @@ def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tupl
     return missing, len(left)
 
 
-def stuck(cluster: Cluster, client: Client) -> list[str]:
-    """Return descriptions of processes that still use a former primary."""
-    found = [
-        f"{count} connections of the application to {node}, which is a standby"
-        for node in cluster.postgresql
-        if not node.is_primary() and (count := cluster.stuck(node))
-    ]
+def unserved(cluster: Cluster, client: Client) -> list[str]:
+    """Return descriptions of hosts of which a process does not issue tokens."""
+    found = []
     for host in cluster.hosts:
         statuses = [request_directly(host, token_form(client)) for _ in range(DIRECT_REQUESTS)]
         if set(statuses) != {200}:
@@ -154,26 +156,11 @@ def request_directly(host: Host, form: dict[str, str]) -> int:
 class Results:
     """The table for `docs/operations.md`, which each run of `make test-cluster` writes."""
 
-    rows: list[str] = field(default_factory=list)
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
 
-    def add(self, fault: str, trials: Sequence[Trial]) -> None:
-        """Add the row of one fault."""
-        loads = [trial.load for trial in trials]
-        answers: Counter[int] = sum((load.statuses() for load in loads), Counter())
-        wrong = sum(load.refused().total() for load in loads)
-        shown = ", ".join(f"{count:,} x {status or 'none'}" for status, count in sorted(answers.items()))
-        cells = [
-            fault,
-            len(trials),
-            f"{sum(len(load.successes('token')) for load in loads):,} tokens, "
-            f"{sum(len(load.created) for load in loads):,} clients",
-            sum(trial.lost for trial in trials),
-            ", ".join(f"{max(load.longest_outage(kind) for load in loads):.1f} s" for kind in ("token", "create")),
-            f"{max(trial.again_after for trial in trials):.1f} s",
-            f"{max(load.slowest() for load in loads):.1f} s",
-            f"{shown} ({wrong} of them wrong)" if wrong else shown,
-        ]
-        self.rows.append(f"| {' | '.join(map(str, cells))} |")
+    def add(self, fault: str, trial: Trial) -> None:
+        """Add a trial to the row of its fault."""
+        self.trials.setdefault(fault, []).append(trial)
 
     def write(self, path: Path, heading: str) -> None:
         """Write the table as Markdown."""
@@ -184,6 +171,26 @@ class Results:
             "| fault | trials | acknowledged | lost | longest without a token, a new client | tokens again after | "
             "slowest answer | answers meanwhile |",
             "|---|---|---|---|---|---|---|---|",
-            *self.rows,
+            *(row(fault, trials) for fault, trials in self.trials.items()),
         ]
         path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def row(fault: str, trials: Sequence[Trial]) -> str:
+    """Return the row of one fault as Markdown."""
+    loads = [trial.load for trial in trials]
+    answers: Counter[int] = sum((load.statuses() for load in loads), Counter())
+    wrong = sum(load.refused().total() for load in loads)
+    shown = ", ".join(f"{count:,} x {status or 'none'}" for status, count in sorted(answers.items()))
+    cells = [
+        fault,
+        len(trials),
+        f"{sum(len(load.successes('token')) for load in loads):,} tokens, "
+        f"{sum(len(load.created) for load in loads):,} clients",
+        sum(trial.lost for trial in trials),
+        ", ".join(f"{max(load.longest_outage(kind) for load in loads):.1f} s" for kind in ("token", "create")),
+        f"{max(trial.again_after for trial in trials):.1f} s",
+        f"{max(load.slowest() for load in loads):.1f} s",
+        f"{shown} ({wrong} of them wrong)" if wrong else shown,
+    ]
+    return f"| {' | '.join(map(str, cells))} |"

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BaseModel, Field
 from ..core.client_changes import get_client
 from ..core.clients.roles import WRITE_CLIENTS
 from ..core.database.models import ClientKey, ClientSecret, IdentityClient, SecretState, utc_now
-from ..core.errors import NotFound
 from ..core.secrets.available_actions import SecretAction
 from ..core.secrets.lifecycle import END_DATE_MAX_DAYS, apply_secret_action
 from ..host import services
@@ -100,17 +99,6 @@ def client_in_path(call: Call) -> IdentityClient:
     :raises NotFound: the account has no such client.
     """
     return get_client(call.session, account_id=call.account_id, key=call.key)
-
-
-def find_credential(credentials: list[_Credential], wanted: UUID) -> _Credential:
-    """Return the secret or key with this ID.
-
-    :raises NotFound: the client has none with this ID.
-    """
-    for each in credentials:
-        if each.id == wanted:
-            return each
-    raise NotFound
 
 
 def members_of_credential(credential: ClientSecret | ClientKey) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.database.models import ClientKey, IdentityClient
 from ..core.secrets import keys
 from ..core.secrets.available_actions import SecretAction
-from ..core.secrets.client_secrets import by_age
+from ..core.secrets.client_secrets import by_age, find_credential
 from ..core.secrets.public_keys import EDDSA, ES256, PS256
 from .access import client_to_change
 from .clients import version_header
@@ -18,7 +18,6 @@ from .credentials import (
     action_operation,
     apply_action,
     client_in_path,
-    find_credential,
     members_of_credential,
 )
 from .operations import Call, Reply, operation

@@ -9,7 +9,7 @@ from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.database.models import ClientSecret, IdentityClient
 from ..core.errors import FieldError
 from ..core.secrets.available_actions import SecretAction
-from ..core.secrets.client_secrets import by_age
+from ..core.secrets.client_secrets import by_age, find_credential
 from ..core.secrets.service import Overlap
 from ..host import services
 from .access import client_to_change
@@ -19,7 +19,6 @@ from .credentials import (
     action_operation,
     apply_action,
     client_in_path,
-    find_credential,
     members_of_credential,
 )
 from .operations import Call, Reply, operation

@@ -54,7 +54,7 @@ def upgrade(plan: bool) -> None:
     try:
         upgrade_all(_app())
     except Unavailable as error:
-        raise click.ClickException(DATABASE_UNAVAILABLE) from error
+        raise click.ClickException("The database is unreachable or locked. Try again.") from error
     click.echo("All tables are up to date.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from flask import Flask
-from sqlalchemy import Engine, create_engine, delete, event, insert, text, update
+from sqlalchemy import Engine, create_engine, delete, event, insert, select, text, update
 
 from tests.support.attention import DAY, HOUR, NOON, SECOND, make_client_in_use
 from tests.support.clients import stored
@@ -18,9 +18,10 @@ from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
 from webapp.core.clients.attention_queries import Summary
 from webapp.core.clients.listing import ListQuery, list_clients
 from webapp.core.database import migrations
-from webapp.core.database.models import Account, ClientSecret, IdentityClient, KeysOnlyRole
+from webapp.core.database.models import Account, AttentionNotice, ClientSecret, IdentityClient, KeysOnlyRole
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
+from webapp.core.notifications import attention as notices
 from webapp.core.notifications.attention import send_attention_signals
 from webapp.core.usage.recorder import Recorder
 from webapp.host import EXTENSION
@@ -347,6 +348,22 @@ def test_a_reason_is_signalled_once_and_again_when_it_returns(
     set_end(NOON + 20 * DAY)
     assert send_attention_signals(engine) == 1
     assert heard[4:] == [("acme-claims", "ending A 14")]
+
+
+def test_many_clients_are_notified_of_in_batches(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, heard: list[tuple[str, str]]
+) -> None:
+    """Memory does not grow with the account, and no client is left for the next run."""
+    monkeypatch.setattr(notices, "CLIENTS_AT_ONCE", 2)
+    monkeypatch.setattr(notices, "ROWS_MAX", 3)
+    clients = [make_client_in_use(engine, {"ends_at": LATER}) for _ in range(7)]
+    assert send_attention_signals(engine) == 7
+    assert sorted(heard) == sorted((client.client_id, "ending A 14") for client in clients)
+    with unit_of_work(engine) as session:
+        session.execute(update(ClientSecret).values(ends_at=None))
+    assert send_attention_signals(engine) == 0
+    with read_session(engine) as session:
+        assert session.scalars(select(AttentionNotice)).all() == []
 
 
 def test_accounts_without_the_feature_send_no_signal(engine: Engine, heard: list[tuple[str, str]]) -> None:

@@ -12,12 +12,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
-from tests.support.factories import make_client
+from tests.support.factories import ACCOUNT, insert_clients, make_client
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
 from webapp.core.database.migrations import IDENTITY_CLIENTS, MigrationHistory
 from webapp.core.database.models import Base
+from webapp.core.database.unit_of_work import connect
 from webapp.core.errors import Unavailable
 
 
@@ -94,15 +96,22 @@ def test_downgrade_drops_all_tables_and_upgrade_creates_them(engine: Engine) -> 
     make_client(engine)
 
 
-def test_an_upgrade_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
-    migrations.downgrade(engine, "base")
+def test_an_upgrade_that_fails_keeps_whole_revisions_or_nothing(engine: Engine) -> None:
+    """On SQLite it changes nothing; on PostgreSQL the next one goes on where it stopped."""
+    migrations.downgrade(engine, "0012")
+    before = our_tables(engine)
     with engine.begin() as connection:
-        connection.execute(
-            text("CREATE TABLE identity_client_signing_keys (id INTEGER)")
-        )  # the last table of revision 0001
+        connection.execute(text("CREATE TABLE identity_client_notifications (id INTEGER)"))  # in revision 0014
     with pytest.raises(Exception, match="already exists"):
         migrations.upgrade(engine)
-    assert our_tables(engine) == {"identity_client_signing_keys"}
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE identity_client_notifications"))
+    done = {"sqlite": set(), "postgresql": {"identity_client_idempotent_responses"}}[engine.dialect.name]
+    assert our_tables(engine) == before | done
+    assert migrations.pending(engine)[0].number == ("0014" if done else "0013")
+    migrations.upgrade(engine)
+    assert migrations.pending(engine) == []
+    make_client(engine)
 
 
 def test_concurrent_upgrades_create_the_tables_once(engine: Engine) -> None:
@@ -238,7 +247,7 @@ def set_revision(engine: Engine, revision: str) -> None:
 
 
 def test_an_upgrade_waits_briefly_for_locks(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a table is locked it gives way to requests and tries again; at last it changes nothing."""
+    """While a table is locked it gives way to requests and tries again; at last it gives up."""
     engine = make_engine(postgresql_url)
     monkeypatch.setattr(migrations, "LOCK_SECONDS", 0.1)
     monkeypatch.setattr(migrations, "LOCK_PAUSE_SECONDS", 0.3)
@@ -261,3 +270,87 @@ def test_an_upgrade_waits_briefly_for_locks(postgresql_url: str, monkeypatch: py
     assert "identity_client_notifications" in our_tables(engine)
     migrations.upgrade(engine)
     engine.dispose()
+
+
+def test_requests_are_served_during_an_upgrade(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It holds no lock while it waits for another table, for an index or after it was ended; then it goes on."""
+    monkeypatch.setattr(migrations, "LOCK_SECONDS", 60)
+    engine = make_engine(postgresql_url)
+    insert_clients(engine, ACCOUNT, 1_200)  # more than are changed at once
+    with engine.begin() as connection:
+        connection.execute(text(SECRETS_OF_MOST_CLIENTS))
+        before = connection.execute(text(ROLES)).all()
+    migrations.downgrade(engine, "0016")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        engine.connect() as older,
+        engine.connect() as writer,
+        engine.connect() as editor,
+    ):
+        older = older.execution_options(isolation_level="REPEATABLE READ")
+        older.execute(text("SELECT 1"))  # an index that is built concurrently waits for the end of this snapshot
+        with writer.begin():
+            writer.execute(text("UPDATE identity_clients SET version = version"))
+            upgrading = pool.submit(migrations.upgrade, engine)
+            wait_until(engine, f"SELECT count(*) = 1 {WAITING} AND query LIKE '%CREATE%TRIGGER%ON identity_clients%'")
+            with connect(engine) as reader:  # in the time of a request
+                assert len(reader.execute(text(ROLES)).all()) == len(before)
+            of_one = {"key": before[300].client_key}
+            editor.execute(text("SELECT FROM identity_client_roles WHERE client_key = :key FOR UPDATE"), of_one)
+        wait_until(engine, "SELECT count(*) = 1 FROM pg_trigger WHERE tgname = 'identity_client_keys_only_secrets'")
+        time.sleep(0.5)  # it tries to lock the rows; if it kept some while it waits for one, this were a deadlock:
+        editor.execute(text("UPDATE identity_client_roles SET role = role"))
+        assert not upgrading.done()
+        editor.rollback()
+        wait_until(engine, f"SELECT count(*) = 1 {WAITING} AND query LIKE 'CREATE INDEX CONCURRENTLY%'")
+        created = make_client(engine)
+        assert caplog.messages == []  # no deadlock, and no lock that was not granted
+        with engine.begin() as connection:
+            connection.execute(text(f"SELECT pg_cancel_backend(pid) {WAITING}"))
+        with pytest.raises(DBAPIError, match="canceling statement"):
+            upgrading.result(60)
+        make_client(engine)
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")) == 1
+    assert [revision.number for revision in migrations.pending(engine)][:2] == ["0018", "0019"]
+    migrations.upgrade(engine)
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pg_index WHERE NOT indisvalid")) == 0
+        after = connection.execute(text(ROLES)).all()
+    assert [row for row in after if row.client_key in {role.client_key for role in before}] == before
+    assert [row.secret_until_at.year for row in after if row.client_key == created.id] == [9000]
+    engine.dispose()
+
+
+def test_a_revision_that_is_not_recorded_yet_runs_again(postgresql_url: str) -> None:
+    """Each that ends its transaction early may have been interrupted after its last step."""
+    engine = make_engine(postgresql_url)
+    migrations.downgrade(engine, "0009")
+    for before, revision in (("0009", "0010"), ("0014", "0015"), ("0017", "0018"), ("0018", "0019")):
+        migrations.upgrade(engine, revision)
+        set_revision(engine, before)
+        migrations.upgrade(engine, revision)
+    migrations.upgrade(engine)
+    make_client(engine)
+    engine.dispose()
+
+
+ROLES = "SELECT client_key, role, secret_until_at FROM identity_client_roles ORDER BY client_key, role"
+SECRETS_OF_MOST_CLIENTS = """
+    INSERT INTO identity_client_secrets (id, client_key, label, secret_hash, pepper_version, created_at, created_by)
+    SELECT gen_random_uuid(), id, 'B', '', 1, now(), '' FROM identity_clients WHERE client_id !~ '7$'
+    """
+WAITING = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def wait_until(engine: Engine, condition: str) -> None:
+    """Wait until a query returns true, for 30 s at most."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.scalar(text(condition)):
+                return
+        time.sleep(0.05)
+    pytest.fail(f"This did not become true: {condition}")

@@ -160,7 +160,7 @@ def _add(session: Session, event: AuditEvent) -> None:
 
 
 def _chain(session: Session) -> None:
-    # The locks of the chains are the last of a transaction, and always in this order, so that they close no circle.
+    # The locks of the chains are the last of a transaction, and always in this order, so that no deadlock arises.
     for account_id in sorted(session.info.pop(_TO_CHAIN), key=lambda account: (account == PLATFORM, account)):
         chain_waiting(session, account_id)
 

@@ -1,17 +1,25 @@
 """Find the enabled clients that need attention, and the reasons. Disabled clients never need it."""
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import BindParameter, Engine, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from ..account_settings import keys_only_roles
-from ..database.models import ClientKey, ClientSecret, IdentityClient, SecretState, TokenRequestCount, utc_now
+from ..database.models import (
+    ClientKey,
+    ClientSecret,
+    IdentityClient,
+    SecretState,
+    TokenRequestCount,
+    secret_state,
+    utc_now,
+)
 from ..database.outcomes import Outcome
 from ..usage.writer import REFUSED_PERCENT
 
@@ -26,7 +34,6 @@ REFUSED_OF_AT_LEAST = 5
 """With fewer token requests the share of refused ones is not significant."""
 _DAY = timedelta(days=1)
 _REVIEW_DAYS_OPTION = "identity_clients_review_days"
-_Credential = TypeVar("_Credential", ClientSecret, ClientKey)
 
 
 class AttentionReason(StrEnum):
@@ -109,21 +116,36 @@ def rules_of(session: Session, account_id: str) -> Rules:
     return Rules(days, keys_only_roles(session, account_id))
 
 
+class _Credential(NamedTuple):
+    """What the reasons depend on of a secret or a key that has not ended."""
+
+    client_key: uuid.UUID
+    label: str
+    created_at: datetime
+    ends_at: datetime | None
+    paused_at: datetime | None
+
+
+class _Credentials(NamedTuple):
+    """The secrets and keys of one client that have not ended, those that end first before the others."""
+
+    secrets: list[_Credential]
+    keys: list[_Credential]
+
+
 def reasons(session: Session, account_id: str, clients: Collection[IdentityClient]) -> dict[uuid.UUID, list[Attention]]:
     """Return the reasons of each of these clients that needs attention, by client key, with four statements."""
     now = utc_now()
     enabled = {client.id: client for client in clients if client.enabled and client.account_id == account_id}
-    credentials: dict[uuid.UUID, list[ClientSecret | ClientKey]] = {key: [] for key in enabled}
-    for secret in _not_ended(session, ClientSecret, enabled, now):
-        credentials[secret.client_key].append(secret)
-    for registered in _not_ended(session, ClientKey, enabled, now):
-        credentials[registered.client_key].append(registered)
+    credentials = {key: _Credentials([], []) for key in enabled}
+    of_page = {"client_keys": list(enabled), "now": now}
+    for row in session.execute(_SECRETS, of_page):
+        credentials[row.client_key].secrets.append(_Credential(*row))
+    for row in session.execute(_KEYS, of_page):
+        credentials[row.client_key].keys.append(_Credential(*row))
     issued, refused = dict.fromkeys(enabled, 0), dict.fromkeys(enabled, 0)
-    for key, outcome, count in session.execute(
-        select(TokenRequestCount.client_key, TokenRequestCount.outcome, func.sum(TokenRequestCount.count))
-        .where(TokenRequestCount.client_key.in_(enabled), TokenRequestCount.day.in_([now.date(), now.date() - _DAY]))
-        .group_by(TokenRequestCount.client_key, TokenRequestCount.outcome)
-    ):
+    days = {"client_keys": list(enabled), "days": [now.date(), now.date() - _DAY]}
+    for key, outcome, count in session.execute(_REQUESTS, days):
         (issued if outcome == Outcome.ISSUED else refused)[key] += count
     rules = rules_of(session, account_id)
     found = {
@@ -139,36 +161,48 @@ def reasons(session: Session, account_id: str, clients: Collection[IdentityClien
     return {key: sorted(those, key=lambda one: order.index(one.reason)) for key, those in found.items() if those}
 
 
-def _not_ended(
-    session: Session, table: type[_Credential], client_keys: Collection[uuid.UUID], now: datetime
-) -> Sequence[_Credential]:
-    return session.scalars(
-        select(table)
-        .where(table.client_key.in_(client_keys), or_(table.ends_at.is_(None), table.ends_at > now))
+_CLIENT_KEYS: BindParameter[Any] = bindparam("client_keys", expanding=True)
+
+
+def _not_ended(table: type[ClientSecret] | type[ClientKey]) -> Select[*tuple[Any, ...]]:
+    return (
+        select(table.client_key, table.label, table.created_at, table.ends_at, table.paused_at)
+        .where(table.client_key.in_(_CLIENT_KEYS), or_(table.ends_at.is_(None), table.ends_at > bindparam("now")))
         .order_by(table.ends_at.is_(None), table.ends_at, table.label)
-    ).all()
+    )
 
 
-def _credential_reasons(credentials: Sequence[ClientSecret | ClientKey], now: datetime) -> Iterable[Attention]:
-    for secret in credentials:
-        if secret.state_at(now) is SecretState.ENDING and secret.ends_at is not None:
-            days = -((now - secret.ends_at) // _DAY)
+# Built once: that takes several times as long as running them.
+_SECRETS, _KEYS = _not_ended(ClientSecret), _not_ended(ClientKey)
+_REQUESTS = (
+    select(TokenRequestCount.client_key, TokenRequestCount.outcome, func.sum(TokenRequestCount.count))
+    .where(
+        TokenRequestCount.client_key.in_(_CLIENT_KEYS),
+        TokenRequestCount.day.in_(bindparam("days", expanding=True)),
+    )
+    .group_by(TokenRequestCount.client_key, TokenRequestCount.outcome)
+)
+
+
+def _credential_reasons(credentials: _Credentials, now: datetime) -> Iterable[Attention]:
+    for each in (*credentials.secrets, *credentials.keys):
+        if each.ends_at is not None and secret_state(each.ends_at, each.paused_at, now) is SecretState.ENDING:
+            days = -((now - each.ends_at) // _DAY)
             if days <= max(ENDING_WITHIN_DAYS):
-                yield Attention(AttentionReason.ENDING, secret.label, secret.ends_at, days)
-        age = (now - secret.created_at) // _DAY
+                yield Attention(AttentionReason.ENDING, each.label, each.ends_at, days)
+        age = (now - each.created_at) // _DAY
         if age >= OLD_DAYS:
-            yield Attention(AttentionReason.OLD, secret.label, secret.created_at, age)
-    secrets = [each for each in credentials if isinstance(each, ClientSecret)]
-    if len(secrets) > 1:
-        since = max(secret.created_at for secret in secrets)
+            yield Attention(AttentionReason.OLD, each.label, each.created_at, age)
+    if len(credentials.secrets) > 1:
+        since = max(secret.created_at for secret in credentials.secrets)
         if now - since >= TWO_SECRETS_DAYS * _DAY:
             yield Attention(AttentionReason.TWO, at=since, days=(now - since) // _DAY)
 
 
 def _keys_only_reasons(
-    client: IdentityClient, keys_only: Collection[str], credentials: Sequence[ClientSecret | ClientKey]
+    client: IdentityClient, keys_only: Collection[str], credentials: _Credentials
 ) -> Iterable[Attention]:
-    if not client.roles.isdisjoint(keys_only) and any(isinstance(each, ClientSecret) for each in credentials):
+    if credentials.secrets and not client.roles.isdisjoint(keys_only):
         yield Attention(AttentionReason.SECRET)
 
 

@@ -2,14 +2,33 @@
 
 A reason depends on the time: what the database keeps are moments (`AttentionPeriod`, the columns of the client), which
 are compared with the present. Only the share of refused token requests is noted by day (`RefusalDay`).
+
+The strip above the list needs all reasons at once. Its statements are built once, with parameters in place of values:
+building them takes several times as long as running them.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, text, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from ..database.models import (
@@ -39,6 +58,8 @@ COUNT_MAX = 100
 """How many clients are counted for one reason; beyond, there are "100+"."""
 _DAY = timedelta(days=1)
 _NEVER: ColumnElement[Any] = literal_column("0")
+_REASONS_WITH_LABEL = (AttentionReason.ENDING, AttentionReason.OLD)
+_NO_RULES = Rules(0, frozenset())
 # As the partial indexes have it.
 _IS_UNUSED = text("CASE WHEN identity_clients.enabled THEN identity_clients.last_token_at END = 0")
 
@@ -61,12 +82,57 @@ class Summary:
     more: frozenset[AttentionReason] = field(default_factory=frozenset)
 
 
+class _Terms(NamedTuple):
+    """What rows are compared with to find the clients of one reason: values, or the parameters that stand for them.
+
+    :param keys_only_roles: a collection of API roles.
+    :param ending_until: when the last secrets and keys end of those that end soon.
+    :param unreviewed_since: the last creation of clients that are overdue without any review.
+    :param reviewed_until: the last review of clients that are overdue since.
+    """
+
+    account_id: Any
+    keys_only_roles: Any
+    now: Any
+    today: Any
+    ending_until: Any
+    old_since: Any
+    two_since: Any
+    unused_since: Any
+    idle_since: Any
+    unreviewed_since: Any
+    reviewed_until: Any
+
+    @classmethod
+    def values(cls, account_id: str, now: datetime, rules: Rules) -> Self:
+        """Return the values for an account at a time."""
+        overdue_since = now - rules.overdue_days * _DAY
+        return cls(
+            account_id=account_id,
+            # The roles themselves and not a SELECT of them, for which SQLite may read the roles of every client.
+            keys_only_roles=sorted(rules.keys_only_roles) or [""],  # no role has an empty key
+            now=now,
+            today=now.date(),
+            ending_until=now + max(ENDING_WITHIN_DAYS) * _DAY,
+            old_since=now - OLD_DAYS * _DAY,
+            two_since=now - TWO_SECRETS_DAYS * _DAY,
+            unused_since=now - UNUSED_DAYS * _DAY,
+            idle_since=now - IDLE_DAYS * _DAY,
+            unreviewed_since=overdue_since,
+            reviewed_until=overdue_since,
+        )
+
+    @classmethod
+    def parameters(cls) -> Self:
+        """Return a parameter of the same name for each value."""
+        return cls(*(bindparam(name, expanding=name == "keys_only_roles") for name in cls._fields))
+
+
 def summary(session: Session, account_id: str) -> Summary:
-    """Return how many of the account's clients need attention, by two statements, or four where secrets or keys end."""
-    now, rules = utc_now(), rules_of(session, account_id)
+    """Return how many of the account's clients need attention, by two statements, or three where credentials end."""
+    values = _Terms.values(account_id, utc_now(), rules_of(session, account_id))._asdict()
     by_reason, more = {}, set()
-    counts = session.execute(union_all(*(_counted(reason, account_id, now, rules) for reason in AttentionReason)))
-    for name, clients, rows in counts:
+    for name, clients, rows in session.execute(_COUNT_OF_ALL, {**values, "limit": COUNT_MAX + 1}):
         reason = AttentionReason(name)
         if rows > COUNT_MAX:  # those beyond the limit may be of other clients
             more.add(reason)
@@ -74,34 +140,16 @@ def summary(session: Session, account_id: str) -> Summary:
             by_reason[reason] = COUNT_MAX if rows > COUNT_MAX else clients
     if AttentionReason.ENDING not in by_reason:
         return Summary(by_reason, more=frozenset(more))
-    ending = session.execute(
-        select(AttentionPeriod.until_at, AttentionPeriod.client_key)
-        .where(*_is_listed(AttentionReason.ENDING, account_id), _is_ending(AttentionPeriod, now))
-        .order_by(AttentionPeriod.until_at)
-        .limit(COUNT_MAX)
-    ).all()
-    keys_end = session.scalar(
-        select(ClientKey.id)
-        .where(
-            ClientKey.client_key.in_({client_key for _, client_key in ending}),
-            ClientKey.ends_at.in_({until_at for until_at, _ in ending}),
-        )
-        .limit(1)
-    )
-    return Summary(by_reason, len(ending), keys_end is not None, ending[0].until_at, frozenset(more))
-
-
-def _counted(reason: AttentionReason, account_id: str, now: datetime, rules: Rules) -> Select[*tuple[Any, ...]]:
-    rows = clients_of(reason, account_id, now, rules).limit(COUNT_MAX + 1).subquery()
-    return select(literal(reason.value), func.count(rows.c.client_key.distinct()), func.count()).select_from(rows)
+    ending = session.execute(_ENDING, {**values, "limit": COUNT_MAX}).all()
+    keys_end = any(row.keys for row in ending)
+    return Summary(by_reason, len(ending), keys_end, ending[0].until_at, frozenset(more))
 
 
 def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
     """Return how many rows `clients_of` has, at most one more than a limit; no fewer than there are clients."""
-    count, now, rules = 0, utc_now(), rules_of(session, account_id)
+    count, values = 0, _Terms.values(account_id, utc_now(), rules_of(session, account_id))._asdict()
     for one in AttentionReason if reason == ANY else [AttentionReason(reason)]:
-        rows = clients_of(one, account_id, now, rules).limit(limit + 1 - count).subquery()
-        count += session.scalar(select(func.count()).select_from(rows)) or 0
+        count += session.scalar(_COUNT_OF_ROWS[one], {**values, "limit": limit + 1 - count}) or 0
         if count > limit:
             break
     return count
@@ -114,15 +162,60 @@ def clients_of(reason: str, account_id: str, now: datetime, rules: Rules) -> Sel
 
     :param reason: an `AttentionReason`, or `ANY`.
     """
+    terms = _Terms.values(account_id, now, rules)
     if reason == ANY:
-        return _merged([clients_of(one, account_id, now, rules) for one in AttentionReason])
-    match AttentionReason(reason):
+        return _merged([_clients_of(one, terms) for one in AttentionReason])
+    return _clients_of(AttentionReason(reason), terms)
+
+
+def keys_of(reason: AttentionReason, account_id: str, now: datetime, rules: Rules) -> Select[*tuple[Any, ...]]:
+    """Return a SELECT of the clients of an account with a reason, and `Attention.key` of it: `client_key`, `key`.
+
+    A pair may occur several times.
+    """
+    terms = _Terms.values(account_id, now, rules)
+    if reason not in _REASONS_WITH_LABEL:
+        rows = _clients_of(reason, terms).subquery()
+        return select(rows.c.client_key, literal(reason.value).label("key"))
+    return select(AttentionPeriod.client_key, _key_of_period(AttentionPeriod, now).label("key")).where(
+        *_is_listed(reason, terms), _holds(reason, AttentionPeriod, terms)
+    )
+
+
+def has_reason(key: Any, account_id: str, now: datetime, rules: Rules) -> ColumnElement[bool]:
+    """Return the condition that a client of the account needs attention for one reason.
+
+    :param key: `Attention.key` of the reason, as an expression.
+    """
+    terms = _Terms.values(account_id, now, rules)
+    period = aliased(AttentionPeriod)
+    with_label = (
+        select(func.count())
+        .where(
+            period.client_key == IdentityClient.id,
+            _key_of_period(period, now) == key,
+            or_(*(and_(period.reason == one.value, _holds(one, period, terms)) for one in _REASONS_WITH_LABEL)),
+        )
+        .scalar_subquery()
+    )
+    others = [one for one in AttentionReason if one not in _REASONS_WITH_LABEL]
+    return or_(with_label > 0, *(and_(key == one.value, _needs_attention(one, terms)) for one in others))
+
+
+def _key_of_period(period: Any, now: datetime) -> ColumnElement[str]:
+    """Return `Attention.key` of a period of one of `_REASONS_WITH_LABEL`."""
+    nearness = [(period.until_at <= now + days * _DAY, f" {days}") for days in sorted(ENDING_WITHIN_DAYS)]
+    suffix = case((period.reason != AttentionReason.ENDING.value, ""), *nearness, else_="")
+    key: ColumnElement[str] = period.reason + " " + period.secret_label + suffix
+    return key
+
+
+def _clients_of(reason: AttentionReason, terms: _Terms) -> Select[*tuple[Any, ...]]:
+    match reason:
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
-            return _clients_by_period(AttentionReason(reason), account_id, now)
+            return _clients_by_period(reason, terms)
         case AttentionReason.SECRET:
-            return select(ClientRole.client_key, ClientRole.client_id_folded).where(
-                *_is_forbidden_secret(account_id, rules.keys_only_roles, now)
-            )
+            return select(ClientRole.client_key, ClientRole.client_id_folded).where(*_is_forbidden_secret(terms))
         case AttentionReason.REFUSED:
             # Not a join, for which PostgreSQL may prefer to read the clients of all accounts.
             listed = (
@@ -135,35 +228,33 @@ def clients_of(reason: str, account_id: str, now: datetime, rules: Rules) -> Sel
                 .scalar_subquery()
             )
             return select(RefusalDay.client_key, listed.label("client_id_folded")).where(
-                RefusalDay.account_id == account_id,
-                RefusalDay.day == now.date(),
+                RefusalDay.account_id == terms.account_id,
+                RefusalDay.day == terms.today,
                 listed.is_not(None),
                 _is_refused(RefusalDay),
             )
         case AttentionReason.UNUSED:
             return select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
-                IdentityClient.account_id == account_id,
+                IdentityClient.account_id == terms.account_id,
                 IdentityClient.deleted_at.is_(None),
                 _IS_UNUSED,
-                IdentityClient.created_at <= now - UNUSED_DAYS * _DAY,
+                IdentityClient.created_at <= terms.unused_since,
             )
         case AttentionReason.IDLE:
             return select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
-                IdentityClient.account_id == account_id,
+                IdentityClient.account_id == terms.account_id,
                 IdentityClient.deleted_at.is_(None),
                 IdentityClient.enabled == true(),
-                _is_without_use(AttentionReason.IDLE, now, IdentityClient),
+                _is_without_use(AttentionReason.IDLE, terms, IdentityClient),
             )
         case AttentionReason.OVERDUE:
             own = select(IdentityClient.id.label("client_key"), IdentityClient.client_id_folded).where(
-                IdentityClient.account_id == account_id,
+                IdentityClient.account_id == terms.account_id,
                 IdentityClient.deleted_at.is_(None),
                 IdentityClient.enabled == true(),
             )
             # Each is one range of the index.
-            return _merged(
-                [own.where(condition) for condition in _are_overdue(now, rules.overdue_days, IdentityClient)]
-            )
+            return _merged([own.where(condition) for condition in _are_overdue(terms, IdentityClient)])
 
 
 def _merged(parts: Sequence[Select[*tuple[Any, ...]]]) -> Select[*tuple[Any, ...]]:
@@ -176,13 +267,14 @@ def ordered_clients_of(reason: str, account_id: str, now: datetime) -> Select[*t
 
     It is faster for a reason that applies to many of the clients in the index.
     """
+    terms = _Terms.values(account_id, now, _NO_RULES)
     match reason:
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             return (
                 select(AttentionPeriod.client_key, AttentionPeriod.client_id_folded)
                 .where(
-                    *_is_listed(AttentionReason(reason), account_id),
-                    _holds(AttentionReason(reason), _Unindexed(AttentionPeriod), now),
+                    *_is_listed(AttentionReason(reason), terms),
+                    _holds(AttentionReason(reason), _Unindexed(AttentionPeriod), terms),
                 )
                 .distinct()
             )
@@ -191,7 +283,7 @@ def ordered_clients_of(reason: str, account_id: str, now: datetime) -> Select[*t
                 IdentityClient.account_id == account_id,
                 IdentityClient.deleted_at.is_(None),
                 _IS_UNUSED,
-                _Unindexed(IdentityClient).created_at <= now - UNUSED_DAYS * _DAY,
+                _Unindexed(IdentityClient).created_at <= terms.unused_since,
             )
     return None
 
@@ -212,97 +304,131 @@ def needs_attention(reason: str, account_id: str, now: datetime, rules: Rules) -
 
     :param reason: an `AttentionReason`, or `ANY`.
     """
+    terms = _Terms.values(account_id, now, rules)
     if reason == ANY:
-        return or_(*(needs_attention(one, account_id, now, rules) for one in AttentionReason))
-    match AttentionReason(reason):
+        return or_(*(_needs_attention(one, terms) for one in AttentionReason))
+    return _needs_attention(AttentionReason(reason), terms)
+
+
+def _needs_attention(reason: AttentionReason, terms: _Terms) -> ColumnElement[bool]:
+    match reason:
         case AttentionReason.ENDING | AttentionReason.OLD | AttentionReason.TWO:
             period = aliased(AttentionPeriod)
             # Counted: for EXISTS PostgreSQL may prefer to read the periods of all accounts.
             such = select(func.count()).where(
                 period.client_key == IdentityClient.id,
                 period.reason == reason,
-                _holds(AttentionReason(reason), period, now),
+                _holds(reason, period, terms),
             )
             needs = such.scalar_subquery() > 0
         case AttentionReason.SECRET:
             roles = select(func.count()).where(
-                *_is_forbidden_secret(account_id, rules.keys_only_roles, now),
+                *_is_forbidden_secret(terms),
                 ClientRole.client_key == IdentityClient.id,
             )
             needs = roles.correlate(IdentityClient).scalar_subquery() > 0
         case AttentionReason.REFUSED:
             day = aliased(RefusalDay)
             such = select(func.count()).where(
-                day.account_id == account_id,
-                day.day == now.date(),
+                day.account_id == terms.account_id,
+                day.day == terms.today,
                 day.client_key == IdentityClient.id,
                 _is_refused(day),
             )
             needs = such.scalar_subquery() > 0
         case AttentionReason.OVERDUE:
-            needs = or_(*_are_overdue(now, rules.overdue_days, _Unindexed(IdentityClient)))
-        case _:
+            needs = or_(*_are_overdue(terms, _Unindexed(IdentityClient)))
+        case AttentionReason.UNUSED | AttentionReason.IDLE:
             # Else SQLite may sort all that an index for the reason finds.
-            needs = _is_without_use(AttentionReason(reason), now, _Unindexed(IdentityClient))
+            needs = _is_without_use(reason, terms, _Unindexed(IdentityClient))
     return and_(IdentityClient.enabled == true(), needs)
 
 
-def _is_forbidden_secret(account_id: str, roles: Collection[str], now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for a role of a client with a secret whose account forbids secrets with these roles."""
+def _is_forbidden_secret(terms: _Terms) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a role of a client with a secret whose account forbids secrets with its role."""
     return (
-        ClientRole.account_id == account_id,
-        # The roles themselves and not a SELECT of them, for which SQLite may read the roles of every client.
-        ClientRole.role.in_(sorted(roles) or [""]),  # no role has an empty key
-        ClientRole.secret_until_at > now,
+        ClientRole.account_id == terms.account_id,
+        ClientRole.role.in_(terms.keys_only_roles),
+        ClientRole.secret_until_at > terms.now,
     )
 
 
-def _clients_by_period(reason: AttentionReason, account_id: str, now: datetime) -> Select[*tuple[Any, ...]]:
-    listed = select(AttentionPeriod.client_key, AttentionPeriod.client_id_folded).where(*_is_listed(reason, account_id))
+def _clients_by_period(reason: AttentionReason, terms: _Terms) -> Select[*tuple[Any, ...]]:
+    listed = select(AttentionPeriod.client_key, AttentionPeriod.client_id_folded).where(*_is_listed(reason, terms))
     if reason is AttentionReason.ENDING:
-        return listed.where(_is_ending(AttentionPeriod, now))
+        return listed.where(_is_ending(AttentionPeriod, terms))
     # Each is one range of the index. Periods that have an end ahead are few.
-    since = AttentionPeriod.since_at <= _latest_start(reason, now)
+    since = AttentionPeriod.since_at <= _latest_start(reason, terms)
     without_end = listed.where(AttentionPeriod.until_at == NO_END, since)
-    with_end = listed.where(AttentionPeriod.until_at > now, AttentionPeriod.until_at < NO_END, since)
+    with_end = listed.where(AttentionPeriod.until_at > terms.now, AttentionPeriod.until_at < NO_END, since)
     return _merged([without_end, with_end])
 
 
-def _is_listed(reason: AttentionReason, account_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return AttentionPeriod.account_id == account_id, AttentionPeriod.reason == reason.value
+def _is_listed(reason: AttentionReason, terms: _Terms) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return AttentionPeriod.account_id == terms.account_id, AttentionPeriod.reason == reason.value
 
 
-def _holds(reason: AttentionReason, period: Any, now: datetime) -> ColumnElement[bool]:
+def _holds(reason: AttentionReason, period: Any, terms: _Terms) -> ColumnElement[bool]:
     if reason is AttentionReason.ENDING:
-        return _is_ending(period, now)
-    return and_(period.until_at > now, period.since_at <= _latest_start(reason, now))
+        return _is_ending(period, terms)
+    return and_(period.until_at > terms.now, period.since_at <= _latest_start(reason, terms))
 
 
-def _is_ending(period: Any, now: datetime) -> ColumnElement[bool]:
-    return and_(period.until_at > now, period.until_at <= now + max(ENDING_WITHIN_DAYS) * _DAY)
+def _is_ending(period: Any, terms: _Terms) -> ColumnElement[bool]:
+    return and_(period.until_at > terms.now, period.until_at <= terms.ending_until)
 
 
-def _latest_start(reason: AttentionReason, now: datetime) -> datetime:
+def _latest_start(reason: AttentionReason, terms: _Terms) -> Any:
     """Return the time at which a period must have begun to be old enough for a reason."""
-    return now - (OLD_DAYS if reason is AttentionReason.OLD else TWO_SECRETS_DAYS) * _DAY
+    return terms.old_since if reason is AttentionReason.OLD else terms.two_since
 
 
-def _is_without_use(reason: AttentionReason, now: datetime, client: Any) -> ColumnElement[bool]:
+def _is_without_use(reason: AttentionReason, terms: _Terms, client: Any) -> ColumnElement[bool]:
     if reason is AttentionReason.UNUSED:
-        return and_(client.last_token_at == _NEVER, client.created_at <= now - UNUSED_DAYS * _DAY)
-    idle_since = literal(now - IDLE_DAYS * _DAY, IdentityClient.last_token_at.type)
-    return and_(client.last_token_at > _NEVER, client.last_token_at <= idle_since)
+        return and_(client.last_token_at == _NEVER, client.created_at <= terms.unused_since)
+    return and_(client.last_token_at > _NEVER, client.last_token_at <= terms.idle_since)
 
 
-def _are_overdue(now: datetime, days: int, client: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _are_overdue(terms: _Terms, client: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return the conditions of which one holds for an overdue client: never reviewed, or not since."""
-    since = now - days * _DAY
-    reviewed_since = literal(since, IdentityClient.reviewed_at.type)
     return (
-        and_(client.reviewed_at == _NEVER, client.created_at <= since),
-        and_(client.reviewed_at > _NEVER, client.reviewed_at <= reviewed_since),
+        and_(client.reviewed_at == _NEVER, client.created_at <= terms.unreviewed_since),
+        and_(client.reviewed_at > _NEVER, client.reviewed_at <= terms.reviewed_until),
     )
 
 
 def _is_refused(day: Any) -> ColumnElement[bool]:
     return and_(day.requests >= REFUSED_OF_AT_LEAST, day.refused * 100 > day.requests * REFUSED_PERCENT)
+
+
+# The statements that are built once, each with a limit
+
+
+def _rows(reason: AttentionReason) -> Subquery:
+    return _clients_of(reason, _PARAMETERS).limit(_LIMIT).subquery()
+
+
+def _count_of(reason: AttentionReason) -> Select[*tuple[Any, ...]]:
+    rows = _rows(reason)
+    clients = func.count(rows.c.client_key.distinct())
+    return select(literal(reason.value), clients, func.count()).select_from(rows)
+
+
+_PARAMETERS = _Terms.parameters()
+_LIMIT = bindparam("limit", type_=Integer)
+_COUNT_OF_ROWS = {reason: select(func.count()).select_from(_rows(reason)) for reason in AttentionReason}
+_COUNT_OF_ALL = union_all(*map(_count_of, AttentionReason))
+_ENDING = (
+    select(
+        AttentionPeriod.until_at,
+        select(func.count())
+        .where(ClientKey.client_key == AttentionPeriod.client_key, ClientKey.ends_at == AttentionPeriod.until_at)
+        .correlate(AttentionPeriod)
+        .scalar_subquery()
+        .label("keys"),
+    )
+    .where(*_is_listed(AttentionReason.ENDING, _PARAMETERS), _is_ending(AttentionPeriod, _PARAMETERS))
+    .order_by(AttentionPeriod.until_at)
+    .limit(_LIMIT)
+)
+"""When secrets and keys end soon, and how many keys of the same client end at that moment."""

@@ -4,7 +4,6 @@ PCI DSS 4.0.1 7.2.5.1 asks for it: at a frequency that has a reason, of every ac
 and what was done about it, and with an acknowledgement.
 """
 
-import re
 import unicodedata
 import uuid
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from ..database.cursors import decode_cursor, encode_cursor
 from ..database.models import REVIEW_NOTE_MAX, IdentityClient, utc_now
 from ..errors import FieldError, InvalidFields
 from ..i18n import format_number, gettext
-from ..secrets.client_secrets import AnyCredential, keys_not_ended, not_ended, secret_states
+from ..secrets.client_secrets import credentials_not_ended, secret_states
 from .attention import AttentionReason
 from .attention_queries import count_rows
+from .validation import UNUSABLE_IN_TEXT
 
 PAGE_SIZE = 50
 PRINT_MAX = 1_000
@@ -33,7 +33,6 @@ EXPORT_MAX = 10_000
 COUNT_MAX = 100
 """How many overdue clients are counted; beyond, there are "100+"."""
 NOTE_MIN = 3
-_UNUSABLE = re.compile("(?!\n)[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # The order of the index: those never reviewed first, the oldest of them first, then the oldest review.
 _ORDER = (IdentityClient.reviewed_at, IdentityClient.created_at, IdentityClient.id)
 
@@ -52,11 +51,6 @@ class ReviewPage:
 def is_overdue(client: IdentityClient, days: int, now: datetime) -> bool:
     """Return whether the last review of a client, or its creation, is so many days ago or more."""
     return (client.reviewed_at or client.created_at) <= now - timedelta(days=days)
-
-
-def credentials_of(client: IdentityClient, now: datetime) -> list[AnyCredential]:
-    """Return the secrets and keys of a client that have not ended, the oldest of each first."""
-    return [*not_ended(client, now), *keys_not_ended(client, now)]
 
 
 def list_reviews(session: Session, *, account_id: str, after: str = "") -> ReviewPage:
@@ -135,7 +129,7 @@ def review_client(
                 "found": [None, notes["found"]],
                 "done": [None, notes["done"]],
                 "reviewed_roles": [None, sorted(client.roles)],
-                "reviewed_secrets": [None, secret_states(now, credentials_of(client, now))],
+                "reviewed_secrets": [None, secret_states(now, credentials_not_ended(client, now))],
             },
         )
     return client
@@ -143,7 +137,7 @@ def review_client(
 
 def _check_note(field: str, text: str, least: int) -> str:
     note = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").strip())
-    if _UNUSABLE.search(note):
+    if UNUSABLE_IN_TEXT.search(note):
         raise FieldError(field, gettext("The text has an invisible control character. Type it again."))
     if len(note) < least:
         raise FieldError(

@@ -91,7 +91,7 @@ _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]*\Z")
 # Control characters, bidirectional controls and lone surrogates.
 _UNUSABLE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _UNUSABLE_IN_LINE = re.compile(f"[{_UNUSABLE}]")
-_UNUSABLE_IN_TEXT = re.compile(f"(?!\n)[{_UNUSABLE}]")
+UNUSABLE_IN_TEXT = re.compile(f"(?!\n)[{_UNUSABLE}]")
 _UNUSABLE_SUMMARIES = {
     "name": lazy_gettext("Client name has an invisible control character: delete it, or type the text again"),
     "description": lazy_gettext("Description has an invisible control character: delete it, or type the text again"),
@@ -182,7 +182,7 @@ def check_description(value: str) -> str:
     :raises FieldError: it has more than 1,000 code points, or a control character other than a line break.
     """
     lines = value.replace("\r\n", "\n").replace("\r", "\n")
-    description = _text("description", _UNUSABLE_IN_TEXT, lines)
+    description = _text("description", UNUSABLE_IN_TEXT, lines)
     if len(description) > DESCRIPTION_MAX:
         most = format_number(DESCRIPTION_MAX)
         raise FieldError(

@@ -22,12 +22,16 @@ from .sqlite import renew_statistics
 from .time_limits import response_limit
 
 LOG = logging.getLogger(__name__)
-LOCK_SECONDS = 2
-"""How long a migration waits for the lock of a table on PostgreSQL; requests for that table wait behind it."""
+LOCK_SECONDS = 1.5
+"""How long a migration waits for the lock of a table on PostgreSQL; requests for that table wait behind it.
+
+Longer than the second after which PostgreSQL ends an autovacuum that is in the way (`deadlock_timeout`), shorter than
+the two after which a request gives up.
+"""
 LOCK_ATTEMPTS = 10
 LOCK_PAUSE_SECONDS = 3
 """How long requests get the table to themselves before the next attempt."""
-_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ def alembic_config(engine: Engine, history: MigrationHistory = IDENTITY_CLIENTS)
 
 
 def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
-    """Create or upgrade the tables in one transaction; running it again changes nothing.
+    """Create or upgrade the tables; running it again changes nothing.
 
-    Tables of a newer release are left as they are, so that a host can return to this one during a rolling upgrade.
+    On SQLite an upgrade that fails changes nothing. On PostgreSQL it keeps what it has done, beside which the former
+    release works; running it again goes on from there. Tables of a newer release are left as they are, so that a host
+    can return to this one during a rolling upgrade.
 
-    :raises Unavailable: a table stayed locked on PostgreSQL in every one of `LOCK_ATTEMPTS`; nothing was changed.
+    :raises Unavailable: a table stayed locked on PostgreSQL in every one of `LOCK_ATTEMPTS`.
     """
     with response_limit(None):
         if revision == "head" and (newer := _newer_revision(engine, history)):
@@ -112,13 +118,13 @@ def _newer_revision(engine: Engine, history: MigrationHistory) -> str | None:
 
 
 def _with_short_locks(migrate: Callable[[], None]) -> None:
-    """Repeat a migration that did not get a lock within `LOCK_SECONDS`, which `migrations/env.py` sets."""
+    """Go on with a migration that did not get a lock within `LOCK_SECONDS`, which `migrations/env.py` sets."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             migrate()
             return
         except DBAPIError as error:
-            if sqlstate_of(error.orig) != _LOCK_NOT_AVAILABLE:
+            if sqlstate_of(error.orig) not in (_LOCK_NOT_AVAILABLE, _DEADLOCK):
                 raise
             if attempt == LOCK_ATTEMPTS:
                 raise Unavailable from error
@@ -127,6 +133,9 @@ def _with_short_locks(migrate: Callable[[], None]) -> None:
 
 
 def downgrade(engine: Engine, revision: str, *, history: MigrationHistory = IDENTITY_CLIENTS) -> None:
-    """Downgrade the tables to an earlier revision in one transaction; `base` drops them."""
+    """Downgrade the tables to an earlier revision; `base` drops them.
+
+    :raises Unavailable: as for `upgrade`.
+    """
     with response_limit(None):
-        command.downgrade(alembic_config(engine, history), revision)
+        _with_short_locks(lambda: command.downgrade(alembic_config(engine, history), revision))

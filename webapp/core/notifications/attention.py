@@ -1,21 +1,26 @@
 """Notify the account's targets and the host of clients that need attention, once for each new reason."""
 
-from collections.abc import Iterator
-from typing import Any
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Update, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Engine, Update, and_, delete, exists, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from ..audit import signals
-from ..clients.attention import ANY, Attention, AttentionReason, reasons, rules_of
-from ..clients.attention_queries import clients_of
-from ..database.errors import violated_constraint
+from ..clients.attention import Attention, AttentionReason, reasons, rules_of
+from ..clients.attention_queries import has_reason, keys_of
 from ..database.models import Account, AttentionNotice, IdentityClient, is_of_account, utc_now
 from ..database.unit_of_work import read_session, unit_of_work
 from .kinds import attention_kind
 from .outbox import add_messages
 
 CLIENTS_AT_ONCE = 500
+"""How many clients one transaction notifies of."""
+ROWS_MAX = 10_000
+"""How many rows one statement returns at most, so that memory does not grow with the account."""
+Found = tuple[IdentityClient, Attention]
+Row = TypeVar("Row")
 
 
 def send_attention_signals(engine: Engine) -> int:
@@ -30,43 +35,108 @@ def send_attention_signals(engine: Engine) -> int:
 
 
 def _send_for_account(engine: Engine, account_id: str) -> int:
-    present = {(client.id, reason.key): (client, reason) for client, reason in _present(engine, account_id)}
-    with unit_of_work(engine) as session:
-        notices = session.scalars(
-            select(AttentionNotice)
-            .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
-            .where(IdentityClient.account_id == account_id)
-        ).all()
-        for notice in notices:
-            if (notice.client_key, notice.reason) not in present:
-                session.delete(notice)
-    sent = {(notice.client_key, notice.reason): notice.signal_sent for notice in notices}
-    return sum(_send(engine, *present[key], is_known=key in sent) for key in present if not sent.get(key))
+    while _delete_outdated(engine, account_id):
+        pass
+    sent = sum(_send_again(engine, account_id, keys) for keys in _batches(_unsent(engine, account_id)))
+    for reason in AttentionReason:
+        stored = True
+        while stored:
+            stored = False
+            for keys in _batches(_clients_with_new(engine, account_id, reason)):
+                found = _store(engine, _reasons(engine, account_id, keys))
+                sent += sum(_send(engine, *each) for each in found)
+                stored = stored or bool(found)
+    return sent
 
 
-def _present(engine: Engine, account_id: str) -> Iterator[tuple[IdentityClient, Attention]]:
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (rows[start : start + CLIENTS_AT_ONCE] for start in range(0, len(rows), CLIENTS_AT_ONCE))
+
+
+def _delete_outdated(engine: Engine, account_id: str) -> int:
+    """Delete notices whose reasons no longer apply, at most `ROWS_MAX`; return their number."""
     with read_session(engine) as session:
-        found_keys = clients_of(ANY, account_id, utc_now(), rules_of(session, account_id)).subquery().c.client_key
+        applies = has_reason(AttentionNotice.reason, account_id, utc_now(), rules_of(session, account_id))
+        outdated = session.execute(
+            select(AttentionNotice.client_key, AttentionNotice.reason)
+            .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
+            .where(IdentityClient.account_id == account_id, or_(IdentityClient.deleted_at.is_not(None), ~applies))
+            .limit(ROWS_MAX)
+        ).all()
+    for notices in _batches(outdated):
+        with unit_of_work(engine) as session:
+            for client_key, reason in notices:
+                session.execute(
+                    delete(AttentionNotice).where(_is_notice(client_key, reason)),
+                    execution_options={"synchronize_session": False},
+                )
+    return len(outdated)
+
+
+def _unsent(engine: Engine, account_id: str) -> Sequence[uuid.UUID]:
+    """Return clients of which a receiver refused a signal."""
+    with read_session(engine) as session:
+        return session.scalars(
+            select(AttentionNotice.client_key)
+            .distinct()
+            .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
+            .where(IdentityClient.account_id == account_id, AttentionNotice.signal_sent.is_(False))
+            .limit(ROWS_MAX)
+        ).all()
+
+
+def _clients_with_new(engine: Engine, account_id: str, reason: AttentionReason) -> Sequence[uuid.UUID]:
+    """Return clients that have a reason without a notice, at most `ROWS_MAX`."""
+    with read_session(engine) as session:
+        rows = keys_of(reason, account_id, utc_now(), rules_of(session, account_id)).subquery()
+        is_known = exists().where(AttentionNotice.client_key == rows.c.client_key, AttentionNotice.reason == rows.c.key)
+        return session.scalars(select(rows.c.client_key).distinct().where(~is_known).limit(ROWS_MAX)).all()
+
+
+def _reasons(engine: Engine, account_id: str, client_keys: Sequence[uuid.UUID]) -> list[Found]:
+    with read_session(engine) as session:
         clients = session.scalars(
             select(IdentityClient)
-            .where(
-                is_of_account(account_id),
-                IdentityClient.id.in_(select(found_keys)),
-            )
+            .where(is_of_account(account_id), IdentityClient.id.in_(client_keys))
             .order_by(IdentityClient.client_id_folded)
         ).all()
-        for start in range(0, len(clients), CLIENTS_AT_ONCE):
-            batch = clients[start : start + CLIENTS_AT_ONCE]
-            found = reasons(session, account_id, batch)
-            for client in batch:
-                for reason in found.get(client.id, []):
-                    yield client, reason
+        found = reasons(session, account_id, clients)
+    return [(client, reason) for client in clients for reason in found.get(client.id, [])]
 
 
-def _send(engine: Engine, client: IdentityClient, reason: Attention, *, is_known: bool) -> bool:
-    # Stored first, so that of two concurrent runs only one sends the signal.
-    if not (_claim_again(engine, client, reason) if is_known else _store(engine, client, reason)):
-        return False
+def _store(engine: Engine, found: Sequence[Found]) -> list[Found]:
+    """Store notices of the reasons that have none, with the messages to the account's targets, and return them.
+
+    They are stored before their signals are sent, so that of two concurrent runs only one sends each.
+    """
+    if not found:
+        return []
+    now = utc_now()
+    # In one order, so that two processes cannot deadlock.
+    ordered = sorted((client.id, reason.key) for client, reason in found)
+    with unit_of_work(engine) as session:
+        insert_into = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+        inserted = session.execute(
+            insert_into(AttentionNotice)
+            .on_conflict_do_nothing()
+            .returning(AttentionNotice.client_key, AttentionNotice.reason),
+            [{"client_key": client_key, "reason": key, "notified_at": now} for client_key, key in ordered],
+        )
+        new = {tuple(row) for row in inserted}
+        stored = [(client, reason) for client, reason in found if (client.id, reason.key) in new]
+        for client, reason in stored:
+            add_messages(
+                session,
+                account_id=client.account_id,
+                kind=attention_kind(reason.reason),
+                client=client,
+                facts=_facts(reason),
+            )
+    return stored
+
+
+def _send(engine: Engine, client: IdentityClient, reason: Attention) -> bool:
+    """Send the signal of a stored notice; return False after an exception in a receiver."""
     ids = {"account_id": client.account_id, "client_key": client.id, "client_id": client.client_id}
     if signals.send(signals.attention, engine, **ids, attention=reason):
         return True
@@ -75,24 +145,10 @@ def _send(engine: Engine, client: IdentityClient, reason: Attention, *, is_known
     return False
 
 
-def _store(engine: Engine, client: IdentityClient, reason: Attention) -> bool:
-    """Store a new reason with the messages to the account's targets; return False if another process has done so."""
-    try:
-        with unit_of_work(engine) as session:
-            session.add(AttentionNotice(client_key=client.id, reason=reason.key, notified_at=utc_now()))
-            session.flush()
-            add_messages(
-                session,
-                account_id=client.account_id,
-                kind=attention_kind(reason.reason),
-                client=client,
-                facts=_facts(reason),
-            )
-    except IntegrityError as error:
-        if violated_constraint(error) != "pk_identity_client_attention_notices":
-            raise
-        return False
-    return True
+def _send_again(engine: Engine, account_id: str, client_keys: Sequence[uuid.UUID]) -> int:
+    """Send the signals that a receiver refused; return how many it accepted."""
+    found = _reasons(engine, account_id, client_keys)
+    return sum(_claim_again(engine, *each) and _send(engine, *each) for each in found)
 
 
 def _claim_again(engine: Engine, client: IdentityClient, reason: Attention) -> bool:
@@ -105,11 +161,11 @@ def _claim_again(engine: Engine, client: IdentityClient, reason: Attention) -> b
 
 
 def _notice_update(client: IdentityClient, reason: Attention) -> Update:
-    return (
-        update(AttentionNotice)
-        .where(AttentionNotice.client_key == client.id, AttentionNotice.reason == reason.key)
-        .execution_options(synchronize_session=False)
-    )
+    return update(AttentionNotice).where(_is_notice(client.id, reason.key)).execution_options(synchronize_session=False)
+
+
+def _is_notice(client_key: uuid.UUID, reason: str) -> ColumnElement[bool]:
+    return and_(AttentionNotice.client_key == client_key, AttentionNotice.reason == reason)
 
 
 def _facts(reason: Attention) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from ..database.models import Notification
 from ..secrets.client_secrets import is_key_label
 from .kinds import CHECKPOINT, TEST, EventKind, attention_reason
 
+# E-mails are in English: they are written without a request, whose language would be known.
 _LOCALE = Locale("en", "GB")
-# A notification is written without a request, so that nobody's language is known.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,31 @@
 """Read the secrets and keys of a client: which have not ended, which are live, and how the audit log shows them."""
 
+import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ..database.models import ClientKey, ClientSecret, Credential, IdentityClient, SecretState
+from ..errors import NotFound
 
 AnyCredential = ClientSecret | ClientKey
 _Credential = TypeVar("_Credential", bound=Credential)
+
+
+def credentials_of(client: IdentityClient) -> list[AnyCredential]:
+    """Return the secrets, then the keys, of a client, ended ones too."""
+    return [*client.secrets, *client.keys]
+
+
+def find_credential(credentials: Iterable[_Credential], credential_id: uuid.UUID) -> _Credential:
+    """Return the secret or key of a client with this ID.
+
+    :raises NotFound: the client has none with this ID.
+    """
+    for credential in credentials:
+        if credential.id == credential_id:
+            return credential
+    raise NotFound
 
 
 def by_age(credentials: Iterable[_Credential]) -> list[_Credential]:
@@ -25,14 +43,19 @@ def keys_not_ended(client: IdentityClient, now: datetime) -> list[ClientKey]:
     return [key for key in by_age(client.keys) if key.state_at(now) is not SecretState.ENDED]
 
 
+def credentials_not_ended(client: IdentityClient, now: datetime) -> list[AnyCredential]:
+    """Return the secrets, then the keys, that have not ended, the oldest of each first."""
+    return [*not_ended(client, now), *keys_not_ended(client, now)]
+
+
 def live_secrets(client: IdentityClient, now: datetime) -> list[ClientSecret]:
     """Return the secrets that have not ended and are not paused, the oldest first."""
     return [secret for secret in not_ended(client, now) if secret.paused_at is None]
 
 
 def live_credentials(client: IdentityClient, now: datetime) -> list[AnyCredential]:
-    """Return the secrets, then the keys, that have not ended and are not paused."""
-    return [*live_secrets(client, now), *(key for key in keys_not_ended(client, now) if key.paused_at is None)]
+    """Return the secrets, then the keys, that have not ended and are not paused, the oldest of each first."""
+    return [each for each in credentials_not_ended(client, now) if each.paused_at is None]
 
 
 def last_live(client: IdentityClient, now: datetime) -> AnyCredential | None:

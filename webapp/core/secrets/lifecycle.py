@@ -9,10 +9,10 @@ from ..audit.actions import Action
 from ..audit.events import Author, record_event
 from ..client_changes import check_version, detach, get_client, versioned_change
 from ..database.models import NO_END, ClientKey, ClientSecret, IdentityClient, SecretState, utc_now
-from ..errors import FieldError, NotFound
+from ..errors import FieldError
 from ..i18n import gettext
 from .available_actions import SecretAction, required_confirmations
-from .client_secrets import AnyCredential, SecretsSnapshot, last_live
+from .client_secrets import AnyCredential, SecretsSnapshot, credentials_of, find_credential, last_live
 from .errors import LastLiveSecret, SecretHasEnded
 
 END_DATE_MAX_DAYS = 365
@@ -60,7 +60,7 @@ def apply_secret_action(
     :raises FieldError: the end date is in the past or too far ahead; the field is `ends_at`.
     """
     client = get_client(session, account_id=author.account_id, key=key)
-    secret, now = _find_secret(client, secret_id), utc_now()
+    secret, now = find_credential(credentials_of(client), secret_id), utc_now()
     if _is_applied(secret, action, ends_at, now):
         return client
     if secret.state_at(now) is SecretState.ENDED:
@@ -89,14 +89,6 @@ def apply_secret_action(
         actions = _AUDIT_ACTIONS_ON_KEYS if isinstance(secret, ClientKey) else _AUDIT_ACTIONS
         record_event(session, author, actions[action], client, changes)
     return client
-
-
-def _find_secret(client: IdentityClient, secret_id: uuid.UUID) -> AnyCredential:
-    credentials: list[AnyCredential] = [*client.secrets, *client.keys]
-    for secret in credentials:
-        if secret.id == secret_id:
-            return secret
-    raise NotFound
 
 
 def _is_applied(secret: AnyCredential, action: SecretAction, ends_at: datetime | None, now: datetime) -> bool:

@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, CompoundSelect, Engine, Select, literal, select, tuple_, union_all
+from sqlalchemy import BindParameter, CompoundSelect, Engine, Integer, Select, bindparam, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..addresses import canonical_address
@@ -44,6 +45,7 @@ _COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     TokenRequest.address,
 )
 _MINUTE = timedelta(minutes=1)
+_SIZE: BindParameter[int] = bindparam("size", type_=Integer)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -253,7 +255,7 @@ def export_requests(
 
 
 class _Search:
-    """The statements of one query.
+    """The search of one query.
 
     Its ranges are parts of an index, each in the order of time; its conditions are what the ranges do not ensure.
     """
@@ -270,55 +272,42 @@ class _Search:
         self._session = session
         self._size = size
         self._ranges, self._conditions = _ranges(account_id, query, client)
-        self._times: list[ColumnElement[bool]] = []
+        self._bounds: dict[str, Any] = {}
         if query.since:
-            self._times.append(TokenRequest.at >= query.since.replace(tzinfo=zone))
+            self._bounds["since"] = query.since.replace(tzinfo=zone)
         if query.until:
-            self._times.append(TokenRequest.at < query.until.replace(tzinfo=zone) + _MINUTE)
+            self._bounds["until"] = query.until.replace(tzinfo=zone) + _MINUTE
 
     def read(self, position: _Position | None, *, backwards: bool = False) -> _Found:
         """Return up to one row more than a page, from a position towards older rows, or backwards."""
-        parts: list[Select[Any]] = []
-        for conditions in self._ranges:
-            part = select(*_COLUMNS).where(*conditions, *self._times)
-            if position is not None:
-                place = tuple_(TokenRequest.at, TokenRequest.number)
-                limit = tuple_(literal(position.at, TokenRequest.at.type), literal(position.number))
-                part = part.where(place > limit if backwards else place < limit)
-            parts.append(part)
-        if not self._conditions:
-            keys = _merge(parts, self._size + 1, backwards=backwards, each=True)
-            return _Found(self._rows(keys, backwards), None)
-        scan_max = SCAN_MAX if len(parts) == 1 else MERGED_SCAN_MAX
-        scanned = _merge(parts, scan_max, backwards=backwards, each=False).subquery()
-        order = _order(scanned.c.at, scanned.c.number, backwards=backwards)
-        matching = [scanned.c[name].in_(values) for name, values in self._conditions.items()]
-        rows = self._rows(select(scanned).where(*matching).order_by(*order).limit(self._size + 1), backwards)
-        if len(rows) > self._size:
+        bounds = self._bounds if position is None else {**self._bounds, **position._asdict()}
+        statements = _build_statements(
+            tuple(self._ranges[0]), len(self._ranges), tuple(self._conditions), tuple(bounds), backwards=backwards
+        )
+        scan_max = SCAN_MAX if len(self._ranges) == 1 else MERGED_SCAN_MAX
+        values = {
+            **bounds,
+            **{f"{name}_{place}": value for place, each in enumerate(self._ranges) for name, value in each.items()},
+            **{f"{name}_in": values for name, values in self._conditions.items()},
+            "size": self._size + 1,
+            "scan_max": scan_max,
+            "before_last": scan_max - 1,
+        }
+        rows = self._session.scalars(statements.rows, values).all()
+        if statements.last_scanned is None or len(rows) > self._size:
             return _Found(rows, None)
-        tested = select(scanned.c.at, scanned.c.number).order_by(*order)
-        last = self._session.execute(tested.offset(scan_max - 1).limit(1)).first()
+        last = self._session.execute(statements.last_scanned, values).first()
         return _Found(rows, _Position(*last) if last else None)
-
-    def _rows(self, keys: Any, backwards: bool) -> Sequence[TokenRequest]:
-        page = keys.subquery()
-        return self._session.scalars(
-            select(TokenRequest)
-            .join(
-                page,
-                (TokenRequest.client_key == page.c.client_key)
-                & (TokenRequest.at == page.c.at)
-                & (TokenRequest.number == page.c.number),
-            )
-            .order_by(*_order(page.c.at, page.c.number, backwards=backwards))
-        ).all()
 
 
 def _ranges(
     account_id: str, query: RequestQuery, client: IdentityClient | None
-) -> tuple[list[list[ColumnElement[bool]]], dict[str, Collection[Any]]]:
-    """Return the ranges that contain the requests of a query, and the values that other columns must have."""
-    own = TokenRequest.account_id == account_id
+) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, Collection[Any]]]:
+    """Return the ranges that contain the requests of a query, and the values that other columns must have.
+
+    A range has the values of the columns with which an index begins, the same columns as the other ranges.
+    """
+    own = {"account_id": account_id}
     outcomes = {"": (Outcome.ISSUED, *REASONS), REFUSED: REASONS}.get(query.outcome, (query.outcome,))
     conditions: dict[str, Collection[Any]] = {}
     if client is not None:
@@ -330,20 +319,92 @@ def _ranges(
     if query.address:
         conditions["address"] = (query.address,)
     if query.request_id:
-        return [[own, TokenRequest.request_id == query.request_id]], conditions
+        return [{**own, "request_id": query.request_id}], conditions
     if query.address:
         del conditions["address"]
-        return [[own, TokenRequest.address == query.address]], conditions
+        return [{**own, "address": query.address}], conditions
     if client is not None and query.outcome in ("", Outcome.ISSUED):
         # Refusals are few, so that their own ranges find them faster.
         del conditions["client_key"]
-        return [[TokenRequest.client_key == client.id]], conditions
+        return [{"client_key": client.id}], conditions
     conditions.pop("outcome", None)
-    return [[own, TokenRequest.outcome == outcome] for outcome in outcomes], conditions
+    return [{**own, "outcome": outcome} for outcome in outcomes], conditions
+
+
+class _Statements(NamedTuple):
+    """The statements of a search.
+
+    :param rows: SELECT the rows of a page and one more.
+    :param last_scanned: SELECT the position of the last row that may be tested for the conditions, if there are any.
+    """
+
+    rows: Select[TokenRequest]
+    last_scanned: Select[Any] | None
+
+
+@lru_cache(maxsize=128)
+def _build_statements(
+    range_columns: tuple[str, ...],
+    ranges: int,
+    condition_columns: tuple[str, ...],
+    bounds: tuple[str, ...],
+    *,
+    backwards: bool,
+) -> _Statements:
+    """Return the statements for all queries of one form, with parameters for their values.
+
+    They are kept, since building those of all outcomes takes several times as long as running them.
+
+    :param range_columns: the columns of each range.
+    :param ranges: how many ranges there are.
+    :param condition_columns: the columns that are tested.
+    :param bounds: which of `since`, `until`, and of the position `at` and `number` there are.
+    """
+    table, limits = TokenRequest, []
+    if "since" in bounds:
+        limits.append(table.at >= bindparam("since"))
+    if "until" in bounds:
+        limits.append(table.at < bindparam("until"))
+    if "at" in bounds:
+        row = tuple_(table.at, table.number)
+        position = tuple_(bindparam("at", type_=table.at.type), bindparam("number", type_=table.number.type))
+        limits.append(row > position if backwards else row < position)
+    parts = [
+        select(*_COLUMNS).where(
+            *(getattr(table, name) == bindparam(f"{name}_{place}") for name in range_columns), *limits
+        )
+        for place in range(ranges)
+    ]
+    if not condition_columns:
+        return _Statements(_rows(_merge(parts, _SIZE, backwards=backwards, each=True), backwards=backwards), None)
+    scanned = _merge(parts, bindparam("scan_max", type_=Integer), backwards=backwards, each=False).subquery()
+    order = _order(scanned.c.at, scanned.c.number, backwards=backwards)
+    matching = [scanned.c[name].in_(bindparam(f"{name}_in", expanding=True)) for name in condition_columns]
+    return _Statements(
+        _rows(select(scanned).where(*matching).order_by(*order).limit(_SIZE), backwards=backwards),
+        select(scanned.c.at, scanned.c.number)
+        .order_by(*order)
+        .offset(bindparam("before_last", type_=Integer))
+        .limit(1),
+    )
+
+
+def _rows(keys: Select[Any] | CompoundSelect[Any], *, backwards: bool) -> Select[TokenRequest]:
+    page = keys.subquery()
+    return (
+        select(TokenRequest)
+        .join(
+            page,
+            (TokenRequest.client_key == page.c.client_key)
+            & (TokenRequest.at == page.c.at)
+            & (TokenRequest.number == page.c.number),
+        )
+        .order_by(*_order(page.c.at, page.c.number, backwards=backwards))
+    )
 
 
 def _merge(
-    parts: Sequence[Select[Any]], limit: int, *, backwards: bool, each: bool
+    parts: Sequence[Select[Any]], limit: BindParameter[int], *, backwards: bool, each: bool
 ) -> Select[Any] | CompoundSelect[Any]:
     """Return the first rows of all parts together, in their order.
 

@@ -99,12 +99,21 @@ _EXPORTED: Mapping[str, str] = {
     "access review": lazy_gettext("<b>%(who)s</b> exported the access review"),
     "token requests": lazy_gettext("<b>%(who)s</b> exported the token requests"),
 }
-_API_ALLOWED = lazy_gettext("<b>%(who)s</b> allowed the management API")
-_STRICT = lazy_gettext("<b>%(who)s</b> let only strict assertions be accepted")
-_NOT_STRICT = lazy_gettext("<b>%(who)s</b> let other than strict assertions be accepted again")
-_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> forbade secrets to clients that move money")
-_NOT_KEYS_ONLY = lazy_gettext("<b>%(who)s</b> allowed secrets to clients that move money again")
-_API_FORBIDDEN = lazy_gettext("<b>%(who)s</b> no longer allows the management API")
+# The sentences where a setting of the account was switched on, and off.
+_SETTINGS: Mapping[str, tuple[str, str]] = {
+    "management_api": (
+        lazy_gettext("<b>%(who)s</b> allowed the management API"),
+        lazy_gettext("<b>%(who)s</b> no longer allows the management API"),
+    ),
+    "strict_assertions": (
+        lazy_gettext("<b>%(who)s</b> let only strict assertions be accepted"),
+        lazy_gettext("<b>%(who)s</b> let other than strict assertions be accepted again"),
+    ),
+    "keys_only": (
+        lazy_gettext("<b>%(who)s</b> forbade secrets to clients that move money"),
+        lazy_gettext("<b>%(who)s</b> allowed secrets to clients that move money again"),
+    ),
+}
 _TESTED = lazy_gettext("<b>%(who)s</b> tested a secret, which gets tokens")
 _COPIED = lazy_gettext("<b>%(who)s</b> created the client as a copy of %(source)s")
 
@@ -252,12 +261,11 @@ def describe_event(event: AuditEvent, *, times: Times, catalogue: RoleCatalogue)
         sentence, variables["source"] = _COPIED, source
     elif event.action == Action.SECRET_TESTED:
         sentence = _TESTED if _take(stored, "issued") else sentence
-    elif event.action == Action.SETTINGS_CHANGED and "management_api" in stored:
-        sentence = _API_ALLOWED if _take(stored, "management_api") else _API_FORBIDDEN
-    elif event.action == Action.SETTINGS_CHANGED and "strict_assertions" in stored:
-        sentence = _STRICT if _take(stored, "strict_assertions") else _NOT_STRICT
-    elif event.action == Action.SETTINGS_CHANGED and "keys_only" in stored:
-        sentence = _KEYS_ONLY if _take(stored, "keys_only") else _NOT_KEYS_ONLY
+    elif event.action == Action.SETTINGS_CHANGED and (
+        setting := next((name for name in stored if name in _SETTINGS), None)
+    ):
+        switched_on, switched_off = _SETTINGS[setting]
+        sentence = switched_on if _take(stored, setting) else switched_off
     elif event.action == Action.EXPORTED:
         sentence = _EXPORTED.get(to_text(_take(stored, "of")) or "", sentence)
         stored = _filters(_take(stored, "filters")) | stored

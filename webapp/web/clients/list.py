@@ -1,6 +1,6 @@
 """The list of an account's clients, and the action menu of a row."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from flask import Response, request
@@ -39,17 +39,30 @@ ROLES_SHOWN = 2
 """How many roles a row shows; all sensitive ones are shown, however many there are."""
 
 
-class RolesCell(NamedTuple):
-    """What a row shows of a client's roles.
+class SensitiveRoles(NamedTuple):
+    """Roles of a client that have the same mark.
 
-    :param sensitive: the roles that move money, and those that manage clients, each group with its mark.
-    :param shown: names of other roles.
-    :param rest: names of those that are shown on demand.
+    :param names: their names, separated by commas.
+    :param role: one of them, which says what the mark is.
     """
 
-    sensitive: Sequence[Sequence[ApiRole]]
-    shown: Sequence[str]
-    rest: Sequence[str]
+    names: str
+    role: ApiRole
+
+
+class RolesCell(NamedTuple):
+    """What a row shows of a client's roles; names are separated by commas.
+
+    :param sensitive: the roles that move money, and those that manage clients.
+    :param shown: names of other roles.
+    :param rest: names of those that are shown on demand.
+    :param rest_count: how many those are.
+    """
+
+    sensitive: Sequence[SensitiveRoles]
+    shown: str
+    rest: str
+    rest_count: int
 
 
 def list_clients() -> Response:
@@ -102,7 +115,17 @@ def _roles_cell(keys: Collection[str], catalogue: RoleCatalogue) -> RolesCell:
     sensitive = {role.name for role in (*moving, *managing)}
     others = [name for name in catalogue.names(keys) if name not in sensitive]
     shown = max(ROLES_SHOWN - len(sensitive), 0)
-    return RolesCell([group for group in (moving, managing) if group], others[:shown], others[shown:])
+    return RolesCell(
+        [SensitiveRoles(_listed(role.name for role in group), group[0]) for group in (moving, managing) if group],
+        _listed(others[:shown]),
+        _listed(others[shown:]),
+        len(others[shown:]),
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    # str() translates the names of our own catalogue.
+    return ", ".join(map(str, names))
 
 
 def _attention_strip() -> Response:

@@ -14,7 +14,6 @@ from ...core.clients.review import (
     COUNT_MAX,
     PRINT_MAX,
     count_overdue,
-    credentials_of,
     export_reviews,
     is_overdue,
     list_reviews,
@@ -25,7 +24,7 @@ from ...core.database.models import IdentityClient, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, InvalidFields
 from ...core.i18n import gettext
-from ...core.secrets.client_secrets import AnyCredential
+from ...core.secrets.client_secrets import AnyCredential, credentials_not_ended
 from ...host import author_of, services
 from ..http.access import actor
 from ..http.confirmation import render_confirmation
@@ -162,7 +161,7 @@ def _rows(clients: Iterable[IdentityClient]) -> Iterator[ReviewRow]:
 
 
 def _credentials(client: IdentityClient, now: datetime) -> Iterator[ReviewedCredential]:
-    for one in credentials_of(client, now):
+    for one in credentials_not_ended(client, now):
         yield ReviewedCredential(one, credential_title(one.label), (now - one.created_at).days)
 
 

@@ -1,11 +1,10 @@
-"""Load the client, secret or key that a URL names."""
+"""Load the client that a URL names, and the roles that its tokens may have."""
 
 from ...core.account_settings import is_management_api_enabled
 from ...core.client_changes import get_client
 from ...core.clients.roles import ApiRole
-from ...core.database.models import ClientKey, ClientSecret, IdentityClient
+from ...core.database.models import IdentityClient
 from ...core.database.unit_of_work import read_session
-from ...core.errors import NotFound
 from ...host import services
 from ...http_request import parse_key
 from .access import actor
@@ -29,27 +28,3 @@ def effective_roles(client: IdentityClient) -> list[ApiRole]:
             is_allowed = is_management_api_enabled(session, client.account_id)
         return catalogue.effective(client.roles, grantable, management_api=is_allowed)
     return roles
-
-
-def find_secret(client: IdentityClient, secret_id: str) -> ClientSecret:
-    """Return a secret of a client.
-
-    :raises NotFound: the client has no such secret.
-    """
-    wanted = parse_key(secret_id)
-    for secret in client.secrets:
-        if secret.id == wanted:
-            return secret
-    raise NotFound
-
-
-def find_key(client: IdentityClient, key_id: str) -> ClientKey:
-    """Return a key of a client.
-
-    :raises NotFound: the client has no such key.
-    """
-    wanted = parse_key(key_id)
-    for key in client.keys:
-        if key.id == wanted:
-            return key
-    raise NotFound

@@ -4,7 +4,7 @@ A message that contains a `<` is markup, in our template and in its translation;
 escaped, so that it can be used in an attribute. Variables are escaped in both.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from gettext import NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -110,14 +110,20 @@ def _load_own_translations(language: str) -> Translations | None:
 def _gettext(message: str, /, **variables: Any) -> Markup:
     """Return a message of a template."""
     text = _markup(message, i18n.gettext(message))
-    return text % variables if variables else text
+    return _fill_in(text, variables) if variables else text
 
 
 def _ngettext(singular: str, plural: str, number: int, /, **variables: Any) -> Markup:
     """Return the message for a number, which fills in `%(number)s`."""
     text = _markup(singular, i18n.ngettext_text(singular, plural, number))
-    return text % {"number": i18n.format_number(number), **variables}
+    return _fill_in(text, {"number": i18n.format_number(number), **variables})
 
 
+def _fill_in(text: Markup, variables: dict[str, Any]) -> Markup:
+    # Half the time of `Markup.__mod__`, which wraps each variable in an object that escapes it when it is formatted.
+    return Markup(str.__mod__(text, {name: escape(value) for name, value in variables.items()}))  # noqa: S704
+
+
+@lru_cache(maxsize=4096)
 def _markup(message: str, translation: str) -> Markup:
     return Markup(translation) if "<" in message else escape(translation)  # noqa: S704

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import cache, lru_cache
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from babel import Locale, dates
+from babel.dates import DateTimePattern
 
 from ...core.database.models import utc_now
 from ...core.i18n import gettext, ngettext
@@ -42,7 +45,7 @@ class Times:
 
     def machine(self, at: datetime) -> str:
         """Return the time for a `datetime` attribute, in UTC."""
-        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{at.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
     def long(self, at: datetime) -> str:
         """Return date, clock time and zone: "4 March 2026, 09:12 GMT"."""
@@ -51,7 +54,7 @@ class Times:
     def precise(self, at: datetime) -> str:
         """Return date, clock time to the second and zone: "4 March 2026, 09:12:07 GMT"."""
         local = self._local(at)
-        time = f"{dates.format_time(local, 'medium', self.zone, self.locale)} {self._zone_of(local)}"
+        time = f"{self._time(local, 'medium')} {self._zone_of(local)}"
         return self._join(dates.format_date(local, "long", self.locale), time)
 
     def clock(self, at: datetime) -> str:
@@ -92,7 +95,7 @@ class Times:
     def exact(self, at: datetime) -> str:
         """Return the time to the second, for a table: "Today, 10:42:07", "Wed 18 Nov, 16:03:09"."""
         local = self._local(at)
-        time = dates.format_time(local, "medium", self.zone, self.locale)
+        time = self._time(local, "medium")
         if local.date() == self._local(utc_now()).date():
             return gettext("Today, %(time)s", time=time)
         return self._join(self._date("MMMEd", local), time)
@@ -137,11 +140,10 @@ class Times:
         return at.astimezone(self.zone)
 
     def _date(self, skeleton: str, on: date) -> str:
-        # format_skeleton takes no date, and converts an aware time to UTC.
-        return dates.format_skeleton(skeleton, datetime(on.year, on.month, on.day), locale=self.locale)  # noqa: DTZ001
+        return _format_date(self.locale, skeleton, on.year, on.month, on.day)
 
-    def _time(self, local: datetime) -> str:
-        return dates.format_time(local, "short", self.zone, self.locale)
+    def _time(self, local: datetime, width: Literal["short", "medium"] = "short") -> str:
+        return _time_pattern(self.locale, width).apply(local, self.locale)
 
     def _zone_of(self, local: datetime) -> str:
         """Return the short name of a time's zone, "GMT"; without one in the locale and the tz database its offset."""
@@ -150,5 +152,23 @@ class Times:
 
     def _join(self, day: str, time: str) -> str:
         """Return a date and a time in the order and with the punctuation of the locale: "4 March, 09:12"."""
-        pattern = str(dates.get_datetime_format("medium", self.locale))
-        return pattern.replace("'", "").replace("{0}", time).replace("{1}", day)
+        return _joining_pattern(self.locale).replace("{0}", time).replace("{1}", day)
+
+
+# Babel finds a pattern in the data of the locale at each call, which takes longer than applying it.
+
+
+@lru_cache(maxsize=1024)
+def _format_date(locale: Locale, skeleton: str, year: int, month: int, day: int) -> str:
+    # format_skeleton takes no date, and converts an aware time to UTC.
+    return dates.format_skeleton(skeleton, datetime(year, month, day), locale=locale)  # noqa: DTZ001
+
+
+@cache
+def _time_pattern(locale: Locale, width: Literal["short", "medium"]) -> DateTimePattern:
+    return dates.get_time_format(width, locale)
+
+
+@cache
+def _joining_pattern(locale: Locale) -> str:
+    return str(dates.get_datetime_format("medium", locale)).replace("'", "")

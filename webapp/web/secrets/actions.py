@@ -11,14 +11,15 @@ from ...core.client_changes import StaleVersion
 from ...core.database.models import ClientKey, IdentityClient, SecretState, utc_now
 from ...core.errors import FieldError
 from ...core.secrets.available_actions import SecretAction, required_confirmations
-from ...core.secrets.client_secrets import AnyCredential, by_age, last_live
+from ...core.secrets.client_secrets import AnyCredential, by_age, credentials_of, find_credential, last_live
 from ...core.secrets.errors import ConfirmationRequired, LastLiveSecret, LastSecretWouldEnd, SecretHasEnded
 from ...core.secrets.lifecycle import apply_secret_action
 from ...host import author_of, services
+from ...http_request import parse_key
 from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import ConfirmedForm
-from ..http.loading import find_key, find_secret, load_client
+from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import ROTATED, show_toast
 from ..http.transactions import transaction
@@ -82,12 +83,12 @@ def key_end_date(key: str, key_id: str) -> ResponseReturnValue:
 
 def _load_secret(key: str, secret_id: str) -> tuple[IdentityClient, AnyCredential]:
     client = load_client(key)
-    return client, find_secret(client, secret_id)
+    return client, find_credential(client.secrets, parse_key(secret_id))
 
 
 def _load_key(key: str, key_id: str) -> tuple[IdentityClient, AnyCredential]:
     client = load_client(key)
-    return client, find_key(client, key_id)
+    return client, find_credential(client.keys, parse_key(key_id))
 
 
 def _set_end_date(client: IdentityClient, secret: AnyCredential) -> ResponseReturnValue:
@@ -143,8 +144,7 @@ def _apply(
             )
     except StaleVersion as stale:
         client, form.version.data = stale.current, stale.current.version
-        find = find_key if isinstance(secret, ClientKey) else find_secret
-        secret = find(client, str(secret.id))
+        secret = find_credential(credentials_of(client), secret.id)
         confirmations = required_confirmations(client, secret, action, utc_now(), ends_at=ends_at)
         return _confirm(client, secret, form, action, confirmations=confirmations, status=409)
     except (LastLiveSecret, SecretHasEnded):

@@ -11,7 +11,7 @@ from ...core.database.models import ClientSecret, IdentityClient, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError
 from ...core.i18n import gettext
-from ...core.secrets.client_secrets import by_age, not_ended
+from ...core.secrets.client_secrets import by_age, find_credential, not_ended
 from ...core.secrets.errors import TwoActiveSecrets
 from ...core.secrets.generation import Secret
 from ...core.secrets.service import Overlap, may_have_secrets
@@ -21,7 +21,7 @@ from ..http.access import actor, sign_in_is_recent
 from ..http.confirmation import render_confirmation
 from ..http.forms import VersionForm
 from ..http.htmx import htmx
-from ..http.loading import find_secret, load_client
+from ..http.loading import load_client
 from ..http.recent_sign_in import sign_in_again
 from ..http.toasts import REPLACED
 from ..http.transactions import transaction
@@ -71,7 +71,7 @@ def change_secret(key: str) -> ResponseReturnValue:
     except FieldError as error:
         form.add_errors([error])
         return _show(form, client, status=422)
-    previous = find_secret(client, str(active[-1].id)) if active else None
+    previous = find_credential(client.secrets, active[-1].id) if active else None
     note = _note_on_previous(previous)
     return hand_over(client, Secret(form.secret), title=gettext("Secret changed"), note=note)
 

@@ -7,7 +7,7 @@ from typing import Any
 from ...core.clients.attention import ENDING_WITHIN_DAYS
 from ...core.database.models import IdentityClient, SecretState, utc_now
 from ...core.secrets.available_actions import AvailableActions, available_actions, available_key_actions
-from ...core.secrets.client_secrets import AnyCredential, keys_not_ended, last_live, live_credentials
+from ...core.secrets.client_secrets import AnyCredential, credentials_of, keys_not_ended, last_live, live_credentials
 from ...host import services
 
 ENDED_MAX = 3
@@ -70,7 +70,7 @@ def ending_secret(client: IdentityClient, now: datetime) -> EndingSecret | None:
 
 def last_used(client: IdentityClient) -> AnyCredential | None:
     """Return the secret or key that the client used last, None if it never used one."""
-    every: list[AnyCredential] = [*client.secrets, *client.keys]
+    every = credentials_of(client)
     used = [(each.last_used_at, each.label, each) for each in every if each.last_used_at is not None]
     return max(used)[2] if used else None
 

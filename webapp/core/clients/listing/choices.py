@@ -1,7 +1,7 @@
 """The tags and owners that the filters of the list offer."""
 
-from sqlalchemy import ColumnElement, and_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import and_, bindparam, select
+from sqlalchemy.orm import Session
 
 from ...database.distinct_values import distinct_values
 from ...database.models import ClientTag, IdentityClient
@@ -9,21 +9,19 @@ from .filters import HAS_OWNER
 
 CHOICES_MAX = 100
 """How many tags and owners the filters offer; a search finds the others."""
+_TAG = distinct_values(ClientTag.tag, ClientTag.account_id == bindparam("account_id"), count_max=CHOICES_MAX).c.value
+_TAGS = select(_TAG).where(_TAG.is_not(None))
+_OWN = and_(IdentityClient.account_id == bindparam("account_id"), *HAS_OWNER)
+_FOLDED = distinct_values(IdentityClient.owner_folded, _OWN, count_max=CHOICES_MAX).c.value
+_SPELLING = select(IdentityClient.owner).where(_OWN, IdentityClient.owner_folded == _FOLDED).limit(1).scalar_subquery()
+_OWNERS = select(_FOLDED, _SPELLING).where(_FOLDED.is_not(None))
 
 
 def list_tags(session: Session, account_id: str) -> list[str]:
     """Return the tags of an account's clients, sorted, at most `CHOICES_MAX`."""
-    return _distinct(session, ClientTag.tag, ClientTag.account_id == account_id)
+    return sorted(session.scalars(_TAGS, {"account_id": account_id}))
 
 
 def list_owners(session: Session, account_id: str) -> list[str]:
     """Return the owners of an account's clients, sorted, each in one spelling, at most `CHOICES_MAX`."""
-    own = and_(IdentityClient.account_id == account_id, *HAS_OWNER)
-    folded = _distinct(session, IdentityClient.owner_folded, own)
-    spelling = select(IdentityClient.owner).where(own).limit(1)
-    return [session.scalars(spelling.where(IdentityClient.owner_folded == owner)).one() for owner in folded]
-
-
-def _distinct(session: Session, column: InstrumentedAttribute[str], own: ColumnElement[bool]) -> list[str]:
-    value = distinct_values(column, own, count_max=CHOICES_MAX).c.value
-    return sorted(session.scalars(select(value).where(value.is_not(None))))
+    return [spelling for _, spelling in sorted(map(tuple, session.execute(_OWNERS, {"account_id": account_id})))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal, tuple_
+from sqlalchemy import ColumnElement, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ...database.models import IdentityClient
@@ -31,6 +31,10 @@ class Position:
     value: Any
     key: uuid.UUID
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the values of the parameters of `Order.beyond`."""
+        return {"position_value": self.value, "position_key": self.key}
+
 
 class Order:
     """The order of one sort: by its column, and by the key where values are equal."""
@@ -45,10 +49,13 @@ class Order:
         """Return the columns to order by, in this order or from its end."""
         return tuple(column.desc() if self.descending != backwards else column.asc() for column in (value, key))
 
-    def beyond(self, value: Any, key: Any, position: Position, *, backwards: bool = False) -> ColumnElement[bool]:
-        """Return the condition that a row follows a position, or precedes it."""
+    def beyond(self, value: Any, key: Any, *, backwards: bool = False) -> ColumnElement[bool]:
+        """Return the condition that a row follows a position, or precedes it; the position is parameters."""
         row = tuple_(value, key)
-        bound = tuple_(literal(position.value, self.column.type), literal(position.key, IdentityClient.id.type))
+        bound = tuple_(
+            bindparam("position_value", type_=self.column.type),
+            bindparam("position_key", type_=IdentityClient.id.type),
+        )
         return row < bound if self.descending != backwards else row > bound
 
     def position_of(self, client: IdentityClient) -> Position:

@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from sqlalchemy import func, or_, select, union, union_all
+from sqlalchemy import Integer, Select, bindparam, func, or_, select, union, union_all
 from sqlalchemy.orm import Session
 
 from ...database.cursors import decode_cursor, encode_cursor
@@ -13,7 +14,7 @@ from ...database.models import ClientSecret, IdentityClient, utc_now
 from ...database.types import EpochSeconds
 from .order import TIMES, Order, Position
 from .query import ListQuery
-from .source import COUNT_MAX, Source, count_account, count_clients, find_source
+from .source import COUNT_MAX, Source, all_clients, count_account, count_clients, find_source
 
 PAGE_SIZE = 50
 COUNT_ONE_BY_ONE_MAX = 2_000
@@ -134,12 +135,29 @@ def _rows(
     session: Session, source: Source, order: Order, position: Position | None, *, backwards: bool = False
 ) -> list[IdentityClient]:
     """Return the rows that follow a position or precede it, one more than a page has if there is one more."""
-    scans = []
+    continues = position is not None
+    statement = (
+        _build_rows(source, order, continues=continues, backwards=backwards)
+        if source.status is None
+        else _build_rows_of_all(source.status, order.sort, continues=continues, backwards=backwards)
+    )
+    values = {**source.parameters, **(position.parameters() if position else {}), "limit": PAGE_SIZE + 1}
+    found = session.scalars(statement, values).all()
+    return sorted(found, key=order.sort_key, reverse=order.descending != backwards)
+
+
+@lru_cache(maxsize=64)
+def _build_rows_of_all(status: str, sort: str, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
+    return _build_rows(all_clients(status), Order(sort), continues=continues, backwards=backwards)
+
+
+def _build_rows(source: Source, order: Order, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
+    scans, limit = [], bindparam("limit", type_=Integer)
     for statement, value, key in source.selects(order):
         scan = statement.add_columns(value.label("value"))
-        if position is not None:
-            scan = scan.where(order.beyond(value, key, position, backwards=backwards))
-        scans.append((scan, scan.order_by(*order.rows(value, key, backwards=backwards)).limit(PAGE_SIZE + 1)))
+        if continues:
+            scan = scan.where(order.beyond(value, key, backwards=backwards))
+        scans.append((scan, scan.order_by(*order.rows(value, key, backwards=backwards)).limit(limit)))
     if len(scans) == 1:
         page = scans[0][1].subquery()
     else:
@@ -153,12 +171,9 @@ def _rows(
         )
         columns = merged.selected_columns
         page = (
-            merged.order_by(*order.rows(columns.value, columns.client_key, backwards=backwards))
-            .limit(PAGE_SIZE + 1)
-            .subquery()
+            merged.order_by(*order.rows(columns.value, columns.client_key, backwards=backwards)).limit(limit).subquery()
         )
-    found = session.scalars(select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)).all()
-    return sorted(found, key=order.sort_key, reverse=order.descending != backwards)
+    return select(IdentityClient).join(page, page.c.client_key == IdentityClient.id)
 
 
 def _write_cursor(order: Order, client: IdentityClient) -> str:

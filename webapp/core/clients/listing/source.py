@@ -1,9 +1,12 @@
 """Choose the indexes that the list is read by, and count the clients."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache, reduce
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, false, func, select, true, union, union_all
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, false, func, select, true, union
 from sqlalchemy.orm import Session
 
 from ...database.models import IdentityClient, utc_now
@@ -27,6 +30,9 @@ class Source(NamedTuple):
     :param total: how many clients there are, None if they were not counted.
     :param has_more: whether there are more than `total`.
     :param overlapping: whether several scans may have the same client.
+    :param parameters: the values of the parameters in the scans.
+    :param status: of all clients with a status: the argument for which `all_clients` has the same scans, so that
+        statements with them are built once; None for any other source.
     """
 
     scans: Sequence[IndexScan]
@@ -34,6 +40,8 @@ class Source(NamedTuple):
     total: int | None = None
     has_more: bool = False
     overlapping: bool = False
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    status: str | None = None
 
     def selects(self, order: Order) -> list[tuple[Select[*tuple[Any, ...]], Any, Any]]:
         """Return for each scan the SELECT with the conditions, and the two columns to order it by."""
@@ -85,16 +93,23 @@ def find_source(session: Session, account_id: str, query: ListQuery, order: Orde
     others = [condition for name, condition in conditions.items() if name != "status"]
     status = "enabled" if query.attention else query.status
     only_one = len(conditions) == 1 and candidates
-    return Source(_by_status(account_id, status), others, CANDIDATES_MAX if only_one else None, has_more=True)
+    return all_clients(status)._replace(
+        conditions=others,
+        total=CANDIDATES_MAX if only_one else None,
+        has_more=True,
+        parameters={"account_id": account_id},
+        status=None if others else status,
+    )
 
 
-def _by_status(account_id: str, status: str) -> list[IndexScan]:
-    """Return the scans of all clients with a status, each in every order; one for each status if it is empty."""
+@cache
+def all_clients(status: str) -> Source:
+    """Return all clients of an account with a status, each in every order; one scan for each status if it is empty."""
     wanted = [status == "enabled"] if status else [True, False]
-    return [
+    scans = [
         IndexScan(
             select(IdentityClient.id.label("client_key")).where(
-                IdentityClient.account_id == account_id,
+                IdentityClient.account_id == bindparam("account_id"),
                 IdentityClient.enabled == (true() if enabled else false()),
                 IdentityClient.deleted_at.is_(None),
             ),
@@ -102,22 +117,43 @@ def _by_status(account_id: str, status: str) -> list[IndexScan]:
         )
         for enabled in wanted
     ]
+    return Source(scans, [], status=status)
 
 
 def count_clients(session: Session, source: Source, order: Order, before: Position | None = None) -> int:
     """Return how many clients there are, or precede a position, at most one more than `COUNT_MAX`."""
-    scans = []
+    continues = before is not None
+    statement = (
+        _build_count(source, order, continues=continues)
+        if source.status is None
+        else _build_count_of_all(source.status, order.sort, continues=continues)
+    )
+    position = {} if before is None else before.parameters()
+    values = {**source.parameters, **position, "limit": COUNT_MAX + 1}
+    return min(session.scalar(statement, values) or 0, COUNT_MAX + 1)
+
+
+@lru_cache(maxsize=32)
+def _build_count_of_all(status: str, sort: str, *, continues: bool) -> Select[int]:
+    return _build_count(all_clients(status), Order(sort), continues=continues)
+
+
+def _build_count(source: Source, order: Order, *, continues: bool) -> Select[int]:
+    scans, limit = [], bindparam("limit", type_=Integer)
     for statement, value, key in source.selects(order):
-        scan = statement if before is None else statement.where(order.beyond(value, key, before, backwards=True))
-        scans.append(select(scan.limit(COUNT_MAX + 1).subquery()))
-    unite = union if source.overlapping else union_all
-    counted = unite(*scans) if len(scans) > 1 else scans[0]
-    return _count_up_to(session, counted.limit(COUNT_MAX + 1))
+        scan = statement.where(order.beyond(value, key, backwards=True)) if continues else statement
+        scans.append(scan.limit(limit).subquery())
+    if source.overlapping:
+        return select(func.count()).select_from(union(*map(select, scans)).limit(limit).subquery())
+    # Added up, which takes two thirds of the time of counting them united.
+    counts = (select(func.count()).select_from(scan).scalar_subquery() for scan in scans)
+    return select(reduce(operator.add, counts))
 
 
 def count_account(session: Session, account_id: str) -> int:
     """Return how many clients an account has, at most one more than `COUNT_MAX`."""
-    return count_clients(session, Source(_by_status(account_id, ""), ()), Order(DEFAULT_SORT))
+    source = all_clients("")._replace(parameters={"account_id": account_id})
+    return count_clients(session, source, Order(DEFAULT_SORT))
 
 
 def _count_up_to(session: Session, limited: Any) -> int:
