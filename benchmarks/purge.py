@@ -21,6 +21,7 @@ from sqlalchemy import Engine, make_url, text
 
 from tests.support import servers
 from tests.support.factories import PEPPER_SETTING
+from tests.support.settings import PRODUCTION_SETTINGS
 from webapp.core.database.engine import make_engine
 
 from . import load
@@ -42,8 +43,13 @@ def main() -> None:
         urlencode({"grant_type": "client_credentials", "client_id": client_id, "client_secret": SECRET})
         for client_id in _client_ids(engine)
     ]
-    settings = {"IDENTITY_CLIENTS_DATABASE_URL": given.url, "IDENTITY_CLIENTS_PEPPER": PEPPER_SETTING}
-    settings |= {"IDENTITY_CLIENTS_REQUEST_LOG_DAYS": str(given.days), "WEB_CONCURRENCY": "2"}
+    settings = PRODUCTION_SETTINGS | {
+        "IDENTITY_CLIENTS_DATABASE_URL": given.url,
+        "IDENTITY_CLIENTS_PEPPER": PEPPER_SETTING,
+        "IDENTITY_CLIENTS_REQUEST_LOG_DAYS": str(given.days),
+        "IDENTITY_CLIENTS_EVENT_RETENTION_DAYS": "3650",
+        "WEB_CONCURRENCY": "2",
+    }
     with tempfile.TemporaryDirectory() as directory, servers.serve(Path(directory), **settings) as server:
         port = urlsplit(server.url).port or 0
         process = next(each.pid for each in psutil.process_iter() if _serves(each, port))
