@@ -1,4 +1,4 @@
-"""Restarts of two hosts behind nginx with the files of `docs/deploy`: no request fails."""
+"""Two hosts behind nginx with the files of `docs/deploy`: no request fails in a restart, and few when one is killed."""
 
 import contextlib
 import os
@@ -10,8 +10,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 
@@ -23,6 +26,7 @@ from tests.test_proxies import make_certificate, program, running, send, wait_fo
 DEPLOY = servers.ROOT / "docs" / "deploy"
 APART_SECONDS = 2
 DRAIN_SECONDS = 2
+SCREENS, API = "/administration/identity-clients", "/api/identity-clients/v1"
 # As systemd does: the socket is descriptor 3, and the variables name the process itself.
 START = 'exec 3<&"$1"; shift; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
 
@@ -82,7 +86,13 @@ def hosts(site: Site) -> Iterator[list[Host]]:
         yield both
 
 
-def nginx_configuration(site: Site, hosts: list[Host], port: int) -> Path:
+class Port(NamedTuple):
+    """A host at this port."""
+
+    port: int
+
+
+def nginx_configuration(site: Site, hosts: Sequence[Host | Port], port: int) -> Path:
     """Return the configuration in `docs/deploy`, with other addresses and paths."""
     text = (DEPLOY / "nginx.conf").read_text("utf-8")
     for number, host in zip((71, 72), hosts, strict=True):
@@ -103,12 +113,12 @@ def nginx_configuration(site: Site, hosts: list[Host], port: int) -> Path:
 
 
 def test_restarts_two_seconds_apart_fail_no_request(site: Site, hosts: list[Host]) -> None:
-    """Token requests and forms, which nginx must not repeat, are all answered."""
+    """Token requests, and forms that nginx must not repeat, are all answered."""
     app = site.app()
     client = make_client_in(app)
     services_of(app).engine.dispose()
     token = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": SECRET}
-    requests = {"/connect/token": (token, 200), "/login": ({"email": "ann@northwind.example"}, 422)}
+    requests = {"/connect/token": (token, 200), "/logout": ({"next": "/"}, 303)}
     port, ca = servers.free_port(), make_certificate(site.directory)
     configuration = nginx_configuration(site, hosts, port)
     statuses: Counter[tuple[str, int | str]] = Counter()
@@ -173,3 +183,56 @@ def test_a_second_signal_ends_the_drain(site: Site) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_nginx_repeats_only_what_changes_nothing_a_second_time(site: Site) -> None:
+    """A host gets a request and dies: the other one gets it too, or the caller gets 503 with `Retry-After`."""
+    arrived: Counter[tuple[str, str, str | None]] = Counter()
+
+    class DiesOnce(BaseHTTPRequestHandler):
+        """Close the connection at the first of equal requests, and answer the second with its body."""
+
+        def handle_once(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            request = (self.command, self.path, self.headers["Idempotency-Key"])
+            arrived[request] += 1
+            if arrived[request] == 2:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = handle_once  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    requests = [
+        *[(method, f"{SCREENS}/x", {}, True) for method in ("GET", "DELETE")],
+        *[("POST", path, {}, True) for path in ("/connect/token", "/connect/introspect", "/connect/revocation")],
+        *[("POST", path, {}, True) for path in ("/login", f"{SCREENS}/new", f"{SCREENS}/new/form", f"{SCREENS}/check")],
+        *[("POST", f"{SCREENS}/x/{form}/form", {}, True) for form in ("edit", "secret")],
+        *[("POST", f"{SCREENS}/{page}", {}, False) for page in ("settings", "bulk", "x/edit", "x/secret", "x/delete")],
+        ("POST", "/logout", {}, False),
+        ("POST", f"{API}/clients", {"Idempotency-Key": "0f9b"}, True),
+        ("POST", f"{API}/clients", {}, False),
+        ("PATCH", f"{API}/clients/x", {}, False),
+    ]
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            server = ThreadingHTTPServer(("127.0.0.1", 0), DiesOnce)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever).start()
+            ports.append(Port(server.server_port))
+        port, ca = servers.free_port(), make_certificate(site.directory)
+        configuration = nginx_configuration(site, ports, port)
+        command = [program("nginx"), "-c", str(configuration), "-p", str(site.directory)]
+        stack.enter_context(running(site, "nginx", command))
+        wait_for(lambda: send(port, "GET", "/readyz", ca=ca).status in (200, 503))
+        for method, path, headers, is_repeated in requests:
+            answer = send(port, method, path, headers, form={"a": path} if method == "POST" else None, ca=ca)
+            expected = (200, None) if is_repeated else (503, "2")
+            assert (answer.status, answer.headers.get("retry-after")) == expected, (method, path, headers)
+            assert arrived[method, path, headers.get("Idempotency-Key")] == 1 + is_repeated
+            assert not is_repeated or method != "POST" or answer.body == urlencode({"a": path})

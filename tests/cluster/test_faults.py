@@ -9,7 +9,7 @@ import pytest
 from .cluster import Cluster, PostgreSQL
 from .load import RESTART_SECONDS, Callers
 from .processes import Process, wait_for
-from .trials import Results, run
+from .trials import Results, check_acknowledged, run
 
 START_AGAIN_SECONDS = 1
 """As `RestartSec` of a systemd unit."""
@@ -133,6 +133,7 @@ def test_fault_of_a_host(cluster: Cluster, callers: Callers, results: Results, t
     assert [done.violations for done in trials] == [[], []]
 
 
-def test_recovery(cluster: Cluster) -> None:
-    """After all faults the cluster becomes complete again, and no process uses a former primary."""
+def test_recovery(cluster: Cluster, results: Results) -> None:
+    """After all faults the cluster is complete, no process uses a former primary, and still no client is lost."""
     cluster.wait_until_complete()
+    assert check_acknowledged(cluster, results.created()) == (0, 0)

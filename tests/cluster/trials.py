@@ -21,7 +21,7 @@ RECOVERY_SECONDS = 40
 AGAIN_SECONDS = 5
 """The time limit for the first token after the recovery of the failed component."""
 SHARED_SECONDS = 15
-ASK_SECONDS = 15
+ASK_SECONDS = 30
 LOGGED_MAX = 20
 FAILURES_PER_CLIENT_AND_ADDRESS = 10
 DIRECT_REQUESTS = 10
@@ -97,7 +97,7 @@ def run(
 
 
 def check_acknowledged(cluster: Cluster, acknowledged: Sequence[Client]) -> tuple[int, int]:
-    """Return how many acknowledged clients are missing, and for how many that is unknown."""
+    """Return how many acknowledged clients are missing, and for how many that is unknown after 30 seconds."""
     caller, deadline = Caller(cluster.nginx_address), time.monotonic() + ASK_SECONDS
     missing = 0
     left = list(acknowledged)
@@ -161,6 +161,10 @@ class Results:
     def add(self, fault: str, trial: Trial) -> None:
         """Add a trial to the row of its fault."""
         self.trials.setdefault(fault, []).append(trial)
+
+    def created(self) -> list[Client]:
+        """Return all clients whose creation was acknowledged in these trials."""
+        return [client for trials in self.trials.values() for trial in trials for client in trial.load.created]
 
     def write(self, path: Path, heading: str) -> None:
         """Write the table as Markdown."""

@@ -77,7 +77,7 @@ def test_no_template_lets_data_become_code(path: Path) -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=name)
 def test_htmx_attributes_hold_no_user_text(path: Path) -> None:
     """Only addresses made by url_for, and names that the template itself sets (W17)."""
-    allowed = re.compile(r"\A(url|test_url|target|swap|status|url_for\(.*\))\Z")
+    allowed = re.compile(r"\A(url|test_url|target|swap|trigger|status|url_for\(.*\))\Z")
     for attribute in re.findall(r"\shx-[\w:-]+=\"([^\"]*(?:\{\{.*?\}\}[^\"]*)*)\"", path.read_text("utf-8")):
         for expression in re.findall(r"\{\{\s*(.*?)\s*\}\}", attribute):
             assert allowed.match(expression), expression

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from .audit.actions import Action
 from .audit.events import Author, record_event
 from .database.models import Account, KeysOnlyRole
+
+_KEYS_ONLY_ROLES = select(KeysOnlyRole.role).where(KeysOnlyRole.account_id == bindparam("account_id"))
 
 
 def is_management_api_enabled(session: Session, account_id: str) -> bool:
@@ -44,7 +46,7 @@ def set_strict_assertions(session: Session, *, author: Author, enabled: bool) ->
 
 def keys_only_roles(session: Session, account_id: str) -> frozenset[str]:
     """Return the API roles whose clients may have no secret in an account; empty where it has no such rule."""
-    return frozenset(session.scalars(select(KeysOnlyRole.role).where(KeysOnlyRole.account_id == account_id)))
+    return frozenset(session.scalars(_KEYS_ONLY_ROLES, {"account_id": account_id}))
 
 
 def set_keys_only(session: Session, *, author: Author, money_roles: Collection[str], enabled: bool) -> None:

@@ -7,6 +7,7 @@ least=6)`. Messages defined at import time use `lazy_gettext`, which is translat
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from gettext import NullTranslations
 from typing import Any
 
@@ -55,7 +56,12 @@ def ngettext_text(singular: str, plural: str, number: int, /) -> str:
 
 def format_number(number: int) -> str:
     """Return a number in the format of the request's locale: "1,234"."""
-    return format_decimal(number, locale=_language.get()().locale)
+    return _format_number(number, _language.get()().locale)
+
+
+@lru_cache(maxsize=1024)
+def _format_number(number: int, locale: Locale) -> str:
+    return format_decimal(number, locale=locale)
 
 
 class LazyText(str):

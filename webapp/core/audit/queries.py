@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, and_, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, literal, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
@@ -178,7 +178,12 @@ def list_events(
 
 def list_actors(session: Session, account_id: str) -> list[AuditActor]:
     """Return the actors of all events of the account, sorted by label."""
-    own = AuditEvent.account_id == account_id
+    rows = session.execute(_ACTORS, {"account_id": account_id})
+    return sorted((AuditActor(*row) for row in rows), key=lambda actor: actor.label.casefold())
+
+
+def _select_actors() -> Select[*tuple[Any, ...]]:
+    own = AuditEvent.account_id == bindparam("account_id")
     actor_id = distinct_values(AuditEvent.actor_id, own).c.value
     latest_label = (
         select(AuditEvent.actor_label)
@@ -187,8 +192,10 @@ def list_actors(session: Session, account_id: str) -> list[AuditActor]:
         .limit(1)
         .scalar_subquery()
     )
-    rows = session.execute(select(actor_id, latest_label).where(actor_id.is_not(None)))
-    return sorted((AuditActor(*row) for row in rows), key=lambda actor: actor.label.casefold())
+    return select(actor_id, latest_label).where(actor_id.is_not(None))
+
+
+_ACTORS = _select_actors()
 
 
 def matching_events(

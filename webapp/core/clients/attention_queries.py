@@ -140,9 +140,8 @@ def summary(session: Session, account_id: str) -> Summary:
             by_reason[reason] = COUNT_MAX if rows > COUNT_MAX else clients
     if AttentionReason.ENDING not in by_reason:
         return Summary(by_reason, more=frozenset(more))
-    ending = session.execute(_ENDING, {**values, "limit": COUNT_MAX}).all()
-    keys_end = any(row.keys for row in ending)
-    return Summary(by_reason, len(ending), keys_end, ending[0].until_at, frozenset(more))
+    count, keys, first_end_at = session.execute(_COUNT_OF_ENDING, {**values, "limit": COUNT_MAX}).one()
+    return Summary(by_reason, count, bool(keys), first_end_at, frozenset(more))
 
 
 def count_rows(session: Session, reason: str, account_id: str, limit: int) -> int:
@@ -425,10 +424,12 @@ _ENDING = (
         .where(ClientKey.client_key == AttentionPeriod.client_key, ClientKey.ends_at == AttentionPeriod.until_at)
         .correlate(AttentionPeriod)
         .scalar_subquery()
-        .label("keys"),
+        .label("ending_keys"),
     )
     .where(*_is_listed(AttentionReason.ENDING, _PARAMETERS), _is_ending(AttentionPeriod, _PARAMETERS))
     .order_by(AttentionPeriod.until_at)
     .limit(_LIMIT)
+    .subquery()
 )
 """When secrets and keys end soon, and how many keys of the same client end at that moment."""
+_COUNT_OF_ENDING = select(func.count(), func.sum(_ENDING.c.ending_keys), func.min(_ENDING.c.until_at))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import BindParameter, CompoundSelect, Engine, Integer, Select, bindparam, select, tuple_, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from ..addresses import canonical_address
 from ..credentials import CLIENT_ID_MAX
@@ -45,6 +45,9 @@ _COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
     TokenRequest.address,
 )
 _MINUTE = timedelta(minutes=1)
+_CLIENTS = select(IdentityClient).options(
+    load_only(IdentityClient.client_id, IdentityClient.deleted_at, raiseload=True)
+)
 _SIZE: BindParameter[int] = bindparam("size", type_=Integer)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -215,10 +218,10 @@ def key_of(request: TokenRequest) -> str:
 
 
 def clients_of(session: Session, account_id: str, requests: Sequence[TokenRequest]) -> dict[uuid.UUID, IdentityClient]:
-    """Return the clients of these requests by their keys, deleted ones too."""
+    """Return the clients of these requests by their keys, deleted ones too, without their other columns."""
     keys = {request.client_key for request in requests}
     own = (is_of_account(account_id), IdentityClient.id.in_(keys))
-    return {client.id: client for client in session.scalars(select(IdentityClient).where(*own))} if keys else {}
+    return {client.id: client for client in session.scalars(_CLIENTS.where(*own))} if keys else {}
 
 
 def labels_of(session: Session, client: IdentityClient) -> Sequence[str]:

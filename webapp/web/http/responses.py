@@ -17,6 +17,7 @@ from ..i18n.credential_names import credential_name, credential_title
 from .htmx import htmx, render
 from .response_kinds import SCREEN_HEADER, ResponseKind, ScreenResponse, kind_of
 from .static_files import HTMX, asset_url
+from .urls import url_builder
 
 LOG = logging.getLogger(__name__)
 COMPRESS_FROM_BYTES = 500
@@ -46,6 +47,7 @@ def template_context() -> dict[str, Any]:
     """Return the variables of every template besides its parameters."""
     return {
         "asset_url": asset_url,
+        "url_builder": url_builder,
         "htmx_file": HTMX,
         "host_loads_htmx": services().settings.host_loads_htmx,
         "platform_name": services().settings.platform_name,

@@ -6,7 +6,7 @@ from functools import cache, lru_cache, reduce
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, false, func, select, true, union
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, false, func, literal_column, select, true, union
 from sqlalchemy.orm import Session
 
 from ...database.models import IdentityClient, utc_now
@@ -129,7 +129,7 @@ def count_clients(session: Session, source: Source, order: Order, before: Positi
         else _build_count_of_all(source.status, order.sort, continues=continues)
     )
     position = {} if before is None else before.parameters()
-    values = {**source.parameters, **position, "limit": COUNT_MAX + 1}
+    values = {**source.parameters, **position, "limit": COUNT_MAX + 1, "count_max": COUNT_MAX}
     return min(session.scalar(statement, values) or 0, COUNT_MAX + 1)
 
 
@@ -139,15 +139,20 @@ def _build_count_of_all(status: str, sort: str, *, continues: bool) -> Select[in
 
 
 def _build_count(source: Source, order: Order, *, continues: bool) -> Select[int]:
-    scans, limit = [], bindparam("limit", type_=Integer)
-    for statement, value, key in source.selects(order):
-        scan = statement.where(order.beyond(value, key, backwards=True)) if continues else statement
-        scans.append(scan.limit(limit).subquery())
+    scans = [
+        statement.where(order.beyond(value, key, backwards=True)) if continues else statement
+        for statement, value, key in source.selects(order)
+    ]
+    limit = bindparam("limit", type_=Integer)
+    limited = [scan.limit(limit).subquery() for scan in scans]
     if source.overlapping:
-        return select(func.count()).select_from(union(*map(select, scans)).limit(limit).subquery())
-    # Added up, which takes two thirds of the time of counting them united.
-    counts = (select(func.count()).select_from(scan).scalar_subquery() for scan in scans)
-    return select(reduce(operator.add, counts))
+        return select(func.count()).select_from(union(*map(select, limited)).limit(limit).subquery())
+    # Skipping rows takes half the time of counting them, and adding counts two thirds of uniting the rows.
+    one: ColumnElement[int] = literal_column("1")
+    first = scans[0].with_only_columns(one, maintain_column_froms=True)
+    beyond = first.limit(1).offset(bindparam("count_max", type_=Integer)).scalar_subquery()
+    counts = (select(func.count()).select_from(scan).scalar_subquery() for scan in limited)
+    return select(case((beyond.is_not(None), limit), else_=reduce(operator.add, counts)))
 
 
 def count_account(session: Session, account_id: str) -> int:
