@@ -22,14 +22,17 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import make_url, text
 
 from webapp.core.clients.attention import FILTERS
-from webapp.core.clients.listing import SORTS
+from webapp.core.clients.listing import SORTS, ListQuery, list_clients
 from webapp.core.database.engine import make_engine
+from webapp.core.database.unit_of_work import read_session
 
 from .seed import ACCOUNT
 
 PREFIX = "/administration/identity-clients"
 TIMER = Path(__file__).with_name("wsgi_timer.py")
-Page = tuple[str, str, str]
+HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_REQUEST_TYPE": "partial"}
+"""What htmx adds to the WSGI environment where it replaces the results only: for every sort, filter and page link."""
+Page = tuple[str, str, dict[str, str]]
 
 
 class Timed(NamedTuple):
@@ -91,7 +94,7 @@ def time_pages(
 
 
 def our_pages(url: str) -> list[Page]:
-    """Return the pages to time: each sort and each filter of the list, its next page, searches, and activity."""
+    """Return the pages to time: each sort and each filter of the list, its next page, searches, activity, requests."""
     engine = make_engine(url)
     with engine.connect() as connection:
         row = connection.execute(
@@ -106,9 +109,11 @@ def our_pages(url: str) -> list[Page]:
                 f" WHERE account_id = '{ACCOUNT}' AND outcome = 'issued' ORDER BY at LIMIT 1"
             )
         ).first()
+    with read_session(engine) as session:
+        cursor = list_clients(session, account_id=ACCOUNT, query=ListQuery()).next_cursor
     engine.dispose()
     key, client_id, contract = str(uuid.UUID(str(row.id))), str(row.client_id), row.description.split()[-1]
-    pages = {"list": {}, "strip": {"part": "attention"}}
+    pages = {"list": {}, "next page": {"after": cursor}}
     pages |= {f"sort={sort}": {"sort": sort} for sort in SORTS[1:]}
     pages |= {f"status={status}": {"status": status} for status in ("enabled", "disabled")}
     pages |= {f"role={role}": {"role": role} for role in ("MerchantUser", "ReportViewer", "AccountMovementEditor")}
@@ -126,8 +131,11 @@ def our_pages(url: str) -> list[Page]:
         "two characters": "ql",
     }.items():
         pages[f"search: {name}"] = {"q": part}
-    found: list[Page] = [(name, f"{PREFIX}?{urlencode(arguments)}", "") for name, arguments in pages.items()]
-    found.append(("details", f"{PREFIX}/{key}", ""))
+    found: list[Page] = [("strip, by htmx", f"{PREFIX}?part=attention", HTMX)]
+    for name, arguments in pages.items():
+        url = f"{PREFIX}?{urlencode(arguments)}"
+        found += [(name, url, {}), (f"{name}, by htmx", url, HTMX)]
+    found.append(("details", f"{PREFIX}/{key}", {}))
     activity = {
         "activity": {},
         "activity: person": {"person": "admin-03@northwind.example"},
@@ -136,7 +144,7 @@ def our_pages(url: str) -> list[Page]:
         "activity: part of many client IDs": {"client": "billing"},
         "activity: days": {"since": "2026-03-01", "until": "2026-03-02"},
     }
-    found += [(name, f"{PREFIX}/activity?{urlencode(arguments)}", "") for name, arguments in activity.items()]
+    found += [(name, f"{PREFIX}/activity?{urlencode(arguments)}", {}) for name, arguments in activity.items()]
     requests = {
         "requests": {},
         "requests: refused": {"outcome": "refused"},
@@ -148,7 +156,7 @@ def our_pages(url: str) -> list[Page]:
     if token_request is not None:
         requests["requests: request ID"] = {"request_id": token_request.request_id}
         requests["requests: address"] = {"address": token_request.address}
-    found += [(name, f"{PREFIX}/requests?{urlencode(arguments)}", "") for name, arguments in requests.items()]
+    found += [(name, f"{PREFIX}/requests?{urlencode(arguments)}", {}) for name, arguments in requests.items()]
     return found
 
 
@@ -176,24 +184,24 @@ def time_peers(given: argparse.Namespace, directory: Path) -> dict[str, list[Tim
             "flaskadmin_app:app",
             flask_admin,
             "/admin/clients/",
-            "",
+            {},
             ("?page={}", "?sort={}", "?search={}"),
         ),
         "Django admin": (
             "dotproj.wsgi:application",
             django,
             "/admin/oauth2_provider/application/",
-            cookie,
+            {"HTTP_COOKIE": cookie},
             ("?p={}", "?o={}", "?q={}"),
         ),
     }
     found = {}
-    for name, (application, environment, path, of_session, (page, order, search)) in lists.items():
+    for name, (application, environment, path, signed_in, (page, order, search)) in lists.items():
         pages = [
-            ("list", path, of_session),
-            ("page at 90 %", path + page.format(rows * 9 // 10 // 50), of_session),
-            ("sort by name", path + order.format(1 if name == "Flask-Admin" else 2), of_session),
-            ("search", path + search.format(quote(needle)), of_session),
+            ("list", path, signed_in),
+            ("page at 90 %", path + page.format(rows * 9 // 10 // 50), signed_in),
+            ("sort by name", path + order.format(1 if name == "Flask-Admin" else 2), signed_in),
+            ("search", path + search.format(quote(needle)), signed_in),
         ]
         found[name] = time_pages(application, pages, given.repeats, environment, given.peers_python, given.peers)
     return found

@@ -2,8 +2,8 @@
 
     python wsgi_timer.py MODULE:APPLICATION REPEATS < pages.json > times.json
 
-`pages.json` has a list of [name, path, cookie], `times.json` a list of [name, minimum ms, median ms, status, bytes].
-The first request of a page is not counted.
+`pages.json` has a list of [name, path, additions to the WSGI environment], `times.json` a list of [name, minimum ms,
+median ms, status, bytes]. The first request of a page is not counted.
 """
 
 import importlib
@@ -22,18 +22,18 @@ def main() -> None:
     sys.path.insert(0, "")
     application = getattr(importlib.import_module(module), name)
     found = []
-    for label, url, cookie in json.load(sys.stdin):
+    for label, url, additions in json.load(sys.stdin):
         times = []
         for number in range(repeats + 1):
             started = time.perf_counter()
-            status, size = get(application, url, cookie)
+            status, size = get(application, url, additions)
             if number:
                 times.append((time.perf_counter() - started) * 1000)
         found.append([label, min(times), statistics.median(times), status, size])
     json.dump(found, sys.stdout)
 
 
-def get(application, url, cookie):  # type: ignore[no-untyped-def]
+def get(application, url, additions):  # type: ignore[no-untyped-def]
     """Return status and size of the response to a GET."""
     path, _, query = url.partition("?")
     statuses = []
@@ -47,7 +47,6 @@ def get(application, url, cookie):  # type: ignore[no-untyped-def]
         "SERVER_PROTOCOL": "HTTP/1.1",
         "HTTP_HOST": "127.0.0.1",
         "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_COOKIE": cookie,
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "https",
         "wsgi.input": io.BytesIO(),
@@ -55,6 +54,7 @@ def get(application, url, cookie):  # type: ignore[no-untyped-def]
         "wsgi.multithread": False,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
+        **additions,
     }
     body = application(environ, lambda status, _headers, _error=None: statuses.append(status))
     size = sum(map(len, body))
