@@ -379,8 +379,8 @@ def _build_statements(
         for place in range(ranges)
     ]
     if not condition_columns:
-        return _Statements(_rows(_merge(parts, _SIZE, backwards=backwards, each=True), backwards=backwards), None)
-    scanned = _merge(parts, bindparam("scan_max", type_=Integer), backwards=backwards, each=False).subquery()
+        return _Statements(_rows(_merge(parts, _SIZE, backwards=backwards), backwards=backwards), None)
+    scanned = _merge(parts, bindparam("scan_max", type_=Integer), backwards=backwards).subquery()
     order = _order(scanned.c.at, scanned.c.number, backwards=backwards)
     matching = [scanned.c[name].in_(bindparam(f"{name}_in", expanding=True)) for name in condition_columns]
     return _Statements(
@@ -407,20 +407,18 @@ def _rows(keys: Select[Any] | CompoundSelect[Any], *, backwards: bool) -> Select
 
 
 def _merge(
-    parts: Sequence[Select[Any]], limit: BindParameter[int], *, backwards: bool, each: bool
+    parts: Sequence[Select[Any]], limit: BindParameter[int], *, backwards: bool
 ) -> Select[Any] | CompoundSelect[Any]:
     """Return the first rows of all parts together, in their order.
 
-    :param each: limit each part as well. Without it the engine merges the parts row by row.
+    Each part is limited too: PostgreSQL would read all rows of each and sort them, since it does not merge the parts.
     """
-    if each or len(parts) == 1:
-        parts = [
-            part.order_by(*_order(TokenRequest.at, TokenRequest.number, backwards=backwards)).limit(limit)
-            for part in parts
-        ]
+    parts = [
+        part.order_by(*_order(TokenRequest.at, TokenRequest.number, backwards=backwards)).limit(limit) for part in parts
+    ]
     if len(parts) == 1:
         return parts[0]
-    merged = union_all(*(select(part.subquery()) if each else part for part in parts))
+    merged = union_all(*(select(part.subquery()) for part in parts))
     columns = merged.selected_columns
     return merged.order_by(*_order(columns.at, columns.number, backwards=backwards)).limit(limit)
 

@@ -137,7 +137,13 @@ def _rows(
     """Return the rows that follow a position or precede it, one more than a page has if there is one more."""
     continues = position is not None
     statement = (
-        _build_rows(source, order, continues=continues, backwards=backwards)
+        _build_rows(
+            source,
+            order,
+            continues=continues,
+            backwards=backwards,
+            merges=session.get_bind().dialect.name == "sqlite",
+        )
         if source.status is None
         else _build_rows_of_all(source.status, order.sort, continues=continues, backwards=backwards)
     )
@@ -148,10 +154,17 @@ def _rows(
 
 @lru_cache(maxsize=64)
 def _build_rows_of_all(status: str, sort: str, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
-    return _build_rows(all_clients(status), Order(sort), continues=continues, backwards=backwards)
+    return _build_rows(all_clients(status), Order(sort), continues=continues, backwards=backwards, merges=False)
 
 
-def _build_rows(source: Source, order: Order, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
+def _build_rows(
+    source: Source, order: Order, *, continues: bool, backwards: bool, merges: bool
+) -> Select[IdentityClient]:
+    """Return the statement of a page.
+
+    :param merges: let the engine merge several scans row by row: with conditions, the last rows of a scan that meet
+        them may be far. Only SQLite does; PostgreSQL would read all rows of each, so that each scan ends with its page.
+    """
     scans, limit = [], bindparam("limit", type_=Integer)
     for statement, value, key in source.selects(order):
         scan = statement.add_columns(value.label("value"))
@@ -162,12 +175,11 @@ def _build_rows(source: Source, order: Order, *, continues: bool, backwards: boo
         page = scans[0][1].subquery()
     else:
         # A client that several scans have is within the page in each of them.
-        # Without conditions each scan is short. With them the engine merges the scans row by row: the last rows of a
-        # scan that meet them may be far.
+        whole = merges and source.conditions
         merged = (
             union(*(select(limited.subquery()) for _, limited in scans))
             if source.overlapping
-            else union_all(*(scan if source.conditions else select(limited.subquery()) for scan, limited in scans))
+            else union_all(*(scan if whole else select(limited.subquery()) for scan, limited in scans))
         )
         columns = merged.selected_columns
         page = (
