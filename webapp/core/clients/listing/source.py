@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, false, func, literal_column, select, true, union
 from sqlalchemy.orm import Session
 
+from ...database import search_index
 from ...database.models import IdentityClient, utc_now
 from ..attention import AttentionReason
 from ..attention_queries import count_rows, ordered_clients_of
@@ -20,6 +21,8 @@ COUNT_MAX = 10_000
 """How many clients are counted; beyond, there are "10,000+"."""
 CANDIDATES_MAX = 5_000
 """How many clients a filter may leave that are sorted for a page."""
+COMMON_MIN = 20_000
+"""How many entries of the search index make a text common, deleted clients included."""
 
 
 class Source(NamedTuple):
@@ -72,6 +75,8 @@ def find_source(session: Session, account_id: str, query: ListQuery, order: Orde
         others = [condition for other, condition in conditions.items() if other != name]
         if name in ordered_scans and not others:
             return Source(ordered_scans[name], [], overlapping=len(ordered_scans[name]) > 1)
+        if name == "q" and _is_common(session, account_id, query.q):
+            continue
         if name == "attention":
             count = count_rows(session, query.attention, account_id, CANDIDATES_MAX)
         else:
@@ -100,6 +105,16 @@ def find_source(session: Session, account_id: str, query: ListQuery, order: Orde
         parameters={"account_id": account_id},
         status=None if others else status,
     )
+
+
+def _is_common(session: Session, account_id: str, q: str) -> bool:
+    """Return whether a text is in so many clients that the search index alone shows that they are too many.
+
+    Without the other tables, since PostgreSQL joins all that the index finds before it counts the first.
+    """
+    part = search_index.fold(q)
+    numbers = search_index.matching_numbers(session.get_bind().dialect.name, account_id, part)
+    return _count_up_to(session, numbers.limit(COMMON_MIN)) == COMMON_MIN
 
 
 @cache
