@@ -285,7 +285,12 @@ class _Search:
         """Return up to one row more than a page, from a position towards older rows, or backwards."""
         bounds = self._bounds if position is None else {**self._bounds, **position._asdict()}
         statements = _build_statements(
-            tuple(self._ranges[0]), len(self._ranges), tuple(self._conditions), tuple(bounds), backwards=backwards
+            tuple(self._ranges[0]),
+            len(self._ranges),
+            tuple(self._conditions),
+            tuple(bounds),
+            backwards=backwards,
+            merges=self._session.get_bind().dialect.name == "sqlite",
         )
         scan_max = SCAN_MAX if len(self._ranges) == 1 else MERGED_SCAN_MAX
         values = {
@@ -353,6 +358,7 @@ def _build_statements(
     bounds: tuple[str, ...],
     *,
     backwards: bool,
+    merges: bool,
 ) -> _Statements:
     """Return the statements for all queries of one form, with parameters for their values.
 
@@ -362,6 +368,7 @@ def _build_statements(
     :param ranges: how many ranges there are.
     :param condition_columns: the columns that are tested.
     :param bounds: which of `since`, `until`, and of the position `at` and `number` there are.
+    :param merges: whether the engine merges ranges row by row, as SQLite does. PostgreSQL would read and sort all rows.
     """
     table, limits = TokenRequest, []
     if "since" in bounds:
@@ -379,8 +386,8 @@ def _build_statements(
         for place in range(ranges)
     ]
     if not condition_columns:
-        return _Statements(_rows(_merge(parts, _SIZE, backwards=backwards), backwards=backwards), None)
-    scanned = _merge(parts, bindparam("scan_max", type_=Integer), backwards=backwards).subquery()
+        return _Statements(_rows(_merge(parts, _SIZE, backwards=backwards, whole=False), backwards=backwards), None)
+    scanned = _merge(parts, bindparam("scan_max", type_=Integer), backwards=backwards, whole=merges).subquery()
     order = _order(scanned.c.at, scanned.c.number, backwards=backwards)
     matching = [scanned.c[name].in_(bindparam(f"{name}_in", expanding=True)) for name in condition_columns]
     return _Statements(
@@ -407,18 +414,20 @@ def _rows(keys: Select[Any] | CompoundSelect[Any], *, backwards: bool) -> Select
 
 
 def _merge(
-    parts: Sequence[Select[Any]], limit: BindParameter[int], *, backwards: bool
+    parts: Sequence[Select[Any]], limit: BindParameter[int], *, backwards: bool, whole: bool
 ) -> Select[Any] | CompoundSelect[Any]:
     """Return the first rows of all parts together, in their order.
 
-    Each part is limited too: PostgreSQL would read all rows of each and sort them, since it does not merge the parts.
+    :param whole: let the engine merge the parts row by row, in place of a limit for each part.
     """
-    parts = [
-        part.order_by(*_order(TokenRequest.at, TokenRequest.number, backwards=backwards)).limit(limit) for part in parts
-    ]
+    if not whole or len(parts) == 1:
+        parts = [
+            part.order_by(*_order(TokenRequest.at, TokenRequest.number, backwards=backwards)).limit(limit)
+            for part in parts
+        ]
     if len(parts) == 1:
         return parts[0]
-    merged = union_all(*(select(part.subquery()) for part in parts))
+    merged = union_all(*(part if whole else select(part.subquery()) for part in parts))
     columns = merged.selected_columns
     return merged.order_by(*_order(columns.at, columns.number, backwards=backwards)).limit(limit)
 
