@@ -67,7 +67,7 @@ def main() -> None:
         )
         during = load.run(port, process, bodies, HEADERS, given.seconds)
         is_covered = purge.poll() is None
-        log_bytes = 0
+        log_bytes = _log_bytes(engine)
         while purge.poll() is None:
             log_bytes = max(log_bytes, _log_bytes(engine))
             time.sleep(1)
