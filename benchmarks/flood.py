@@ -29,6 +29,7 @@ from webapp.core.secrets.generation import generate_secret
 
 CONNECTIONS = 200
 SECONDS = 20
+WARM_UP_SECONDS = 1
 PROBE_EVERY_SECONDS = 0.1
 TOKEN_EVERY_SECONDS = 0.02
 TOKEN_CONNECTIONS = 2
@@ -45,7 +46,7 @@ class Report:
     :param statuses: the number of answers to wrong secrets by status.
     :param slowest_seconds: the slowest answer of each page that was opened meanwhile.
     :param token_seconds: the duration of each token request with a right generated secret, sorted.
-    :param grown_bytes: by how much each server process grew at most (PSS).
+    :param grown_bytes: by how much each server process grew at most (PSS), after requests that compute no argon2id.
     """
 
     statuses: Counter[int]
@@ -100,9 +101,10 @@ def flood(
 
     :param clients: clients of the server with generated secrets, each of which asks in turn.
     """
-    for _ in range(8):  # so that each process has answered before its memory is called idle
-        for page in PAGES:
-            open_page(url, page)
+    # The threads and database connections that this many requests take exist before the memory is called idle.
+    attack(url, WARM_UP_SECONDS, connections, addresses=True, secrets=GENERATED)
+    for page in PAGES:
+        open_page(url, page)
     processes = server_processes(url)
     idle = [memory_bytes(process) for process in processes]
     peak = list(idle)
