@@ -1,5 +1,7 @@
 """`flask identity-clients purge`: rows past their retention are deleted, and no others (L1, T13)."""
 
+import sqlite3
+from contextlib import closing
 from datetime import date, timedelta
 from typing import Any
 
@@ -131,6 +133,37 @@ def test_rows_are_deleted_in_batches(engine: Engine, monkeypatch: pytest.MonkeyP
     assert left(engine, TokenRequest) == 12
     assert left(engine, TokenRequestCount) in (12, 15)  # the 90th day is deleted after it has ended
     assert len(events(engine, "edited")) == 0
+
+
+@pytest.mark.parametrize(
+    ("attempts", "deleted", "exit_code"),
+    [(1, 0, 1), (2, 3, 0)],
+    ids=["the lock stays", "the lock is released"],
+)
+def test_locked_database_delays_each_batch(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, attempts: int, deleted: int, exit_code: int
+) -> None:
+    """Another process holds the lock at the first attempt of each batch, and releases it before the second (L1)."""
+    purge(sqlite_engine)  # creates the signing keys
+    for number in range(3):
+        add_event(sqlite_engine, 500 * DAY, number)
+    for _ in range(3):
+        add_request(sqlite_engine, make_client(sqlite_engine), 91 * DAY)
+    sqlite_engine.dispose()
+    monkeypatch.setattr("webapp.core.database.sqlite.BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(retention, "ATTEMPTS", attempts)
+    with closing(sqlite3.connect(str(sqlite_engine.url.database), isolation_level=None)) as other:
+
+        def sleep(_seconds: float) -> None:
+            other.execute("ROLLBACK" if other.in_transaction else "BEGIN IMMEDIATE")
+
+        sleep(0)
+        monkeypatch.setattr("webapp.core.retention.time.sleep", sleep)
+        result = purge(sqlite_engine)
+    assert result.exit_code == exit_code, result.output
+    assert left(sqlite_engine, TokenRequest) == 3 - deleted
+    assert len(events(sqlite_engine, "edited")) == 3 - deleted
 
 
 def test_revocations_of_expired_tokens_are_deleted(engine: Engine) -> None:

@@ -1,13 +1,14 @@
 """Delete rows whose retention period is over (L1, T13). Triggers reject the deletion of younger audit events."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import wraps
 from itertools import dropwhile, takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Engine, Executable, and_, bindparam, delete, func, select, tuple_, update
 
 from .audit.actions import Action
 from .audit.chain import chain_all_waiting
@@ -26,6 +27,7 @@ from .database.models import (
     UsedAssertion,
 )
 from .database.unit_of_work import read_session, unit_of_work
+from .errors import Unavailable
 from .idempotency import purge_responses
 from .tokens import revocation
 from .tokens.signing import CLOCK_SKEW
@@ -34,8 +36,13 @@ ROWS_AT_ONCE = 1_000
 """The number of rows per transaction, so that no request waits long for the database."""
 
 PAUSE_MAX_SECONDS = 1
+ATTEMPTS = 10
+RETRY_AFTER_SECONDS = 1
 NOTIFICATION_DAYS = 30
 """How long messages stay in the log of notifications; an undelivered one is given up long before."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Purged(NamedTuple):
@@ -65,30 +72,21 @@ def purge(
     :param token_request_days: how long counts of token requests and callers' addresses are kept.
     :param request_log_days: how long token requests are stored individually.
     :param signer: signs the checkpoints from which the chains of audit events go on.
-    :raises Unavailable: the database is locked or unreachable; rows deleted until then stay deleted.
+    :raises Unavailable: the database stays locked or unreachable; rows deleted until then stay deleted.
     """
     # The triggers use the database's clock, which may be behind.
     events_before = now - timedelta(days=event_days) - CLOCK_SKEW
     requests_before = now - timedelta(days=token_request_days)
     log_before = now - timedelta(days=request_log_days)
-    with unit_of_work(engine) as session:
-        events = session.scalar(select(func.count()).where(AuditEvent.at < events_before)) or 0
-        record_platform_event(
-            session,
-            actor,
-            Action.PURGED,
-            {
-                "events": [events, 0],
-                "events_since": [None, events_before.isoformat()],
-                "token_requests_since": [None, log_before.isoformat()],
-                "token_request_counts_since": [None, requests_before.isoformat()],
-            },
-        )
-    with unit_of_work(engine) as session:
-        revoked_tokens = revocation.purge_revoked_tokens(session, now)
-        purge_responses(session, now)
-        session.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))
-        session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
+    events = _read(engine, select(func.count()).where(AuditEvent.at < events_before))[0][0]
+    changes = {
+        "events": [events, 0],
+        "events_since": [None, events_before.isoformat()],
+        "token_requests_since": [None, log_before.isoformat()],
+        "token_request_counts_since": [None, requests_before.isoformat()],
+    }
+    _record(engine, actor, changes)
+    revoked_tokens = _delete_expired(engine, now)
     counts = TokenRequestCount
     return Purged(
         _purge_events(engine, events_before, signer),
@@ -104,9 +102,39 @@ def purge(
     )
 
 
+def _repeat_while_unavailable(function: Callable[P, R]) -> Callable[P, R]:
+    """Call a function again while other processes hold the lock, or the database fails over."""
+
+    @wraps(function)
+    def repeat(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Unavailable):
+                return function(*args, **kwargs)
+            time.sleep(RETRY_AFTER_SECONDS)
+        return function(*args, **kwargs)
+
+    return repeat
+
+
+@_repeat_while_unavailable
+def _record(engine: Engine, actor: str, changes: Mapping[str, Any]) -> None:
+    with unit_of_work(engine) as session:
+        record_platform_event(session, actor, Action.PURGED, changes)
+
+
+@_repeat_while_unavailable
+def _delete_expired(engine: Engine, now: datetime) -> int:
+    """Delete what has an expiry time of its own; return the number of revoked tokens."""
+    with unit_of_work(engine) as session:
+        purge_responses(session, now)
+        session.execute(delete(UsedAssertion).where(UsedAssertion.expires_at <= now))
+        session.execute(delete(RefusalDay).where(RefusalDay.day < now.date() - timedelta(days=1)))
+        return revocation.purge_revoked_tokens(session, now)
+
+
 def _purge_events(engine: Engine, before: datetime, signer: CheckpointSigner) -> int:
     """Delete the old events from the beginning of each chain, and those from before there were chains."""
-    chain_all_waiting(engine)
+    _repeat_while_unavailable(chain_all_waiting)(engine)
     account_ids = [account_id for (account_id,) in _read(engine, select(AuditChain.account_id))]
     deleted = sum(_purge_chain(engine, account_id, before, signer) for account_id in account_ids)
     is_chained = select(AuditEventHash.event_id).where(AuditEventHash.event_id == AuditEvent.id).exists()
@@ -134,12 +162,12 @@ def _purge_chain(engine: Engine, account_id: str, before: datetime, signer: Chec
         started = time.monotonic()
         ids, last = [row.event_id for row in old], old[0]
         checkpoint = signer.sign(account_id, last.position, last.hash)
-        with unit_of_work(engine) as session:
-            for column in (AuditEvent.id, AuditEventHash.event_id):
-                session.execute(
-                    delete(column.class_).where(column.in_(ids)).execution_options(synchronize_session=False)
-                )
-            session.execute(chain.values(purged_position=last.position, purge_checkpoint=checkpoint))
+        _execute(
+            engine,
+            delete(AuditEvent).where(AuditEvent.id.in_(ids)),
+            delete(AuditEventHash).where(AuditEventHash.event_id.in_(ids)),
+            chain.values(purged_position=last.position, purge_checkpoint=checkpoint),
+        )
         deleted += sum(row.at is not None for row in old)
         restart_wal(engine)
         time.sleep(min(time.monotonic() - started, PAUSE_MAX_SECONDS))
@@ -154,12 +182,8 @@ def _renew_checkpoint(engine: Engine, account_id: str, signer: CheckpointSigner)
         stored = read_checkpoint(text or "")
         if stored.kid not in signer.published:
             renewed = signer.sign(account_id, stored.position, stored.hash)
-            with unit_of_work(engine) as session:
-                session.execute(
-                    update(AuditChain)
-                    .where(AuditChain.account_id == account_id, AuditChain.purge_checkpoint == text)
-                    .values(purge_checkpoint=renewed)
-                )
+            chain = update(AuditChain).where(AuditChain.account_id == account_id, AuditChain.purge_checkpoint == text)
+            _execute(engine, chain.values(purge_checkpoint=renewed))
 
 
 def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> int:
@@ -169,10 +193,8 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
     rows = _read(engine, expired)
     while rows:
         started = time.monotonic()
-        with unit_of_work(engine) as session:
-            session.connection().execute(
-                deletion, [{f"of_{column.key}": value for column, value in zip(key, row, strict=True)} for row in rows]
-            )
+        parameters = [{f"of_{column.key}": value for column, value in zip(key, row, strict=True)} for row in rows]
+        _execute(engine, deletion, parameters=parameters)
         deleted += len(rows)
         restart_wal(engine)
         # Half of the time is left to others, whose writes wait for this one on SQLite.
@@ -182,6 +204,14 @@ def _delete(engine: Engine, key: Sequence[Any], is_old: ColumnElement[bool]) -> 
     return deleted
 
 
+@_repeat_while_unavailable
+def _execute(engine: Engine, *statements: Executable, parameters: Sequence[Mapping[str, Any]] | None = None) -> None:
+    with unit_of_work(engine) as session:
+        for statement in statements:
+            session.connection().execute(statement, parameters)
+
+
+@_repeat_while_unavailable
 def _read(engine: Engine, statement: Any) -> Sequence[Any]:
     with read_session(engine) as session:
         return session.execute(statement).all()
