@@ -238,7 +238,9 @@ def _is_of_client(session: Session, account_id: str, part: str) -> ColumnElement
     """
     former = select(ClaimedClientId.client_key).where(ClaimedClientId.client_id_folded == part.casefold())
     folded = search_index.fold(part)
-    if len(folded) >= search_index.TRIGRAM and search_index.has_index(session.connection()):
+    connection = session.connection()
+    is_indexed = len(folded) >= search_index.TRIGRAM and search_index.has_index(connection)
+    if is_indexed and not search_index.is_common(connection, account_id, folded):
         found = search_index.clients_by_text(session.get_bind().dialect.name, account_id, folded)
         keys = session.scalars(found.limit(CLIENTS_MAX + 1)).all()
         if len(keys) <= CLIENTS_MAX:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, bindparam, column, event, select, table, update
+from sqlalchemy import Connection, Engine, Select, bindparam, column, event, func, select, table, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import Integer
@@ -21,6 +21,8 @@ from .unit_of_work import unit_of_work
 TRIGRAM = 3
 QUERY_TRIGRAMS_MAX = 8
 """How many trigrams of a long search are looked up; the text is compared anyway."""
+COMMON_MIN = 20_000
+"""How many entries of the search index make a text common, deleted clients included."""
 STALE_AT_ONCE = 2_000
 _NAME = "identity_client_search_index"
 # FTS5 is searched by a column that has the name of the table.
@@ -71,6 +73,17 @@ def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
         return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(terms))
     wanted = bindparam(None, tokens, postgresql.ARRAY(Integer))
     return select(INDEX.c.number).where(INDEX.c.tokens.op("@>")(wanted))
+
+
+def is_common(connection: Connection, account_id: str, part: str) -> bool:
+    """Return whether the index finds so many texts that it is of no use to read them all.
+
+    The index alone is read, since PostgreSQL joins all that it finds before it counts the first.
+
+    :param part: folded, and of 3 or more characters.
+    """
+    numbers = matching_numbers(connection.dialect.name, account_id, part).limit(COMMON_MIN)
+    return connection.scalar(select(func.count()).select_from(numbers.subquery())) == COMMON_MIN
 
 
 def clients_by_text(dialect: str, account_id: str, part: str) -> Select[*tuple[Any, ...]]:

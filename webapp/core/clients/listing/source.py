@@ -21,8 +21,6 @@ COUNT_MAX = 10_000
 """How many clients are counted; beyond, there are "10,000+"."""
 CANDIDATES_MAX = 5_000
 """How many clients a filter may leave that are sorted for a page."""
-COMMON_MIN = 20_000
-"""How many entries of the search index make a text common, deleted clients included."""
 
 
 class Source(NamedTuple):
@@ -75,7 +73,7 @@ def find_source(session: Session, account_id: str, query: ListQuery, order: Orde
         others = [condition for other, condition in conditions.items() if other != name]
         if name in ordered_scans and not others:
             return Source(ordered_scans[name], [], overlapping=len(ordered_scans[name]) > 1)
-        if name == "q" and _is_common(session, account_id, query.q):
+        if name == "q" and search_index.is_common(session.connection(), account_id, search_index.fold(query.q)):
             continue
         if name == "attention":
             count = count_rows(session, query.attention, account_id, CANDIDATES_MAX)
@@ -105,16 +103,6 @@ def find_source(session: Session, account_id: str, query: ListQuery, order: Orde
         parameters={"account_id": account_id},
         status=None if others else status,
     )
-
-
-def _is_common(session: Session, account_id: str, q: str) -> bool:
-    """Return whether a text is in so many clients that the search index alone shows that they are too many.
-
-    Without the other tables, since PostgreSQL joins all that the index finds before it counts the first.
-    """
-    part = search_index.fold(q)
-    numbers = search_index.matching_numbers(session.get_bind().dialect.name, account_id, part)
-    return _count_up_to(session, numbers.limit(COMMON_MIN)) == COMMON_MIN
 
 
 @cache
