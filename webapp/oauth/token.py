@@ -72,9 +72,7 @@ def grant_token(request: OAuthRequest, services: Services, record: Callable[...,
 
     # Authorise the resource and the scope
     record = partial(record, account_id=client.account_id)
-    grant = services.catalogue.grant(
-        client.roles, client.grantable_roles, management_api=client.management_api_enabled
-    )
+    grant = services.catalogue.grant(client.roles, client.grantable_roles, management_api=client.management_api_enabled)
     try:
         check_resources(request.resources, services.settings.audience)
         scope = grant_scope(requested_scope, grant.scopes)

@@ -136,9 +136,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
             if role.key in keys and (management_api or not role.manages_clients)
         ]
 
-    def grant(
-        self, keys: frozenset[str], grantable_roles: frozenset[str] | None, *, management_api: bool
-    ) -> Grant:
+    def grant(self, keys: frozenset[str], grantable_roles: frozenset[str] | None, *, management_api: bool) -> Grant:
         """Return the effective roles of a client and their scopes, for a token.
 
         Results are cached: clients have few different sets of roles, and no other input changes in a process.
@@ -147,9 +145,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
         """
         return self._cached_grant(keys, grantable_roles, management_api)
 
-    def _grant(
-        self, keys: frozenset[str], grantable_roles: frozenset[str] | None, management_api: bool
-    ) -> Grant:
+    def _grant(self, keys: frozenset[str], grantable_roles: frozenset[str] | None, management_api: bool) -> Grant:
         roles = self.effective(keys, grantable_roles, management_api=management_api)
         return Grant(tuple(role.key for role in roles), self.scopes(roles))
 
