@@ -41,7 +41,7 @@ from ..database.models import (
     RefusalDay,
     utc_now,
 )
-from ..usage.writer import REFUSED_PERCENT
+from ..usage.refusal_days import REFUSED_PERCENT
 from .attention import (
     ANY,
     ENDING_WITHIN_DAYS,
