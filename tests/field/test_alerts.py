@@ -33,7 +33,7 @@ from webapp import IdentityClients
 from webapp.core.database.models import StoredSigningKey, utc_now
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import generate_secret
-from webapp.core.usage import recorder
+from webapp.core.usage import pending
 from webapp.host import EXTENSION, Services
 from webapp.standalone import create_app
 
@@ -232,7 +232,7 @@ def test_argon2_refused(site: Site) -> None:
 
 def test_recorder_behind_and_lost(site: Site, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`IdentityClientsRecorderBehind`, `IdentityClientsRecorderLost`: a lock; what waited is written afterwards."""
-    monkeypatch.setattr(recorder, "COUNTS_MAX", 2)
+    monkeypatch.setattr(pending, "COUNTS_MAX", 2)
     ours = site.services.recorder
     ours.write_all()
     lost = site.metric("recorder_lost_total")

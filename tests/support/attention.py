@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from tests.support.factories import make_client
 from webapp.core.database.models import ClientSecret, IdentityClient, TokenRequestCount
 from webapp.core.database.unit_of_work import unit_of_work
-from webapp.core.usage.writer import RequestCountKey, note_refusals
+from webapp.core.usage.counts import RequestCountKey
+from webapp.core.usage.refusal_days import update_refusal_days
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
@@ -40,5 +41,5 @@ def make_client_in_use(
             )
             session.flush()
             counted = RequestCountKey(day, client.id, "A", outcome)
-            note_refusals(session.connection(), [counted], {client.id: client.account_id})
+            update_refusal_days(session.connection(), [counted], {client.id: client.account_id})
     return client

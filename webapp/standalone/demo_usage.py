@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from ..core.database.models import IdentityClient
 from ..core.database.outcomes import AuthenticationFailure, Outcome
-from ..core.usage import writer
+from ..core.usage.counts import RequestCount, RequestCountKey
 from ..core.usage.queries import LATEST_MAX
-from ..core.usage.writer import RecordedRequest, RequestCount, RequestCountKey
+from ..core.usage.stored_requests import RecordedRequest
+from ..core.usage.writer import write_requests
 
 DAYS = 30
 _DAY = timedelta(days=1)
@@ -75,7 +76,7 @@ def record(
         counts.setdefault(key, RequestCount()).add(request.at, request.address)
     if counts:
         latest = nlargest(LATEST_MAX, requests, key=attrgetter("at"))
-        writer.write_requests(session.connection(), counts, reversed(latest))
+        write_requests(session.connection(), counts, reversed(latest))
 
 
 def _moments(caller: Caller, now: datetime, chance: random.Random) -> Iterator[datetime]:

@@ -242,7 +242,8 @@ def test_pages_of_filters_with_few_candidates_left_out(engine: Engine, monkeypat
     monkeypatch.setattr(listing.source, "CANDIDATES_MAX", 10)
     for number in range(60):
         roles = [{"CreatePayment"}, {"UploadBatches"}, {"CreatePayment", "UploadBatches"}][number % 3]
-        make_client(engine, client_id=f"client-{number:03}", roles=roles, tags=["live"], owner="Ana")
+        columns: dict[str, Any] = {"tags": ["live"], "owner": "Ana", "created_at": utc_now() - timedelta(days=400)}
+        make_client(engine, client_id=f"client-{number:03}", roles=roles, **columns)
     expected = [f"client-{number:03}" for number in range(60)]
     for arguments in ({"role": MOVES_MONEY}, {"tag": "live"}, {"owner": "Ana"}, {"role": MOVES_MONEY, "tag": "live"}):
         first = find(engine, **arguments)
@@ -250,6 +251,13 @@ def test_pages_of_filters_with_few_candidates_left_out(engine: Engine, monkeypat
         second = find(engine, after=first.next_cursor, **arguments)
         assert (ids(second), second.first) == (expected[50:], 51), arguments
         assert ids(find(engine, before=second.previous_cursor, **arguments)) == expected[:50], arguments
+    for count_max, has_more in ((39, True), (59, True), (60, False)):  # each of the two roles has 40 of the 60
+        set_count_max(monkeypatch, count_max)
+        page = find(engine, role=MOVES_MONEY)
+        assert (page.total, page.has_more) == (count_max, has_more)
+    for sort in SORTS:
+        assert len(find(engine, attention="unused", status="enabled", sort=sort).clients) == 50
+        assert find(engine, attention="unused", status="disabled", sort=sort).clients == []
 
 
 def test_a_client_is_found_by_its_owner_and_tags(engine: Engine) -> None:

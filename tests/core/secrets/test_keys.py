@@ -19,8 +19,8 @@ from tests.support.secrets import NEXT, change, end, pause, resume, set_end
 from webapp.core.audit import signals
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients import attention
-from webapp.core.clients.attention import Attention, AttentionReason, Rules
-from webapp.core.clients.attention_queries import clients_of
+from webapp.core.clients.attention import Attention, AttentionReason
+from webapp.core.clients.attention_queries import clients_of, values_of
 from webapp.core.database.models import AuditEvent, ClientKey, ClientSecret, IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 from webapp.core.errors import FieldError, NotFound
@@ -34,7 +34,6 @@ from webapp.core.secrets.errors import (
     TooManyKeys,
 )
 
-RULES = Rules(overdue_days=180, keys_only_roles=frozenset())
 DAY = timedelta(days=1)
 PAUSED, ENDED, ENDING = {"paused_at": NOON}, {"ends_at": NOON}, {"ends_at": NOON + DAY}
 
@@ -272,7 +271,7 @@ def test_keys_need_attention_as_secrets_do(
     with read_session(engine) as session:
         assert attention.reasons(session, ACCOUNT, [client]).get(client.id, []) == expected
         for reason in AttentionReason:
-            found = session.execute(clients_of(reason, ACCOUNT, NOON, RULES)).all()
+            found = session.execute(clients_of(reason), values_of(session, ACCOUNT)).all()
             assert bool(found) == (reason in [one.reason for one in expected]), reason
 
 
@@ -285,7 +284,8 @@ def test_attention_follows_the_client(engine: Engine, clock: time_machine.Travel
             row = session.get_one(IdentityClient, client.id)
             row.enabled = enabled
         with read_session(engine) as session:
-            assert bool(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON, RULES)).all()) == enabled
+            found = session.execute(clients_of(AttentionReason.ENDING), values_of(session, ACCOUNT)).all()
+            assert bool(found) == enabled
     change(engine, stored(engine, client.id), NEXT)
     with read_session(engine) as session:
-        assert len(session.execute(clients_of(AttentionReason.ENDING, ACCOUNT, NOON, RULES)).all()) == 2
+        assert len(session.execute(clients_of(AttentionReason.ENDING), values_of(session, ACCOUNT)).all()) == 2

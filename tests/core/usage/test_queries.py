@@ -19,7 +19,7 @@ from webapp.core.database.engine import make_engine
 from webapp.core.database.models import ClaimedClientId, IdentityClient, TokenRequest
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session, unit_of_work
-from webapp.core.usage import queries, writer
+from webapp.core.usage import pending, queries, stored_requests
 from webapp.core.usage import recorder as recorder_module
 from webapp.core.usage.recorder import Recorder
 
@@ -142,9 +142,9 @@ def test_a_flood_of_refusals_stores_few_rows(engine: Engine, recorder: Recorder)
         if number % 10_000 == 9_999:
             recorder.write()
         record(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON + number * timedelta(milliseconds=1))
-    assert len(recorder._pending.requests) <= recorder_module.REQUESTS_MAX
+    assert len(recorder._pending.requests) <= pending.REQUESTS_MAX
     recorder.write()
-    assert kept(engine) == 1 + 10 * writer.REQUESTS_PER_WRITE_MAX + 1
+    assert kept(engine) == 1 + 10 * stored_requests.REQUESTS_PER_WRITE_MAX + 1
     assert counts(engine, client) == {(NOON.date(), "", "wrong secret"): 100_000}
     latest = recent(engine, client)
     assert len(latest) == queries.LATEST_MAX
@@ -156,16 +156,16 @@ def test_a_busy_caller_does_not_displace_refusals(engine: Engine, recorder: Reco
     """Each write stores the latest issued and the latest refused requests (L2)."""
     client = make_client(engine)
     record(recorder, client, AuthenticationFailure.WRONG_SECRET, None, NOON)
-    for number in range(1, 2 * writer.REQUESTS_PER_WRITE_MAX):
+    for number in range(1, 2 * stored_requests.REQUESTS_PER_WRITE_MAX):
         record(recorder, client, at=NOON + number * timedelta(milliseconds=1))
     recorder.write()
-    assert kept(engine) == writer.REQUESTS_PER_WRITE_MAX + 1
+    assert kept(engine) == stored_requests.REQUESTS_PER_WRITE_MAX + 1
 
 
 def test_the_requests_of_a_day_are_bounded(engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Per client and UTC day; rows over the limit are deleted with the next write (L2)."""
-    monkeypatch.setattr(writer, "REQUESTS_PER_DAY_MAX", 200)
-    monkeypatch.setitem(writer.TRIM_AFTER, "requests", 50)
+    monkeypatch.setattr(stored_requests, "REQUESTS_PER_DAY_MAX", 200)
+    monkeypatch.setattr(stored_requests, "SURPLUS_REQUESTS", 50)
     client, bystander = make_client(engine), make_client(engine)
     for day in (NOON - timedelta(days=1), NOON):
         for number in range(120):
@@ -207,9 +207,9 @@ def test_the_queue_is_bounded(
     engine: Engine, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of too many requests the oldest are only counted, and counts that do not fit are logged (L2)."""
-    monkeypatch.setattr(recorder_module, "REQUESTS_MAX", 3)
-    monkeypatch.setattr(recorder_module, "UNKNOWN_REQUESTS_MAX", 3)
-    monkeypatch.setattr(recorder_module, "COUNTS_MAX", 2)
+    monkeypatch.setattr(pending, "REQUESTS_MAX", 3)
+    monkeypatch.setattr(pending, "UNKNOWN_REQUESTS_MAX", 3)
+    monkeypatch.setattr(pending, "COUNTS_MAX", 2)
     recorder.write()
     recorder._reset()
     clients = [make_client(engine) for _ in range(3)]

@@ -17,7 +17,8 @@ from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.errors import NotFound
 from webapp.core.usage import request_log
-from webapp.core.usage.request_log import REASONS, RequestPage, RequestQuery
+from webapp.core.usage.request_log import REASONS, RequestPage, RequestQuery, search
+from webapp.core.usage.request_log import export as export_module
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -176,8 +177,8 @@ def test_a_forged_cursor_gives_the_first_page(engine: Engine, cursor: str) -> No
 
 def test_a_search_is_bounded_and_can_be_continued(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page has the time up to which it searched; Older continues there, and Newer returns."""
-    monkeypatch.setattr(request_log, "SCAN_MAX", 40)
-    monkeypatch.setattr(request_log, "MERGED_SCAN_MAX", 40)
+    monkeypatch.setattr(search, "SCAN_MAX", 40)
+    monkeypatch.setattr(search, "MERGED_SCAN_MAX", 40)
     client = make_client(engine)
     add(engine, client, *({"secret_label": "B" if number in (5, 100) else "A"} for number in range(130)))
     for of_client in (client, None):
@@ -221,7 +222,7 @@ def test_the_export_is_read_in_pages(engine: Engine, monkeypatch: pytest.MonkeyP
 
     assert export() == [client.id] * 1_200 + [other.id]
     assert len(export(outcome="refused")) == 600
-    monkeypatch.setattr(request_log, "EXPORT_MAX", 700)
+    monkeypatch.setattr(export_module, "EXPORT_MAX", 700)
     assert len(export()) == 700
 
 

@@ -20,10 +20,10 @@ from webapp.core.database.models import IdentityClient, TokenRequest
 from webapp.core.database.outcomes import AuthenticationFailure, Outcome
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.usage import request_log
-from webapp.core.usage.request_log import key_of
+from webapp.core.usage.request_log import key_of, search
 from webapp.oauth.errors import ErrorKind
 from webapp.oauth.token import OTHER
-from webapp.web.usage import outcomes
+from webapp.web.usage import explanations
 from webapp.web.usage.outcomes import response_to
 
 NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
@@ -154,7 +154,7 @@ def test_pages(host: Host, client: IdentityClient) -> None:
 def test_a_bounded_search_shows_how_far_it_searched(
     host: Host, client: IdentityClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_log, "SCAN_MAX", 2)
+    monkeypatch.setattr(search, "SCAN_MAX", 2)
     page = one_line(host.get(f"/{client.id}/requests?secret=B").text)
     assert "Searched back to" in page
     assert "Press Older to go on." in page
@@ -199,7 +199,7 @@ def test_the_shown_response_is_that_of_the_endpoint(outcome: str) -> None:
 
 
 def test_the_placeholder_of_unknown_scopes() -> None:
-    assert outcomes.OTHER_SCOPE == OTHER
+    assert explanations.OTHER_SCOPE == OTHER
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ..database.models import (
     utc_now,
 )
 from ..database.outcomes import Outcome
-from ..usage.writer import REFUSED_PERCENT
+from ..usage.refusal_days import REFUSED_PERCENT
 
 ENDING_WITHIN_DAYS = (30, 14, 7, 1)
 UNUSED_DAYS = 7

@@ -22,7 +22,7 @@ from ..errors import FieldError, InvalidFields
 from ..i18n import format_number, gettext
 from ..secrets.client_secrets import credentials_not_ended, secret_states
 from .attention import AttentionReason
-from .attention_queries import count_rows
+from .attention_queries import count_rows, values_of
 from .validation import UNUSABLE_IN_TEXT
 
 PAGE_SIZE = 50
@@ -75,7 +75,7 @@ def export_reviews(session: Session, *, account_id: str, limit: int = EXPORT_MAX
 
 def count_overdue(session: Session, *, account_id: str) -> int:
     """Return how many enabled clients are overdue, at most one more than `COUNT_MAX`."""
-    return count_rows(session, AttentionReason.OVERDUE, account_id, COUNT_MAX)
+    return count_rows(session, AttentionReason.OVERDUE, values_of(session, account_id), COUNT_MAX)
 
 
 def review_client(

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, bindparam, column, event, func, select, table, update
+from sqlalchemy import Connection, Engine, Select, bindparam, column, event, func, select, table, type_coerce, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import Integer
@@ -60,18 +60,25 @@ def _trigrams(text: str) -> set[str]:
     return {text[place : place + TRIGRAM] for place in range(len(text) - TRIGRAM + 1)}
 
 
-def matching_numbers(dialect: str, account_id: str, part: str) -> Any:
-    """Return a SELECT of the numbers of all texts that may contain `part`.
+def part_tokens(dialect: str, account_id: str, part: str) -> str | list[int]:
+    """Return the tokens that all texts with `part` have, as the index of an engine is searched for them.
 
     :param part: folded, and of 3 or more characters.
     """
     # Those with digits first: trigrams of words are in the texts of many clients.
     rare = sorted(_trigrams(part), key=lambda trigram: sum(map(str.isalpha, trigram)))[:QUERY_TRIGRAMS_MAX]
     tokens = _tokens(account_id, rare)
+    return " AND ".join(map(_term, tokens)) if dialect == "sqlite" else tokens
+
+
+def matching_numbers(dialect: str, tokens: Any) -> Any:
+    """Return a SELECT of the numbers of all texts that may contain a part.
+
+    :param tokens: `part_tokens` of the part, or a parameter for them.
+    """
     if dialect == "sqlite":
-        terms = " AND ".join(_term(token) for token in tokens)
-        return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(terms))
-    wanted = bindparam(None, tokens, postgresql.ARRAY(Integer))
+        return select(INDEX.c.rowid).where(INDEX.c[_NAME].op("MATCH")(tokens))
+    wanted = type_coerce(tokens, postgresql.ARRAY(Integer))
     return select(INDEX.c.number).where(INDEX.c.tokens.op("@>")(wanted))
 
 
@@ -82,7 +89,8 @@ def is_common(connection: Connection, account_id: str, part: str) -> bool:
 
     :param part: folded, and of 3 or more characters.
     """
-    numbers = matching_numbers(connection.dialect.name, account_id, part).limit(COMMON_MIN)
+    dialect = connection.dialect.name
+    numbers = matching_numbers(dialect, part_tokens(dialect, account_id, part)).limit(COMMON_MIN)
     return connection.scalar(select(func.count()).select_from(numbers.subquery())) == COMMON_MIN
 
 
@@ -91,7 +99,7 @@ def clients_by_text(dialect: str, account_id: str, part: str) -> Select[*tuple[A
 
     :param part: folded, and of 3 or more characters.
     """
-    [number] = matching_numbers(dialect, account_id, part).subquery().c
+    [number] = matching_numbers(dialect, part_tokens(dialect, account_id, part)).subquery().c
     return select(ClientSearchText.client_key).where(
         ClientSearchText.number == number,
         ClientSearchText.account_id == account_id,

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Engine, Update, and_, delete, exists, or_,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..audit import signals
-from ..clients.attention import Attention, AttentionReason, reasons, rules_of
-from ..clients.attention_queries import has_reason, keys_of
+from ..clients.attention import Attention, AttentionReason, reasons
+from ..clients.attention_queries import has_reason, keys_of, values_of
 from ..database.models import Account, AttentionNotice, IdentityClient, is_of_account, utc_now
 from ..database.unit_of_work import read_session, unit_of_work
 from .kinds import attention_kind
@@ -56,12 +56,13 @@ def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 def _delete_outdated(engine: Engine, account_id: str) -> int:
     """Delete notices whose reasons no longer apply, at most `ROWS_MAX`; return their number."""
     with read_session(engine) as session:
-        applies = has_reason(AttentionNotice.reason, account_id, utc_now(), rules_of(session, account_id))
+        applies = has_reason(AttentionNotice.reason)
         outdated = session.execute(
             select(AttentionNotice.client_key, AttentionNotice.reason)
             .join(IdentityClient, IdentityClient.id == AttentionNotice.client_key)
             .where(IdentityClient.account_id == account_id, or_(IdentityClient.deleted_at.is_not(None), ~applies))
-            .limit(ROWS_MAX)
+            .limit(ROWS_MAX),
+            values_of(session, account_id),
         ).all()
     for notices in _batches(outdated):
         with unit_of_work(engine) as session:
@@ -88,9 +89,10 @@ def _unsent(engine: Engine, account_id: str) -> Sequence[uuid.UUID]:
 def _clients_with_new(engine: Engine, account_id: str, reason: AttentionReason) -> Sequence[uuid.UUID]:
     """Return clients that have a reason without a notice, at most `ROWS_MAX`."""
     with read_session(engine) as session:
-        rows = keys_of(reason, account_id, utc_now(), rules_of(session, account_id)).subquery()
+        rows = keys_of(reason).subquery()
         is_known = exists().where(AttentionNotice.client_key == rows.c.client_key, AttentionNotice.reason == rows.c.key)
-        return session.scalars(select(rows.c.client_key).distinct().where(~is_known).limit(ROWS_MAX)).all()
+        new = select(rows.c.client_key).distinct().where(~is_known).limit(ROWS_MAX)
+        return session.scalars(new, values_of(session, account_id)).all()
 
 
 def _reasons(engine: Engine, account_id: str, client_keys: Sequence[uuid.UUID]) -> list[Found]:

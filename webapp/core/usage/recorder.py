@@ -5,20 +5,17 @@ crash loses at most a second.
 """
 
 import hmac
-import itertools
 import logging
 import os
 import threading
 import time
 import uuid
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import Counter
 from datetime import datetime
 from multiprocessing.util import Finalize
-from typing import NamedTuple
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from .. import metrics
 from ..credentials import is_well_formed
@@ -28,16 +25,14 @@ from ..database.sqlite import without_waiting_for_disk
 from ..database.time_limits import response_limit
 from ..database.unit_of_work import unit_of_work
 from ..errors import Unavailable
-from . import writer
-from .writer import RecordedRequest, RequestCount, RequestCountKey
+from .last_uses import RecentWrites
+from .pending import PendingWrites, UnknownClientRequest
+from .stored_requests import RecordedRequest
+from .writer import write_requests
 
 WRITE_EVERY_SECONDS = 1
 BACKGROUND_RESPONSE_SECONDS = 8.0
 """How long a statement of the background thread may wait for the database server."""
-REQUESTS_MAX = 10_000
-"""How many requests wait in memory to be stored individually; beyond, the oldest are only counted."""
-COUNTS_MAX = 20_000
-"""How many counts wait in memory; a request that would need a further one is lost."""
 WRITE_CPU_SECONDS = 0.15
 """How much CPU time one write should take at most, so that requests keep the rest however many clients ask at once."""
 COUNTS_PER_WRITE_MIN, COUNTS_PER_WRITE_MAX = 100, 1_000
@@ -45,101 +40,9 @@ COUNTS_PER_WRITE_MIN, COUNTS_PER_WRITE_MAX = 100, 1_000
 
 Each is about one client, whose rows are at random places of the database.
 """
-UNKNOWN_REQUESTS_MAX = 1_000
-"""How many requests under unknown client IDs wait in memory; beyond, the oldest are only counted."""
 UNKNOWN_CLIENT_IDS_LOGGED = 3
 EXIT_PRIORITY = 10
 LOG = logging.getLogger(__name__)
-
-
-class _UnknownClientRequest(NamedTuple):
-    """A token request with an ID that no client has at present."""
-
-    client_id: str
-    at: datetime
-    outcome: str
-    address: str | None
-    scope: str
-    request_id: str | None
-
-
-@dataclass(slots=True)
-class _PendingWrites:
-    """The outcomes that wait to be written."""
-
-    counts: dict[RequestCountKey, RequestCount] = field(default_factory=dict)
-    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=REQUESTS_MAX))
-    unknown: deque[_UnknownClientRequest] = field(default_factory=lambda: deque(maxlen=UNKNOWN_REQUESTS_MAX))
-    unknown_count: int = 0
-    """The number of requests with unknown IDs, including those that no longer fit into `unknown`."""
-    lost: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.counts or self.unknown_count)
-
-    def add(self, request: RecordedRequest) -> None:
-        self.requests.append(request)
-        key = RequestCountKey(request.at.date(), request.client_key, request.secret_label or "", request.outcome)
-        count = self._count_of(key)
-        if count is None:
-            self.lost += 1
-        else:
-            count.add(request.at, request.address)
-
-    def add_unknown(self, request: _UnknownClientRequest) -> None:
-        self.unknown.append(request)
-        self.unknown_count += 1
-
-    def split_off(self, counts_max: int) -> "_PendingWrites":
-        """Remove and return all but the first `counts_max` counts, with the requests of their clients."""
-        rest = _PendingWrites()
-        for key in list(itertools.islice(self.counts, counts_max, None)):
-            rest.counts[key] = self.counts.pop(key)
-        if rest:
-            clients = {key.client_key for key in self.counts}
-            requests, self.requests = self.requests, deque(maxlen=REQUESTS_MAX)
-            for request in requests:
-                (self if request.client_key in clients else rest).requests.append(request)
-        return rest
-
-    def merge(self, newer: "_PendingWrites") -> None:
-        for key, newer_count in newer.counts.items():
-            count = self._count_of(key)
-            if count is None:
-                self.lost += newer_count.count
-            else:
-                count.merge(newer_count)
-        self.requests.extend(newer.requests)
-        self.unknown.extend(newer.unknown)
-        self.unknown_count += newer.unknown_count
-        self.lost += newer.lost
-
-    def _count_of(self, key: RequestCountKey) -> RequestCount | None:
-        """Return the count of a key, None if a further one would exceed `COUNTS_MAX`."""
-        count = self.counts.get(key)
-        if count is None and len(self.counts) < COUNTS_MAX:
-            count = self.counts[key] = RequestCount()
-        return count
-
-    def assign_unknown(self, connection: Connection) -> None:
-        """Assign requests with unknown IDs to the client that had the ID before, or whose ID is almost the same.
-
-        That is one in another letter case, or without the white space at its ends, which is then the reason (S10).
-        """
-        well_formed = [client_id for request in self.unknown if is_well_formed(client_id := request.client_id.strip())]
-        clients = writer.clients_by_claimed_id(connection, well_formed) if well_formed else {}
-        for _ in range(len(self.unknown)):
-            request = self.unknown.popleft()
-            stripped = request.client_id.strip()
-            client_key = clients.get(stripped.casefold())
-            if client_key is None:
-                self.unknown.append(request)
-            else:
-                self.unknown_count -= 1
-                _, at, outcome, address, scope, request_id = request
-                if stripped != request.client_id and isinstance(outcome, AuthenticationFailure):
-                    outcome = AuthenticationFailure.WHITE_SPACE
-                self.add(RecordedRequest(client_key, at, outcome, None, address, scope, None, request_id))
 
 
 class Recorder:
@@ -158,8 +61,8 @@ class Recorder:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._pending = _PendingWrites()
-        self._recent_writes: writer.RecentWrites = frozenset()
+        self._pending = PendingWrites()
+        self._recent_writes: RecentWrites = frozenset()
         self._thread: threading.Thread | None = None
         self._is_starting = False
         self._counts_per_write = COUNTS_PER_WRITE_MAX
@@ -196,7 +99,7 @@ class Recorder:
         is_running = thread is not None and thread.is_alive()
         with self._lock:
             if client_key is None:
-                self._pending.add_unknown(_UnknownClientRequest(client_id, at, outcome, address, scope, request_id))
+                self._pending.add_unknown(UnknownClientRequest(client_id, at, outcome, address, scope, request_id))
             else:
                 self._pending.add(
                     RecordedRequest(client_key, at, outcome, secret_label, address, scope, account_id, request_id)
@@ -252,7 +155,7 @@ class Recorder:
         """
         with self._writing:
             with self._lock:
-                pending, self._pending = self._pending, _PendingWrites()
+                pending, self._pending = self._pending, PendingWrites()
             if not pending:
                 metrics.set_gauge(metrics.RECORDER_BACKLOG, 0)
                 return True
@@ -264,9 +167,7 @@ class Recorder:
                     connection = session.connection()
                     pending.assign_unknown(connection)
                     if pending.counts:
-                        recent_writes = writer.write_requests(
-                            connection, pending.counts, pending.requests, recent_writes
-                        )
+                        recent_writes = write_requests(connection, pending.counts, pending.requests, recent_writes)
                 self._recent_writes = recent_writes
                 if pending.counts:
                     self._adapt_counts_per_write(len(pending.counts), time.thread_time() - began)
@@ -287,19 +188,19 @@ class Recorder:
         fitting = int(counts * WRITE_CPU_SECONDS / max(cpu_seconds, 0.001))
         self._counts_per_write = min(max(fitting, COUNTS_PER_WRITE_MIN), COUNTS_PER_WRITE_MAX)
 
-    def _requeue(self, pending: _PendingWrites) -> None:
+    def _requeue(self, pending: PendingWrites) -> None:
         with self._lock:
             pending.merge(self._pending)
             self._pending = pending
 
-    def _keep(self, pending: _PendingWrites) -> None:
+    def _keep(self, pending: PendingWrites) -> None:
         self._requeue(pending)
         metrics.set_gauge(metrics.RECORDER_BACKLOG, len(self._pending.counts))
         if not self._is_delayed:
             self._is_delayed = True
             LOG.warning("Token requests cannot be recorded now. They are kept in memory, and retried every second.")
 
-    def _log(self, pending: _PendingWrites) -> None:
+    def _log(self, pending: PendingWrites) -> None:
         if pending.unknown_count:
             callers = Counter(f"{self._abbreviate(each.client_id)} from {each.address}" for each in pending.unknown)
             examples = ", ".join(f"{name} ({count})" for name, count in callers.most_common(UNKNOWN_CLIENT_IDS_LOGGED))

@@ -16,7 +16,7 @@ from ...core.database.unit_of_work import read_session
 from ...core.i18n import gettext
 from ...core.usage import request_log
 from ...core.usage.request_log import EXPORT_MAX, REFUSED, RequestPage, RequestQuery, key_of
-from ...core.usage.writer import REQUESTS_PER_DAY_MAX
+from ...core.usage.stored_requests import REQUESTS_PER_DAY_MAX
 from ...host import author_of, services
 from ...http_request import parse_key
 from ..http.access import actor
@@ -25,7 +25,8 @@ from ..http.htmx import render
 from ..http.transactions import event_transaction
 from ..i18n.credential_names import credential_title
 from ..i18n.times import Times
-from .outcomes import OUTCOME_LABELS, explain, response_to, result
+from .explanations import explain
+from .outcomes import OUTCOME_LABELS, response_to, result
 
 
 def account_requests() -> Response:

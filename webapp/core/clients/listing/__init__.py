@@ -2,7 +2,8 @@
 
 * `query`: what the URL carries
 * `filters`: each filter as a condition, and as an index that finds its clients
-* `source`: choose the indexes that a page is read by, and count the clients
+* `plans`: the statements of one of these indexes, with the conditions of the other filters
+* `source`: choose the plan that a page is read by, and count the clients
 * `order`: sort, and compare with a position
 * `pages`: read a page, or all pages of an export
 * `choices`: the tags and owners that the filters offer

@@ -13,8 +13,9 @@ from ...database.cursors import decode_cursor, encode_cursor
 from ...database.models import ClientSecret, IdentityClient, utc_now
 from ...database.types import EpochSeconds
 from .order import TIMES, Order, Position
+from .plans import Plan
 from .query import ListQuery
-from .source import COUNT_MAX, Source, all_clients, count_account, count_clients, find_source
+from .source import COUNT_MAX, Source, count_account, count_clients, find_source
 
 PAGE_SIZE = 50
 COUNT_ONE_BY_ONE_MAX = 2_000
@@ -64,7 +65,7 @@ def list_clients(session: Session, *, account_id: str, query: ListQuery) -> List
         total, has_more = len(clients), False
     elif source.total is not None:
         total, has_more = source.total, source.has_more
-    elif not source.conditions or count_account(session, account_id) <= COUNT_ONE_BY_ONE_MAX:
+    elif not source.plan.others or count_account(session, account_id) <= COUNT_ONE_BY_ONE_MAX:
         total = count_clients(session, source, order)
         total, has_more = min(total, COUNT_MAX), total > COUNT_MAX
     else:
@@ -135,38 +136,17 @@ def _rows(
     session: Session, source: Source, order: Order, position: Position | None, *, backwards: bool = False
 ) -> list[IdentityClient]:
     """Return the rows that follow a position or precede it, one more than a page has if there is one more."""
-    continues = position is not None
-    statement = (
-        _build_rows(
-            source,
-            order,
-            continues=continues,
-            backwards=backwards,
-            merges=session.get_bind().dialect.name == "sqlite",
-        )
-        if source.status is None
-        else _build_rows_of_all(source.status, order.sort, continues=continues, backwards=backwards)
-    )
-    values = {**source.parameters, **(position.parameters() if position else {}), "limit": PAGE_SIZE + 1}
+    statement = _build_rows(source.plan, order.sort, continues=position is not None, backwards=backwards)
+    values = {**source.values, **(position.parameters() if position else {}), "limit": PAGE_SIZE + 1}
     found = session.scalars(statement, values).all()
     return sorted(found, key=order.sort_key, reverse=order.descending != backwards)
 
 
 @lru_cache(maxsize=64)
-def _build_rows_of_all(status: str, sort: str, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
-    return _build_rows(all_clients(status), Order(sort), continues=continues, backwards=backwards, merges=False)
-
-
-def _build_rows(
-    source: Source, order: Order, *, continues: bool, backwards: bool, merges: bool
-) -> Select[IdentityClient]:
-    """Return the statement of a page.
-
-    :param merges: let the engine merge several scans row by row: with conditions, the last rows of a scan that meet
-        them may be far. Only SQLite does; PostgreSQL would read all rows of each, so that each scan ends with its page.
-    """
+def _build_rows(plan: Plan, sort: str, *, continues: bool, backwards: bool) -> Select[IdentityClient]:
+    order = Order(sort)
     scans, limit = [], bindparam("limit", type_=Integer)
-    for statement, value, key in source.selects(order):
+    for statement, value, key in plan.selects(order):
         scan = statement.add_columns(value.label("value"))
         if continues:
             scan = scan.where(order.beyond(value, key, backwards=backwards))
@@ -175,10 +155,12 @@ def _build_rows(
         page = scans[0][1].subquery()
     else:
         # A client that several scans have is within the page in each of them.
-        whole = merges and source.conditions
+        # SQLite merges the scans row by row: with conditions, the last rows of a scan that meet them may be far.
+        # PostgreSQL would read all rows of each, so that each scan ends with its page.
+        whole = plan.others and plan.filters.dialect == "sqlite"
         merged = (
             union(*(select(limited.subquery()) for _, limited in scans))
-            if source.overlapping
+            if plan.is_overlapping
             else union_all(*(scan if whole else select(limited.subquery()) for scan, limited in scans))
         )
         columns = merged.selected_columns

@@ -115,7 +115,7 @@ class AttentionPeriod(Base):
 class RefusalDay(Base):
     """The token requests of a client on a day (UTC) and the day before, where the share of refused ones is high.
 
-    The writer of token requests keeps it, for the next day too: then it has only those of the day.
+    `core.usage.refusal_days` keeps it, for the next day too: then it has only those of the day.
     """
 
     __tablename__ = "identity_client_refusal_days"
