@@ -87,11 +87,12 @@ class BodyDeadline:
         :raises RequestTimeout: it was not complete in time, or the client closed the connection.
         :raises ServiceUnavailable: too many threads are waiting for bodies.
         """
+        given = environ.get("CONTENT_LENGTH")  # None: the body is chunked
         try:
-            length = int(environ.get("CONTENT_LENGTH") or self._body_limit_bytes + 1)
+            length = int(given or self._body_limit_bytes + 1)
         except ValueError:
             return  # the application refuses it
-        if "CONTENT_LENGTH" in environ and length > self._body_limit_bytes:
+        if given is not None and length > self._body_limit_bytes:
             return
         if len(self._waiting) >= WAITING_THREADS:
             raise ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS)
@@ -106,7 +107,7 @@ class BodyDeadline:
         finally:
             del self._waiting[thread]
         # A chunked body that was cut off looks complete.
-        if time.monotonic() - began >= BODY_WITHIN_SECONDS or ("CONTENT_LENGTH" in environ and len(body) < length):
+        if time.monotonic() - began >= BODY_WITHIN_SECONDS or (given is not None and len(body) < length):
             raise RequestTimeout
         environ["wsgi.input"] = BytesIO(body)
 

@@ -19,6 +19,8 @@ from ..time_limits import POOL_WAIT_SECONDS, ServerOutage
 
 CONNECTIONS_MAX = 10
 """How many reads run concurrently in a process; others wait for one of these to end."""
+SQLITE_CONNECTIONS_MAX = 4
+"""The same for SQLite, which answers within microseconds and without a server, but takes a megabyte per connection."""
 CONVERTED_MAX = 4096
 """How many converted values of a column are cached, since those of busy clients recur."""
 
@@ -38,10 +40,12 @@ class PreparedStatement(NamedTuple):
 
 
 class FastReads:
-    """Runs compiled SELECTs and INSERTs on its own connections in autocommit mode, at most `CONNECTIONS_MAX` at once.
+    """Runs compiled SELECTs and INSERTs on its own connections in autocommit mode, a limited number at once.
 
     The engine's pool would ping PostgreSQL before each read. Here a lost connection is noticed by the read that fails,
     which is repeated on a new one.
+
+    :ivar connections_max: how many reads run concurrently; others wait for one of these to end.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -50,6 +54,7 @@ class FastReads:
         self._keeps_connections = not isinstance(engine.pool, StaticPool | SingletonThreadPool)
         self._uses_libpq = self._keeps_connections and engine.dialect.driver == "psycopg"
         self._outage = ServerOutage()
+        self.connections_max = SQLITE_CONNECTIONS_MAX if engine.dialect.name == "sqlite" else CONNECTIONS_MAX
         self._reset()
         event.listen(engine, "engine_disposed", partial(_close_idle_of, ref(self)))
         _instances.add(self)
@@ -59,7 +64,7 @@ class FastReads:
         self._finalizer = finalize(self, _close, self._idle)
         # Serves as a semaphore, since those of `threading` are written in Python and slower.
         self._slots: SimpleQueue[None] = SimpleQueue()
-        for _ in range(CONNECTIONS_MAX):
+        for _ in range(self.connections_max):
             self._slots.put(None)
 
     def prepare(self, statement: Select[*tuple[Any, ...]]) -> PreparedStatement:
@@ -99,8 +104,8 @@ class FastReads:
         finally:
             self._slots.put(None)
         rows = [list(row) for row in fetched]
-        for index, convert in statement.conversions:
-            for row in rows:
+        for row in rows:
+            for index, convert in statement.conversions:
                 row[index] = convert(row[index])
         return rows
 
