@@ -1,4 +1,4 @@
-"""The JSON responses of the management API, and the one place where an error becomes one."""
+"""The JSON responses of the management API, and the mapping of errors to them."""
 
 import json
 import logging

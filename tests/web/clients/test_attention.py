@@ -17,7 +17,7 @@ from tests.support.markup import one_line, read
 from tests.support.screens import listed_ids
 from webapp.core.clients import attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
-from webapp.web.clients.attention import FILTER_WORDS, attention_mark
+from webapp.web.clients.attention import FILTER_LABELS, attention_mark
 
 STRIP = "?part=attention"
 
@@ -120,7 +120,7 @@ def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> Non
     assert '<option value="idle" selected>Not used for 90 days</option>' in text
     assert "You are looking only at one kind of attention: Not used for 90 days." in text
     assert "You are looking only at clients that need attention." in account.get("?attention=any&q=zulu").text
-    assert set(FILTER_WORDS) == {"", *FILTERS}
+    assert set(FILTER_LABELS) == {"", *FILTERS}
 
 
 def test_no_strip_when_no_client_needs_attention(host: Host) -> None:

@@ -9,7 +9,7 @@ from ...core.database.models import utc_now
 from ...core.i18n import format_number, gettext, lazy_gettext, ngettext
 from ..i18n.credential_names import credential_title
 
-FILTER_WORDS: Mapping[str, str] = {
+FILTER_LABELS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
     ANY: lazy_gettext("Needs attention"),
     AttentionReason.ENDING: lazy_gettext("Secret or key ends soon"),
