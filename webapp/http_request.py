@@ -7,6 +7,7 @@ that runs before Flask.
 import random
 import re
 import uuid
+from functools import lru_cache
 from io import BytesIO
 from typing import cast
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ from .core.errors import NotFound
 from .settings import Settings
 
 _ADDRESS_CHARACTERS_MAX = 64
+_HOSTS_CACHED_MAX = 64
 _PORT = re.compile(r":[0-9]*\Z")
 _REQUEST_ID_KEY = "identity_clients.request_id"
 # A UUID, or as many hexadecimal digits without hyphens, as nginx sends.
@@ -35,8 +37,10 @@ def request_id_of(environ: WSGIEnvironment) -> str:
     """
     known: str | None = environ.get(_REQUEST_ID_KEY)
     if known is None:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        known = environ[_REQUEST_ID_KEY] = given if _REQUEST_ID.match(given) else f"{random.getrandbits(128):032x}"
+        given = environ.get("HTTP_X_REQUEST_ID")
+        if given is None or not _REQUEST_ID.match(given):
+            given = f"{random.getrandbits(128):032x}"
+        known = environ[_REQUEST_ID_KEY] = given
     return known
 
 
@@ -65,9 +69,12 @@ def is_secure(environ: WSGIEnvironment, settings: Settings) -> bool:
 def is_trusted_host(environ: WSGIEnvironment, settings: Settings) -> bool:
     """Return whether the `Host` header names a trusted host; any is trusted if the settings name none (C5)."""
     trusted = settings.trusted_hosts
-    if not trusted:
-        return True
-    name = _PORT.sub("", environ.get("HTTP_HOST", "")).lower()
+    return not trusted or _is_trusted(environ.get("HTTP_HOST", ""), trusted)
+
+
+@lru_cache(_HOSTS_CACHED_MAX)
+def _is_trusted(header: str, trusted: tuple[str, ...]) -> bool:
+    name = _PORT.sub("", header).lower()
     return any(name == host or (host[0] == "." and f".{name}".endswith(host)) for host in trusted)
 
 

@@ -153,15 +153,14 @@ def _read_parameters(environ: WSGIEnvironment) -> tuple[dict[str, str], Sequence
         pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise OAuthError(ErrorKind.NOT_UTF_8) from None
-    names = {name for name, _ in pairs}
     resources: Sequence[str] = ()
-    if "resource" in names:
+    parameters = dict(pairs)
+    if "resource" in parameters:
         resources = [value for name, value in pairs if name == "resource"]
-        pairs = [pair for pair in pairs if pair[0] != "resource"]
-        names.remove("resource")
-    if len(names) != len(pairs):
+        del parameters["resource"]
+    if len(parameters) + len(resources) != len(pairs):
         raise OAuthError(ErrorKind.REPEATED_PARAMETER)
-    return {name: value for name, value in pairs if value}, resources
+    return {name: value for name, value in parameters.items() if value}, resources
 
 
 def _read_credentials(header: str | None, parameters: Mapping[str, str]) -> Credentials | ClientAssertion | None:

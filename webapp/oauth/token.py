@@ -72,12 +72,10 @@ def grant_token(request: OAuthRequest, services: Services, record: Callable[...,
 
     # Authorise the resource and the scope
     record = partial(record, account_id=client.account_id)
-    roles = services.catalogue.effective(
-        client.roles, client.grantable_roles, management_api=client.management_api_enabled
-    )
+    grant = services.catalogue.grant(client.roles, client.grantable_roles, management_api=client.management_api_enabled)
     try:
         check_resources(request.resources, services.settings.audience)
-        scope = grant_scope(requested_scope, services.catalogue.scopes(roles))
+        scope = grant_scope(requested_scope, grant.scopes)
         services.rate_limits.count_token(client.key)
     except OAuthError as error:
         record(client.key, _OUTCOMES[error.kind], client.secret_label)
@@ -92,7 +90,7 @@ def grant_token(request: OAuthRequest, services: Services, record: Callable[...,
         services.keys.signing_key(now),
         client_id=client.client_id,
         account_id=client.account_id,
-        roles=[role.key for role in roles],
+        roles=grant.roles,
         scope=scope,
         lifetime_seconds=lifetime_seconds,
         generation=client.token_generation,

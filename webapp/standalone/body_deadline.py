@@ -59,7 +59,7 @@ class BodyDeadline:
         self.app = app
         self._settings = settings
         self._body_limit_bytes = body_limit_bytes
-        self._waiting: dict[int, tuple[float, Peer]] = {}
+        self._waiting: dict[int, tuple[float, WSGIEnvironment]] = {}
         self._watches = False
         self._lock = threading.Lock()
         # A queue of C: the semaphores of `threading` take 2 us.
@@ -96,7 +96,7 @@ class BodyDeadline:
         if len(self._waiting) >= WAITING_THREADS:
             raise ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS)
         thread, began = threading.get_ident(), time.monotonic()
-        self._waiting[thread] = began, Peer(environ.get("REMOTE_ADDR", ""), environ["SERVER_PORT"])
+        self._waiting[thread] = began, environ
         if not self._watches:
             self._start_watching()
         try:
@@ -146,8 +146,9 @@ class BodyDeadline:
         now = time.monotonic()
         waiting = list(self._waiting.values())
         overdue: dict[Peer, float] = {}
-        for began, peer in waiting:
+        for began, environ in waiting:
             if now - began >= BODY_WITHIN_SECONDS:
+                peer = Peer(environ.get("REMOTE_ADDR", ""), environ["SERVER_PORT"])
                 overdue[peer] = min(overdue.get(peer, math.inf), now - began - SENT_WITHIN_SECONDS)
         if overdue:
             end_silent_connections(overdue)

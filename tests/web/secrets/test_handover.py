@@ -21,7 +21,7 @@ from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session
 from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.web.routes import ROUTES
-from webapp.web.secrets.handover import snippets_for
+from webapp.web.secrets.snippets import snippets_for
 
 CANARY = "canary'7Q$x\\y\"z `w` & <i>"
 VALUES: dict[str, Any] = {

@@ -23,7 +23,7 @@ from webapp.core.usage import request_log
 from webapp.core.usage.request_log import key_of, search
 from webapp.oauth.errors import ErrorKind
 from webapp.oauth.token import OTHER
-from webapp.web.usage import outcomes
+from webapp.web.usage import explanations
 from webapp.web.usage.outcomes import response_to
 
 NOW = datetime(2026, 11, 23, 10, 42, 7, tzinfo=UTC)
@@ -199,7 +199,7 @@ def test_the_shown_response_is_that_of_the_endpoint(outcome: str) -> None:
 
 
 def test_the_placeholder_of_unknown_scopes() -> None:
-    assert outcomes.OTHER_SCOPE == OTHER
+    assert explanations.OTHER_SCOPE == OTHER
 
 
 @pytest.mark.parametrize(

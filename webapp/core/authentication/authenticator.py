@@ -160,9 +160,9 @@ _RESOURCE_SERVERS = select(
 class Authenticator:
     """Authenticates clients and resource servers by ID and secret.
 
-    The work of a refusal depends only on the form of the secret that was sent (P8). A secret in the form of a generated
-    one is compared by HMAC. Any other costs two argon2id computations, whatever is stored; so does a generated one as
-    long as there are legacy hashes, since these may be argon2id hashes of generated secrets.
+    The work of a refusal depends only on the form of the secret that was sent (P8). Any secret is compared by HMAC; one
+    in another form than that of generated ones also costs two argon2id computations, whatever is stored. So does a
+    generated one as long as there are legacy hashes, since these may be argon2id hashes of generated secrets.
     """
 
     def __init__(self, engine: Engine, reads: FastReads, hasher: SecretHasher, rate_limits: RateLimits) -> None:
@@ -219,15 +219,14 @@ class Authenticator:
         :raises AuthenticationFailed: there is no such candidate; the failure is counted.
         :raises TooManyFailures: too many authentications failed before (D2).
         """
-        scheme = scheme_of(secret)
-        matching = self._match_without_argon2(candidates, secret, scheme)
+        matching = self._match_without_argon2(candidates, secret)
         usable = _first_usable(matching)
         if usable is None:
-            if scheme is HashScheme.HMAC_SHA256:
-                for _ in range(COMPARISONS_PER_FAILURE - len(candidates)):
-                    self._hasher.compute_dummy(secret, scheme)
+            for _ in range(COMPARISONS_PER_FAILURE - len(candidates)):
+                self._hasher.compute_dummy(secret, HashScheme.HMAC_SHA256)
             # Before argon2id: refuse while too many have failed.
             self._check_failures(candidates, client_id, address)
+            scheme = scheme_of(secret)
             if scheme is HashScheme.ARGON2ID or self._legacy_hashes.exist():
 
                 def match() -> _Candidate[Caller]:
@@ -246,7 +245,7 @@ class Authenticator:
         return usable.caller
 
     def _match_without_argon2(
-        self, candidates: Sequence[_Candidate[Caller]], secret: Secret, scheme: HashScheme
+        self, candidates: Sequence[_Candidate[Caller]], secret: Secret
     ) -> list[_Candidate[Caller]]:
         """Return the candidates that the secret matches by HMAC, or matched before by argon2id.
 
@@ -255,7 +254,7 @@ class Authenticator:
         matching = []
         for candidate in candidates:
             if candidate.stored.scheme is HashScheme.HMAC_SHA256:
-                matches = scheme is HashScheme.HMAC_SHA256 and self._hasher.verify(secret, candidate.stored)
+                matches = self._hasher.verify(secret, candidate.stored)
             else:
                 # Not for one that may not be used: the cache must not make its refusal cheaper (P8).
                 matches = candidate.failure is None and self._verified.contains(secret, candidate.stored)

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from ...settings import SettingsError
 from ..i18n import lazy_gettext as _
 
+GRANTS_CACHED_MAX = 1024
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")
 # RFC 6749 appendix A.4: a scope token is made of %x21, %x23-5B, %x5D-7E
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,60}\Z")
@@ -65,6 +68,17 @@ class RolesDifference:
         return any(role.manages_clients for role in self.added)
 
 
+class Grant(NamedTuple):
+    """What a client may have in a token.
+
+    :param roles: the keys of its effective roles, in catalogue order.
+    :param scopes: every scope of these roles, without repeats, in their order.
+    """
+
+    roles: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
 class RoleCatalogue(Mapping[str, ApiRole]):
     """All API roles by key, in the order in which they are shown.
 
@@ -91,6 +105,7 @@ class RoleCatalogue(Mapping[str, ApiRole]):
         self.all_scopes = self.scopes(self._roles.values())
         self.money_roles = frozenset(role.key for role in self._roles.values() if role.moves_money)
         """The keys of the roles that move money."""
+        self._cached_grant = lru_cache(GRANTS_CACHED_MAX)(self._grant)
 
     def __getitem__(self, key: str) -> ApiRole:
         return self._roles[key]
@@ -120,6 +135,19 @@ class RoleCatalogue(Mapping[str, ApiRole]):
             for role in self.grantable(grantable_roles)
             if role.key in keys and (management_api or not role.manages_clients)
         ]
+
+    def grant(self, keys: frozenset[str], grantable_roles: frozenset[str] | None, *, management_api: bool) -> Grant:
+        """Return the effective roles of a client and their scopes, for a token.
+
+        Results are cached: clients have few different sets of roles, and no other input changes in a process.
+
+        :param management_api: whether the account allows the management API.
+        """
+        return self._cached_grant(keys, grantable_roles, management_api)
+
+    def _grant(self, keys: frozenset[str], grantable_roles: frozenset[str] | None, management_api: bool) -> Grant:
+        roles = self.effective(keys, grantable_roles, management_api=management_api)
+        return Grant(tuple(role.key for role in roles), self.scopes(roles))
 
     def names(self, keys: Collection[str]) -> list[str]:
         """Return the names of these roles in catalogue order; one that left the catalogue has its key as its name."""

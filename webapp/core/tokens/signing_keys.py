@@ -208,8 +208,9 @@ class SigningKeys:
 
     def _signs_too_long(self, key: _Scheduled, now: datetime) -> bool:
         """Return whether the end of a key was set by a clock that was far ahead of this one."""
-        latest = max(key.signs_from + self._rotation, now + self._publication) + CLOCK_SKEW
-        return key.signs_until is not None and key.signs_until > latest
+        if key.signs_until is None:
+            return False
+        return key.signs_until > max(key.signs_from + self._rotation, now + self._publication) + CLOCK_SKEW
 
     def _renew(self, now: datetime) -> None:
         """Create the first key, or the next one, or correct the schedule, unless another process has just done so."""

@@ -14,8 +14,8 @@ from ..http.access import actor
 from ..http.forms import VersionForm
 from ..http.htmx import render
 from ..http.toasts import message_about
-from ..secrets.handover import scopes_of, snippets_for, token_url
 from ..secrets.key_snippets import key_snippets_for
+from ..secrets.snippets import scopes_of, snippets_for, token_url
 from ..secrets.table import secrets_context
 from ..usage import usage
 from ..usage.preview import preview_of

@@ -7,7 +7,7 @@ from ...core.i18n import gettext
 from ...core.secrets.client_secrets import keys_not_ended
 from ...core.secrets.public_keys import ED25519, EDDSA, ES256, PS256
 from ...host import services
-from .handover import Snippet, environment_prefix, scopes_of, token_url
+from .snippets import Snippet, environment_prefix, scopes_of, token_url
 
 # By algorithm: the key class of joserfc, the parameters of WebCrypto, and those of Java.
 _PYTHON_KEYS = {ES256: "ECKey", EDDSA: "OKPKey", PS256: "RSAKey"}

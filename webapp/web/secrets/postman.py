@@ -10,7 +10,7 @@ from ...core.i18n import gettext
 from ..http.csv_files import file_name
 from ..http.loading import load_client
 from ..http.response_kinds import ResponseKind, ScreenResponse
-from .handover import scopes_of, token_url
+from .snippets import scopes_of, token_url
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _TEST_SCRIPT = "pm.collectionVariables.set('access_token', pm.response.json().access_token);"

@@ -25,7 +25,8 @@ from ..http.htmx import render
 from ..http.transactions import event_transaction
 from ..i18n.credential_names import credential_title
 from ..i18n.times import Times
-from .outcomes import OUTCOME_LABELS, explain, response_to, result
+from .explanations import explain
+from .outcomes import OUTCOME_LABELS, response_to, result
 
 
 def account_requests() -> Response:

@@ -17,8 +17,9 @@ from ..http.access import actor
 from ..http.htmx import render
 from ..http.loading import load_client
 from ..http.transactions import event_transaction
+from .explanations import Explanation, explain
 from .forms import TokenTrialForm
-from .outcomes import Explanation, explain, result
+from .outcomes import result
 
 ANSWER_ID = "ic-test-answer"
 """The element that shows the answer; the handover asks for it alone."""

@@ -3,14 +3,14 @@
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import lru_cache, partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, cast
 from weakref import WeakSet, finalize, ref
 
 from sqlalchemy import ClauseElement, Dialect, Engine, Insert, Select, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from ...errors import Unavailable
@@ -92,8 +92,10 @@ class FastReads:
         except Empty:
             raise Unavailable from None
         try:
-            with translate_database_errors():
-                fetched = self._fetch(statement.text, values)
+            fetched = self._fetch(statement.text, values)
+        except SQLAlchemyError:
+            with translate_database_errors():  # only here, since entering it costs a microsecond
+                raise
         finally:
             self._slots.put(None)
         rows = [list(row) for row in fetched]
@@ -122,8 +124,10 @@ class FastReads:
         errors = dialect.loaded_dbapi.Error
         try:
             while connection := self._take_idle():
-                with suppress(_StaleConnection):
+                try:
                     return self._run(connection, text, values)
+                except _StaleConnection:
+                    continue
             if not self._keeps_connections:
                 with closing(self._engine.raw_connection()) as pooled:
                     fetched = _DriverConnection(pooled, dialect).rows(text, values)
@@ -208,17 +212,16 @@ class _Connection(Protocol):
 
 
 class _DriverConnection:
-    """Runs statements on a cursor of the driver."""
+    """Runs statements on one cursor of the driver."""
 
     def __init__(self, connection: Any, dialect: Dialect) -> None:
         self._connection = connection
+        self._cursor = connection.cursor()
         self._dialect = dialect
 
     def rows(self, text: str, values: Any) -> Sequence[Any]:
-        cursor = self._connection.cursor()
-        cursor.execute(text, values)
-        fetched: Sequence[Any] = cursor.fetchall() if cursor.description else ()
-        cursor.close()
+        self._cursor.execute(text, values)
+        fetched: Sequence[Any] = self._cursor.fetchall() if self._cursor.description else ()
         return fetched
 
     def is_stale(self, error: Any) -> bool:
