@@ -148,7 +148,7 @@ def test_the_strip_is_refreshed_after_a_change(account: Host) -> None:
 
 def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cost does not grow with the account."""
-    monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
+    monkeypatch.setattr(attention_queries.counts, "COUNT_MAX", 1)
     text = account.get().text
     assert ("ending", "1+ secret expires soon, in 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)
