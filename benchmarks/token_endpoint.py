@@ -31,6 +31,7 @@ from webapp.core.authentication.assertions import ASSERTION_TYPE
 from webapp.core.database import migrations
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import ClaimedClientId, ClientKey, ClientSecret, IdentityClient, new_id, utc_now
+from webapp.core.database.time_limits import response_limit
 from webapp.core.database.unit_of_work import unit_of_work
 from webapp.core.secrets.generation import Secret, generate_secret
 from webapp.core.secrets.hashing import SecretHasher
@@ -159,10 +160,11 @@ def insert_clients(url: str, count: int, hasher: SecretHasher) -> list[str]:
     with unit_of_work(engine) as session:
         accounts.set_account(session, ACCOUNT, feature_enabled=True, grantable_roles=None)
     client_ids: list[str] = []
-    for first in range(0, count, BATCH):
-        clients = [_client(number) for number in range(first, min(first + BATCH, count))]
-        _insert(engine, clients, hasher)
-        client_ids += [str(client["client_id"]) for client in clients]
+    with response_limit(None):
+        for first in range(0, count, BATCH):
+            clients = [_client(number) for number in range(first, min(first + BATCH, count))]
+            _insert(engine, clients, hasher)
+            client_ids += [str(client["client_id"]) for client in clients]
     engine.dispose()
     random.shuffle(client_ids)
     return client_ids

@@ -139,13 +139,7 @@ def make_services(
     :raises SettingsError: a token with every API role would be too long, the management API is enabled and no API role
         opens it, or the directory of the metrics cannot be written.
     """
-    if settings.metrics_directory:
-        try:
-            metrics.share(settings.metrics_directory)
-        except OSError as error:
-            raise SettingsError(
-                f"{PREFIX}METRICS_DIRECTORY must be a directory that the application can write ({error.strerror})."
-            ) from error
+    _share_metrics(settings)
     original = settings.engine if settings.engine is not None else make_engine(str(settings.database_url))
     catalogue = make_catalogue(settings)
     engine = original if settings.engine is None else share_engine(settings.engine)
@@ -163,16 +157,7 @@ def make_services(
         refuse_weak=settings.refuse_weak_secrets,
         max_days=settings.secret_max_days,
     )
-    rate_limits = RateLimits(
-        settings.throttle_storage_url,
-        settings.taken_id_answers_per_hour,
-        failures_per_client_and_address=settings.failures_per_client_and_address,
-        failures_per_address=settings.failures_per_address,
-        tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
-        new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
-        exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
-        api_requests_per_client_and_minute=settings.api_requests_per_client_and_minute,
-    )
+    rate_limits = _make_rate_limits(settings)
 
     def close_connections() -> None:
         reads.close()
@@ -240,6 +225,30 @@ def make_catalogue(settings: Settings) -> RoleCatalogue:
             f" {' and '.join(sorted(MANAGEMENT_SCOPES))}, such as identity_clients.MANAGEMENT_ROLE."
         )
     return catalogue
+
+
+def _share_metrics(settings: Settings) -> None:
+    if not settings.metrics_directory:
+        return
+    try:
+        metrics.share(settings.metrics_directory)
+    except OSError as error:
+        raise SettingsError(
+            f"{PREFIX}METRICS_DIRECTORY must be a directory that the application can write ({error.strerror})."
+        ) from error
+
+
+def _make_rate_limits(settings: Settings) -> RateLimits:
+    return RateLimits(
+        settings.throttle_storage_url,
+        settings.taken_id_answers_per_hour,
+        failures_per_client_and_address=settings.failures_per_client_and_address,
+        failures_per_address=settings.failures_per_address,
+        tokens_per_client_and_minute=settings.tokens_per_client_and_minute,
+        new_clients_per_account_and_hour=settings.new_clients_per_account_and_hour,
+        exports_per_actor_and_hour=settings.exports_per_actor_and_hour,
+        api_requests_per_client_and_minute=settings.api_requests_per_client_and_minute,
+    )
 
 
 def _mail_server(settings: Settings) -> MailServer | None:

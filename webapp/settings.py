@@ -159,6 +159,16 @@ class Settings:
         return settings
 
     def _check(self) -> None:
+        if not self.database_url and self.engine is None:
+            raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
+        self._check_urls()
+        self._check_host()
+        self._check_secrets_and_keys()
+        self._check_rate_limits()
+        self._check_retention()
+        self._check_notifications()
+
+    def _check_urls(self) -> None:
         parts = urlsplit(self.issuer)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
             raise _invalid("issuer", "must be an https address without query or fragment")
@@ -166,29 +176,41 @@ class Settings:
             raise _invalid("issuer", "must be https; plain http is for development on this machine only")
         if self.issuer.endswith("/"):
             raise _invalid("issuer", "must not end with a slash")
-        if not self.database_url and self.engine is None:
-            raise SettingsError(f"{PREFIX}DATABASE_URL is missing. Set it, or give {PREFIX}ENGINE.")
-        if not self.url_prefix.startswith("/") or self.url_prefix.endswith("/"):
-            raise _invalid("url_prefix", "must start with a slash and not end with one")
-        if not self.endpoint_prefix.startswith("/") or self.endpoint_prefix.endswith("/"):
-            raise _invalid("endpoint_prefix", "must start with a slash and not end with one")
-        if not self.api_prefix.startswith("/") or self.api_prefix.endswith("/"):
-            raise _invalid("api_prefix", "must start with a slash and not end with one")
+        for name in ("url_prefix", "endpoint_prefix", "api_prefix"):
+            prefix = getattr(self, name)
+            if not prefix.startswith("/") or prefix.endswith("/"):
+                raise _invalid(name, "must start with a slash and not end with one")
+        if self.api_docs_url is not None and not re.fullmatch(r"https?://\S+", self.api_docs_url):
+            raise _invalid("api_docs_url", "must be an http or https address")
+
+    def _check_host(self) -> None:
         if not _NAME.fullmatch(self.blueprint_name):
             raise _invalid("blueprint_name", "must be letters, digits and _, not beginning with a digit")
         for permissions in self.permissions_by_role.values():
             if isinstance(permissions, str) or not PERMISSIONS.issuperset(permissions):
                 raise _invalid("role_permissions", f"must map roles to lists of {', '.join(sorted(PERMISSIONS))}")
+        if self.trusted_proxies < 0:
+            raise _invalid("trusted_proxies", "must be 0 or more")
+        if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
+            raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")
+        if not _is_time_zone(self.time_zone):
+            raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
+        if not 1 <= self.recent_sign_in_minutes <= 30:
+            raise _invalid("recent_sign_in_minutes", "must be from 1 to 30")
+
+    def _check_secrets_and_keys(self) -> None:
         if not _SECRET_PREFIX.fullmatch(self.secret_prefix):
             raise _invalid("secret_prefix", "must be 1 to 40 letters, digits, - or _, since a secret has at most 100")
         if not 0 <= self.secret_max_days <= 365:
             raise _invalid("secret_max_days", "must be from 1 to 365, or 0 for no limit")
-        if not 1 <= self.recent_sign_in_minutes <= 30:
-            raise _invalid("recent_sign_in_minutes", "must be from 1 to 30")
         if not 1 <= self.key_rotation_days <= 90:
             raise _invalid("key_rotation_days", "must be from 1 to 90")
         if not 1 <= self.key_publish_hours < self.key_rotation_days * 24:
             raise _invalid("key_publish_hours", "must be 1 or more, and fewer than the hours for which a key signs")
+        self.peppers()
+        self.encryption_keys()
+
+    def _check_rate_limits(self) -> None:
         if not 1 <= self.taken_id_answers_per_hour <= 20:
             raise _invalid("taken_id_answers_per_hour", "must be from 1 to 20")
         for name in (
@@ -199,32 +221,25 @@ class Settings:
         ):
             if getattr(self, name) < 1:
                 raise _invalid(name, "must be 1 or more")
-        for name in ("trusted_proxies", "tokens_per_client_and_minute", "new_clients_per_account_and_hour"):
+        for name in ("tokens_per_client_and_minute", "new_clients_per_account_and_hour"):
             if getattr(self, name) < 0:
                 raise _invalid(name, "must be 0 or more")
-        if self.event_retention_days < 400:
-            raise _invalid("event_retention_days", "must be 400 or more")
-        if self.token_request_retention_days < 30:
-            raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
-        if not 1 <= self.review_days <= 3650:
-            raise _invalid("review_days", "must be from 1 to 3650")
-        if self.request_log_days < 1:
-            raise _invalid("request_log_days", "must be 1 or more")
-        self._check_notifications()
         if not _STORAGE_URL.match(self.throttle_storage_url):
             raise _invalid(
                 "throttle_storage_url",
                 "must be memory://, the address of a Redis, such as redis://host/0, or the addresses of its Sentinels"
                 " and its name there, such as redis+sentinel://one:26379,two:26379/name",
             )
-        if self.api_docs_url is not None and not re.fullmatch(r"https?://\S+", self.api_docs_url):
-            raise _invalid("api_docs_url", "must be an http or https address")
-        if not all(_HOST.fullmatch(host) for host in self.trusted_hosts):
-            raise _invalid("trusted_hosts", "must be names in small letters, without scheme and port")
-        if not _is_time_zone(self.time_zone):
-            raise _invalid("time_zone", "must be a name of the IANA time zone database; without one installed, UTC")
-        self.peppers()
-        self.encryption_keys()
+
+    def _check_retention(self) -> None:
+        if self.event_retention_days < 400:
+            raise _invalid("event_retention_days", "must be 400 or more")
+        if self.token_request_retention_days < 30:
+            raise _invalid("token_request_retention_days", "must be 30 or more, since the screens show 30 days")
+        if self.request_log_days < 1:
+            raise _invalid("request_log_days", "must be 1 or more")
+        if not 1 <= self.review_days <= 3650:
+            raise _invalid("review_days", "must be from 1 to 3650")
 
     def _check_notifications(self) -> None:
         if self.smtp_host and not (self.mail_from and _ADDRESS.search(parseaddr(self.mail_from)[1])):

@@ -1,151 +1,28 @@
 """Clients: list, create, read, update, delete, enable, disable, and revoke tokens."""
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
-from typing import Any
-from uuid import UUID
-
 from flask import url_for
-from pydantic import ConfigDict, Field
 
 from ..core.client_changes import get_client, revoke_tokens
 from ..core.clients import attention
-from ..core.clients.attention import FILTERS, Attention
 from ..core.clients.delete import delete_client
 from ..core.clients.enable import set_enabled
-from ..core.clients.listing import DEFAULT_SORT, MOVES_MONEY, SEARCH_MAX, SORTS, STATUSES, ListQuery
+from ..core.clients.listing import ListQuery
 from ..core.clients.listing import list_clients as find_clients
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
-from ..core.clients.validation import TOKEN_DURATION_DEFAULT_MINUTES, ClientValues
-from ..core.database.models import OWNER_MAX, TAG_MAX, IdentityClient
+from ..core.clients.validation import ClientValues
+from ..core.database.models import IdentityClient
 from ..core.errors import FieldError
 from ..host import services
 from .access import check_roles_to_grant, client_to_change
+from .client_schemas import Client, ClientList, ClientPatch, CreatedClient, ListArguments, NewClient, members_of
 from .operations import Call, Reply, operation
-from .paging import PageArguments, check_cursors, link_header
+from .paging import check_cursors, link_header
 from .problems import Problem
 from .requests import argument_error
-from .responses import etag
-from .schemas import (
-    PUBLIC_KEY_FORMS,
-    TEXT_PATTERN,
-    ChosenSecret,
-    ClientId,
-    ClientName,
-    CreatedOutput,
-    Description,
-    EndOfSecret,
-    Input,
-    Output,
-    Owner,
-    PublicKey,
-    RoleKeys,
-    Tags,
-    TokenDuration,
-    choice,
-    to_text,
-)
+from .responses import version_header
+from .schemas import to_text
 
 TAG = "Clients"
-
-
-class ListArguments(PageArguments):
-    """Search, filters and order of the list."""
-
-    q: str = Field(
-        default="",
-        max_length=SEARCH_MAX,
-        pattern=TEXT_PATTERN,
-        description="A part of the client ID, the name, the description, the owner or a tag, in any letter case.",
-    )
-    status: str = choice(STATUSES, "Only clients with this status.")
-    role: str = Field(
-        default="", description=f"Only clients with this API role, or with any that moves money: `{MOVES_MONEY}`."
-    )
-    tag: str = Field(default="", max_length=TAG_MAX, pattern=TEXT_PATTERN, description="Only clients with this tag.")
-    owner: str = Field(
-        default="", max_length=OWNER_MAX, pattern=TEXT_PATTERN, description="Only of this owner, in any letter case."
-    )
-    attention: str = choice(FILTERS, "Only clients that need attention, for this reason or for any.")
-    sort: str = choice(SORTS, "The order; a minus sign reverses it.", DEFAULT_SORT)
-
-
-class AttentionReason(Output):
-    """A reason why a client needs attention."""
-
-    reason: str = Field(json_schema_extra={"enum": [str(reason) for reason in attention.AttentionReason]})
-    secret: str | None = Field(description="The label of the secret, with `ending` and `old`.")
-    at: datetime | None = Field(description="The end, creation or last use that is the reason; null with `refused`.")
-
-
-class Client(Output):
-    """An identity client."""
-
-    id: UUID = Field(description="Our own key of the client, which never changes.")
-    client_id: str = Field(description="What the client sends to the token endpoint.")
-    name: str
-    description: str
-    token_duration_minutes: int
-    roles: list[str] = Field(description="The keys of its API roles, sorted.")
-    owner: str = Field(description="The person or team to ask.")
-    tags: list[str] = Field(description="Sorted, in small letters.")
-    enabled: bool
-    attention: list[AttentionReason]
-    last_token_at: datetime | None = Field(description="When a token was last issued to it, accurate to a minute.")
-    created_at: datetime
-    created_by: str
-    updated_at: datetime
-    updated_by: str
-    version: int = Field(description="The number of its present version, which is also its ETag.")
-
-
-class ClientList(Output):
-    """A page of clients."""
-
-    items: list[Client]
-
-
-class NewClient(Input):
-    """A client to create."""
-
-    client_id: ClientId
-    name: ClientName = ""
-    description: Description = ""
-    token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
-    roles: RoleKeys
-    owner: Owner = ""
-    tags: Tags = Field(default_factory=list)
-    client_secret: ChosenSecret | None = Field(default=None, description="Leave it out to have a secret generated.")
-    ends_at: EndOfSecret = None
-    public_key: PublicKey | None = Field(
-        default=None,
-        description="A public key in place of a secret. Needed with roles that move money where the account forbids"
-        f" secrets to their clients. {PUBLIC_KEY_FORMS}",
-    )
-
-
-def _without_defaults(schema: dict[str, Any]) -> None:
-    for member in schema["properties"].values():
-        member.pop("default", None)
-
-
-class ClientPatch(Input):
-    """A JSON merge patch (RFC 7396) of a client. Null empties name, description, owner or tags."""
-
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
-
-    client_id: ClientId = ""
-    name: ClientName | None = ""
-    description: Description | None = ""
-    token_duration_minutes: TokenDuration = TOKEN_DURATION_DEFAULT_MINUTES
-    roles: RoleKeys = Field(default_factory=list)
-    owner: Owner | None = ""
-    tags: Tags | None = Field(default_factory=list)
-    enabled: bool = True
-
-
-class CreatedClient(Client, CreatedOutput):
-    """A client that was created, with its secret."""
 
 
 @operation(
@@ -231,7 +108,7 @@ def get_one_client(call: Call) -> Reply:
 
     Its `ETag` is the version that a change sends in `If-Match`. Uses and reasons for attention change without it.
     """
-    return reply_with(call, get_client(call.session, account_id=call.account_id, key=call.key))
+    return _reply_with(call, get_client(call.session, account_id=call.account_id, key=call.key))
 
 
 @operation(
@@ -271,7 +148,7 @@ def update_client(call: Call) -> Reply:
         values=values,
         enabled=given.get("enabled", client.enabled),
     )
-    return reply_with(call, client)
+    return _reply_with(call, client)
 
 
 @operation(
@@ -356,40 +233,13 @@ def revoke_all_tokens(call: Call) -> Reply:
     return Reply(None)
 
 
-def reply_with(call: Call, client: IdentityClient) -> Reply:
+def _reply_with(call: Call, client: IdentityClient) -> Reply:
     """Return the reply with a client and its version."""
     call.session.flush()
     reasons = attention.reasons(call.session, call.account_id, [client])
     return Reply(Client(**members_of(client, reasons.get(client.id, ()))), version_header(client))
 
 
-def version_header(client: IdentityClient) -> Mapping[str, str]:
-    """Return the `ETag` of a client's current version."""
-    return {"ETag": etag(client.version)}
-
-
-def members_of(client: IdentityClient, reasons: Collection[Attention] = ()) -> dict[str, Any]:
-    """Return the members of `Client` by name."""
-    return {
-        "id": client.id,
-        "client_id": client.client_id,
-        "name": client.name,
-        "description": client.description,
-        "token_duration_minutes": client.token_duration_minutes,
-        "roles": sorted(client.roles),
-        "owner": client.owner,
-        "tags": sorted(client.tags),
-        "enabled": client.enabled,
-        "attention": [AttentionReason(reason=str(one.reason), secret=one.secret_label, at=one.at) for one in reasons],
-        "last_token_at": client.last_token_at,
-        "created_at": client.created_at,
-        "created_by": client.created_by,
-        "updated_at": client.updated_at,
-        "updated_by": client.updated_by,
-        "version": client.version,
-    }
-
-
 def _set_enabled(call: Call, *, enabled: bool) -> Reply:
     client = set_enabled(call.session, author=call.caller.author, key=call.key, version=call.version, enabled=enabled)
-    return reply_with(call, client)
+    return _reply_with(call, client)

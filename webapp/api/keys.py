@@ -12,7 +12,6 @@ from ..core.secrets.available_actions import SecretAction
 from ..core.secrets.client_secrets import by_age, find_credential
 from ..core.secrets.public_keys import EDDSA, ES256, PS256
 from .access import client_to_change
-from .clients import version_header
 from .credentials import (
     Credential,
     action_operation,
@@ -22,6 +21,7 @@ from .credentials import (
 )
 from .operations import Call, Reply, operation
 from .problems import Problem
+from .responses import version_header
 from .schemas import PUBLIC_KEY_FORMS, Input, Output, PublicKey, to_text
 
 TAG = "Keys"

@@ -7,9 +7,9 @@ from ..core.clients.allowed_networks import LABEL_MAX, NETWORKS_MAX, set_network
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..core.database.models import IdentityClient
 from .access import client_to_change
-from .clients import version_header
 from .operations import Call, Reply, operation
 from .problems import Problem
+from .responses import version_header
 from .schemas import TEXT_PATTERN, Input, Output, documented
 
 TAG = "Networks"

@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from ..core.clients.roles import READ_CLIENTS, WRITE_CLIENTS
 from ..settings import Settings
-from .clients import ClientPatch, NewClient
+from .client_schemas import ClientPatch, NewClient
 from .operations import REPLAYED_HEADER, Operation
 from .problems import Problem
 from .requests import ENTITY_TAG, MERGE_PATCH_TYPE

@@ -1,4 +1,4 @@
-"""The JSON responses of the management API, and the one place where an error becomes one."""
+"""The JSON responses of the management API, and the mapping of errors to them."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..core.client_changes import StaleVersion
 from ..core.clients.allowed_networks import NetworksUnconfirmed
-from ..core.database.models import ClientKey
+from ..core.database.models import ClientKey, IdentityClient
 from ..core.errors import FieldError, InvalidFields, NotFound, RateLimited, Unavailable
 from ..core.idempotency import KeyReused
 from ..core.secrets.errors import (
@@ -128,6 +128,11 @@ def to_problem(error: Exception) -> ProblemRaised:
 def etag(version: int) -> str:
     """Return the entity tag of a version of a client."""
     return f'"{version}"'
+
+
+def version_header(client: IdentityClient) -> Mapping[str, str]:
+    """Return the `ETag` of a client's current version."""
+    return {"ETag": etag(client.version)}
 
 
 def _invalid_fields(errors: Sequence[FieldError]) -> ProblemRaised:

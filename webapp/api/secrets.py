@@ -13,7 +13,6 @@ from ..core.secrets.client_secrets import by_age, find_credential
 from ..core.secrets.service import Overlap
 from ..host import services
 from .access import client_to_change
-from .clients import version_header
 from .credentials import (
     Credential,
     action_operation,
@@ -23,6 +22,7 @@ from .credentials import (
 )
 from .operations import Call, Reply, operation
 from .problems import Problem
+from .responses import version_header
 from .schemas import ChosenSecret, CreatedOutput, EndOfSecret, Input, Output
 
 TAG = "Secrets"

@@ -52,8 +52,8 @@ def keys_only_roles(session: Session, account_id: str) -> frozenset[str]:
 def set_keys_only(session: Session, *, author: Author, money_roles: Collection[str], enabled: bool) -> None:
     """Forbid secrets to clients with roles that move money in the author's account, or allow them again.
 
-    What exists goes on working. Where it is so already nothing is written. The account must be stored, as
-    `accounts.set_account` does.
+    Existing secrets keep working. Nothing is written where the setting has that value already. The account must be
+    stored, as by `accounts.set_account`.
 
     :param money_roles: the API roles of the catalogue that move money.
     """

@@ -71,7 +71,7 @@ def purge(
     :param event_days: how long events are kept; at least 400.
     :param token_request_days: how long counts of token requests and callers' addresses are kept.
     :param request_log_days: how long token requests are stored individually.
-    :param signer: signs the checkpoints from which the chains of audit events go on.
+    :param signer: signs the checkpoints from which the chains of audit events continue.
     :raises Unavailable: the database stays locked or unreachable; rows deleted until then stay deleted.
     """
     # The triggers use the database's clock, which may be behind.
@@ -142,7 +142,7 @@ def _purge_events(engine: Engine, before: datetime, signer: CheckpointSigner) ->
 
 
 def _purge_chain(engine: Engine, account_id: str, before: datetime, signer: CheckpointSigner) -> int:
-    """Delete the old events at the beginning of a chain, in batches, each with the checkpoint at which it goes on."""
+    """Delete the old events at the beginning of a chain, in batches, and store the checkpoint where it continues."""
     first = (
         select(AuditEventHash.event_id, AuditEventHash.position, AuditEventHash.hash, AuditEvent.at)
         .outerjoin(AuditEvent, AuditEvent.id == AuditEventHash.event_id)
@@ -152,7 +152,7 @@ def _purge_chain(engine: Engine, account_id: str, before: datetime, signer: Chec
     )
     chain = update(AuditChain).where(AuditChain.account_id == account_id)
     deleted = 0
-    # A missing event is passed over only where an old one follows, so that what remains still shows that it is missing.
+    # A missing event is skipped only where an old one follows. After the last old one, verification must report it.
     while old := [
         *dropwhile(
             lambda row: row.at is None,

@@ -11,7 +11,7 @@ from ..core.errors import NotFound, RateLimited, Unavailable
 from ..core.paths import resource_folder
 from .account import settings
 from .audit import activity, export
-from .clients import bulk, delete, details, edit, enable, networks, new, review
+from .clients import address_check, bulk, delete, details, edit, enable, networks, new, review
 from .clients import export as clients_export
 from .clients import list as client_list
 from .http import access, responses, static_files
@@ -60,7 +60,7 @@ ROUTES: tuple[tuple[str, str, RouteCallable, tuple[str, ...], Access], ...] = (
     ("/<key>/review", "review_one", review.review_one, FORM, EDIT),
     ("/<key>/delete", "delete", delete.delete, FORM, DELETE),
     ("/<key>/networks", "networks", networks.networks, FORM, EDIT),
-    ("/<key>/networks/check", "networks_check", networks.check_address, GET, VIEW),
+    ("/<key>/networks/check", "networks_check", address_check.check_address, GET, VIEW),
     ("/<key>/preview", "preview", preview.preview, GET, VIEW),
     ("/<key>/usage", "usage", usage.usage, GET, VIEW),
     ("/<key>/requests", "requests", request_log.client_requests, GET, VIEW),

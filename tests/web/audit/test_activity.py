@@ -23,13 +23,8 @@ from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.queries import ACTIONS, KINDS
 from webapp.core.database.models import AuditEvent
-from webapp.web.audit.event_texts import (
-    ACTION_LABELS,
-    KIND_OF_CHANGE_LABELS,
-    REFUSAL_REASONS,
-    SENTENCES,
-    describe_event,
-)
+from webapp.web.audit.event_labels import ACTION_LABELS, KIND_OF_CHANGE_LABELS, REFUSAL_REASONS, SENTENCES
+from webapp.web.audit.event_texts import describe_event
 from webapp.web.i18n.times import Times
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)

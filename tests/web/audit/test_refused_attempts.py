@@ -17,7 +17,7 @@ from tests.support.screens import VALUES, timeline
 from webapp.core.audit.actions import RefusalReason
 from webapp.core.database.models import AuditEvent, IdentityClient
 from webapp.core.database.unit_of_work import read_session
-from webapp.web.audit.event_texts import ATTEMPTS
+from webapp.web.audit.event_labels import ATTEMPTS
 from webapp.web.routes import PERMISSIONS
 
 NOW = datetime(2026, 11, 23, 10, 45, tzinfo=UTC)

@@ -17,7 +17,7 @@ from tests.support.markup import one_line, read
 from tests.support.screens import listed_ids
 from webapp.core.clients import attention_queries
 from webapp.core.clients.attention import FILTERS, Attention, AttentionReason
-from webapp.web.clients.attention import FILTER_WORDS, attention_mark
+from webapp.web.clients.attention import FILTER_LABELS, attention_mark
 
 STRIP = "?part=attention"
 
@@ -120,7 +120,7 @@ def test_the_filter_is_kept_and_named_when_nothing_matches(account: Host) -> Non
     assert '<option value="idle" selected>Not used for 90 days</option>' in text
     assert "You are looking only at one kind of attention: Not used for 90 days." in text
     assert "You are looking only at clients that need attention." in account.get("?attention=any&q=zulu").text
-    assert set(FILTER_WORDS) == {"", *FILTERS}
+    assert set(FILTER_LABELS) == {"", *FILTERS}
 
 
 def test_no_strip_when_no_client_needs_attention(host: Host) -> None:
@@ -148,7 +148,7 @@ def test_the_strip_is_refreshed_after_a_change(account: Host) -> None:
 
 def test_the_strip_counts_to_a_thousand(account: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cost does not grow with the account."""
-    monkeypatch.setattr(attention_queries, "COUNT_MAX", 1)
+    monkeypatch.setattr(attention_queries.counts, "COUNT_MAX", 1)
     text = account.get().text
     assert ("ending", "1+ secret expires soon, in 4 days") in strip_links(text)
     assert ("idle", "1 client not used for 90 days") in strip_links(text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from ..credentials import CLIENT_ID_MAX
@@ -245,15 +245,18 @@ def _is_of_client(session: Session, account_id: str, part: str) -> ColumnElement
         keys = session.scalars(found.limit(CLIENTS_MAX + 1)).all()
         if len(keys) <= CLIENTS_MAX:
             return AuditEvent.client_key.in_([*keys, *session.scalars(former)])
-    own_text = (
-        select(ClientSearchText.client_key)
+    # Counted: for EXISTS PostgreSQL reads the texts of all accounts first.
+    own_texts = (
+        select(func.count())
+        .select_from(ClientSearchText)
         .where(
             ClientSearchText.client_key == AuditEvent.client_key,
             ClientSearchText.text.contains(folded, autoescape=True),
         )
         .correlate(AuditEvent)
+        .scalar_subquery()
     )
-    return or_(own_text.exists(), AuditEvent.client_key.in_(former))
+    return or_(own_texts > 0, AuditEvent.client_key.in_(former))
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:

@@ -16,7 +16,8 @@ from ..database.unit_of_work import unit_of_work
 from ..errors import RateLimited, Unavailable
 from ..rate_limits.limits import RateLimits
 from ..secrets.keys import KEYS_MAX
-from ..secrets.public_keys import algorithm_of_key, fits, verify_dummy, verify_signature
+from ..secrets.public_keys import algorithm_of_key
+from ..secrets.signatures import fits, verify_dummy, verify_signature
 from .assertions import ClaimsCheck, ClientAssertion, check_claims
 from .authenticator import (
     CLIENT_COLUMNS,

@@ -81,7 +81,7 @@ class CheckpointSigner:
 
 
 def read_checkpoint(text: str) -> Checkpoint:
-    """Return a checkpoint whose signature is right; whether its key is ours is another question.
+    """Return a checkpoint whose signature is right; the caller checks whether its key is one of ours.
 
     :raises InvalidCheckpoint: it is none, or was changed.
     """

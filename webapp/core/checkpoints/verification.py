@@ -40,7 +40,7 @@ class Verified:
 
 
 class ChainVerifier:
-    """Verifies chains, and says what it finds in sentences that name the account, the position and the event.
+    """Verifies chains. Each error is a sentence that names the account, the position and the event.
 
     :param verified: counts what was verified so far.
     """
@@ -61,7 +61,7 @@ class ChainVerifier:
             )
 
     def verify(self, account_id: str) -> Iterator[str]:
-        """Yield what is wrong with the chain of an account, each as a sentence.
+        """Yield the errors in the chain of an account, each as a sentence.
 
         The platform's chain contains the daily checkpoints of all accounts, with which their chains are compared too.
         """
@@ -70,30 +70,30 @@ class ChainVerifier:
             chain = session.get(AuditChain, account_id) or AuditChain(position=0, hash=NO_HASH, purged_position=0)
             position, previous_hash = chain.purged_position, NO_HASH
             if position:
-                previous_hash, wrong = self._purged(account_id, chain)
-                if wrong:
-                    yield f"{name}: {wrong}"
+                previous_hash, error = self._read_purge_checkpoint(account_id, chain)
+                if error:
+                    yield f"{name}: {error}"
             first_at = None
-            for place in self._places(session, account_id, chain.position):
-                if place.position != position + 1:
-                    yield f"{name}: the events at positions {position + 1} to {place.position - 1} are missing."
-                elif place.previous_hash != previous_hash:
-                    yield f"{name}: event {place.event_id} at position {place.position} does not follow the one before."
-                if place.id is None:
-                    yield f"{name}: event {place.event_id} at position {place.position} is missing."
+            for entry in self._entries(session, account_id, chain.position):
+                if entry.position != position + 1:
+                    yield f"{name}: the events at positions {position + 1} to {entry.position - 1} are missing."
+                elif entry.previous_hash != previous_hash:
+                    yield f"{name}: event {entry.event_id} at position {entry.position} does not follow the one before."
+                if entry.id is None:
+                    yield f"{name}: event {entry.event_id} at position {entry.position} is missing."
                 else:
-                    first_at = first_at or place.at
-                    if hash_of(canonical_text(place, place.position, place.previous_hash)) != place.hash:
-                        yield f"{name}: event {place.event_id} at position {place.position} was changed or moved."
-                    if account_id == PLATFORM and place.action == Action.CHECKPOINT_SIGNED:
-                        yield from self._compare_own(session, place)
-                position, previous_hash = place.position, place.hash
+                    first_at = first_at or entry.at
+                    if hash_of(canonical_text(entry, entry.position, entry.previous_hash)) != entry.hash:
+                        yield f"{name}: event {entry.event_id} at position {entry.position} was changed or moved."
+                    if account_id == PLATFORM and entry.action == Action.CHECKPOINT_SIGNED:
+                        yield from self._compare_own(session, entry)
+                position, previous_hash = entry.position, entry.hash
                 self.verified.events += 1
             if position < chain.position:
                 yield f"{name}: the events at positions {position + 1} to {chain.position} are missing."
             elif previous_hash != chain.hash:
                 yield f"{name}: the end of the chain at position {chain.position} was changed."
-            yield from self._outside(session, account_id, first_at, has_chain=chain.position > 0)
+            yield from self._check_unchained(session, account_id, first_at, has_chain=chain.position > 0)
 
     def compare(self, lines: Iterable[str], account_id: str | None) -> Iterator[str]:
         """Yield where the database differs from what was kept elsewhere, each as a sentence.
@@ -119,8 +119,8 @@ class ChainVerifier:
         with read_session(self._engine.execution_options(**options)) as session:
             yield session
 
-    def _places(self, session: Session, account_id: str, last: int) -> Iterator[Any]:
-        """Yield the hashes of a chain in order, each with its event, where that is not missing."""
+    def _entries(self, session: Session, account_id: str, last: int) -> Iterator[Any]:
+        """Yield the hashes of a chain in order, each with its event; the columns of a missing event are None."""
         hashes = (AuditEventHash.event_id, AuditEventHash.position, AuditEventHash.previous_hash, AuditEventHash.hash)
         yield from session.execute(
             select(*hashes, *COLUMNS)
@@ -130,8 +130,8 @@ class ChainVerifier:
             .execution_options(yield_per=EVENTS_AT_ONCE)
         )
 
-    def _purged(self, account_id: str, chain: AuditChain) -> tuple[str, str | None]:
-        """Return the hash from which a chain goes on after a purge, and what is wrong with its checkpoint, or None."""
+    def _read_purge_checkpoint(self, account_id: str, chain: AuditChain) -> tuple[str, str | None]:
+        """Return the hash after which a chain continues since a purge, and the error in its checkpoint, or None."""
         try:
             found = read_checkpoint(chain.purge_checkpoint or "")
         except InvalidCheckpoint:
@@ -142,7 +142,7 @@ class ChainVerifier:
             return found.hash, f"the checkpoint of the purge is signed by {found.kid}, which is no key of ours."
         return found.hash, None
 
-    def _outside(self, session: Session, account_id: str, first_at: Any, *, has_chain: bool) -> Iterator[str]:
+    def _check_unchained(self, session: Session, account_id: str, first_at: Any, *, has_chain: bool) -> Iterator[str]:
         """Count the events that have no hash, and yield those that must have one."""
         name = name_of(account_id)
         waiting = (
@@ -181,14 +181,14 @@ class ChainVerifier:
         if kept.kid is not None and kept.kid not in self._known_keys:
             yield f"{source}: the checkpoint is signed by {kept.kid}, which is no key of ours."
         name, what = name_of(kept.account_id), f"{kept.what} ({source})"
-        place = session.execute(
+        entry = session.execute(
             select(AuditEventHash.event_id, AuditEventHash.hash).where(
                 AuditEventHash.account_id == kept.account_id, AuditEventHash.position == kept.position
             )
         ).one_or_none()
-        if place is not None:
-            if place.hash != kept.hash:
-                yield f"{name}: event {place.event_id} at position {kept.position} is not the one of {what}."
+        if entry is not None:
+            if entry.hash != kept.hash:
+                yield f"{name}: event {entry.event_id} at position {kept.position} is not the one of {what}."
             return
         chain = session.get(AuditChain, kept.account_id, populate_existing=True)
         if chain is not None and kept.position <= chain.purged_position:

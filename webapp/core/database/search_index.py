@@ -21,7 +21,7 @@ from .unit_of_work import unit_of_work
 TRIGRAM = 3
 QUERY_TRIGRAMS_MAX = 8
 """How many trigrams of a long search are looked up; the text is compared anyway."""
-COMMON_MIN = 20_000
+COMMON_MIN = 10_000
 """How many entries of the search index make a text common, deleted clients included."""
 STALE_AT_ONCE = 2_000
 _NAME = "identity_client_search_index"

@@ -13,7 +13,7 @@ from ..clients.attention_queries import has_reason, keys_of, values_of
 from ..database.models import Account, AttentionNotice, IdentityClient, is_of_account, utc_now
 from ..database.unit_of_work import read_session, unit_of_work
 from .kinds import attention_kind
-from .outbox import add_messages
+from .outbox import add_messages, targets_of
 
 CLIENTS_AT_ONCE = 500
 """How many clients one transaction notifies of."""
@@ -43,7 +43,7 @@ def _send_for_account(engine: Engine, account_id: str) -> int:
         while stored:
             stored = False
             for keys in _batches(_clients_with_new(engine, account_id, reason)):
-                found = _store(engine, _reasons(engine, account_id, keys))
+                found = _store(engine, account_id, _reasons(engine, account_id, keys))
                 sent += sum(_send(engine, *each) for each in found)
                 stored = stored or bool(found)
     return sent
@@ -106,7 +106,7 @@ def _reasons(engine: Engine, account_id: str, client_keys: Sequence[uuid.UUID]) 
     return [(client, reason) for client in clients for reason in found.get(client.id, [])]
 
 
-def _store(engine: Engine, found: Sequence[Found]) -> list[Found]:
+def _store(engine: Engine, account_id: str, found: Sequence[Found]) -> list[Found]:
     """Store notices of the reasons that have none, with the messages to the account's targets, and return them.
 
     They are stored before their signals are sent, so that of two concurrent runs only one sends each.
@@ -126,14 +126,10 @@ def _store(engine: Engine, found: Sequence[Found]) -> list[Found]:
         )
         new = {tuple(row) for row in inserted}
         stored = [(client, reason) for client, reason in found if (client.id, reason.key) in new]
+        targets = targets_of(session, account_id) if stored else []
         for client, reason in stored:
-            add_messages(
-                session,
-                account_id=client.account_id,
-                kind=attention_kind(reason.reason),
-                client=client,
-                facts=_facts(reason),
-            )
+            kind = attention_kind(reason.reason)
+            add_messages(session, targets, kind=kind, client=client, facts=_facts(reason))
     return stored
 
 

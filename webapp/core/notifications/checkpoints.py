@@ -12,7 +12,7 @@ from ..database.models import AuditChain
 from ..database.unit_of_work import read_session, unit_of_work
 from ..tokens.signing_keys import SigningKeys
 from .kinds import CHECKPOINT
-from .outbox import add_messages
+from .outbox import add_messages, targets_of
 
 SCHEDULE = "checkpoint schedule"
 """The actor of the audit events."""
@@ -63,7 +63,7 @@ def _sign(
         )
         if account_id != PLATFORM:
             facts = {"at": now.isoformat(), "position": end.position, "hash": end.hash, "checkpoint": text}
-            add_messages(session, account_id=account_id, kind=CHECKPOINT, client=None, facts=facts)
+            add_messages(session, targets_of(session, account_id), kind=CHECKPOINT, client=None, facts=facts)
     return True
 
 

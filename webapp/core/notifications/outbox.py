@@ -1,6 +1,6 @@
 """Write the messages to an account's targets, in the transaction of what they are about."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -26,10 +26,12 @@ class EventOutbox:
         """Add the messages of an event to its transaction; most events have none."""
         if client is None or event.account_id is None:
             return
-        for kind, facts in self._kinds_of(event):
+        found = list(self._kinds_of(event))
+        targets = targets_of(session, event.account_id) if found else []
+        for kind, facts in found:
             add_messages(
                 session,
-                account_id=event.account_id,
+                targets,
                 kind=kind,
                 client=client,
                 facts={"at": event.at.isoformat(), "actor": event.actor_label, **facts},
@@ -57,21 +59,31 @@ class EventOutbox:
                 yield EventKind.MONEY_ROLE_ADDED, {"roles": roles}
 
 
-def add_messages(
-    session: Session, *, account_id: str, kind: str, client: IdentityClient | None, facts: Mapping[str, Any]
-) -> None:
-    """Add a message to each target of the account that gets this kind; without such a target nothing is written.
-
-    :param client: the client that it is about; None if it is about the account as a whole.
-    :param facts: what the message says, by name; never a secret.
-    """
+def targets_of(session: Session, account_id: str) -> Sequence[NotificationTarget]:
+    """Return the targets of an account."""
     # The client of a change is flushed by its own function, which knows what a violated constraint means.
     with session.no_autoflush:
-        targets = session.scalars(
+        return session.scalars(
             select(NotificationTarget)
             .where(NotificationTarget.account_id == account_id, NotificationTarget.removed_at.is_(None))
             .order_by(NotificationTarget.id)
         ).all()
+
+
+def add_messages(
+    session: Session,
+    targets: Iterable[NotificationTarget],
+    *,
+    kind: str,
+    client: IdentityClient | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """Add a message to each of an account's targets that gets this kind; without such a target nothing is written.
+
+    :param targets: those that `targets_of` returned in the same transaction.
+    :param client: the client that it is about; None if it is about the account as a whole.
+    :param facts: what the message says, by name; never a secret.
+    """
     wanting = [target for target in targets if kind in target.kinds]
     addresses = {target.address.casefold() for target in wanting}
     about = {"client_key": client.id, "client_id": client.client_id} if client else {}

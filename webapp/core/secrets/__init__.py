@@ -6,6 +6,6 @@
 * `service`: set and rotate the secrets of a client
 * `lifecycle`: end, pause or resume one secret, and set its end date
 * `available_actions`, `errors`: which actions are possible, refused, or to be confirmed
-* `public_keys`, `keys`: read public keys and verify signatures with them; add one to a client
+* `public_keys`, `signatures`, `keys`: read public keys; verify signatures by them; add one to a client
 * `client_secrets`: read the secrets and keys of a client
 """

@@ -16,7 +16,8 @@ from ...http_request import parse_key
 from ..http.access import actor
 from ..http.htmx import htmx, render
 from ..i18n.times import Times
-from .event_texts import ACTION_LABELS, KIND_OF_CHANGE_LABELS, EventText, describe_event
+from .event_labels import ACTION_LABELS, KIND_OF_CHANGE_LABELS
+from .event_texts import EventText, describe_event
 
 LATEST = 10
 """The number of events on the page of a client."""

@@ -24,7 +24,8 @@ from ..http.csv_files import csv_file
 from ..http.transactions import event_transaction
 from ..i18n.times import Times
 from .event_changes import LABELS, format_field
-from .event_texts import ACTION_LABELS, describe_event
+from .event_labels import ACTION_LABELS
+from .event_texts import describe_event
 
 
 def activity_csv() -> Response:

@@ -9,7 +9,7 @@ from ...core.database.models import utc_now
 from ...core.i18n import format_number, gettext, lazy_gettext, ngettext
 from ..i18n.credential_names import credential_title
 
-FILTER_WORDS: Mapping[str, str] = {
+FILTER_LABELS: Mapping[str, str] = {
     "": lazy_gettext("All clients"),
     ANY: lazy_gettext("Needs attention"),
     AttentionReason.ENDING: lazy_gettext("Secret or key ends soon"),
@@ -52,25 +52,7 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
     number = format_capped(count, has_more=reason in summary.more)
     match reason:
         case AttentionReason.ENDING:
-            first_end_at = summary.first_end_at
-            days = -((utc_now() - first_end_at).days) if first_end_at else 0
-            time = ngettext("%(number)s day", "%(number)s days", days)
-            number = format_capped(summary.ending, has_more=reason in summary.more)
-            if summary.keys_end:
-                return ngettext(
-                    "%(number)s key expires soon, in %(time)s",
-                    "%(number)s secrets or keys expire soon, the first in %(time)s",
-                    summary.ending,
-                    number=number,
-                    time=time,
-                )
-            return ngettext(
-                "%(number)s secret expires soon, in %(time)s",
-                "%(number)s secrets expire soon, the first in %(time)s",
-                summary.ending,
-                number=number,
-                time=time,
-            )
+            return _ending_text(summary)
         case AttentionReason.SECRET:
             return ngettext(
                 "%(number)s client moves money with a secret",
@@ -115,6 +97,27 @@ def _strip_text(reason: AttentionReason, summary: Summary) -> str:
                 count,
                 number=number,
             )
+
+
+def _ending_text(summary: Summary) -> str:
+    days = -((utc_now() - summary.first_end_at).days) if summary.first_end_at else 0
+    time = ngettext("%(number)s day", "%(number)s days", days)
+    number = format_capped(summary.ending, has_more=AttentionReason.ENDING in summary.more)
+    if summary.keys_end:
+        return ngettext(
+            "%(number)s key expires soon, in %(time)s",
+            "%(number)s secrets or keys expire soon, the first in %(time)s",
+            summary.ending,
+            number=number,
+            time=time,
+        )
+    return ngettext(
+        "%(number)s secret expires soon, in %(time)s",
+        "%(number)s secrets expire soon, the first in %(time)s",
+        summary.ending,
+        number=number,
+        time=time,
+    )
 
 
 def format_capped(count: int, *, has_more: bool) -> str:

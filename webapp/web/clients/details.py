@@ -19,8 +19,8 @@ from ..secrets.snippets import scopes_of, snippets_for, token_url
 from ..secrets.table import secrets_context
 from ..usage import usage
 from ..usage.preview import preview_of
-from . import networks
 from .attention import attention_advice
+from .networks import networks_context
 
 
 def details(key: str) -> Response:
@@ -54,7 +54,7 @@ def details(key: str) -> Response:
         events=event_texts,
         advice=attention_advice(reasons),
         **usage.context(used),
-        **networks.context(client, seen),
+        **networks_context(client, seen),
         check=None,
         preview=preview_of(client),
         message=message_about(client, request.args.get("done", "")),

@@ -239,7 +239,7 @@ class EditForm(ClientForm):
     enabled = BooleanField(lazy_gettext("Enabled"))
     version = VersionField("Version")
     confirmed = HiddenField("Confirmation", default="")
-    """The questions about the edit that were shown: their keys, separated by spaces."""
+    """The warnings about the edit that were shown: their keys, separated by spaces."""
     base = HiddenField("Form", default="")
     """The values that the form was filled with, as JSON, which show what its user changed (I7)."""
 

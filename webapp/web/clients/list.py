@@ -20,7 +20,7 @@ from ..http.htmx import htmx, render
 from ..http.loading import load_client
 from ..http.toasts import TOASTS
 from . import columns
-from .attention import FILTER_WORDS, attention_mark, strip_links
+from .attention import FILTER_LABELS, attention_mark, strip_links
 
 # The sort orders of the list with their labels, in the order of its select.
 ORDERS = {
@@ -97,7 +97,7 @@ def list_clients() -> Response:
         sorted_by=columns.SORTED_BY,
         secret_ages={key: (utc_now() - at).days for key, at in secrets.items()},
         changed=request.args.get("changed", ""),
-        attention_filters=FILTER_WORDS,
+        attention_filters=FILTER_LABELS,
         marks={key: [attention_mark(one) for one in reasons] for key, reasons in found.items()},
         may_change_settings=actor().may_manage,
         summary_links=strip_links(summary) if summary else [],

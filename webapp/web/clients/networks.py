@@ -1,14 +1,13 @@
-"""The networks from which a client may call (A8): the list, the check of one address, and the form."""
+"""The networks from which a client may call (A8)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from ...core.addresses import AllowedNetwork, canonical_address, is_allowed
+from ...core.addresses import AllowedNetwork
 from ...core.client_changes import StaleVersion, get_client
 from ...core.clients.allowed_networks import (
     Consequences,
@@ -21,7 +20,7 @@ from ...core.clients.allowed_networks import (
 from ...core.database.models import IdentityClient, utc_now
 from ...core.database.unit_of_work import read_session
 from ...core.errors import FieldError, InvalidFields
-from ...core.i18n import gettext, ngettext
+from ...core.i18n import gettext
 from ...core.usage.recent_addresses import RecentAddresses, recent_addresses
 from ...host import author_of, services
 from ...http_request import parse_key
@@ -32,23 +31,7 @@ from ..i18n.times import Times
 from .forms import NetworksForm
 
 TYPED_MAX = 200
-DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of checking one address.
-
-    :param typed: the text as it was typed.
-    :param address: the address in canonical form, or empty if the text is none.
-    :param passes: whether the client may call from it now.
-    :param asked: a sentence on how often it called.
-    """
-
-    typed: str
-    address: str = ""
-    passes: bool = False
-    asked: str = ""
+"""The number of characters of an address that is read."""
 
 
 def networks(key: str) -> ResponseReturnValue:
@@ -56,7 +39,7 @@ def networks(key: str) -> ResponseReturnValue:
 
     Add, Remove and Undo post the form too, and only change its rows.
     """
-    client, seen = _load(key)
+    client, seen = load_with_addresses(key)
     form = NetworksForm(version=client.version, **_proposed(client))
     if not form.is_submitted():
         _check_rows(form)
@@ -92,21 +75,8 @@ def networks(key: str) -> ResponseReturnValue:
     return redirect(url_for(".details", key=client.id, done="networks"), 303)
 
 
-def check_address(key: str) -> Response:
-    """Show whether the client may call from an address, and how often that address called."""
-    client, seen = _load(key)
-    typed = request.args.get("address", "").strip()[:TYPED_MAX]
-    return render(
-        "clients/address_check.html",
-        "clients/_address_check.html",
-        client=client,
-        **context(client, seen),
-        check=_check(client, seen, typed) if typed else None,
-    )
-
-
-def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
-    """Return the template variables of the section on the client's page.
+def networks_context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
+    """Return the template variables of the section of networks on the client's page.
 
     `last_seen` is the time of the last call from each network. Where that is None, `never_seen` is the text to show,
     which depends on how long requests are kept.
@@ -120,7 +90,11 @@ def context(client: IdentityClient, seen: RecentAddresses) -> dict[str, Any]:
     }
 
 
-def _load(key: str) -> tuple[IdentityClient, RecentAddresses]:
+def load_with_addresses(key: str) -> tuple[IdentityClient, RecentAddresses]:
+    """Return the client with this key, and its recent addresses.
+
+    :raises NotFound: the account has no such client (A3).
+    """
     with read_session(services().engine) as session:
         client = get_client(session, account_id=actor().account_id, key=parse_key(key))
         return client, recent_addresses(session, client)
@@ -161,9 +135,9 @@ def _find_consequences(form: NetworksForm, client: IdentityClient, seen: RecentA
     return consequences(client, wanted, seen, utc_now())
 
 
-def _unconfirmed_error(follows: Consequences) -> FieldError:
+def _unconfirmed_error(unconfirmed: Consequences) -> FieldError:
     """Return the error of a Save without the box that agrees to the consequences."""
-    if follows.opens:
+    if unconfirmed.opens:
         message = gettext("Nothing is saved yet. Tick the box, or add an address.")
     else:
         message = gettext("Nothing is saved yet. Tick the box, or put the address back on the list.")
@@ -173,7 +147,7 @@ def _unconfirmed_error(follows: Consequences) -> FieldError:
 def _show(
     form: NetworksForm,
     client: IdentityClient,
-    follows: Consequences | None,
+    found: Consequences | None,
     *,
     status: int = 200,
     stored: Sequence[AllowedNetwork] = (),
@@ -185,7 +159,7 @@ def _show(
         status=status,
         client=client,
         form=form,
-        consequences=follows,
+        consequences=found,
         stored=stored,
         focused=_focused_row(form, change),
     )
@@ -214,43 +188,3 @@ def _show_stale(form: NetworksForm, current: IdentityClient, seen: RecentAddress
         time=Times(services().settings.time_zone).clock(current.updated_at),
     )
     return _show(fresh, current, _find_consequences(fresh, current, seen), status=409, stored=current.allowed_networks)
-
-
-def _check(client: IdentityClient, seen: RecentAddresses, typed: str) -> Check:
-    address = canonical_address(typed)
-    if address is None:
-        return Check(typed)
-    return Check(
-        typed, address, is_allowed(client.allowed_networks, address), _call_count_text(seen, address, utc_now())
-    )
-
-
-def _call_count_text(seen: RecentAddresses, address: str, now: datetime) -> str:
-    """Return a sentence on how often an address called, in the time of which all requests are known."""
-    known_since = seen.complete_since
-    if known_since and known_since > now - DAY:
-        number, called_at = seen.count(address), seen.callers.get(address)
-        if not number and called_at:
-            return gettext(
-                "None of the latest %(kept)s requests came from it. It last called %(time)s.",
-                kept=len(seen.requests),
-                time=Times(services().settings.time_zone).ago(called_at),
-            )
-        return ngettext(
-            "%(number)s of the latest %(kept)s requests came from it.",
-            "%(number)s of the latest %(kept)s requests came from it.",
-            number,
-            kept=len(seen.requests),
-        )
-    today, week = seen.count(address, now - DAY), seen.count(address, now - 7 * DAY)
-    if week > today and (known_since is None or known_since <= now - 7 * DAY):
-        return ngettext(
-            "It asked %(number)s time in the last 7 days.", "It asked %(number)s times in the last 7 days.", week
-        )
-    if today:
-        return ngettext(
-            "It asked %(number)s time in the last 24 hours.", "It asked %(number)s times in the last 24 hours.", today
-        )
-    if known_since is None or known_since <= now - 7 * DAY:
-        return gettext("It did not ask in the last 7 days.")
-    return gettext("It did not ask in the last 24 hours.")

@@ -34,8 +34,8 @@ from .query import ListQuery
 
 HAS_OWNER = (IdentityClient.deleted_at.is_(None), IdentityClient.owner_folded != literal_column("''"))
 """The conditions of the partial index by owner; without parameters, so that PostgreSQL knows that it has the rows."""
-
-
+IN_ORDER = ("owner", "tag", "roles")
+"""The filters with an index that has its clients in the order of client IDs."""
 _ACCOUNT_ID: BindParameter[Any] = bindparam("account_id")
 _ESCAPE = "/"
 
@@ -63,7 +63,7 @@ class Filters(NamedTuple):
         return frozenset(name for name in ("q", "status", "attention", "owner", "tag", "roles") if getattr(self, name))
 
     def only(self, name: str) -> Self:
-        """Return these filters without all but one."""
+        """Return one of the filters without the others."""
         return type(self)(self.dialect, **{name: getattr(self, name)})
 
     @property
@@ -71,10 +71,6 @@ class Filters(NamedTuple):
         """The names of the filters that are set and have an index, in the order in which the indexes are tried."""
         names = self.names if self.has_text_index else self.names - {"q"}
         return [name for name in ("q", "attention", *IN_ORDER) if name in names]
-
-
-IN_ORDER = ("owner", "tag", "roles")
-"""The filters with an index that has its clients in the order of client IDs."""
 
 
 class IndexScan(NamedTuple):

@@ -5,18 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    Select,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    or_,
-    select,
-    union,
-)
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, func, literal_column, or_, select, union
 from sqlalchemy.orm import Session
 
 from ...database import search_index
