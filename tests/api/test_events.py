@@ -8,7 +8,7 @@ import pytest
 from tests.api.test_clients import links
 from tests.support.api import HELD, Api, fields_of, problem_of
 from tests.support.factories import OTHER_ACCOUNT, make_account, make_client, make_requests
-from webapp.core.audit.queries import PAGE_SIZE
+from webapp.core.audit.pages import PAGE_SIZE
 from webapp.core.database.models import utc_now
 from webapp.core.database.outcomes import AuthenticationFailure
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from ..core.audit.queries import ACTIONS, ACTOR_ID_MAX, AuditQuery
-from ..core.audit.queries import list_events as find_events
+from ..core.audit.pages import list_events as find_events
+from ..core.audit.query import ACTIONS, ACTOR_ID_MAX, AuditQuery
 from ..core.client_changes import get_client_or_deleted
 from ..core.clients.roles import READ_CLIENTS
 from ..core.credentials import CLIENT_ID_MAX

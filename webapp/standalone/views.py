@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from ..core.audit.queries import AuditQuery, list_events
+from ..core.audit.pages import list_events
+from ..core.audit.query import AuditQuery
 from ..core.clients import attention_queries
 from ..core.database.models import utc_now
 from ..core.database.readiness import check_ready

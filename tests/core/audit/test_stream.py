@@ -15,7 +15,8 @@ from tests.support.factories import SECRET, make_author, make_client
 from webapp.core.audit import stream
 from webapp.core.audit.actions import Action
 from webapp.core.audit.events import record_event, record_platform_event
-from webapp.core.audit.stream import StreamPosition, ocsf_event
+from webapp.core.audit.ocsf import ocsf_event
+from webapp.core.audit.stream import StreamPosition
 from webapp.core.database.models import AuditEvent, IdentityClient, utc_now
 from webapp.core.database.unit_of_work import read_session, unit_of_work
 

@@ -22,7 +22,8 @@ from tests.support.factories import (
     make_client,
     make_rate_limits,
 )
-from webapp.core.audit.queries import AuditQuery, list_events
+from webapp.core.audit.pages import list_events
+from webapp.core.audit.query import AuditQuery
 from webapp.core.authentication.authenticator import AuthenticationFailed, Authenticator
 from webapp.core.client_changes import StaleVersion
 from webapp.core.clients.enable import set_enabled

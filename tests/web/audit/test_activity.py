@@ -21,7 +21,7 @@ from tests.support.markup import read
 from tests.support.screens import timeline
 from tests.support.strategies import hostile
 from webapp.core.audit.actions import Action, RefusalReason
-from webapp.core.audit.queries import ACTIONS, KINDS
+from webapp.core.audit.query import ACTIONS, KINDS
 from webapp.core.database.models import AuditEvent
 from webapp.web.audit.event_labels import ACTION_LABELS, KIND_OF_CHANGE_LABELS, REFUSAL_REASONS, SENTENCES
 from webapp.web.audit.event_texts import describe_event

@@ -31,7 +31,7 @@ from tests.support.screens import stored
 from webapp.core import errors, i18n
 from webapp.core.addresses import AllowedNetwork
 from webapp.core.audit.actions import Action, RefusalReason
-from webapp.core.audit.queries import PAGE_SIZE
+from webapp.core.audit.pages import PAGE_SIZE
 from webapp.core.clients.attention import FILTERS
 from webapp.core.database.engine import make_engine
 from webapp.core.database.models import IdentityClient, TokenRequest

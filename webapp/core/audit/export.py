@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..database.models import AuditEvent
-from .queries import AuditQuery, matching_events
+from .filters import matching_events
+from .query import AuditQuery
 
 EXPORT_MAX = 10_000
 EXPORT_AT_ONCE = 500

@@ -78,7 +78,7 @@ def upgrade(engine: Engine, revision: str = "head", *, history: MigrationHistory
     """Create or upgrade the tables; running it again changes nothing.
 
     On SQLite an upgrade that fails changes nothing. On PostgreSQL it keeps what it has done, beside which the former
-    release works; running it again goes on from there. Tables of a newer release are left as they are, so that a host
+    release works; running it again continues from there. Tables of a newer release are left as they are, so that a host
     can return to this one during a rolling upgrade.
 
     :raises Unavailable: a table stayed locked on PostgreSQL in every one of `LOCK_ATTEMPTS`.
@@ -118,7 +118,7 @@ def _newer_revision(engine: Engine, history: MigrationHistory) -> str | None:
 
 
 def _with_short_locks(migrate: Callable[[], None]) -> None:
-    """Go on with a migration that did not get a lock within `LOCK_SECONDS`, which `migrations/env.py` sets."""
+    """Repeat a migration that did not get a lock within `LOCK_SECONDS`, which `migrations/env.py` sets."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             migrate()

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from ...core.audit import export, queries
-from ...core.audit.queries import AuditQuery
+from ...core.audit import export
+from ...core.audit.pages import list_actors, list_events
+from ...core.audit.query import AuditQuery
 from ...core.client_changes import get_client_or_deleted
 from ...core.database.models import AuditEvent, IdentityClient
 from ...core.database.unit_of_work import read_session
@@ -35,9 +36,7 @@ def client_activity(key: str) -> Response:
 
 def latest(session: Session, client: IdentityClient) -> list[EventText]:
     """Return the latest events of a client, for its page."""
-    page = queries.list_events(
-        session, account_id=actor().account_id, query=AuditQuery(), zone=_times().zone, key=client.id
-    )
+    page = list_events(session, account_id=actor().account_id, query=AuditQuery(), zone=_times().zone, key=client.id)
     return _describe(page.events[:LATEST])
 
 
@@ -45,8 +44,8 @@ def _show(key: uuid.UUID | None) -> Response:
     account_id, query = actor().account_id, AuditQuery.from_arguments(request.args)
     with read_session(services().engine) as session:
         client = _client(session, key) if key else None
-        page = queries.list_events(session, account_id=account_id, query=query, zone=_times().zone, key=key)
-        people = [] if htmx().partial else queries.list_actors(session, account_id)
+        page = list_events(session, account_id=account_id, query=query, zone=_times().zone, key=key)
+        people = [] if htmx().partial else list_actors(session, account_id)
     return render(
         "audit/activity.html",
         "audit/_events.html",

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from ...core.audit.events import record_export
 from ...core.audit.export import export_events
-from ...core.audit.queries import AuditQuery
+from ...core.audit.query import AuditQuery
 from ...core.client_changes import get_client_or_deleted
 from ...core.clients.roles import RoleCatalogue
 from ...core.database.models import AuditEvent, utc_now

@@ -16,11 +16,12 @@ from tests.support.audit_events import NOON, add_events
 from tests.support.clients import delete, edit, values_of
 from tests.support.factories import ACCOUNT, OTHER_ACCOUNT, make_author, make_client, make_rate_limits
 from tests.support.strategies import cursor_of, hostile
-from webapp.core.audit import queries
+from webapp.core.audit import filters, pages
 from webapp.core.audit.actions import Action, RefusalReason
 from webapp.core.audit.events import record_export, record_refusal
 from webapp.core.audit.export import export_events
-from webapp.core.audit.queries import ACTIONS, KINDS, AuditActor, AuditPage, AuditQuery, list_events
+from webapp.core.audit.pages import AuditActor, AuditPage, list_events
+from webapp.core.audit.query import ACTIONS, KINDS, AuditQuery
 from webapp.core.client_changes import get_client_or_deleted
 from webapp.core.database.models import IdentityClient
 from webapp.core.database.unit_of_work import read_session, unit_of_work
@@ -184,7 +185,7 @@ def test_filter_by_client_with_few_or_many_matches(
     two_clients: Engine, monkeypatch: pytest.MonkeyPatch, clients_max: int, client: str, found: list[str]
 ) -> None:
     """Part of the present ID, or a whole former one, however many clients the search finds."""
-    monkeypatch.setattr(queries, "CLIENTS_MAX", clients_max)
+    monkeypatch.setattr(filters, "CLIENTS_MAX", clients_max)
     assert [row.action for row in find(two_clients, client=client).events] == found
 
 
@@ -208,7 +209,7 @@ def test_actors_are_listed_once_by_their_latest_name(two_clients: Engine) -> Non
     """Only actors of the account are listed (A3)."""
     add_events(two_clients, {"actor_id": "1", "actor_label": "ann"}, {"account_id": OTHER_ACCOUNT, "actor_id": "2"})
     with read_session(two_clients) as session:
-        assert queries.list_actors(session, ACCOUNT) == [
+        assert pages.list_actors(session, ACCOUNT) == [
             AuditActor("admin@northwind.example", "admin@northwind.example"),
             AuditActor("1", "ann"),
             AuditActor("7", "Priya Nair"),
@@ -380,7 +381,7 @@ def test_every_page_is_found_by_an_index(engine: Engine) -> None:
     find(engine, since="2026-03-01", until="2026-03-01")
     find(engine, key=client.id)
     with read_session(engine) as session:
-        assert len(queries.list_actors(session, ACCOUNT)) == 51
+        assert len(pages.list_actors(session, ACCOUNT)) == 51
     event.remove(engine, "before_cursor_execute", note)
     assert len(statements) == 8
     explain = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}[engine.dialect.name]
