@@ -30,7 +30,7 @@ dev: $(VENV)/.installed-dev
 test:
 	@.ci/components
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev $(VENV)/node/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 test-cluster: $(VENV)/.installed-dev
 	@.ci/components cluster
